@@ -1,0 +1,55 @@
+// Package deadletter keeps the deliveries that were given up: one Record per
+// delivery, in a tracker that loses none.
+//
+// The package refuses to delete. A record that is no longer open moves to
+// superseded/ or resolved/, and a file that cannot be read is left as it is.
+package deadletter
+
+import (
+	"encoding/json"
+	"time"
+
+	"genesys-fanout/event"
+)
+
+// Reason says why a delivery was given up. The same word is the type of the
+// delivery's ApplicationError in Temporal and the metric label "reason".
+type Reason string
+
+// The reasons, a closed set.
+const (
+	Rejected    Reason = "rejected"    // an answer that no further attempt would change
+	Exhausted   Reason = "exhausted"   // max_attempts requests failed
+	Expired     Reason = "expired"     // max_age passed
+	Canceled    Reason = "canceled"    // the run was canceled
+	Retired     Reason = "retired"     // the target was retired while the delivery waited
+	Undecodable Reason = "undecodable" // the message is not JSON
+	Oversize    Reason = "oversize"    // the message is too large for Temporal
+)
+
+// The targets of messages that could not be fanned out at all.
+const (
+	UndecodableTarget = "_undecodable"
+	OversizeTarget    = "_oversize"
+)
+
+// Record is one dead letter, as its file holds it.
+type Record struct {
+	EventID       string          `json:"event_id"`
+	TargetName    string          `json:"target_name"`
+	Error         string          `json:"error"` // with at most 2 KiB of the answer
+	Reason        Reason          `json:"reason"`
+	StatusCode    int             `json:"status_code"` // of the last answer; 0 when there was none
+	Attempts      int             `json:"attempts"`    // requests sent in this run
+	Timestamp     time.Time       `json:"timestamp"`   // when it was given up
+	Payload       json.RawMessage `json:"payload"`     // null where the message is no JSON, or was not kept
+	PayloadBase64 []byte          `json:"payload_base64,omitempty"`
+	EventType     string          `json:"event_type"`
+	InteractionID string          `json:"interaction_id"`
+	WorkflowID    string          `json:"workflow_id"`
+	RunID         string          `json:"run_id"`
+	Source        event.Source    `json:"source"`
+
+	ResolvedAt    *time.Time `json:"resolved_at,omitempty"`     // set in resolved/ only
+	ResolvedRunID string     `json:"resolved_run_id,omitempty"` // the run that delivered it after all
+}
