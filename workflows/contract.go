@@ -1,10 +1,17 @@
 package workflows
 
 import (
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
 	"genesys-fanout/target"
 )
+
+// FanOutName is the workflow type, as Temporal UI shows it.
+const FanOutName = "FanOut"
 
 // DefaultTaskQueue is where FanOut's workflow tasks wait unless FANOUT_TASK_QUEUE says otherwise.
 const DefaultTaskQueue = "genesys-fanout"
@@ -23,12 +30,20 @@ func ID(eventID string) string { return "event-" + event.Escape(eventID) }
 const (
 	MemoStartedBy   = "started_by"
 	StartedByIngest = "ingest"
-	StartedByReplay = "replay"
 )
 
 // DeadLettered is the type of the ApplicationError with which a run fails that
 // leaves dead letters behind.
 const DeadLettered = "DeadLettered"
+
+// The search attributes of a run. Temporal knows them only once they are
+// registered; Input.SearchAttributes tells the workflow whether they are.
+var (
+	EventType         = temporal.NewSearchAttributeKeyKeyword("EventType")
+	InteractionID     = temporal.NewSearchAttributeKeyKeyword("InteractionId")
+	ChannelType       = temporal.NewSearchAttributeKeyKeyword("ChannelType")
+	DeadLetterTargets = temporal.NewSearchAttributeKeyKeywordList("DeadLetterTargets")
+)
 
 // Input is FanOut's one argument. It carries everything the run needs to replay
 // the same later, and nothing secret.
@@ -53,7 +68,54 @@ type Undeliverable struct {
 	Error  string            `json:"error"`
 }
 
+// target is the tracker's name for where the message would have gone.
+func (u *Undeliverable) target() string { return "_" + string(u.Reason) }
+
 // Result is what a run that delivered everything ends with.
 type Result struct {
 	Delivered []string `json:"delivered"` // target names, in the input's order
+}
+
+// StartOptions are the options under which ingest starts FanOut for an event.
+// Starting an event twice fails with *serviceerror.WorkflowExecutionAlreadyStarted,
+// whether its run is open or closed.
+func StartOptions(in Input, taskQueue string) client.StartWorkflowOptions {
+	options := client.StartWorkflowOptions{
+		ID:                                       ID(in.Event.ID),
+		TaskQueue:                                taskQueue,
+		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
+		WorkflowExecutionErrorWhenAlreadyStarted: true,
+		Memo:                                     map[string]any{MemoStartedBy: StartedByIngest},
+		StaticSummary:                            summary(in.Event),
+	}
+	if in.SearchAttributes {
+		options.TypedSearchAttributes = searchAttributes(in.Event)
+	}
+	return options
+}
+
+// searchAttributes leaves out what the event does not say, so that a filter for
+// "IS NULL" finds it.
+func searchAttributes(e event.Event) temporal.SearchAttributes {
+	var updates []temporal.SearchAttributeUpdate
+	for _, attribute := range []struct {
+		key   temporal.SearchAttributeKeyKeyword
+		value string
+	}{
+		{EventType, e.Type}, {InteractionID, e.InteractionID}, {ChannelType, e.ChannelType},
+	} {
+		if attribute.value != "" {
+			updates = append(updates, attribute.key.ValueSet(event.Escape(attribute.value)))
+		}
+	}
+	return temporal.NewSearchAttributes(updates...)
+}
+
+// summary is the line that stands beside the run in Temporal UI.
+func summary(e event.Event) string {
+	line := event.Escape(e.Type)
+	if e.ChannelType != "" {
+		line += " · " + event.Escape(e.ChannelType)
+	}
+	return line
 }
