@@ -1,0 +1,198 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc/codes"
+)
+
+// searchAttributes are the ones that FanOut upserts.
+var searchAttributes = map[string]enums.IndexedValueType{
+	"EventType":         enums.INDEXED_VALUE_TYPE_KEYWORD,
+	"InteractionId":     enums.INDEXED_VALUE_TYPE_KEYWORD,
+	"ChannelType":       enums.INDEXED_VALUE_TYPE_KEYWORD,
+	"DeadLetterTargets": enums.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+}
+
+const (
+	registerBound    = 15 * time.Second // of trying in all
+	registerInterval = 500 * time.Millisecond
+)
+
+// EnsureSearchAttributes registers the project's search attributes where the
+// namespace lacks them, and reports whether a run may use them: only true says
+// so, as an upsert of an unregistered one fails a workflow task for ever. Where
+// they cannot be had it logs one warning with the consequence and the cure. The
+// error is that of ctx.
+func EnsureSearchAttributes(ctx context.Context, c client.Client, namespace string, log *slog.Logger) (bool, error) {
+	err := catalogOf(c, namespace).ensure(ctx)
+	if err == nil {
+		return true, nil
+	}
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	log.Warn("search attributes are not available: runs cannot be searched by "+strings.Join(names(searchAttributes), ", ")+
+		"; run the command and restart", "error", err, "command", cureCommand(namespace, err))
+	return false, nil
+}
+
+// catalog is what a namespace offers about its search attributes.
+type catalog struct {
+	list func(context.Context) (map[string]enums.IndexedValueType, error)
+	add  func(context.Context, map[string]enums.IndexedValueType) error
+
+	// usable asks for runs by every one of our attributes. A server lists an
+	// attribute before its frontends accept it, so being listed is not enough.
+	usable func(context.Context) error
+}
+
+func catalogOf(c client.Client, namespace string) catalog {
+	return catalog{
+		list: func(ctx context.Context) (map[string]enums.IndexedValueType, error) {
+			answer, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
+			return answer.GetCustomAttributes(), err
+		},
+		add: func(ctx context.Context, missing map[string]enums.IndexedValueType) error {
+			_, err := c.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
+				Namespace: namespace, SearchAttributes: missing,
+			})
+			return err
+		},
+		usable: func(ctx context.Context) error {
+			query := strings.Join(names(searchAttributes), " = 'x' AND ") + " = 'x'"
+			_, err := c.WorkflowService().CountWorkflowExecutions(ctx, &workflowservice.CountWorkflowExecutionsRequest{
+				Namespace: namespace, Query: query,
+			})
+			return err
+		},
+	}
+}
+
+// errNotListed passes by itself.
+var errNotListed = errors.New("added, but not yet listed")
+
+// unusableError is the answer of a frontend that does not know the attributes yet.
+type unusableError struct{ err error }
+
+func (e *unusableError) Error() string { return "listed, but not yet usable: " + e.err.Error() }
+func (e *unusableError) Unwrap() error { return e.err }
+
+// typeClashError says that a name is taken by an attribute of another type.
+type typeClashError struct {
+	name       string
+	have, want enums.IndexedValueType
+}
+
+func (e *typeClashError) Error() string {
+	return fmt.Sprintf("%s is registered as %s, not as %s", e.name, e.have, e.want)
+}
+
+// ensure tries until the attributes are usable, a refusal that lasts, or the
+// bound.
+func (c catalog) ensure(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, registerBound)
+	defer cancel()
+	var last error
+	for {
+		err := c.attempt(ctx)
+		if err == nil || lasting(err) {
+			return err
+		}
+		// The bound itself must not hide what was wrong until then.
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
+		if !pause(ctx, registerInterval) {
+			return last
+		}
+	}
+}
+
+func (c catalog) attempt(ctx context.Context) error {
+	missing, err := c.missing(ctx)
+	if err != nil {
+		return err
+	}
+	if len(missing) == 0 {
+		if err := c.usable(ctx); err != nil {
+			return &unusableError{err}
+		}
+		return nil
+	}
+	if err := c.add(ctx, missing); err != nil {
+		// Another process may have added them just now, which is refused too.
+		if missing, listErr := c.missing(ctx); listErr != nil || len(missing) > 0 {
+			return err
+		}
+	}
+	return errNotListed
+}
+
+// missing compares what is registered with what is wanted. It also looks at the
+// types: the server takes an addition with another type and ignores it.
+func (c catalog) missing(ctx context.Context) (map[string]enums.IndexedValueType, error) {
+	have, err := c.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	missing := map[string]enums.IndexedValueType{}
+	for _, name := range names(searchAttributes) {
+		want := searchAttributes[name]
+		switch registered, ok := have[name]; {
+		case !ok:
+			missing[name] = want
+		case registered != want:
+			return nil, &typeClashError{name, registered, want}
+		}
+	}
+	return missing, nil
+}
+
+// lasting tells the refusals that no retry at start cures: rights, a server
+// without the service, a namespace whose attributes are used up, a type.
+func lasting(err error) bool {
+	var unusable *unusableError
+	if errors.As(err, &unusable) {
+		return false
+	}
+	var clash *typeClashError
+	if errors.As(err, &clash) {
+		return true
+	}
+	switch codeOf(err) {
+	case codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented, codes.InvalidArgument, codes.FailedPrecondition:
+		return true
+	default:
+		return false
+	}
+}
+
+// cureCommand is what an operator with the rights for it types.
+func cureCommand(namespace string, err error) string {
+	var clash *typeClashError
+	if errors.As(err, &clash) {
+		return fmt.Sprintf("temporal operator search-attribute remove --namespace %s --name %s", namespace, clash.name)
+	}
+	var command strings.Builder
+	fmt.Fprintf(&command, "temporal operator search-attribute create --namespace %s", namespace)
+	for _, name := range names(searchAttributes) {
+		fmt.Fprintf(&command, " --name %s --type %s", name, searchAttributes[name])
+	}
+	return command.String()
+}
+
+func names(attributes map[string]enums.IndexedValueType) []string {
+	return slices.Sorted(maps.Keys(attributes))
+}

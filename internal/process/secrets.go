@@ -1,0 +1,81 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+)
+
+// Redacted is what is printed where a secret stands.
+const Redacted = "[redacted]"
+
+// Secret is a value that no log, error or format verb shows. Only Reveal gives
+// it away.
+type Secret struct{ value string }
+
+// NewSecret wraps a value.
+func NewSecret(value string) Secret { return Secret{value: value} }
+
+// Reveal returns the value itself: hand it to the library that needs it and to
+// nothing else.
+func (s Secret) Reveal() string { return s.value }
+
+// IsSet reports whether there is a value at all.
+func (s Secret) IsSet() bool { return s.value != "" }
+
+// String hides the value.
+func (s Secret) String() string {
+	if s.value == "" {
+		return ""
+	}
+	return Redacted
+}
+
+// GoString hides the value from %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// Format hides the value from every verb, also from one that does not fit a
+// string: fmt would else print the operand beside its complaint.
+func (s Secret) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, s.String()) }
+
+// LogValue hides the value from slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText hides the value from encoders.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Secret reads NAME, or the file that NAME_FILE points to less one trailing
+// newline. It is unset when neither is set; the error is a Problem.
+func (e Env) Secret(name string) (Secret, error) {
+	value, direct := e.LookupEnv(name)
+	file := name + "_FILE"
+	path, fromFile := e.LookupEnv(file)
+	switch {
+	case direct && fromFile:
+		return Secret{}, Problem{name, "is set, and so is " + file, "set one of the two"}
+	case !fromFile:
+		return NewSecret(value), nil
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return Secret{}, Problem{file, "cannot read " + path + ": " + pathCause(err), "name a file that this process may read"}
+	}
+	value = strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
+	if value == "" {
+		return Secret{}, Problem{file, path + " is empty", "put the secret into it"}
+	}
+	return NewSecret(value), nil
+}
+
+// pathCause is the part of a file error that does not repeat the path.
+func pathCause(err error) string {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err.Error()
+	}
+	return err.Error()
+}

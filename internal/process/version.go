@@ -1,0 +1,51 @@
+package process
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strings"
+
+	"go.temporal.io/sdk/temporal"
+)
+
+// version is set by a release build: -ldflags "-X genesys-fanout/internal/process.version=v1.2.3".
+var version string
+
+// Version names this build: the release, else the commit it was built from.
+func Version() string {
+	info, _ := debug.ReadBuildInfo()
+	return versionOf(version, info)
+}
+
+func versionOf(release string, info *debug.BuildInfo) string {
+	if release != "" || info == nil {
+		return firstNonEmpty(release, "unknown")
+	}
+	if info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	settings := map[string]string{}
+	for _, setting := range info.Settings {
+		settings[setting.Key] = setting.Value
+	}
+	commit := firstNonEmpty(settings["vcs.revision"], "devel")
+	if settings["vcs.modified"] == "true" {
+		commit += "+dirty"
+	}
+	return commit
+}
+
+func firstNonEmpty(values ...string) string {
+	for _, value := range values {
+		if value != "" {
+			return value
+		}
+	}
+	return ""
+}
+
+// versionLine is what --version prints: all that a bug report needs.
+func versionLine(name string) string {
+	return fmt.Sprintf("%s %s (%s, Temporal SDK v%s)", name, Version(), runtime.Version(), strings.TrimPrefix(temporal.SDKVersion, "v"))
+}
