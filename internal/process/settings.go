@@ -125,7 +125,7 @@ func newParser(app App, settings Settings, env Env, stdout io.Writer, exit func(
 	}
 	describe := func(value *kong.Value) string {
 		if variable := variables[value]; variable != "" {
-			return value.Help + " (" + variable + ")"
+			return strings.TrimSuffix(value.Help, ".") + " (" + variable + ")."
 		}
 		return value.Help
 	}
@@ -143,7 +143,7 @@ func newParser(app App, settings Settings, env Env, stdout io.Writer, exit func(
 		kong.Exit(exit),
 		kong.PostBuild(adopt),
 		kong.Resolvers(kong.ResolverFunc(resolve)),
-		kong.ConfigureHelp(kong.HelpOptions{ValueFormatter: describe}),
+		kong.ValueFormatter(describe),
 		kong.Help(help),
 	)
 }
@@ -154,7 +154,8 @@ func printEnvironmentOnly(w io.Writer, settings Settings) error {
 	_, _ = fmt.Fprintln(table, "\nEnvironment only:")
 	for _, field := range fieldsOf(settings) {
 		if field.secret != nil {
-			_, _ = fmt.Fprintf(table, "  %s\t%s (or %s_FILE, a path to read it from)\n", field.variable, field.help, field.variable)
+			_, _ = fmt.Fprintf(table, "  %s\t%s (or %s_FILE, a path to read it from).\n",
+				field.variable, strings.TrimSuffix(field.help, "."), field.variable)
 		}
 	}
 	for _, row := range temporalHelp {

@@ -12,11 +12,11 @@ import (
 
 // temporalHelp is the part of --help on Temporal's standard settings.
 var temporalHelp = []Setting{
-	{"TEMPORAL_ADDRESS", "Temporal's host:port (default " + client.DefaultHostPort + ")"},
-	{"TEMPORAL_NAMESPACE", "namespace (default " + client.DefaultNamespace + ")"},
-	{"TEMPORAL_API_KEY", "API key; turns TLS on (or TEMPORAL_API_KEY_FILE, a path to read it from)"},
-	{"TEMPORAL_TLS", "true or false; certificates by TEMPORAL_TLS_CLIENT_CERT_PATH, _CLIENT_KEY_PATH, _SERVER_CA_CERT_PATH, _SERVER_NAME"},
-	{"TEMPORAL_CONFIG_FILE", "file of connection profiles, of which TEMPORAL_PROFILE chooses one (default \"default\")"},
+	{"TEMPORAL_ADDRESS", "Temporal's host:port (default " + client.DefaultHostPort + ")."},
+	{"TEMPORAL_NAMESPACE", "Namespace (default " + client.DefaultNamespace + ")."},
+	{"TEMPORAL_API_KEY", "API key; turns TLS on (or TEMPORAL_API_KEY_FILE, a path to read it from)."},
+	{"TEMPORAL_TLS", "true or false. Certificates by TEMPORAL_TLS_CLIENT_CERT_PATH, _CLIENT_KEY_PATH, _SERVER_CA_CERT_PATH, _SERVER_NAME."},
+	{"TEMPORAL_CONFIG_FILE", "File of connection profiles, of which TEMPORAL_PROFILE chooses one (default \"default\")."},
 }
 
 // Temporal is how to reach Temporal, as its standard settings say.

@@ -1,0 +1,193 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/testsuite"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+type attributes = map[string]enums.IndexedValueType
+
+// namespaceWith is a namespace that takes attributes at once.
+func namespaceWith(have attributes) (c catalog, added *attributes) {
+	added = &attributes{}
+	return catalog{
+		list: func(context.Context) (attributes, error) { return have, nil },
+		add: func(_ context.Context, missing attributes) error {
+			maps.Copy(have, missing)
+			maps.Copy(*added, missing)
+			return nil
+		},
+		usable: func(context.Context) error { return nil },
+	}, added
+}
+
+func TestOnlyMissingAttributesAreAdded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, added := namespaceWith(attributes{"EventType": enums.INDEXED_VALUE_TYPE_KEYWORD, "Theirs": enums.INDEXED_VALUE_TYPE_INT})
+		require.NoError(t, c.ensure(t.Context()))
+		assert.Equal(t, attributes{
+			"InteractionId":     enums.INDEXED_VALUE_TYPE_KEYWORD,
+			"ChannelType":       enums.INDEXED_VALUE_TYPE_KEYWORD,
+			"DeadLetterTargets": enums.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+		}, *added)
+
+		*added = attributes{}
+		require.NoError(t, c.ensure(t.Context()))
+		assert.Empty(t, *added)
+	})
+}
+
+func TestAnAttributeOfAnotherTypeIsRefusedWithItsCure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, added := namespaceWith(attributes{"EventType": enums.INDEXED_VALUE_TYPE_TEXT})
+		err := c.ensure(t.Context())
+		require.EqualError(t, err, "EventType is registered as Text, not as Keyword")
+		assert.Empty(t, *added)
+		assert.Equal(t, "temporal operator search-attribute remove --namespace fanout --name EventType", cureCommand("fanout", err))
+	})
+}
+
+func TestARefusedAdditionDoesNotDelayTheStart(t *testing.T) {
+	for _, code := range []codes.Code{codes.PermissionDenied, codes.Unimplemented, codes.InvalidArgument} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			c, _ := namespaceWith(attributes{})
+			refusal := status.Error(code, "no")
+			c.add = func(context.Context, attributes) error { return refusal }
+			require.ErrorIs(t, c.ensure(t.Context()), refusal)
+			assert.Zero(t, time.Since(start))
+		})
+	}
+}
+
+func TestAnAdditionLostToAnotherProcessIsNoRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		have := attributes{}
+		c, _ := namespaceWith(have)
+		c.add = func(_ context.Context, missing attributes) error {
+			maps.Copy(have, missing)
+			return status.Error(codes.InvalidArgument, "already exists")
+		}
+		require.NoError(t, c.ensure(t.Context()))
+	})
+}
+
+func TestTransientFailuresAreRetriedUpToTheBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		c, _ := namespaceWith(attributes{})
+		c.usable = func(context.Context) error {
+			if time.Since(start) < 14*time.Second {
+				return status.Error(codes.InvalidArgument, "invalid search attribute")
+			}
+			return nil
+		}
+		require.NoError(t, c.ensure(t.Context()), "listed before it is usable")
+		assert.Equal(t, 14*time.Second, time.Since(start))
+
+		start = time.Now()
+		away := status.Error(codes.Unavailable, "away")
+		c.list = func(context.Context) (attributes, error) { return nil, away }
+		require.ErrorIs(t, c.ensure(t.Context()), away)
+		assert.Equal(t, registerBound, time.Since(start))
+
+		hanging := c
+		hanging.list = func(ctx context.Context) (attributes, error) { <-ctx.Done(); return nil, ctx.Err() }
+		start = time.Now()
+		require.ErrorIs(t, hanging.ensure(t.Context()), context.DeadlineExceeded)
+		assert.Equal(t, registerBound, time.Since(start))
+	})
+}
+
+func TestWithoutTheOperatorServiceThereIsOneWarning(t *testing.T) {
+	listener := listen(t, "127.0.0.1:0")
+	(&frontend{describe: func(context.Context, string) error { return nil }}).serve(t, listener)
+	conn, _ := connection(t, Env{"TEMPORAL_ADDRESS": listener.Addr().String()})
+	c, err := Dial(t.Context(), conn)
+	require.NoError(t, err)
+	defer c.Close()
+
+	var out bytes.Buffer
+	ok, err := EnsureSearchAttributes(t.Context(), c, "fanout", Logger(&out, "info", "text"))
+	require.NoError(t, err)
+	assert.False(t, ok)
+	assert.Equal(t, 1, strings.Count(out.String(), "\n"), out.String())
+	for _, want := range []string{
+		"level=WARN", "cannot be searched by ChannelType, DeadLetterTargets, EventType, InteractionId",
+		"temporal operator search-attribute create --namespace fanout --name ChannelType --type Keyword --name DeadLetterTargets --type KeywordList",
+	} {
+		assert.Contains(t, out.String(), want)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = EnsureSearchAttributes(ctx, c, "fanout", Logger(&out, "info", "text"))
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// temporalCLI finds the Temporal CLI, or skips the test where there is none.
+func temporalCLI(t *testing.T) string {
+	t.Helper()
+	for _, path := range []string{os.Getenv("TEMPORAL_CLI"), filepath.Join("..", "..", ".cache", "bin", "temporal")} {
+		if _, err := os.Stat(path); path != "" && err == nil {
+			return path
+		}
+	}
+	t.Skip("no Temporal CLI: set TEMPORAL_CLI, or build it into .cache/bin")
+	return ""
+}
+
+func TestOnARealServer(t *testing.T) {
+	cli := temporalCLI(t)
+	server, err := testsuite.StartDevServer(t.Context(), testsuite.DevServerOptions{ExistingPath: cli, LogLevel: "error"})
+	require.NoError(t, err)
+	defer func() { _ = server.Stop() }()
+	conn, out := connection(t, Env{"TEMPORAL_ADDRESS": server.FrontendHostPort()})
+	c, err := Dial(t.Context(), conn)
+	require.NoError(t, err)
+	defer c.Close()
+
+	ok, err := EnsureSearchAttributes(t.Context(), c, "default", conn.Log)
+	require.NoError(t, err)
+	require.True(t, ok, out.String())
+	_, err = c.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
+		Query: "EventType = 'x' AND DeadLetterTargets IN ('a', 'b')",
+	})
+	require.NoError(t, err)
+
+	missing, _ := connection(t, Env{"TEMPORAL_ADDRESS": server.FrontendHostPort(), "TEMPORAL_NAMESPACE": "nowhere"})
+	_, err = Dial(t.Context(), missing)
+	var refusal *Refusal
+	require.ErrorAs(t, err, &refusal)
+	assert.Equal(t, codes.NotFound, refusal.Code)
+	assert.ErrorContains(t, err, "TEMPORAL_NAMESPACE")
+
+	// The command that a warning names is one that the CLI takes.
+	create := exec.CommandContext(t.Context(), cli, "operator", "namespace", "create", "--namespace", "other", "--address", server.FrontendHostPort())
+	require.NoError(t, create.Run())
+	words := strings.Fields(cureCommand("other", errors.New("any")))[1:]
+	require.Eventually(t, func() bool {
+		return exec.CommandContext(t.Context(), cli, append(words, "--address", server.FrontendHostPort())...).Run() == nil
+	}, 30*time.Second, 200*time.Millisecond)
+	other := catalogOf(c, "other")
+	left, err := other.missing(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, left)
+}

@@ -1,0 +1,278 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// exampleSettings is a process's struct of settings with one of each kind.
+type exampleSettings struct {
+	Shared
+	Starts   string `env:"FANOUT_MAX_STARTS" default:"256" help:"Most starts in flight."`
+	Topic    string `env:"KAFKA_TOPIC" placeholder:"NAMES" help:"Topics, with commas."`
+	Options  string `env:"KAFKA_OPTIONS" sensitive:"" help:"Extra settings."`
+	Password Secret `kong:"-" env:"KAFKA_SASL_PASSWORD" help:"SASL password."`
+}
+
+var example = App{Name: "ingest", Description: "Starts runs.", HTTPAddr: "127.0.0.1:9465"}
+
+func parseExample(args []string, env Env) (settings exampleSettings, stdout string, done bool, problems *Problems) {
+	var out bytes.Buffer
+	done, problems = Parse(example, &settings, args, env, &out)
+	return settings, out.String(), done, problems
+}
+
+// lines are what the user reads on standard error.
+func lines(problems *Problems) []string {
+	if err := problems.Err(); err != nil {
+		return strings.Split(err.Error(), "\n")
+	}
+	return nil
+}
+
+func TestAFlagBeatsItsVariableWhichBeatsTheDefault(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		env  Env
+		want string
+	}{
+		"default":                {want: "256"},
+		"variable":               {env: Env{"FANOUT_MAX_STARTS": "7"}, want: "7"},
+		"empty variable":         {env: Env{"FANOUT_MAX_STARTS": ""}, want: "256"},
+		"flag":                   {args: []string{"--max-starts", "9"}, want: "9"},
+		"flag over the variable": {args: []string{"--max-starts=9"}, env: Env{"FANOUT_MAX_STARTS": "7"}, want: "9"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			settings, _, done, problems := parseExample(test.args, test.env)
+			require.NoError(t, problems.Err())
+			assert.False(t, done)
+			assert.Equal(t, test.want, settings.Starts)
+		})
+	}
+}
+
+func TestDefaultsOfTheContract(t *testing.T) {
+	settings, _, _, problems := parseExample(nil, Env{})
+	require.NoError(t, problems.Err())
+	assert.Equal(t, Shared{
+		Targets: "targets.yaml", TaskQueue: "genesys-fanout", HTTPAddr: "127.0.0.1:9465", LogLevel: "info", LogFormat: "text",
+	}, settings.Shared)
+}
+
+func TestParseIgnoresTheRealEnvironment(t *testing.T) {
+	t.Setenv("FANOUT_MAX_STARTS", "13")
+	settings, _, _, _ := parseExample(nil, Env{})
+	assert.Equal(t, "256", settings.Starts)
+}
+
+func TestEnvironDropsEmptyVariables(t *testing.T) {
+	t.Setenv("FANOUT_TARGETS", "")
+	t.Setenv("KAFKA_TOPIC", "a=b")
+	env := Environ()
+	assert.NotContains(t, env, "FANOUT_TARGETS")
+	assert.Equal(t, "a=b", env["KAFKA_TOPIC"])
+}
+
+func TestHelpShowsFlagVariableAndDefault(t *testing.T) {
+	_, stdout, done, problems := parseExample([]string{"--help"}, Env{"FANOUT_LOG_LEVEL": "bad"})
+	assert.True(t, done)
+	require.NoError(t, problems.Err())
+	for _, want := range []string{
+		`--targets="targets.yaml"`, "FANOUT_TARGETS", `--http-addr="127.0.0.1:9465"`, "FANOUT_HTTP_ADDR", `--max-starts="256"`, "FANOUT_MAX_STARTS",
+		"--kafka-topic=NAMES", "KAFKA_TOPIC", "--check", "KAFKA_SASL_PASSWORD", "KAFKA_SASL_PASSWORD_FILE", "TEMPORAL_ADDRESS", "localhost:7233",
+	} {
+		assert.Contains(t, stdout, want)
+	}
+	assert.NotContains(t, stdout, "--kafka-sasl-password")
+	assert.NotContains(t, stdout, "--preflight")
+}
+
+func TestVersion(t *testing.T) {
+	_, stdout, done, problems := parseExample([]string{"--version"}, Env{"FANOUT_LOG_LEVEL": "bad"})
+	assert.True(t, done)
+	require.NoError(t, problems.Err())
+	assert.Regexp(t, `^ingest \S+ \(go1\.\S+, Temporal SDK v1\.\S+\)\n$`, stdout)
+}
+
+func TestEveryProblemAtOnce(t *testing.T) {
+	settings, _, done, problems := parseExample([]string{"--preflight"}, Env{
+		"FANOUT_TARGET": "typo.yaml", "FANOUT_EAGER_START": "true", "FANOUT_PAYLOAD_KEYS": "id:c2VjcmV0",
+		"FANOUT_DEAD_LETTERS": "of the worker", "FANOUT_HTTP_ADDR": "9465", "FANOUT_LOG_LEVEL": "loud", "FANOUT_LOG_FORMAT": "xml",
+		"KAFKA_SASL_PASSWORD": "hunter2", "KAFKA_SASL_PASSWORD_FILE": "/run/secrets/kafka",
+	})
+	require.False(t, done, "the caller adds its own problems")
+	problems.PositiveInt("FANOUT_MAX_STARTS", "0", 10)
+	problems.AddError(errors.New("targets.yaml:3:5: url: is no URL; write https://host/path"))
+
+	assert.ElementsMatch(t, []string{
+		"FANOUT_EAGER_START: is not supported by this version; unset it",
+		"FANOUT_PAYLOAD_KEYS: is not supported by this version; unset it",
+		"FANOUT_TARGET: is no setting; correct the name or unset it; --help lists the settings",
+		"KAFKA_SASL_PASSWORD: is set, and so is KAFKA_SASL_PASSWORD_FILE; set one of the two",
+		`FANOUT_HTTP_ADDR: "9465" is no address; write host:port, the port from 0 to 65535`,
+		`FANOUT_LOG_LEVEL: "loud" is not known; choose one of debug, info, warn, error`,
+		`FANOUT_LOG_FORMAT: "xml" is not known; choose one of text, json`,
+		"--preflight: is not supported by this version; leave it out",
+		`FANOUT_MAX_STARTS: "0" is no whole number in range; choose one from 1 to 10`,
+		"targets.yaml:3:5: url: is no URL; write https://host/path",
+	}, lines(problems))
+	assert.False(t, settings.Password.IsSet())
+	var exit *ExitError
+	require.ErrorAs(t, problems.Err(), &exit)
+	assert.Equal(t, ExitUsage, exit.Code)
+}
+
+func TestACommandLineThatCannotBeReadIsUsage(t *testing.T) {
+	for _, args := range [][]string{{"--nonsense"}, {"--targets"}, {"--check=maybe"}, {"argument"}, {"--kafka-sasl-password=x"}} {
+		_, _, done, problems := parseExample(args, Env{"FANOUT_TYPO": "1"})
+		assert.True(t, done, args)
+		got := lines(problems)
+		require.Len(t, got, 2, args)
+		assert.Contains(t, got[0], "FANOUT_TYPO: ")
+		assert.Regexp(t, `^ingest: .+; see --help$`, got[1])
+	}
+}
+
+func TestReportShowsWhatIsInEffectWithoutSecrets(t *testing.T) {
+	settings, _, _, problems := parseExample([]string{"--kafka-topic=a,b"}, Env{
+		"KAFKA_SASL_PASSWORD": "hunter2", "KAFKA_OPTIONS": "ssl.key.password=hunter3",
+	})
+	require.NoError(t, problems.Err())
+	var out bytes.Buffer
+	require.NoError(t, Report(&out, "ingest", SettingsInEffect(&settings), []Setting{{"analytics", "https://analytics.internal/"}}))
+	assert.Regexp(t, `(?m)^ +FANOUT_TARGETS +targets\.yaml$`, out.String())
+	assert.Regexp(t, `(?m)^ +KAFKA_TOPIC +a,b$`, out.String())
+	assert.Regexp(t, `(?m)^ +KAFKA_SASL_PASSWORD +\(set\)$`, out.String())
+	assert.Regexp(t, `(?m)^ +KAFKA_OPTIONS +\(set\)$`, out.String())
+	assert.Regexp(t, `(?m)^ +analytics +https://analytics\.internal/$`, out.String())
+	assert.NotContains(t, out.String(), "hunter")
+}
+
+func TestSecretFromFile(t *testing.T) {
+	write := func(content string) string {
+		path := filepath.Join(t.TempDir(), "secret")
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	for name, test := range map[string]struct {
+		env     Env
+		want    string
+		problem string
+	}{
+		"unset":                    {env: Env{}},
+		"variable, as it is":       {env: Env{"KEY": " a\n"}, want: " a\n"},
+		"file":                     {env: Env{"KEY_FILE": write("a")}, want: "a"},
+		"file with a newline":      {env: Env{"KEY_FILE": write("a\n")}, want: "a"},
+		"file with two":            {env: Env{"KEY_FILE": write("a\n\n")}, want: "a\n"},
+		"file from another system": {env: Env{"KEY_FILE": write("a\r\n")}, want: "a"},
+		"empty file":               {env: Env{"KEY_FILE": write("\n")}, problem: "KEY_FILE: "},
+		"missing file":             {env: Env{"KEY_FILE": "/nonexistent"}, problem: "KEY_FILE: cannot read /nonexistent: no such file or directory; "},
+		"a directory":              {env: Env{"KEY_FILE": t.TempDir()}, problem: "KEY_FILE: cannot read "},
+		"both":                     {env: Env{"KEY": "a", "KEY_FILE": write("a")}, problem: "KEY: is set, and so is KEY_FILE; "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			secret, err := test.env.Secret("KEY")
+			assert.Equal(t, test.want, secret.Reveal())
+			if test.problem == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorAs(t, err, &Problem{})
+			assert.ErrorContains(t, err, test.problem)
+		})
+	}
+}
+
+func TestNothingPrintsASecret(t *testing.T) {
+	secret := NewSecret("hunter2")
+	var out strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%10.3s"} {
+		fmt.Fprintf(&out, verb+" ", secret)
+		fmt.Fprintf(&out, verb+" ", &secret)
+		fmt.Fprintf(&out, verb+"\n", exampleSettings{Password: secret})
+	}
+	for _, format := range logFormats {
+		Logger(&out, "debug", format).Info("settings", "secret", secret, "pointer", &secret, "struct", exampleSettings{Password: secret})
+	}
+	assert.NotContains(t, out.String(), "hunter2")
+	assert.NotContains(t, strings.ToLower(out.String()), fmt.Sprintf("%x", "hunter2"))
+	assert.Contains(t, out.String(), Redacted)
+	assert.Equal(t, "hunter2", secret.Reveal())
+}
+
+func TestValidators(t *testing.T) {
+	https := func(value string) func(*Problems) {
+		return func(p *Problems) { p.HTTPSURL("V", value) }
+	}
+	for name, test := range map[string]struct {
+		check func(*Problems)
+		want  string
+	}{
+		"https":                  {check: https("https://api.mypurecloud.com")},
+		"http on loopback":       {check: https("http://127.0.0.1:80/x")},
+		"http on ::1":            {check: https("http://[::1]:80/x")},
+		"http on localhost":      {check: https("http://localhost/x")},
+		"http elsewhere":         {check: https("http://api.mypurecloud.com"), want: `V: "http://api.mypurecloud.com" is not https; `},
+		"localhost as prefix":    {check: https("http://localhost.evil.example"), want: "is not https"},
+		"no scheme":              {check: https("api.mypurecloud.com"), want: "has no host"},
+		"no host":                {check: https("https://:443/"), want: "has no host"},
+		"credentials":            {check: https("https://user:hunter2@host/"), want: "carries credentials"},
+		"unparsable, a password": {check: https("https://user:hunter2@ho st/"), want: "V: is no URL"},
+		"fragment":               {check: https("https://host/#x"), want: "has a fragment"},
+
+		"host and port":      {check: func(p *Problems) { p.HostPort("V", "h:1", false) }},
+		"IPv6":               {check: func(p *Problems) { p.HostPort("V", "[::1]:65535", false) }},
+		"no host at all":     {check: func(p *Problems) { p.HostPort("V", ":1", false) }, want: "is no address"},
+		"every interface":    {check: func(p *Problems) { p.HostPort("V", ":1", true) }},
+		"port too high":      {check: func(p *Problems) { p.HostPort("V", "h:65536", false) }, want: "is no address"},
+		"port by name":       {check: func(p *Problems) { p.HostPort("V", "h:http", false) }, want: "is no address"},
+		"a URL":              {check: func(p *Problems) { p.HostPort("V", "http://h:1", false) }, want: "is no address"},
+		"brokers":            {check: func(p *Problems) { p.HostPorts("V", "a:1, b:2") }},
+		"a broker too few":   {check: func(p *Problems) { p.HostPorts("V", "a:1,") }, want: "has an empty item"},
+		"a broker sans port": {check: func(p *Problems) { p.HostPorts("V", "a:1,b") }, want: `"b" is no address`},
+
+		"number":          {check: func(p *Problems) { p.PositiveInt("V", "10", 10) }},
+		"number too high": {check: func(p *Problems) { p.PositiveInt("V", "11", 10) }, want: "choose one from 1 to 10"},
+		"negative":        {check: func(p *Problems) { p.PositiveInt("V", "-1", 10) }, want: "choose one from 1 to 10"},
+		"no number":       {check: func(p *Problems) { p.PositiveInt("V", "1e3", 10) }, want: "choose one from 1 to 10"},
+
+		"one of":      {check: func(p *Problems) { p.OneOf("V", "a", "a", "b") }},
+		"none of":     {check: func(p *Problems) { p.OneOf("V", "A", "a", "b") }, want: `V: "A" is not known; choose one of a, b`},
+		"required":    {check: func(p *Problems) { p.Required("V", "", "set it") }, want: "V: is not set; set it"},
+		"no problems": {check: func(p *Problems) { p.AddError(nil) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			problems := &Problems{}
+			test.check(problems)
+			if test.want == "" {
+				assert.NoError(t, problems.Err())
+				return
+			}
+			require.ErrorContains(t, problems.Err(), test.want)
+			assert.NotContains(t, problems.Err().Error(), "hunter2")
+		})
+	}
+}
+
+func TestListTrimsItsItems(t *testing.T) {
+	assert.Equal(t, []string{"a", "b"}, (&Problems{}).List("V", " a ,b"))
+}
+
+func TestTracingIsWarnedOfOnce(t *testing.T) {
+	var out bytes.Buffer
+	WarnTracing(Logger(&out, "info", "text"), Env{"OTEL_SERVICE_NAME": "x", "OTEL_EXPORTER_OTLP_HEADERS": "auth=hunter2"})
+	assert.Equal(t, 1, strings.Count(out.String(), "\n"))
+	assert.Contains(t, out.String(), "OTEL_SERVICE_NAME")
+	assert.NotContains(t, out.String(), "hunter2")
+	out.Reset()
+	WarnTracing(Logger(&out, "info", "text"), Env{"OTEL_SERVICE_NAME": ""})
+	assert.Empty(t, out.String())
+}

@@ -1,0 +1,304 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// frontend is a Temporal frontend of which only what a test needs is there.
+type frontend struct {
+	workflowservice.UnimplementedWorkflowServiceServer
+	describe func(ctx context.Context, namespace string) error
+}
+
+func (f *frontend) DescribeNamespace(ctx context.Context, request *workflowservice.DescribeNamespaceRequest) (*workflowservice.DescribeNamespaceResponse, error) {
+	return &workflowservice.DescribeNamespaceResponse{}, f.describe(ctx, request.GetNamespace())
+}
+
+// serve starts the frontend on listener; it answers 501 to the operator's calls.
+func (f *frontend) serve(t *testing.T, listener net.Listener) *grpc.Server {
+	t.Helper()
+	server := grpc.NewServer()
+	workflowservice.RegisterWorkflowServiceServer(server, f)
+	operatorservice.RegisterOperatorServiceServer(server, operatorservice.UnimplementedOperatorServiceServer{})
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(server.Stop)
+	return server
+}
+
+func listen(t *testing.T, address string) net.Listener {
+	t.Helper()
+	var config net.ListenConfig
+	listener, err := config.Listen(t.Context(), "tcp", address)
+	require.NoError(t, err)
+	return listener
+}
+
+// syncBuffer takes log lines from several goroutines.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func connection(t *testing.T, env Env) (Connection, *syncBuffer) {
+	t.Helper()
+	problems := &Problems{}
+	temporal := TemporalOptions(env, problems)
+	require.NoError(t, problems.Err())
+	out := &syncBuffer{}
+	return Connection{Temporal: temporal, Log: Logger(out, "debug", "text"), Health: NewHealth(CheckTemporal)}, out
+}
+
+func TestARefusalEndsTheDialWithAskedCodeAndCure(t *testing.T) {
+	for name, test := range map[string]struct {
+		code codes.Code
+		cure string
+	}{
+		"credentials": {codes.Unauthenticated, "TEMPORAL_API_KEY"},
+		"rights":      {codes.PermissionDenied, "TEMPORAL_API_KEY"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sent []string
+			listener := listen(t, "127.0.0.1:0")
+			(&frontend{describe: func(ctx context.Context, _ string) error {
+				header, _ := metadata.FromIncomingContext(ctx)
+				sent = header.Get("authorization")
+				return status.Error(test.code, "request unauthorized")
+			}}).serve(t, listener)
+			conn, out := connection(t, Env{
+				"TEMPORAL_ADDRESS": listener.Addr().String(), "TEMPORAL_NAMESPACE": "fanout",
+				"TEMPORAL_API_KEY": "hunter2", "TEMPORAL_TLS": "false",
+			})
+
+			_, err := Dial(t.Context(), conn)
+			var refusal *Refusal
+			require.ErrorAs(t, err, &refusal)
+			assert.Equal(t, test.code, refusal.Code)
+			assert.Equal(t, test.code, serviceerror.ToStatus(errors.Unwrap(err)).Code())
+			for _, want := range []string{listener.Addr().String(), `DescribeNamespace "fanout"`, test.code.String(), "request unauthorized", test.cure} {
+				assert.ErrorContains(t, err, want)
+			}
+			assert.Equal(t, ExitFailure, exitStatus("worker", out, err, false))
+			assert.Equal(t, []string{"Bearer hunter2"}, sent, "the key was sent")
+			assert.NotContains(t, out.String(), "hunter2")
+			assert.NotEmpty(t, conn.Health.NotReady())
+		})
+	}
+}
+
+func TestDialWaitsForATemporalThatIsAway(t *testing.T) {
+	vacant := listen(t, "127.0.0.1:0")
+	address := vacant.Addr().String()
+	require.NoError(t, vacant.Close())
+	conn, out := connection(t, Env{"TEMPORAL_ADDRESS": address})
+
+	type dialed struct {
+		client client.Client
+		err    error
+	}
+	result := make(chan dialed, 1)
+	go func() {
+		c, err := Dial(t.Context(), conn)
+		result <- dialed{c, err}
+	}()
+	require.Eventually(t, func() bool { return strings.Contains(out.String(), "waiting for Temporal") }, 30*time.Second, 5*time.Millisecond)
+	assert.Contains(t, out.String(), address)
+	assert.Contains(t, out.String(), "connection refused")
+	assert.Contains(t, conn.Health.NotReady()[0], "temporal: Unavailable: ")
+	require.Empty(t, result)
+
+	(&frontend{describe: func(context.Context, string) error { return nil }}).serve(t, listen(t, address))
+	got := <-result
+	require.NoError(t, got.err)
+	got.client.Close()
+	assert.Empty(t, conn.Health.NotReady())
+	assert.Contains(t, out.String(), "Temporal answers again")
+}
+
+func TestDialEndsWithItsContext(t *testing.T) {
+	vacant := listen(t, "127.0.0.1:0")
+	require.NoError(t, vacant.Close())
+	conn, _ := connection(t, Env{"TEMPORAL_ADDRESS": vacant.Addr().String()})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Dial(ctx, conn)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// script is a Temporal that answers by the time since it was first asked.
+func script(answer func(elapsed time.Duration) error) func(context.Context) error {
+	start := time.Now()
+	return func(context.Context) error { return answer(time.Since(start)) }
+}
+
+func doorTo(probe func(context.Context) error) (*door, *bytes.Buffer) {
+	out := &bytes.Buffer{}
+	return &door{probe: probe, health: NewHealth(CheckTemporal), outage: outage{log: slog.New(slog.NewTextHandler(out, nil))}}, out
+}
+
+func TestARefusalOfANamespaceMustLast(t *testing.T) {
+	notFound := status.Error(codes.NotFound, "namespace not found")
+	unavailable := status.Error(codes.Unavailable, "starting")
+	for name, test := range map[string]struct {
+		answer func(time.Duration) error
+		err    error
+		after  time.Duration
+	}{
+		"for ever": {func(time.Duration) error { return notFound }, notFound, 10 * time.Second},
+		"for a moment": {func(elapsed time.Duration) error {
+			if elapsed < 9*time.Second {
+				return notFound
+			}
+			return nil
+		}, nil, 9 * time.Second},
+		"anew after an outage": {func(elapsed time.Duration) error {
+			if elapsed == 8*time.Second {
+				return unavailable
+			}
+			return notFound
+		}, notFound, 19 * time.Second},
+		"credentials need not last": {func(time.Duration) error { return status.Error(codes.Unauthenticated, "no") }, status.Error(codes.Unauthenticated, "no"), 0},
+		"unreachable is no refusal": {func(elapsed time.Duration) error {
+			if elapsed < 24*time.Hour {
+				return unavailable
+			}
+			return nil
+		}, nil, 24 * time.Hour},
+		"busy is no refusal": {func(elapsed time.Duration) error {
+			if elapsed < time.Hour {
+				return status.Error(codes.ResourceExhausted, "busy")
+			}
+			return nil
+		}, nil, time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				d, _ := doorTo(script(test.answer))
+				err := d.await(t.Context())
+				assert.Equal(t, test.err, err)
+				assert.Equal(t, test.after, time.Since(start))
+				assert.Equal(t, err == nil, len(d.health.NotReady()) == 0)
+			})
+		})
+	}
+}
+
+func TestAnOutageIsLoggedAtOnceAndEvery30Seconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, out := doorTo(script(func(elapsed time.Duration) error {
+			if elapsed < 95*time.Second {
+				return status.Error(codes.Unavailable, "away")
+			}
+			return nil
+		}))
+		require.NoError(t, d.await(t.Context()))
+		assert.Equal(t, 4, strings.Count(out.String(), "waiting for Temporal"), out.String()) // at 0, 30, 60 and 90 s
+		assert.Equal(t, 1, strings.Count(out.String(), "Temporal answers again"))
+	})
+}
+
+func TestWatchFollowsTemporal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, out := doorTo(nil)
+		// Away from 1:01 to 2:01, and then it does not even refuse: the call runs into its timeout.
+		d.probe = func(ctx context.Context) error {
+			if now := time.Now().Minute(); now != 1 {
+				return nil
+			}
+			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+			defer cancel()
+			<-ctx.Done()
+			return serviceerror.NewDeadlineExceeded("timeout")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		stopped := make(chan struct{})
+		go func() { defer close(stopped); d.watch(ctx) }()
+		ready := func() bool { synctest.Wait(); return len(d.health.NotReady()) == 0 }
+
+		time.Sleep(59 * time.Second) // of the bubble: the clock only
+		assert.True(t, ready())
+		time.Sleep(21 * time.Second)
+		assert.False(t, ready(), "20 s after it was lost")
+		time.Sleep(40*time.Second + probeTimeout + retryInterval)
+		assert.True(t, ready(), "by itself")
+		assert.Equal(t, 2, strings.Count(out.String(), "waiting for Temporal"), out.String())
+		assert.Equal(t, 1, strings.Count(out.String(), "answers again"))
+
+		cancel()
+		<-stopped
+		assert.True(t, ready(), "a probe broken off by the stop says nothing")
+	})
+}
+
+func TestWatchAsksTheFrontend(t *testing.T) {
+	var mu sync.Mutex
+	var answer error
+	listener := listen(t, "127.0.0.1:0")
+	asked := make(chan string, 100)
+	(&frontend{describe: func(_ context.Context, namespace string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		asked <- namespace
+		return answer
+	}}).serve(t, listener)
+	conn, _ := connection(t, Env{"TEMPORAL_ADDRESS": listener.Addr().String(), "TEMPORAL_NAMESPACE": "fanout"})
+	registry := NewRegistry()
+	metrics, err := TemporalMetrics(registry, conn.Log)
+	require.NoError(t, err)
+	conn.Metrics = metrics
+	c, err := Dial(t.Context(), conn)
+	require.NoError(t, err)
+	defer c.Close()
+	assert.Equal(t, "fanout", <-asked)
+
+	mu.Lock()
+	answer = status.Error(codes.PermissionDenied, "revoked")
+	mu.Unlock()
+	d := &door{probe: namespaceProbe(c, "fanout"), health: conn.Health, outage: outage{log: conn.Log}}
+	require.Error(t, d.ask(t.Context()))
+	assert.Equal(t, []string{"temporal: PermissionDenied: revoked"}, conn.Health.NotReady())
+
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	var found []string
+	for _, family := range families {
+		if strings.HasPrefix(family.GetName(), "temporal_") {
+			found = append(found, family.GetName()+" "+family.GetType().String())
+		}
+	}
+	assert.Contains(t, found, "temporal_request_total COUNTER")
+	assert.Contains(t, found, "temporal_request_failure_total COUNTER")
+	assert.Contains(t, found, "temporal_request_latency_seconds HISTOGRAM")
+}
