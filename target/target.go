@@ -8,7 +8,15 @@
 package target
 
 import (
-	"time"
+	"cmp"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
 )
 
 // State says whether a target takes part.
@@ -23,53 +31,137 @@ const (
 
 // Target is one downstream microservice as targets.yaml describes it, with
 // defaults filled in and secrets resolved. Only Policy ever enters Temporal.
+//
+// However a Target is printed, logged or marshalled, it shows its name, its
+// RedactedURL and its state, and no secret.
 type Target struct {
 	Policy         Policy
-	URL            string            // absolute http or https; may carry credentials: print it with RedactedURL
-	RetryStatuses  []int             // answers that may pass; sorted
-	MaxConcurrency int               // requests in flight per process, both lanes together
-	RateLimit      float64           // requests per second over all workers; 0 means no limit
-	State          State             //
-	Headers        map[string]string // resolved: may hold secrets
-	when           *condition        // nil: every event
+	URL            string     // absolute http or https; may carry credentials: print it with RedactedURL
+	RetryStatuses  []int      // answers that may pass; sorted
+	MaxConcurrency int        // requests in flight per process, both lanes together
+	RateLimit      float64    // requests per second over all workers; 0 means no limit
+	State          State      //
+	Headers        Headers    // resolved: may hold secrets
+	when           *condition // nil: every event
+	secrets        []string   // what the ${} of the headers stand for
 }
 
 // Name is the target's unique name, [a-z0-9-]{1,40}.
 func (t *Target) Name() string { return t.Policy.Target }
 
-// Policy is the part of a target that a FanOut run carries with it, so that the
-// run replays the same whatever targets.yaml says later.
-type Policy struct {
-	Target        string   `json:"target"`
-	MaxAttempts   int      `json:"max_attempts"` // requests in all, both lanes together; at least 1
-	Backoff       Backoff  `json:"backoff"`
-	Timeout       Duration `json:"timeout"`         // one attempt
-	MaxRetryAfter Duration `json:"max_retry_after"` // a longer Retry-After is cut to this
-	MaxAge        Duration `json:"max_age"`         // from the start of the run; then the delivery is given up
-	FastLane      bool     `json:"fast_lane"`       // false: every attempt is made in the retry lane
-}
-
-// Backoff is the wait between two attempts: Initial × Multiplier^(n-1) after the
-// n-th, at most Max.
-type Backoff struct {
-	Initial    Duration `json:"initial"`
-	Multiplier float64  `json:"multiplier"`
-	Max        Duration `json:"max"` // never below Initial: Temporal refuses such a policy for ever
-}
-
-// Duration is a time.Duration that is written as people write it ("2s", "5m"),
-// in targets.yaml and in Temporal UI alike.
-type Duration time.Duration
-
-// MarshalText writes the duration in Go's notation.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
-
-// UnmarshalText reads Go's notation.
-func (d *Duration) UnmarshalText(text []byte) error {
-	parsed, err := time.ParseDuration(string(text))
+// RedactedURL is the URL without user, password and the values of its query.
+func (t Target) RedactedURL() string {
+	parsed, err := url.Parse(t.URL)
 	if err != nil {
-		return err
+		return redacted // a URL that cannot be read cannot be redacted in parts
 	}
-	*d = Duration(parsed)
-	return nil
+	if parsed.User != nil {
+		parsed.User = url.User(redacted)
+	}
+	if parsed.RawQuery != "" {
+		parsed.RawQuery = redactedQuery(parsed.RawQuery)
+	}
+	parsed.Fragment, parsed.RawFragment = "", ""
+	return parsed.String()
 }
+
+// redacted stands where a secret was. It needs no escaping anywhere in a URL.
+const redacted = "REDACTED"
+
+func redactedQuery(query string) string {
+	pairs := strings.Split(query, "&")
+	for i, pair := range pairs {
+		// A pair without "=" is as likely a bare token as a flag.
+		if name, _, found := strings.Cut(pair, "="); found {
+			pairs[i] = name + "=" + redacted
+		} else if pair != "" {
+			pairs[i] = redacted
+		}
+	}
+	return strings.Join(pairs, "&")
+}
+
+// A header value or query value shorter than this is not taken for a secret,
+// lest Redact blacks out ordinary words. What a ${} stands for is one however
+// short, down to minSecret.
+const (
+	minValue  = 6
+	minSecret = 3
+)
+
+// Redact takes the target's secrets out of a text that came from elsewhere,
+// such as an answer that echoes the request's headers.
+func (t Target) Redact(text string) string {
+	var secrets []string
+	add := func(secret string, atLeast int) {
+		if len(secret) >= atLeast {
+			secrets = append(secrets, secret)
+		}
+	}
+	for _, secret := range t.secrets {
+		add(secret, minSecret)
+	}
+	for _, value := range t.Headers {
+		add(value, minValue)
+		if _, credentials, found := strings.Cut(value, " "); found { // "Bearer abc"
+			add(credentials, minValue)
+		}
+	}
+	if parsed, err := url.Parse(t.URL); err == nil {
+		if password, set := parsed.User.Password(); set {
+			add(password, minSecret)
+			add(base64.StdEncoding.EncodeToString([]byte(parsed.User.Username()+":"+password)), minSecret)
+		}
+		for _, values := range parsed.Query() {
+			for _, value := range values {
+				add(value, minValue)
+				add(url.QueryEscape(value), minValue)
+			}
+		}
+	}
+	// The longest first: a secret that begins another must not leave its rest.
+	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	for _, secret := range secrets {
+		text = strings.ReplaceAll(text, secret, redacted)
+	}
+	return text
+}
+
+// String names the target without its secrets.
+func (t Target) String() string {
+	return fmt.Sprintf("%s (%s, %s)", t.Policy.Target, t.RedactedURL(), t.State)
+}
+
+// Format prints String for every verb, so that no verb reaches the secrets.
+func (t Target) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
+
+// LogValue logs the target without its secrets.
+func (t Target) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("name", t.Policy.Target),
+		slog.String("url", t.RedactedURL()),
+		slog.String("state", string(t.State)),
+	)
+}
+
+// MarshalText is String: a Target is for this process only.
+func (t Target) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// Headers are a target's own request headers, name to value. Printed, logged
+// or marshalled they show their names alone.
+type Headers map[string]string
+
+// String lists the names.
+func (h Headers) String() string {
+	names := slices.Sorted(maps.Keys(h))
+	return "[" + strings.Join(names, " ") + "]"
+}
+
+// Format prints String for every verb.
+func (h Headers) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.String()) }
+
+// LogValue logs the names.
+func (h Headers) LogValue() slog.Value { return slog.StringValue(h.String()) }
+
+// MarshalText is String.
+func (h Headers) MarshalText() ([]byte, error) { return []byte(h.String()), nil }

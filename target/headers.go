@@ -1,0 +1,144 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/textproto"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+	"golang.org/x/net/http/httpguts"
+)
+
+// reservedHeaders are set by the process that delivers, or by HTTP itself.
+var reservedHeaders = []string{
+	"connection", "content-encoding", "content-length", "content-type", "expect", "host", "idempotency-key",
+	"keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "x-delivery-attempt",
+}
+
+var reservedPrefixes = []string{"x-genesys-", "webhook-"}
+
+func reserved(name string) bool {
+	name = strings.ToLower(name)
+	hasPrefix := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+	return slices.Contains(reservedHeaders, name) || slices.ContainsFunc(reservedPrefixes, hasPrefix)
+}
+
+// headers reads the headers into t. No value is ever part of a problem.
+func (r *reader) headers(node ast.Node, field string, t *Target) {
+	t.Headers = Headers{}
+	seen := make(map[string]bool)
+	r.entries(node, field, func(key ast.Node, name string, value ast.Node) {
+		at := join(field, name)
+		canonical := textproto.CanonicalMIMEHeaderKey(name)
+		switch {
+		case !httpguts.ValidHeaderFieldName(name):
+			r.add(key, at, "is not a legal header name", "use letters, digits and -")
+		case reserved(name):
+			r.add(key, at, "is reserved: the delivery sets it", "remove it")
+		case seen[canonical]:
+			r.add(key, at, "is given twice, upper and lower case being the same", "remove one of the two")
+		case r.usable(value, at):
+			t.Headers[name] = r.header(value, at, t)
+		}
+		seen[canonical] = true
+	})
+}
+
+func (r *reader) header(node ast.Node, field string, t *Target) string {
+	text, ok := r.text(node, field)
+	if !ok {
+		return ""
+	}
+	value, secrets, wrong := expand(text, r.lookupEnv)
+	for _, u := range wrong {
+		r.add(node, field, u.what, u.cure)
+	}
+	if len(wrong) > 0 {
+		return ""
+	}
+	if !httpguts.ValidHeaderFieldValue(value) {
+		r.add(node, field, "holds a character that no header may hold, such as a line break", "remove it from the value, or from the variable behind it")
+	}
+	t.secrets = append(t.secrets, secrets...)
+	return value
+}
+
+// unresolved is a ${} that stands for nothing.
+type unresolved struct{ what, cure string }
+
+var reference = regexp.MustCompile(`\$\{([^}]*)\}?`)
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// expand replaces every ${NAME}, and returns what it put in as well.
+func expand(text string, lookupEnv func(string) (string, bool)) (value string, secrets []string, wrong []unresolved) {
+	value = reference.ReplaceAllStringFunc(text, func(match string) string {
+		name, closed := strings.CutSuffix(strings.TrimPrefix(match, "${"), "}")
+		if !closed || !variableName.MatchString(name) {
+			wrong = append(wrong, unresolved{"holds a ${ that is no reference to a variable", "write ${NAME}, NAME being letters, digits and _"})
+			return ""
+		}
+		secret, err := lookup(name, lookupEnv)
+		if err != nil {
+			wrong = append(wrong, *err)
+			return ""
+		}
+		secrets = append(secrets, secret)
+		return secret
+	})
+	return value, secrets, wrong
+}
+
+// lookup reads a variable, or else the file that <name>_FILE names. One that is
+// empty counts as unset: an empty secret is a mistake.
+func lookup(name string, lookupEnv func(string) (string, bool)) (string, *unresolved) {
+	if value, _ := lookupEnv(name); value != "" {
+		return value, nil
+	}
+	file, _ := lookupEnv(name + "_FILE")
+	if file == "" {
+		return "", &unresolved{name + " is not set", fmt.Sprintf("set %s, or %s_FILE to a file that holds it", name, name)}
+	}
+	value, err := readSecret(file)
+	if err != nil {
+		return "", &unresolved{
+			fmt.Sprintf("%s_FILE names %q, which cannot be read: %s", name, file, causeOf(err)),
+			fmt.Sprintf("set %s_FILE to a readable file, or set %s", name, name),
+		}
+	}
+	if value == "" {
+		return "", &unresolved{fmt.Sprintf("%s_FILE names %q, which is empty", name, file), "write the value into the file"}
+	}
+	return value, nil
+}
+
+// maxSecret is the most that net/http's servers take of all headers together.
+const maxSecret = 1 << 20
+
+var errSecretTooLong = errors.New("longer than 1 MiB")
+
+// readSecret reads a file without the line break that editors put at its end.
+func readSecret(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	data, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
+	if err != nil {
+		return "", err
+	}
+	if len(data) > maxSecret {
+		return "", errSecretTooLong
+	}
+	value, ended := strings.CutSuffix(string(data), "\n")
+	if ended {
+		value = strings.TrimSuffix(value, "\r")
+	}
+	return value, nil
+}

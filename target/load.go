@@ -1,0 +1,93 @@
+package target
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// Load reads a targets file. lookupEnv, such as os.LookupEnv, resolves the ${}
+// of headers. The error is Problems.
+func Load(path string, lookupEnv func(string) (string, bool)) (*Set, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, Problems{{
+			Path: path,
+			What: "cannot be read: " + causeOf(err),
+			Cure: "set FANOUT_TARGETS to the path of your targets file",
+			Err:  err,
+		}}
+	}
+	return Parse(path, data, lookupEnv)
+}
+
+// causeOf leaves out the path, which the line begins with already.
+func causeOf(err error) string {
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err.Error()
+	}
+	return err.Error()
+}
+
+// Parse reads the content of a targets file; path stands in front of every
+// problem. The error is Problems, all of them at once.
+func Parse(path string, data []byte, lookupEnv func(string) (string, bool)) (*Set, error) {
+	r := &reader{path: path, lookupEnv: lookupEnv}
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // editors on Windows write one
+	r.lines = bytes.Split(data, []byte("\n"))
+
+	var targets []*Target
+	if root := r.document(data); root != nil {
+		targets = r.root(root)
+	}
+	if len(r.problems) > 0 {
+		r.problems.sort()
+		return nil, r.problems
+	}
+	return newSet(targets), nil
+}
+
+// document parses the YAML and returns the body of its one document, or nil
+// after a problem.
+func (r *reader) document(data []byte) ast.Node {
+	// Duplicate keys are found by mapping, which goes on after the first.
+	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		r.syntax(err)
+		return nil
+	}
+	var bodies []ast.Node
+	for _, doc := range file.Docs {
+		if doc.Body != nil {
+			bodies = append(bodies, doc.Body)
+		}
+	}
+	switch len(bodies) {
+	case 0:
+		r.addAt(1, 1, "targets", "the file is empty", "list at least one target under targets:")
+		return nil
+	case 1:
+		return bodies[0]
+	}
+	r.add(bodies[1], "", "a second YAML document begins here", "keep one document, with all targets in it")
+	return nil
+}
+
+func (r *reader) syntax(err error) {
+	const cure = "correct the YAML; mind indentation, quotes and brackets"
+	line, column, what := 1, 1, "is not YAML"
+	var located yaml.Error
+	if errors.As(err, &located) {
+		what += ": " + located.GetMessage()
+		if token := located.GetToken(); token != nil && token.Position != nil {
+			line, column = token.Position.Line, token.Position.Column
+		}
+	}
+	r.addAt(line, column, "", what, cure)
+}

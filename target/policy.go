@@ -1,0 +1,115 @@
+package target
+
+import (
+	"math"
+	"time"
+)
+
+// Policy is the part of a target that a FanOut run carries with it, so that the
+// run replays the same whatever targets.yaml says later.
+type Policy struct {
+	Target        string   `json:"target"`
+	MaxAttempts   int      `json:"max_attempts"` // requests in all, both lanes together; at least 1
+	Backoff       Backoff  `json:"backoff"`
+	Timeout       Duration `json:"timeout"`         // one attempt
+	MaxRetryAfter Duration `json:"max_retry_after"` // a longer Retry-After is cut to this
+	MaxAge        Duration `json:"max_age"`         // from the start of the run; then the delivery is given up
+	FastLane      bool     `json:"fast_lane"`       // false: every attempt is made in the retry lane
+}
+
+// Backoff is the wait between two attempts: Initial × Multiplier^(n-1) after the
+// n-th, at most Max.
+type Backoff struct {
+	Initial    Duration `json:"initial"`
+	Multiplier float64  `json:"multiplier"`
+	Max        Duration `json:"max"` // never below Initial: Temporal refuses such a policy for ever
+}
+
+// The defaults of targets.yaml.
+const (
+	defaultMaxConcurrency = 64
+	defaultRetryStatus    = 429
+)
+
+func defaultPolicy() Policy {
+	return Policy{
+		MaxAttempts: 3,
+		Backoff: Backoff{
+			Initial:    Duration(2 * time.Second),
+			Multiplier: 2,
+			Max:        Duration(5 * time.Minute),
+		},
+		Timeout:       Duration(5 * time.Second),
+		MaxRetryAfter: Duration(15 * time.Minute),
+		MaxAge:        Duration(24 * time.Hour),
+		FastLane:      true,
+	}
+}
+
+// The bounds of a policy. They keep every sum and product of its durations,
+// and the timestamps that Temporal's server makes of them, far from overflow.
+const (
+	maxDuration   = 10 * 365 * 24 * time.Hour
+	maxAttempts   = math.MaxInt32
+	maxMultiplier = 1000
+)
+
+// Normalized is the policy with every value that Temporal would refuse or that
+// would wedge a run replaced: what is zero or out of bounds becomes the default,
+// and a Max below Initial is raised to it. The policies of a Set are normalized
+// already; those of a run that was started by hand need not be.
+func (p Policy) Normalized() Policy {
+	d := defaultPolicy()
+	if p.MaxAttempts < 1 || p.MaxAttempts > maxAttempts {
+		p.MaxAttempts = d.MaxAttempts
+	}
+	p.Backoff.Initial = p.Backoff.Initial.or(d.Backoff.Initial)
+	p.Backoff.Max = max(p.Backoff.Max.or(d.Backoff.Max), p.Backoff.Initial)
+	if !(p.Backoff.Multiplier >= 1 && p.Backoff.Multiplier <= maxMultiplier) { // NaN too
+		p.Backoff.Multiplier = d.Backoff.Multiplier
+	}
+	p.Timeout = p.Timeout.or(d.Timeout)
+	p.MaxRetryAfter = p.MaxRetryAfter.or(d.MaxRetryAfter)
+	p.MaxAge = p.MaxAge.or(d.MaxAge)
+	return p
+}
+
+// After is the wait after the given number of attempts, at least 1: Initial ×
+// Multiplier^(attempts-1), at most Max.
+func (b Backoff) After(attempts int) time.Duration {
+	wait := float64(b.Initial) * math.Pow(b.Multiplier, float64(max(attempts, 1)-1))
+	// Compared as floats: what a float64 holds may not fit a Duration. A NaN
+	// (0 × Inf) is no wait that could be kept, so it is Max as well.
+	if !(wait < float64(b.Max)) {
+		return max(time.Duration(b.Max), 0)
+	}
+	return max(time.Duration(wait), 0)
+}
+
+// Duration is a time.Duration that is written as people write it ("2s", "5m"),
+// in targets.yaml and in Temporal UI alike.
+type Duration time.Duration
+
+// or is d where it is a legal duration of a policy, else other.
+func (d Duration) or(other Duration) Duration {
+	if d <= 0 || d > Duration(maxDuration) {
+		return other
+	}
+	return d
+}
+
+// MarshalText writes the duration in Go's notation.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads Go's notation.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	if err != nil {
+		return err
+	}
+	*d = Duration(parsed)
+	return nil
+}
+
+// String is Go's notation.
+func (d Duration) String() string { return time.Duration(d).String() }

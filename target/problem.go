@@ -1,0 +1,63 @@
+package target
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Problem is one thing wrong with a targets file.
+type Problem struct {
+	Path   string // of the file
+	Line   int    // from 1; 0 where the file could not be read
+	Column int    // from 1, in characters; 0 where the file could not be read
+	Field  string // such as targets[0].backoff.max; empty where no field is meant
+	What   string // what is wrong; never a secret
+	Cure   string // what to do about it
+	Err    error  // the cause, where there is one
+}
+
+// Error is one line: path:line:column: field: what is wrong; cure.
+func (p Problem) Error() string {
+	var line strings.Builder
+	line.WriteString(p.Path)
+	if p.Line > 0 {
+		fmt.Fprintf(&line, ":%d:%d", p.Line, p.Column)
+	}
+	if p.Field != "" {
+		line.WriteString(": " + p.Field)
+	}
+	line.WriteString(": " + p.What + "; " + p.Cure)
+	return line.String()
+}
+
+// Unwrap returns the cause.
+func (p Problem) Unwrap() error { return p.Err }
+
+// Problems is everything wrong with a targets file, sorted by position.
+type Problems []Problem
+
+// Error is one line for each problem.
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns each Problem.
+func (ps Problems) Unwrap() []error {
+	errs := make([]error, len(ps))
+	for i, p := range ps {
+		errs[i] = p
+	}
+	return errs
+}
+
+func (ps Problems) sort() {
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+}

@@ -1,0 +1,182 @@
+package target
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// reader walks the YAML of a targets file and collects what is wrong with it.
+// Its methods go on after a problem, so that all are found in one go; what they
+// return then does not matter, because the file is refused.
+type reader struct {
+	path      string
+	lines     [][]byte
+	lookupEnv func(string) (string, bool)
+	problems  Problems
+}
+
+// add reports a problem where the node stands.
+func (r *reader) add(node ast.Node, field, what, cure string) {
+	line, column := position(node)
+	r.addAt(line, column, field, what, cure)
+}
+
+func (r *reader) addAt(line, column int, field, what, cure string) {
+	r.problems = append(r.problems, Problem{
+		Path: r.path, Line: max(line, 1), Column: max(column, 1),
+		Field: field, What: what, Cure: cure,
+	})
+}
+
+// position is where a node begins. A block mapping's own token is the colon
+// after its first key, so the key is asked instead.
+func position(node ast.Node) (line, column int) {
+	if mapping, ok := node.(*ast.MappingNode); ok && !mapping.IsFlowStyle && len(mapping.Values) > 0 {
+		node = mapping.Values[0].Key
+	}
+	if token := node.GetToken(); token != nil && token.Position != nil {
+		return token.Position.Line, token.Position.Column
+	}
+	return 1, 1
+}
+
+// handler reads the value of one key.
+type handler func(value ast.Node, field string)
+
+// mapping hands the value of each key to its handler and returns the keys that
+// are there, with a value or not. It reports a key that is unknown or there
+// twice.
+func (r *reader) mapping(node ast.Node, field string, handlers map[string]handler) map[string]bool {
+	known := strings.Join(slices.Sorted(maps.Keys(handlers)), ", ")
+	seen := make(map[string]bool)
+	r.entries(node, field, func(key ast.Node, name string, value ast.Node) {
+		at := join(field, name)
+		handle, ok := handlers[name]
+		switch {
+		case !ok:
+			r.add(key, at, "is not a known key", "remove it, or use one of "+known)
+		case seen[name]:
+			r.add(key, at, "is given twice", "remove one of the two")
+		case r.usable(value, at):
+			handle(value, at)
+		}
+		seen[name] = true
+	})
+	return seen
+}
+
+// entries calls each with every key of a mapping.
+func (r *reader) entries(node ast.Node, field string, each func(key ast.Node, name string, value ast.Node)) {
+	mapping, ok := node.(*ast.MappingNode)
+	if !ok {
+		r.add(node, field, "is not a mapping", "write it as key: value pairs")
+		return
+	}
+	for _, entry := range mapping.Values {
+		name, ok := keyName(entry.Key)
+		if !ok {
+			r.add(entry.Key, field, "holds a key of a kind that is not supported", "write it as key: value")
+			continue
+		}
+		each(entry.Key, name, entry.Value)
+	}
+}
+
+func keyName(key ast.MapKeyNode) (string, bool) {
+	switch key := key.(type) {
+	case *ast.StringNode:
+		return key.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode, *ast.NanNode, *ast.InfinityNode:
+		return key.GetToken().Value, true
+	}
+	return "", false // a merge key, an alias, or one that begins with "?"
+}
+
+// sequence calls each with every item of a list.
+func (r *reader) sequence(node ast.Node, field string, each handler) {
+	list, ok := node.(*ast.SequenceNode)
+	if !ok {
+		r.add(node, field, "is not a list", "write each item on its own line after a dash, or all of them in [ ]")
+		return
+	}
+	for i, item := range list.Values {
+		at := fmt.Sprintf("%s[%d]", field, i)
+		if r.usable(item, at) {
+			each(item, at)
+		}
+	}
+}
+
+// usable reports an empty value and the parts of YAML that make a file say one
+// thing and mean another.
+func (r *reader) usable(value ast.Node, field string) bool {
+	switch value.(type) {
+	case nil, *ast.NullNode:
+		if value == nil {
+			r.addAt(1, 1, field, "has no value", "give it one, or remove it")
+		} else {
+			r.add(value, field, "has no value", "give it one, or remove it")
+		}
+		return false
+	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
+		r.add(value, field, "uses a YAML anchor, alias or tag, which is not supported", "write the value out")
+		return false
+	}
+	return true
+}
+
+// text reads a string. what is missing in other scalars is quotes.
+func (r *reader) text(node ast.Node, field string) (string, bool) {
+	switch node := node.(type) {
+	case *ast.StringNode:
+		return node.Value, true
+	case *ast.LiteralNode:
+		return node.Value.Value, true
+	case *ast.MappingNode, *ast.MappingValueNode, *ast.SequenceNode:
+		r.add(node, field, "is not a text", "give one value")
+	default:
+		r.add(node, field, "is not a text", "put the value in quotes")
+	}
+	return "", false
+}
+
+// whole reads a whole number between least and most.
+func (r *reader) whole(node ast.Node, field string, least, most int, into *int) {
+	cure := fmt.Sprintf("give a whole number from %d to %d, without quotes", least, most)
+	integer, ok := node.(*ast.IntegerNode)
+	if !ok {
+		r.add(node, field, "is not a whole number in range", cure)
+		return
+	}
+	var number int
+	switch value := integer.Value.(type) {
+	case int64:
+		number = int(value)
+	case uint64:
+		number = int(min(value, uint64(most)+1)) //nolint:gosec // bounded by most, an int
+	}
+	if number < least || number > most {
+		r.add(node, field, fmt.Sprintf("%s is out of range", integer.Token.Value), cure)
+		return
+	}
+	*into = number
+}
+
+var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// join names a field inside a field. A key that could break the line is quoted.
+func join(field, key string) string {
+	if !plainKey.MatchString(key) {
+		key = strconv.Quote(key)
+	}
+	if field == "" {
+		return key
+	}
+	return field + "." + key
+}

@@ -1,0 +1,55 @@
+package target
+
+import (
+	"slices"
+	"strings"
+
+	"genesys-fanout/event"
+)
+
+// Set is the targets of one targets.yaml. It does not change, and any number of
+// goroutines may use it.
+type Set struct {
+	targets []*Target
+	byName  map[string]*Target
+}
+
+func newSet(targets []*Target) *Set {
+	s := &Set{targets: targets, byName: make(map[string]*Target, len(targets))}
+	for _, t := range targets {
+		s.byName[t.Name()] = t
+	}
+	return s
+}
+
+// All returns every target, the retired too, in the order of the file.
+func (s *Set) All() []*Target { return slices.Clone(s.targets) }
+
+// Get finds a target by its name.
+func (s *Set) Get(name string) (*Target, bool) {
+	t, ok := s.byName[name]
+	return t, ok
+}
+
+// Choose returns the policies of the targets that want the event, in the order
+// of the file: those that are active or paused and whose `when` matches. An
+// evaluation error counts as a match: rather an event too many than one lost.
+func (s *Set) Choose(ev event.Event) []Policy {
+	var chosen []Policy
+	vars := &variables{event: &ev}
+	for _, t := range s.targets {
+		if t.State != Retired && t.when.matches(vars) {
+			chosen = append(chosen, t.Policy)
+		}
+	}
+	return chosen
+}
+
+// String lists the names.
+func (s *Set) String() string {
+	names := make([]string, len(s.targets))
+	for i, t := range s.targets {
+		names[i] = t.Name()
+	}
+	return strings.Join(names, ", ")
+}
