@@ -113,6 +113,16 @@ func TestTransientFailuresAreRetriedUpToTheBound(t *testing.T) {
 		start = time.Now()
 		require.ErrorIs(t, hanging.ensure(t.Context()), context.DeadlineExceeded)
 		assert.Equal(t, registerBound, time.Since(start))
+
+		start = time.Now()
+		hanging.list = func(ctx context.Context) (attributes, error) {
+			if time.Since(start) < time.Second {
+				return nil, away
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		require.ErrorIs(t, hanging.ensure(t.Context()), away, "the bound does not hide what was wrong")
 	})
 }
 

@@ -121,7 +121,7 @@ func newParser(app App, settings Settings, env Env, stdout io.Writer, exit func(
 		if value, ok := env.LookupEnv(variables[flag.Value]); ok {
 			return value, nil
 		}
-		return nil, nil //nolint:nilnil // kong's word for "not set here"
+		return nil, nil // kong's word for "not set here"
 	}
 	describe := func(value *kong.Value) string {
 		if variable := variables[value]; variable != "" {

@@ -101,7 +101,9 @@ func TestARefusalEndsTheDialWithAskedCodeAndCure(t *testing.T) {
 				"TEMPORAL_API_KEY": "hunter2", "TEMPORAL_TLS": "false",
 			})
 
-			_, err := Dial(t.Context(), conn)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			_, err := Dial(ctx, conn)
 			var refusal *Refusal
 			require.ErrorAs(t, err, &refusal)
 			assert.Equal(t, test.code, refusal.Code)
@@ -206,7 +208,9 @@ func TestARefusalOfANamespaceMustLast(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				d, _ := doorTo(script(test.answer))
-				err := d.await(t.Context())
+				ctx, cancel := context.WithTimeout(t.Context(), 48*time.Hour) // of the bubble's clock
+				defer cancel()
+				err := d.await(ctx)
 				assert.Equal(t, test.err, err)
 				assert.Equal(t, test.after, time.Since(start))
 				assert.Equal(t, err == nil, len(d.health.NotReady()) == 0)
@@ -231,35 +235,44 @@ func TestAnOutageIsLoggedAtOnceAndEvery30Seconds(t *testing.T) {
 
 func TestWatchFollowsTemporal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, out := doorTo(nil)
-		// Away from 1:01 to 2:01, and then it does not even refuse: the call runs into its timeout.
-		d.probe = func(ctx context.Context) error {
-			if now := time.Now().Minute(); now != 1 {
+		const lost, back = 51 * time.Second, 111 * time.Second
+		start := time.Now()
+		d, out := doorTo(func(ctx context.Context) error {
+			if elapsed := time.Since(start); elapsed < lost || elapsed >= back {
 				return nil
 			}
+			// It does not even refuse: the call runs into its timeout.
 			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 			defer cancel()
 			<-ctx.Done()
 			return serviceerror.NewDeadlineExceeded("timeout")
+		})
+		go d.watch(t.Context())
+		// The sleeps move the bubble's clock and take no time.
+		readyAt := func(elapsed time.Duration) bool {
+			time.Sleep(time.Until(start.Add(elapsed)))
+			synctest.Wait()
+			return len(d.health.NotReady()) == 0
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		stopped := make(chan struct{})
-		go func() { defer close(stopped); d.watch(ctx) }()
-		ready := func() bool { synctest.Wait(); return len(d.health.NotReady()) == 0 }
-
-		time.Sleep(59 * time.Second) // of the bubble: the clock only
-		assert.True(t, ready())
-		time.Sleep(21 * time.Second)
-		assert.False(t, ready(), "20 s after it was lost")
-		time.Sleep(40*time.Second + probeTimeout + retryInterval)
-		assert.True(t, ready(), "by itself")
+		assert.True(t, readyAt(lost-time.Second))
+		assert.False(t, readyAt(lost+20*time.Second))
+		assert.False(t, readyAt(back))
+		assert.True(t, readyAt(back+probeTimeout+retryInterval), "by itself")
 		assert.Equal(t, 2, strings.Count(out.String(), "waiting for Temporal"), out.String())
 		assert.Equal(t, 1, strings.Count(out.String(), "answers again"))
-
-		cancel()
-		<-stopped
-		assert.True(t, ready(), "a probe broken off by the stop says nothing")
 	})
+}
+
+func TestAProbeBrokenOffByTheStopSaysNothing(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	d, out := doorTo(func(context.Context) error {
+		cancel()
+		return serviceerror.NewCanceled("context canceled")
+	})
+	d.health.Set(CheckTemporal, nil)
+	require.ErrorIs(t, d.ask(ctx), context.Canceled)
+	assert.Empty(t, d.health.NotReady())
+	assert.Empty(t, out.String())
 }
 
 func TestWatchAsksTheFrontend(t *testing.T) {
