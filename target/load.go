@@ -75,19 +75,22 @@ func (r *reader) document(data []byte) ast.Node {
 	case 1:
 		return bodies[0]
 	}
-	r.add(bodies[1], "", "a second YAML document begins here", "keep one document, with all targets in it")
+	r.add(bodies[1], fieldYAML, "a second document begins here", "keep one document, with all targets in it")
 	return nil
 }
 
+// fieldYAML stands for the field where the file cannot be read as far as one.
+const fieldYAML = "YAML"
+
 func (r *reader) syntax(err error) {
 	const cure = "correct the YAML; mind indentation, quotes and brackets"
-	line, column, what := 1, 1, "is not YAML"
+	line, column, what := 1, 1, "cannot be parsed"
 	var located yaml.Error
 	if errors.As(err, &located) {
-		what += ": " + located.GetMessage()
+		what = oneLine(located.GetMessage())
 		if token := located.GetToken(); token != nil && token.Position != nil {
 			line, column = token.Position.Line, token.Position.Column
 		}
 	}
-	r.addAt(line, column, "", what, cure)
+	r.addAt(line, column, fieldYAML, what, cure)
 }

@@ -51,16 +51,18 @@ type handler func(value ast.Node, field string)
 
 // mapping hands the value of each key to its handler and returns the keys that
 // are there, with a value or not. It reports a key that is unknown or there
-// twice.
+// twice, and one whose handler is nil as a key of another version.
 func (r *reader) mapping(node ast.Node, field string, handlers map[string]handler) map[string]bool {
-	known := strings.Join(slices.Sorted(maps.Keys(handlers)), ", ")
+	known := slices.DeleteFunc(slices.Sorted(maps.Keys(handlers)), func(key string) bool { return handlers[key] == nil })
 	seen := make(map[string]bool)
 	r.entries(node, field, func(key ast.Node, name string, value ast.Node) {
 		at := join(field, name)
 		handle, ok := handlers[name]
 		switch {
 		case !ok:
-			r.add(key, at, "is not a known key", "remove it, or use one of "+known)
+			r.add(key, at, "is not a known key", "remove it, or use one of "+strings.Join(known, ", "))
+		case handle == nil:
+			r.add(key, at, "not supported by this version", "remove it")
 		case seen[name]:
 			r.add(key, at, "is given twice", "remove one of the two")
 		case r.usable(value, at):
@@ -81,7 +83,7 @@ func (r *reader) entries(node ast.Node, field string, each func(key ast.Node, na
 	for _, entry := range mapping.Values {
 		name, ok := keyName(entry.Key)
 		if !ok {
-			r.add(entry.Key, field, "holds a key of a kind that is not supported", "write it as key: value")
+			r.add(entry.Key, join(field, entry.Key.GetToken().Value), "is a key of a kind that is not supported", "write it as key: value")
 			continue
 		}
 		each(entry.Key, name, entry.Value)
@@ -131,7 +133,7 @@ func (r *reader) usable(value ast.Node, field string) bool {
 	return true
 }
 
-// text reads a string. what is missing in other scalars is quotes.
+// text reads a string. What other scalars lack is quotes.
 func (r *reader) text(node ast.Node, field string) (string, bool) {
 	switch node := node.(type) {
 	case *ast.StringNode:

@@ -14,24 +14,25 @@ import (
 )
 
 func (r *reader) root(node ast.Node) []*Target {
+	const cure = "list at least one target under targets:"
+	if _, ok := node.(*ast.MappingNode); !ok {
+		r.add(node, "targets", "is missing", cure)
+		return nil
+	}
 	var targets []*Target
 	names := make(map[string]bool)
-	one := func(item ast.Node, field string) {
-		t := r.target(item, field, names)
-		targets = append(targets, t)
-	}
-	listed := false
 	seen := r.mapping(node, "", map[string]handler{
 		"targets": func(value ast.Node, field string) {
-			r.sequence(value, field, one)
+			r.sequence(value, field, func(item ast.Node, at string) {
+				targets = append(targets, r.target(item, at, names))
+			})
 			if list, ok := value.(*ast.SequenceNode); ok && len(list.Values) == 0 {
-				r.add(value, field, "lists no target", "list at least one")
+				r.add(value, field, "lists no target", cure)
 			}
-			listed = true
 		},
 	})
-	if _, isMapping := node.(*ast.MappingNode); isMapping && !listed && !seen["targets"] {
-		r.add(node, "targets", "is missing", "list at least one target under targets:")
+	if !seen["targets"] {
+		r.add(node, "targets", "is missing", cure)
 	}
 	return targets
 }
@@ -59,8 +60,8 @@ func (r *reader) target(node ast.Node, field string, names map[string]bool) *Tar
 		"state":           func(v ast.Node, f string) { t.State = r.state(v, f) },
 		"when":            func(v ast.Node, f string) { t.when = r.when(v, f) },
 		"headers":         func(v ast.Node, f string) { r.headers(v, f, t) },
-		"signing_secret":  r.unsupported,
-		"tls":             r.unsupported,
+		"signing_secret":  nil,
+		"tls":             nil,
 	})
 	if _, isMapping := node.(*ast.MappingNode); isMapping {
 		for _, required := range []string{"name", "url"} {
@@ -77,10 +78,6 @@ func (r *reader) target(node ast.Node, field string, names map[string]bool) *Tar
 
 // maxConcurrency is more than one process has ports for on one address.
 const maxConcurrency = 65_535
-
-func (r *reader) unsupported(value ast.Node, field string) {
-	r.add(value, field, "not supported by this version", "remove it")
-}
 
 var legalName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 
