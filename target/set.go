@@ -1,6 +1,8 @@
 package target
 
 import (
+	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -46,10 +48,17 @@ func (s *Set) Choose(ev event.Event) []Policy {
 }
 
 // String lists the names.
-func (s *Set) String() string {
+func (s Set) String() string {
 	names := make([]string, len(s.targets))
 	for i, t := range s.targets {
 		names[i] = t.Name()
 	}
 	return strings.Join(names, ", ")
 }
+
+// Format prints String for every verb: fmt does not ask targets that stand in
+// unexported fields how they want to be printed.
+func (s Set) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// MarshalText is String.
+func (s Set) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
