@@ -65,7 +65,7 @@ func (p Policy) Normalized() Policy {
 	}
 	p.Backoff.Initial = p.Backoff.Initial.or(d.Backoff.Initial)
 	p.Backoff.Max = max(p.Backoff.Max.or(d.Backoff.Max), p.Backoff.Initial)
-	if !(p.Backoff.Multiplier >= 1 && p.Backoff.Multiplier <= maxMultiplier) { // NaN too
+	if !legalMultiplier(p.Backoff.Multiplier) {
 		p.Backoff.Multiplier = d.Backoff.Multiplier
 	}
 	p.Timeout = p.Timeout.or(d.Timeout)
@@ -74,16 +74,19 @@ func (p Policy) Normalized() Policy {
 	return p
 }
 
+// legalMultiplier is false for NaN as well.
+func legalMultiplier(m float64) bool { return m >= 1 && m <= maxMultiplier }
+
 // After is the wait after the given number of attempts, at least 1: Initial ×
 // Multiplier^(attempts-1), at most Max.
 func (b Backoff) After(attempts int) time.Duration {
 	wait := float64(b.Initial) * math.Pow(b.Multiplier, float64(max(attempts, 1)-1))
 	// Compared as floats: what a float64 holds may not fit a Duration. A NaN
-	// (0 × Inf) is no wait that could be kept, so it is Max as well.
-	if !(wait < float64(b.Max)) {
-		return max(time.Duration(b.Max), 0)
+	// (0 × Inf) is less than no number, so it is Max as well.
+	if wait < float64(b.Max) {
+		return max(time.Duration(wait), 0)
 	}
-	return max(time.Duration(wait), 0)
+	return max(time.Duration(b.Max), 0)
 }
 
 // Duration is a time.Duration that is written as people write it ("2s", "5m"),

@@ -161,7 +161,7 @@ func (r *reader) whole(node ast.Node, field string, least, most int, into *int) 
 	case int64:
 		number = int(value)
 	case uint64:
-		number = int(min(value, uint64(most)+1)) //nolint:gosec // bounded by most, an int
+		number = int(min(value, uint64(most)+1)) // bounded by most, an int
 	}
 	if number < least || number > most {
 		r.add(node, field, fmt.Sprintf("%s is out of range", integer.Token.Value), cure)

@@ -162,7 +162,7 @@ func (r *reader) multiplier(node ast.Node, field string, into *float64) {
 			number = float64(value)
 		}
 	}
-	if !(number >= 1 && number <= maxMultiplier) {
+	if !legalMultiplier(number) {
 		r.add(node, field, "is not a number in range", fmt.Sprintf("give a number from 1 to %d, without quotes", maxMultiplier))
 		return
 	}
