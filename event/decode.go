@@ -1,0 +1,202 @@
+package event
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ErrUndecodable says that a message is not JSON.
+var ErrUndecodable = errors.New("the message is not JSON")
+
+// Decode reads what identity and routing need from a message. The only error is
+// ErrUndecodable, wrapped with what is wrong: any JSON is an event.
+//
+// A known member of the wrong JSON type counts as absent, and an empty id too.
+func Decode(message []byte) (Event, error) {
+	document := bytes.TrimSpace(message)
+	if len(document) == 0 {
+		return Event{}, fmt.Errorf("%w: it is empty", ErrUndecodable)
+	}
+	if err := checkSyntax(document); err != nil {
+		return Event{}, fmt.Errorf("%w: %w", ErrUndecodable, err)
+	}
+	e, format := read(message)
+	if format == Other {
+		if inside, ok := unwrap(document); ok {
+			if inner, innerFormat := read(inside); innerFormat != Other {
+				inner.Format = Wrapped
+				return inner.identified(), nil
+			}
+		}
+	}
+	e.Format = format
+	return e.identified(), nil
+}
+
+// checkSyntax names the byte at which a message stops being JSON.
+func checkSyntax(document []byte) error {
+	if json.Valid(document) {
+		return nil
+	}
+	var anything json.RawMessage
+	err := json.Unmarshal(document, &anything)
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("byte %d: %w", syntax.Offset, err)
+	}
+	return err
+}
+
+// identified gives an event without an id of its own the identity of its bytes.
+func (e Event) identified() Event {
+	if e.ID == "" {
+		e.ID = contentID(e.Document)
+	}
+	if e.Type == "" {
+		e.Type = UnknownType
+	}
+	return e
+}
+
+// members are the members of a JSON object by their exact names, which
+// encoding/json would compare without regard to case in a struct.
+type members map[string]json.RawMessage
+
+func object(raw []byte) members {
+	var m members
+	if len(raw) == 0 || json.Unmarshal(raw, &m) != nil {
+		return nil
+	}
+	return m
+}
+
+// text is the string member of that name; empty when there is none.
+func (m members) text(name string) string {
+	raw := m[name]
+	if len(raw) < 2 || raw[0] != '"' {
+		return ""
+	}
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		return ""
+	}
+	return s
+}
+
+// moment is the string member of that name as an ISO 8601 time; zero when there is none.
+func (m members) moment(name string) time.Time {
+	at, err := time.Parse(time.RFC3339, m.text(name))
+	if err != nil {
+		return time.Time{}
+	}
+	return at.UTC()
+}
+
+// read reads a document as a flat event or as an envelope. What it finds in any
+// other object of the flat event's members is kept.
+func read(document []byte) (Event, Format) {
+	root := object(document)
+	e := readFlat(root)
+	e.Document = document
+	if e.ID != "" {
+		return e, Flat
+	}
+	if detail := object(root["detail"]); detail != nil && root.text("detail-type") != "" {
+		e = readEnvelope(root, detail)
+		e.Document = document
+		return e, Envelope
+	}
+	return e, Other
+}
+
+func readFlat(root members) Event {
+	if root == nil {
+		return Event{}
+	}
+	interaction := object(root["interaction"])
+	return Event{
+		ID:            root.text("event_id"),
+		Type:          root.text("event_type"),
+		InteractionID: interaction.text("id"),
+		ChannelType:   first(interaction.text("channel_type"), root.text("channel_type")),
+		Status:        first(interaction.text("status"), root.text("status")),
+		PublishedAt:   root.moment("timestamp"),
+	}
+}
+
+func readEnvelope(root, detail members) Event {
+	body := object(detail["eventBody"])
+	published := root.moment("time")
+	if published.IsZero() {
+		published = detail.moment("timestamp")
+	}
+	return Event{
+		ID:            root.text("id"),
+		Type:          root.text("detail-type"),
+		InteractionID: body.text("conversationId"),
+		ChannelType:   strings.ToLower(first(body.text("mediaType"), communicationMedia(body))),
+		Status:        status(root.text("detail-type")),
+		PublishedAt:   published,
+	}
+}
+
+// communicationMedia is where an attributes event names its medium.
+func communicationMedia(body members) string {
+	var communications []members
+	if json.Unmarshal(body["communications"], &communications) != nil {
+		return ""
+	}
+	for _, c := range communications {
+		if media := c.text("mediaType"); media != "" {
+			return media
+		}
+	}
+	return ""
+}
+
+// statuses are the endings of a topic that tell the state of an interaction.
+// Genesys Cloud has no status field; see the topics "v2.detail.events.conversation".
+var statuses = []struct{ suffix, status string }{
+	{"customer.start", "started"}, {"customer.end", "ended"},
+	{"user.start", "user.start"}, {"user.end", "user.end"},
+	{"acd.start", "acd.start"}, {"acd.end", "acd.end"},
+	{"acw", "acw"}, {"wrapup", "wrapup"}, {"attributes", "attributes"}, {"contact", "contact"},
+	{"flow.start", "flow.start"}, {"flow.end", "flow.end"}, {"flow.outcome", "flow.outcome"},
+	{"outbound", "outbound"}, {"voicemail.start", "voicemail.start"}, {"voicemail.end", "voicemail.end"},
+}
+
+func status(topic string) string {
+	for _, s := range statuses {
+		if strings.HasSuffix(topic, "."+s.suffix) {
+			return s.status
+		}
+	}
+	return ""
+}
+
+// unwrap takes a document out of a JSON string, or out of the envelope of a
+// queue: SQS has body, SNS has Message.
+func unwrap(document []byte) ([]byte, bool) {
+	var inside string
+	switch document[0] {
+	case '"':
+		if json.Unmarshal(document, &inside) != nil {
+			return nil, false
+		}
+	case '{':
+		root := object(document)
+		inside = first(root.text("body"), root.text("Message"))
+	}
+	return []byte(inside), json.Valid([]byte(inside))
+}
+
+func first(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}

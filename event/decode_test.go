@@ -1,0 +1,152 @@
+package event
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const conversation = "d81f7c1a-52be-4a0e-8f0d-6b1f0f6a9b01"
+
+func TestDecodeRealShapes(t *testing.T) {
+	const topic = "v2.detail.events.conversation.{id}."
+	for file, want := range map[string]Event{
+		"flat.json":                    {Format: Flat, ID: "evt-7f3a0001", Type: "conversation.started", InteractionID: conversation, ChannelType: "voice", Status: "active"},
+		"envelope.customer.start.json": {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000000", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "voice", Status: "started"},
+		"envelope.customer.end.json":   {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000001", Type: topic + "customer.end", InteractionID: conversation, ChannelType: "voice", Status: "ended"},
+		"envelope.user.start.json":     {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000002", Type: topic + "user.start", InteractionID: conversation, ChannelType: "voice", Status: "user.start"},
+		"envelope.acw.json":            {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000006", Type: topic + "acw", InteractionID: conversation, ChannelType: "voice", Status: "acw"},
+		"envelope.wrapup.json":         {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000007", Type: topic + "wrapup", InteractionID: conversation, ChannelType: "voice", Status: "wrapup"},
+		"envelope.flow.outcome.json":   {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000011", Type: topic + "flow.outcome", InteractionID: conversation, ChannelType: "voice", Status: "flow.outcome"},
+		"envelope.voicemail.end.json":  {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000014", Type: topic + "voicemail.end", InteractionID: conversation, ChannelType: "voice", Status: "voicemail.end"},
+		"envelope.attributes.json":     {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000020", Type: topic + "attributes", InteractionID: conversation, ChannelType: "message", Status: "attributes"},
+		"envelope.transcription.json":  {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000021", Type: "v2.conversations.{id}.transcription", InteractionID: conversation},
+		"envelope.audit.json":          {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000022", Type: "v2.audits.entitytype.{id}.entityid.{id}"},
+		"envelope.user.json":           {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000023", Type: "v2.users.{id}.presence"},
+		"wrapped.sqs.json":             {Format: Wrapped, ID: "9c1f2e3d-0000-4000-8000-000000000000", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "voice", Status: "started"},
+		"wrapped.sns.json":             {Format: Wrapped, ID: "evt-7f3a0001", Type: "conversation.started", InteractionID: conversation, ChannelType: "voice", Status: "active"},
+		"wrapped.string.json":          {Format: Wrapped, ID: "9c1f2e3d-0000-4000-8000-000000000000", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "voice", Status: "started"},
+	} {
+		t.Run(file, func(t *testing.T) {
+			message, err := os.ReadFile(filepath.Join("testdata", file))
+			require.NoError(t, err)
+			got, err := Decode(message)
+			require.NoError(t, err)
+			assert.Equal(t, time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC), got.PublishedAt)
+			assert.True(t, json.Valid(got.Document))
+			got.PublishedAt, got.Document = time.Time{}, nil
+			assert.Equal(t, want, got)
+		})
+	}
+}
+
+func TestDecodeEveryShape(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.json")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		message, err := os.ReadFile(file)
+		require.NoError(t, err)
+		got, err := Decode(message)
+		require.NoError(t, err, file)
+		assert.True(t, strings.HasPrefix(filepath.Base(file), string(got.Format)+"."), "%s was read as %s", file, got.Format)
+		assert.NotEmpty(t, got.ID, file)
+	}
+}
+
+func TestDecodeOddShapes(t *testing.T) {
+	for name, test := range map[string]struct {
+		message string
+		want    Event
+	}{
+		"other names by case":       {`{"EVENT_ID":"a","Event_Type":"b"}`, Event{Format: Other, Type: "unknown"}},
+		"an id of the wrong type":   {`{"event_id":7,"event_type":"b"}`, Event{Format: Other, Type: "b"}},
+		"an empty id":               {`{"event_id":"","event_type":"b"}`, Event{Format: Other, Type: "b"}},
+		"flat before envelope":      {`{"event_id":"a","detail-type":"x","detail":{}}`, Event{Format: Flat, ID: "a", Type: "unknown"}},
+		"interaction of wrong type": {`{"event_id":"a","interaction":"i"}`, Event{Format: Flat, ID: "a", Type: "unknown"}},
+		"a type of the wrong type":  {`{"event_id":"a","event_type":["x"]}`, Event{Format: Flat, ID: "a", Type: "unknown"}},
+		"channel beside":            {`{"event_id":"a","channel_type":"chat","status":"s"}`, Event{Format: Flat, ID: "a", Type: "unknown", ChannelType: "chat", Status: "s"}},
+		"detail of the wrong type":  {`{"id":"a","detail-type":"x","detail":"y"}`, Event{Format: Other, Type: "unknown"}},
+		"envelope without an id":    {`{"detail-type":"x","detail":{}}`, Event{Format: Envelope, Type: "x"}},
+		"wrapped twice":             {`{"body":"{\"body\":\"{\\\"event_id\\\":\\\"a\\\"}\"}"}`, Event{Format: Other, Type: "unknown"}},
+		"wrapped nothing known":     {`{"body":"{\"x\":1}"}`, Event{Format: Other, Type: "unknown"}},
+		"wrapped no JSON":           {`{"body":"hello"}`, Event{Format: Other, Type: "unknown"}},
+		"wrapped without an id":     {`{"body":"{\"detail-type\":\"x\",\"detail\":{}}","messageId":"1"}`, Event{Format: Wrapped, Type: "x"}},
+		"array":                     {`[1,2]`, Event{Format: Other, Type: "unknown"}},
+		"number":                    {` 12 `, Event{Format: Other, Type: "unknown"}},
+		"null":                      {`null`, Event{Format: Other, Type: "unknown"}},
+		"empty string":              {`""`, Event{Format: Other, Type: "unknown"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Decode([]byte(test.message))
+			require.NoError(t, err)
+			if test.want.ID == "" {
+				assert.Len(t, got.ID, 36, "the identity of its bytes")
+				got.ID = ""
+			}
+			got.Document = nil
+			assert.Equal(t, test.want, got)
+		})
+	}
+}
+
+func TestDecodeIdentityOfBytes(t *testing.T) {
+	id := func(message string) string {
+		e, err := Decode([]byte(message))
+		require.NoError(t, err)
+		return e.ID
+	}
+	assert.Equal(t, id(`{"a":1}`), id(`{"a":1}`))
+	assert.NotEqual(t, id(`{"a":1}`), id(`{"a": 1}`))
+	assert.Equal(t, id(`{"body":"{\"detail-type\":\"x\",\"detail\":{}}","messageId":"1"}`),
+		id(`{"body":"{\"detail-type\":\"x\",\"detail\":{}}","messageId":"2"}`), "a queue's own id is not the event's")
+	assert.NotEqual(t, UndecodableID(Source{"t", 1, 23}), UndecodableID(Source{"t", 12, 3}))
+	assert.Equal(t, UndecodableID(Source{"t", 1, 2}), UndecodableID(Source{"t", 1, 2}))
+}
+
+func TestDecodeRefusesOnlyWhatIsNoJSON(t *testing.T) {
+	for _, message := range []string{"", " \n", "{", `{"a":1}x`, "hello", `{"a":NaN}`, "\x00", `{"event_id":"a",}`} {
+		_, err := Decode([]byte(message))
+		assert.ErrorIs(t, err, ErrUndecodable, "%q", message)
+	}
+	_, err := Decode([]byte(`{"a":x}`))
+	assert.ErrorContains(t, err, "byte 6")
+}
+
+func FuzzDecode(f *testing.F) {
+	files, _ := filepath.Glob("testdata/*.json")
+	for _, file := range files {
+		message, err := os.ReadFile(file)
+		require.NoError(f, err)
+		f.Add(message)
+	}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		got, err := Decode(message)
+		if err != nil {
+			require.ErrorIs(t, err, ErrUndecodable)
+			return
+		}
+		require.NotEmpty(t, got.ID)
+		require.NotEmpty(t, got.Type)
+		again, err := Decode(message)
+		require.NoError(t, err)
+		require.Equal(t, got, again)
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	message, err := os.ReadFile("testdata/envelope.customer.start.json")
+	require.NoError(b, err)
+	b.SetBytes(int64(len(message)))
+	for b.Loop() {
+		if _, err := Decode(message); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
