@@ -1,0 +1,261 @@
+package deadletter
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/event"
+)
+
+var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+
+func letter(eventID, runID string) Record {
+	record := Record{
+		EventID: eventID, TargetName: "compliance-service", Error: "422 Unprocessable Entity: <no>", Reason: Rejected,
+		StatusCode: 422, Attempts: 1, Timestamp: noon, EventType: "conversation.started", InteractionID: "i-1",
+		WorkflowID: "event-" + eventID, RunID: runID, Source: event.Source{Topic: "t", Partition: 3, Offset: 42},
+	}
+	SetPayload(&record, []byte(`{"event_id":"`+eventID+`","text":"a < b & c"}`))
+	return record
+}
+
+func open(t *testing.T) (*Directory, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "dead-letters")
+	d, err := Open(path)
+	require.NoError(t, err)
+	return d, path
+}
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	var names []string
+	for _, entry := range entries {
+		if !entry.IsDir() {
+			names = append(names, entry.Name())
+		}
+	}
+	return names
+}
+
+// TestRecordFile holds the file against the contract: name, mode, fields in order.
+func TestRecordFile(t *testing.T) {
+	d, path := open(t)
+	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
+	file := filepath.Join(path, "compliance-service_evt-1.json")
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	assert.Equal(t, fs.FileMode(0o600), info.Mode().Perm())
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.Equal(t, `{
+  "event_id": "evt-1",
+  "target_name": "compliance-service",
+  "error": "422 Unprocessable Entity: <no>",
+  "reason": "rejected",
+  "status_code": 422,
+  "attempts": 1,
+  "timestamp": "2026-03-14T12:00:00Z",
+  "payload": {
+    "event_id": "evt-1",
+    "text": "a < b & c"
+  },
+  "event_type": "conversation.started",
+  "interaction_id": "i-1",
+  "workflow_id": "event-evt-1",
+  "run_id": "run-1",
+  "source": {
+    "topic": "t",
+    "partition": 3,
+    "offset": 42
+  }
+}
+`, string(data))
+}
+
+func TestRecordAgainIsOnce(t *testing.T) {
+	d, path := open(t)
+	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
+	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
+	assert.Len(t, names(t, path), 1)
+	assert.Empty(t, names(t, filepath.Join(path, supersededDir)))
+}
+
+func TestRecordOfANewerRunSupersedes(t *testing.T) {
+	d, path := open(t)
+	for _, run := range []string{"run-1", "run-2", "run-3", "run-4"} {
+		require.NoError(t, d.Record(t.Context(), letter("evt-1", run)))
+	}
+	got, err := d.Get("compliance-service", "evt-1")
+	require.NoError(t, err)
+	assert.Equal(t, "run-4", got.RunID)
+	name := FileName("compliance-service", "evt-1")
+	assert.ElementsMatch(t, []string{name, name + ".run-2", name + ".run-3"}, names(t, filepath.Join(path, supersededDir)))
+	older, err := read(filepath.Join(path, supersededDir, name))
+	require.NoError(t, err)
+	assert.Equal(t, "run-1", older.RunID)
+}
+
+func TestRecordCutOffAfterSuperseding(t *testing.T) {
+	d, path := open(t)
+	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
+	require.NoError(t, d.supersede(FileName("compliance-service", "evt-1"), "run-2"))
+	assert.Len(t, names(t, path), 1, "there is no moment without an open record")
+	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-2")))
+	assert.Len(t, names(t, filepath.Join(path, supersededDir)), 1)
+}
+
+func TestDamagedFileIsKept(t *testing.T) {
+	for _, damage := range []string{"", "{", `{"event_id":"evt-1","target_na`, `{}`, "\x00\x00"} {
+		d, path := open(t)
+		name := FileName("compliance-service", "evt-1")
+		require.NoError(t, os.WriteFile(filepath.Join(path, name), []byte(damage), 0o600))
+
+		_, err := d.Get("compliance-service", "evt-1")
+		var damaged *DamagedError
+		require.ErrorAs(t, err, &damaged)
+		assert.Contains(t, err.Error(), name)
+		require.ErrorAs(t, d.Resolve(t.Context(), "compliance-service", "evt-1", "run-9", noon), &damaged)
+
+		require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
+		kept, err := os.ReadFile(filepath.Join(path, supersededDir, name))
+		require.NoError(t, err)
+		assert.Equal(t, damage, string(kept))
+	}
+}
+
+func TestResolve(t *testing.T) {
+	d, path := open(t)
+	require.NoError(t, d.Resolve(t.Context(), "compliance-service", "evt-1", "run-2", noon), "without a record")
+	for range 2 {
+		require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
+		require.NoError(t, d.Resolve(t.Context(), "compliance-service", "evt-1", "run-2", noon))
+		_, err := d.Get("compliance-service", "evt-1")
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		assert.Len(t, names(t, filepath.Join(path, resolvedDir)), 1, "a call that was cut off finds its own work")
+	}
+	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-3")))
+	require.NoError(t, d.Resolve(t.Context(), "compliance-service", "evt-1", "run-4", noon))
+	name := FileName("compliance-service", "evt-1")
+	assert.ElementsMatch(t, []string{name, name + ".run-3"}, names(t, filepath.Join(path, resolvedDir)))
+	got, err := read(filepath.Join(path, resolvedDir, name))
+	require.NoError(t, err)
+	assert.Equal(t, "run-2", got.ResolvedRunID)
+	assert.Equal(t, noon, *got.ResolvedAt)
+	assert.Equal(t, `{"event_id":"evt-1","text":"a < b & c"}`, string(got.Message()))
+}
+
+func TestHostileIDsStayInTheDirectory(t *testing.T) {
+	d, path := open(t)
+	ids := []string{"../../x", "/etc/passwd", `..\x`, "a\r\nb", "a\x00b", "ü", ".hidden", ".", "..", "con:", strings.Repeat("x", 4096), strings.Repeat("ü", 4096)}
+	for _, id := range ids {
+		require.NoError(t, d.Record(t.Context(), letter(id, "run-1")), "%q", id)
+		require.NoError(t, d.Record(t.Context(), letter(id, "run-2")), "%q", id)
+		got, err := d.Get("compliance-service", id)
+		require.NoError(t, err)
+		assert.Equal(t, id, got.EventID)
+		require.NoError(t, d.Resolve(t.Context(), "compliance-service", id, "run-3", noon), "%q", id)
+	}
+	assert.Empty(t, names(t, path))
+	assert.Len(t, names(t, filepath.Join(path, resolvedDir)), len(ids))
+	assert.Len(t, names(t, filepath.Join(path, supersededDir)), len(ids))
+	assert.Empty(t, names(t, filepath.Dir(path)))
+}
+
+func TestRecordFailsWhereItCannotWrite(t *testing.T) {
+	d, path := open(t)
+	require.NoError(t, os.RemoveAll(path))
+	err := d.Record(t.Context(), letter("evt-1", "run-1"))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	_, err = Open(filepath.Join(os.DevNull, "x"))
+	require.Error(t, err)
+}
+
+func TestRecordSideBySide(t *testing.T) {
+	d, path := open(t)
+	other, err := Open(path)
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	for _, dir := range []*Directory{d, other} {
+		for _, id := range []string{"a", "b", "c", "d"} {
+			all.Go(func() { assert.NoError(t, dir.Record(t.Context(), letter(id, "run-1"))) })
+		}
+	}
+	all.Wait()
+	assert.Len(t, names(t, path), 4)
+}
+
+func TestMoveToFreeNeverOverwrites(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	require.NoError(t, os.WriteFile(a, []byte("a"), 0o600))
+	require.NoError(t, os.WriteFile(b, []byte("b"), 0o600))
+	require.ErrorIs(t, moveToFree(a, b), fs.ErrExist)
+	require.NoError(t, os.Remove(b))
+	require.NoError(t, moveToFree(a, b))
+	assert.Equal(t, []string{"b"}, names(t, dir))
+}
+
+func TestDamagedErrorUnwraps(t *testing.T) {
+	inner := errors.New("inner")
+	assert.ErrorIs(t, &DamagedError{File: "x", Err: inner}, inner)
+}
+
+func TestPayload(t *testing.T) {
+	for message, exact := range map[string]bool{
+		`{"a":1,"b":[true,null,"x<y"],"c":1.5}`: true,
+		`{"a": 1}`:                              false,
+		`{"a":1e2}`:                             false,
+		`{"a":1.0}`:                             false,
+		`{"a":-0}`:                              false,
+		`{"a":9007199254740993}`:                false,
+		`{"a":1,"a":2}`:                         false,
+		`{"a":"\u0041"}`:                        false,
+		`{"a":"\/"}`:                            false,
+		`{"a":"é"}`:                             true,
+		"{\"a\":\"\xff\"}":                      false,
+		`null`:                                  false,
+		"hello":                                 false,
+	} {
+		var record Record
+		SetPayload(&record, []byte(message))
+		assert.Equal(t, exact, record.PayloadBase64 == nil, message)
+		assert.Equal(t, message, string(record.Message()))
+		assert.Equal(t, json.Valid([]byte(message)), record.Payload != nil, message)
+	}
+	var none Record
+	SetPayload(&none, nil)
+	assert.Nil(t, none.Message())
+}
+
+// FuzzMessage: whatever the message, its record gives it back byte for byte.
+func FuzzMessage(f *testing.F) {
+	f.Add([]byte(`{"a":{"b":[1,2.5,"x"]}}`))
+	f.Add([]byte("{\"a\":\"\u2028\"}"))
+	f.Add([]byte("\xff"))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		if len(message) == 0 {
+			return
+		}
+		d, err := Open(t.TempDir())
+		require.NoError(t, err)
+		record := letter("evt-1", "run-1")
+		SetPayload(&record, message)
+		require.NoError(t, d.Record(t.Context(), record))
+		got, err := d.Get("compliance-service", "evt-1")
+		require.NoError(t, err)
+		require.Equal(t, message, got.Message())
+	})
+}
