@@ -23,7 +23,9 @@ func DataConverter() converter.DataConverter {
 	)
 }
 
-type plainJSON struct{ *converter.JSONPayloadConverter }
+type plainJSON struct {
+	*converter.JSONPayloadConverter
+}
 
 // ToPayload encodes value as JSON with <, > and & left as they are.
 func (c plainJSON) ToPayload(value any) (*commonpb.Payload, error) {

@@ -1,0 +1,125 @@
+// Package activities does what a FanOut run cannot do itself: it sends requests
+// to targets and keeps dead letters.
+//
+// One Deliver is at most one request. What may be sent, and when, is decided
+// here per target and process: the gate that a 429 closes, the breaker that an
+// outage opens, and the bounds on requests in flight. What an answer means is
+// decided by classify, a pure function.
+//
+// The package refuses to loop: every further attempt is Temporal's. It knows
+// nothing of workflows, Kafka or targets.yaml's syntax.
+package activities
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/target"
+)
+
+// Tracker keeps dead letters. Record is durable when it returns nil, and
+// recording the same delivery of the same run twice is recording it once.
+type Tracker interface {
+	Record(ctx context.Context, record deadletter.Record) error
+}
+
+// Targets finds a target by name.
+type Targets interface {
+	Get(name string) (*target.Target, bool)
+}
+
+// Options are what Activities need.
+type Options struct {
+	Targets  Targets
+	Messages Messages              // reads the bodies that are too large for an activity's input
+	Tracker  Tracker               // nil where this process records no dead letters
+	Metrics  prometheus.Registerer // nil: not counted
+	Logger   *slog.Logger          // nil: slog.Default
+	HTTP     *http.Client          // nil: NewHTTPClient
+}
+
+// Activities are the activities of FanOut as methods. One value serves all
+// workers of a process: the state of each target is shared by both lanes.
+type Activities struct {
+	targets  Targets
+	messages *messageCache
+	tracker  Tracker
+	http     *http.Client
+	log      *slog.Logger
+	metrics  *metrics
+	holds    *holds
+	recent   *recentOutcomes
+}
+
+// New makes the activities of one process.
+func New(options Options) *Activities {
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	if options.HTTP == nil {
+		options.HTTP = NewHTTPClient()
+	}
+	holds := newHolds(time.Now)
+	return &Activities{
+		targets:  options.Targets,
+		messages: newMessageCache(options.Messages),
+		tracker:  options.Tracker,
+		http:     options.HTTP,
+		log:      options.Logger,
+		metrics:  newMetrics(options.Metrics, holds),
+		holds:    holds,
+		recent:   newRecentOutcomes(),
+	}
+}
+
+// Delivery is one event for one target: the input of FirstAttempt and Deliver.
+type Delivery struct {
+	Event  event.Event   `json:"event"`
+	Body   event.Body    `json:"body,omitzero"` // absent: read from the first event of the run's history
+	Policy target.Policy `json:"policy"`
+
+	// What the fast lane left behind; zero where it was skipped.
+	Progress  Progress  `json:"progress,omitzero"`
+	NotBefore time.Time `json:"not_before,omitzero"` // earliest moment of the next attempt
+}
+
+// Progress is how far a delivery has come. Deliver keeps it in its heartbeat
+// details, which survive both a failed attempt and a lost worker.
+type Progress struct {
+	Attempts   int    `json:"attempts"`              // requests sent, or begun to be
+	StatusCode int    `json:"status_code,omitempty"` // of the last answer; 0 when there was none
+	Error      string `json:"error,omitempty"`       // of the last failure
+}
+
+// Outcome is what became of one attempt.
+type Outcome struct {
+	Verdict   Verdict   `json:"verdict"`
+	Progress  Progress  `json:"progress,omitzero"`
+	NotBefore time.Time `json:"not_before,omitzero"` // Retry only: earliest moment of the next attempt
+}
+
+// Verdict is the meaning of an attempt, and the metric label "outcome".
+type Verdict string
+
+// The verdicts, a closed set.
+const (
+	Delivered Verdict = "delivered"
+	Retry     Verdict = "retry"    // failed, and may pass
+	Rejected  Verdict = "rejected" // failed, and would fail again
+	Held      Verdict = "held"     // nothing was sent, or only a probe: no attempt is spent
+)
+
+// Lane tells the first attempt from the later ones; also the metric label "lane".
+type Lane string
+
+// The two lanes.
+const (
+	FastLane  Lane = "fast"
+	RetryLane Lane = "retry"
+)

@@ -1,0 +1,201 @@
+package activities
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/temporal"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/target"
+)
+
+// Failure types of Deliver beside the reasons of package deadletter, which end
+// the delivery: these two Temporal retries.
+const (
+	failedAttempt = "retry"
+	heldBack      = "held"
+)
+
+const (
+	// slotWait is how long Deliver waits for one of a target's requests in
+	// flight to end before it goes back to Temporal's queue.
+	slotWait = 5 * time.Second
+
+	// Overhead is what Deliver may take beyond the target's timeout: the wait
+	// for a slot, the heartbeat and the message's way from Temporal.
+	Overhead = slotWait + 15*time.Second
+
+	// jitter spreads retries of one outage, upward only: a Retry-After is a floor.
+	jitter = 0.1
+)
+
+// FirstAttempt is the fast lane: one request, tried and never waited for, made
+// within the run's first workflow task. It fails never; what went wrong stands
+// in the Outcome.
+func (a *Activities) FirstAttempt(ctx context.Context, d Delivery) (Outcome, error) {
+	t, ok := a.targets.Get(d.Policy.Target)
+	if !ok || t.State != target.Active || !t.Policy.FastLane {
+		return Outcome{Verdict: Held, Progress: d.Progress}, nil
+	}
+	key := recentKey{runID(ctx), d.Policy.Target, FastLane}
+	return a.recent.once(ctx, key, func() (Outcome, error) {
+		hold := a.holds.of(t)
+		permit, refusal := hold.enter(FastLane)
+		if refusal != nil {
+			a.metrics.delivery(t, FastLane, Held)
+			return Outcome{Verdict: Held, Progress: d.Progress}, nil
+		}
+		return a.attempt(ctx, t, hold, permit, d, d.Body), nil
+	}, func(o Outcome, _ error) bool { return o.Verdict != Held })
+}
+
+// Deliver is one dispatch of the retry lane: at most one request. It fails with
+// an ApplicationError whose type says how to go on: "retry" (an attempt was
+// spent) and "held" (none was) are retried by Temporal after NextRetryDelay; a
+// deadletter.Reason ends the delivery, with its Progress as details.
+func (a *Activities) Deliver(ctx context.Context, d Delivery) (Outcome, error) {
+	if activity.HasHeartbeatDetails(ctx) {
+		if err := activity.GetHeartbeatDetails(ctx, &d.Progress); err != nil {
+			return Outcome{}, fmt.Errorf("read the progress of the delivery: %w", err)
+		}
+	}
+	t, ok := a.targets.Get(d.Policy.Target)
+	if !ok { // its queue is polled by processes that know it, so only in a changing fleet
+		return Outcome{}, held(d, "this worker does not know the target", time.Minute)
+	}
+	if t.State == target.Retired {
+		return Outcome{}, GivenUp(deadletter.Retired, d.Progress, "the target was retired")
+	}
+	if wait := time.Until(d.NotBefore); wait > 0 {
+		return Outcome{}, held(d, "backing off", wait)
+	}
+	key := recentKey{runID(ctx), d.Policy.Target, RetryLane}
+	outcome, err := a.recent.once(ctx, key,
+		func() (Outcome, error) { return a.deliver(ctx, t, d) },
+		func(_ Outcome, err error) bool { return err == nil || isGivenUp(err) })
+	return outcome, err
+}
+
+func (a *Activities) deliver(ctx context.Context, t *target.Target, d Delivery) (Outcome, error) {
+	if d.Progress.Attempts >= d.Policy.MaxAttempts { // the worker that made the last one did not live to tell
+		return Outcome{}, GivenUp(deadletter.Exhausted, d.Progress, "the last attempt was cut off")
+	}
+	info := activity.GetInfo(ctx)
+	message, err := a.messages.message(ctx, d.Body, info.WorkflowExecution.ID, info.WorkflowExecution.RunID)
+	if err != nil {
+		return Outcome{}, err
+	}
+	hold := a.holds.of(t)
+	permit, refusal := enterWithin(ctx, hold)
+	if refusal != nil {
+		a.metrics.delivery(t, RetryLane, Held)
+		return Outcome{}, held(d, refusal.reason, max(refusal.wait, time.Second))
+	}
+	if !permit.probe { // a failed probe spends no attempt
+		begun := d.Progress
+		begun.Attempts++
+		activity.RecordHeartbeat(ctx, begun)
+	}
+	if err := ctx.Err(); err != nil { // the heartbeat brought the run's cancellation
+		hold.leave(permit, nil)
+		return Outcome{}, err
+	}
+	outcome := a.attempt(ctx, t, hold, permit, d, message)
+	activity.RecordHeartbeat(ctx, outcome.Progress)
+	return outcome, outcome.failure(d)
+}
+
+// enterWithin waits a while where only the requests in flight are in the way.
+func enterWithin(ctx context.Context, h *hold) (permit, *refusal) {
+	ctx, cancel := context.WithTimeout(ctx, slotWait)
+	defer cancel()
+	go func() { // a worker that stops should not keep tasks waiting for a slot
+		select {
+		case <-activity.GetWorkerStopChannel(ctx):
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for {
+		changed := h.changes()
+		p, refusal := h.enter(RetryLane)
+		if refusal == nil || refusal.wait > 0 || await(ctx, 0, changed) != nil {
+			return p, refusal
+		}
+	}
+}
+
+// attempt sends one request under a permit and decides what it means.
+func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, p permit, d Delivery, message []byte) Outcome {
+	started := time.Now()
+	got := a.send(ctx, t, d.Event, message, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
+	if got.err != nil && ctx.Err() != nil { // our own end, not the target's fault
+		hold.leave(p, nil)
+	}
+	decision := classify(got.status, got.header, got.err, t.RetryStatuses, time.Duration(d.Policy.MaxRetryAfter), time.Now())
+	if got.err == nil || ctx.Err() == nil {
+		hold.leave(p, &decision)
+	}
+
+	outcome := Outcome{Verdict: decision.verdict, Progress: Progress{Attempts: d.Progress.Attempts + 1, StatusCode: got.status}}
+	if decision.verdict != Delivered {
+		outcome.Progress.Error = got.failure(t)
+	}
+	if decision.verdict == Retry {
+		outcome.NotBefore = time.Now().Add(nextDelay(d, outcome.Progress.Attempts, decision.retryAfter)).UTC()
+		if p.probe && decision.unavailable {
+			outcome.Verdict = Held
+			outcome.Progress.Attempts--
+		}
+	}
+	a.metrics.attempt(t, p.lane, outcome.Verdict, time.Since(started))
+	return outcome
+}
+
+// nextDelay is the wait before the attempt that follows the n-th.
+func nextDelay(d Delivery, n int, retryAfter time.Duration) time.Duration {
+	delay := max(d.Policy.Backoff.After(n), retryAfter)
+	return delay + time.Duration(rand.Float64()*jitter*float64(delay))
+}
+
+// failure is the error with which Deliver tells Temporal of the outcome; nil
+// when the event was delivered.
+func (o Outcome) failure(d Delivery) error {
+	switch {
+	case o.Verdict == Delivered:
+		return nil
+	case o.Verdict == Rejected:
+		return GivenUp(deadletter.Rejected, o.Progress, "")
+	case o.Verdict == Held:
+		d.Progress = o.Progress
+		return held(d, "the target does not answer", firstProbe)
+	case o.Progress.Attempts >= d.Policy.MaxAttempts:
+		return GivenUp(deadletter.Exhausted, o.Progress, "")
+	}
+	return temporal.NewApplicationErrorWithOptions(
+		fmt.Sprintf("%s, attempt %d of %d: %s", d.Policy.Target, o.Progress.Attempts, d.Policy.MaxAttempts, o.Progress.Error),
+		failedAttempt, temporal.ApplicationErrorOptions{
+			NextRetryDelay: max(time.Until(o.NotBefore), time.Millisecond),
+			Details:        []any{o.Progress},
+		})
+}
+
+// held sends a task back to Temporal without spending an attempt. The delivery's
+// last real failure stays readable in it.
+func held(d Delivery, why string, wait time.Duration) error {
+	message := fmt.Sprintf("%s, held back: %s", d.Policy.Target, why)
+	if d.Progress.Error != "" {
+		message += fmt.Sprintf("; attempt %d of %d: %s", d.Progress.Attempts, d.Policy.MaxAttempts, d.Progress.Error)
+	}
+	return temporal.NewApplicationErrorWithOptions(message, heldBack, temporal.ApplicationErrorOptions{
+		NextRetryDelay: wait + time.Duration(rand.Float64()*jitter*float64(wait)),
+		Details:        []any{d.Progress},
+		Category:       temporal.ApplicationErrorCategoryBenign,
+	})
+}
+
+func runID(ctx context.Context) string { return activity.GetInfo(ctx).WorkflowExecution.RunID }

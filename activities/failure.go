@@ -1,0 +1,89 @@
+package activities
+
+import (
+	"errors"
+	"slices"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+
+	"genesys-fanout/deadletter"
+)
+
+// terminal are the reasons for which Deliver itself gives a delivery up.
+var terminal = []deadletter.Reason{deadletter.Rejected, deadletter.Exhausted, deadletter.Retired}
+
+// GivenUp is the failure of a delivery that no further attempt is made for. why
+// is added to what the last attempt said; it may be empty.
+func GivenUp(reason deadletter.Reason, progress Progress, why string) error {
+	progress.Error = joined(why, progress.Error)
+	return temporal.NewApplicationErrorWithOptions(progress.Error, string(reason), temporal.ApplicationErrorOptions{
+		NonRetryable: true,
+		Details:      []any{progress},
+	})
+}
+
+func isGivenUp(err error) bool {
+	var failure *temporal.ApplicationError
+	return errors.As(err, &failure) && failure.NonRetryable()
+}
+
+// Explain reads the failure of Deliver as a workflow sees it: why the delivery
+// ended, and how far it had come. known is the progress before Deliver ran.
+func Explain(err error, known Progress) (deadletter.Reason, Progress) {
+	progress := known
+	var failure *temporal.ApplicationError
+	if errors.As(err, &failure) && failure.HasDetails() {
+		if failure.Details(&progress) != nil {
+			progress = known
+		}
+	}
+	if failure != nil && slices.Contains(terminal, deadletter.Reason(failure.Type())) {
+		return deadletter.Reason(failure.Type()), progress
+	}
+	switch {
+	case temporal.IsCanceledError(err), retryState(err) == enums.RETRY_STATE_CANCEL_REQUESTED:
+		progress.Error = joined("the run was canceled", progress.Error)
+		return deadletter.Canceled, progress
+	case isTimeout(err), retryState(err) == enums.RETRY_STATE_TIMEOUT: // the next attempt would have come after max_age
+		progress.Error = joined("max_age has passed", progress.Error)
+		return deadletter.Expired, progress
+	}
+	if progress.Error == "" {
+		progress.Error = rootMessage(err)
+	}
+	return deadletter.Exhausted, progress // ended from outside, by an operator's command
+}
+
+func isTimeout(err error) bool {
+	var timeout *temporal.TimeoutError
+	return errors.As(err, &timeout)
+}
+
+func retryState(err error) enums.RetryState {
+	var failed *temporal.ActivityError
+	if errors.As(err, &failed) {
+		return failed.RetryState()
+	}
+	return enums.RETRY_STATE_UNSPECIFIED
+}
+
+func rootMessage(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err.Error()
+		}
+		err = inner
+	}
+}
+
+func joined(why, last string) string {
+	switch {
+	case why == "":
+		return last
+	case last == "":
+		return why
+	}
+	return why + "; " + last
+}

@@ -1,0 +1,267 @@
+package activities
+
+import (
+	"sync"
+	"time"
+
+	"genesys-fanout/target"
+)
+
+const (
+	// fastLaneLimit bounds the first attempts of one target in flight per
+	// process. They keep their workflow task open: 40 events/s at a target that
+	// hangs for 5 s would keep 200 tasks waiting, and with them the record of
+	// every other target's success.
+	fastLaneLimit = 32
+
+	// breakerThreshold is the number of failures in a row, with no answer
+	// between them, after which a target counts as away.
+	breakerThreshold = 10
+
+	firstProbe   = time.Second
+	longestProbe = 30 * time.Second
+)
+
+// hold decides, for one target in one process, whether a request may go out
+// now. It spends nothing of any delivery: who is refused comes again.
+//
+// Three things hold requests back. The gate is closed by a 429 (or a used-up
+// rate limit) until a moment the target named. Once it opens, one request goes
+// out on trial; limit then doubles with every success and is halved by the next
+// 429. The breaker opens when the target has stopped answering; a single probe
+// at a time then finds out whether it is back.
+type hold struct {
+	mu  sync.Mutex
+	now func() time.Time
+
+	max      int // requests in flight when nothing is wrong
+	limit    int // requests in flight now; equal to max when nothing is wrong
+	inFlight int
+	fast     int // those of the fast lane
+	issued   int // slots of the retry lane given to pollers or tasks
+
+	closedUntil time.Time
+	trial       bool // the gate has opened and no request has gone through yet
+	epoch       int  // counts closings: an answer to an older request says nothing of this opening
+
+	failures   int // in a row
+	open       bool
+	probing    bool
+	probeAt    time.Time
+	probeDelay time.Duration
+
+	changed chan struct{} // closed and replaced when someone who waits should look again
+}
+
+// permit is the right to send one request. It must be given back with leave.
+type permit struct {
+	lane  Lane
+	probe bool
+	epoch int
+}
+
+// refusal says why no request may go out.
+type refusal struct {
+	reason string
+	wait   time.Duration // until it is worth coming again; 0: as soon as a request in flight ends
+}
+
+func newHold(limit int, now func() time.Time) *hold {
+	return &hold{now: now, max: limit, limit: limit, changed: make(chan struct{})}
+}
+
+// enter asks for the right to send one request. A nil refusal means yes.
+func (h *hold) enter(lane Lane) (permit, *refusal) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	p := permit{lane: lane, epoch: h.epoch}
+	switch {
+	case now.Before(h.closedUntil):
+		return permit{}, &refusal{reason: "rate limited", wait: h.closedUntil.Sub(now)}
+	case h.open && lane == FastLane:
+		return permit{}, &refusal{reason: "the target does not answer"}
+	case h.open && !h.probeDue(now):
+		return permit{}, &refusal{reason: "the target does not answer", wait: max(h.probeAt.Sub(now), firstProbe)}
+	case h.open:
+		p.probe = true
+		h.probing = true
+	case lane == FastLane && h.fast >= fastLaneLimit, h.inFlight >= h.allowed():
+		return permit{}, &refusal{reason: "as many requests in flight as the target may get"}
+	}
+	h.inFlight++
+	if lane == FastLane {
+		h.fast++
+	}
+	return p, nil
+}
+
+// allowed is the number of requests that may be in flight now.
+func (h *hold) allowed() int {
+	if h.trial {
+		return 1
+	}
+	return h.limit
+}
+
+func (h *hold) probeDue(now time.Time) bool { return !h.probing && !now.Before(h.probeAt) }
+
+// leave gives a permit back with what came of the request; nil when none was sent.
+func (h *hold) leave(p permit, d *decision) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.inFlight--
+	if p.lane == FastLane {
+		h.fast--
+	}
+	if p.probe {
+		h.probing = false
+	}
+	if d != nil {
+		h.heed(p, *d)
+	}
+	h.announce()
+}
+
+func (h *hold) heed(p permit, d decision) {
+	now := h.now()
+	if d.unavailable {
+		h.countFailure(p, now)
+		return
+	}
+	h.failures = 0
+	fresh := p.epoch == h.epoch
+	if h.open { // whatever it says, it answers: what the probe was alone in may now come in pairs
+		h.open = false
+		h.limit = 1
+		h.trial = true
+		fresh = true
+	}
+	if d.verdict == Delivered && fresh {
+		h.widen()
+	}
+	if d.throttle > 0 {
+		h.close(d, now, fresh)
+	}
+}
+
+// widen lets more requests out after one went through.
+func (h *hold) widen() {
+	if h.trial && h.limit > 1 {
+		h.trial = false // back to what the last 429 left
+		return
+	}
+	h.trial = false
+	h.limit = min(h.max, 2*h.limit)
+}
+
+func (h *hold) countFailure(p permit, now time.Time) {
+	switch {
+	case p.probe:
+		h.probeDelay = min(2*h.probeDelay, longestProbe)
+		h.probeAt = now.Add(h.probeDelay)
+	case h.open: // sent before the breaker opened
+	default:
+		h.failures++
+		if h.failures >= breakerThreshold {
+			h.open = true
+			h.probeDelay = firstProbe
+			h.probeAt = now.Add(firstProbe)
+		}
+	}
+}
+
+// close shuts the gate. Only the first answer of an opening slows the next one
+// down: its companions were under way already and tell nothing new.
+func (h *hold) close(d decision, now time.Time, fresh bool) {
+	if until := now.Add(d.throttle); until.After(h.closedUntil) {
+		h.closedUntil = until
+	}
+	if !fresh {
+		return
+	}
+	h.epoch++
+	h.trial = true
+	if h.limit == h.max {
+		h.limit = 1
+	} else if d.throttled {
+		h.limit = max(1, h.limit/2)
+	}
+}
+
+func (h *hold) announce() {
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+// reserve takes a slot for one poll of the retry lane's queue. Where it may not,
+// it says how long to wait (0: until something changes) and what to wait on. A
+// queue that is not polled keeps its backlog in Temporal at no cost.
+func (h *hold) reserve() (ok bool, wait time.Duration, changed <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	switch {
+	case now.Before(h.closedUntil):
+		return false, h.closedUntil.Sub(now), h.changed
+	case h.open && h.probing:
+		return false, 0, h.changed
+	case h.open && now.Before(h.probeAt):
+		return false, h.probeAt.Sub(now), h.changed
+	case h.open && h.issued > 0, h.issued >= h.allowed():
+		return false, 0, h.changed
+	}
+	h.issued++
+	return true, 0, nil
+}
+
+// release gives a slot back.
+func (h *hold) release() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.issued--
+	h.announce()
+}
+
+// held tells whether the target gets no request at the moment, probes aside.
+func (h *hold) held() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.open || h.now().Before(h.closedUntil)
+}
+
+// changes is closed the next time a request or a slot is given back.
+func (h *hold) changes() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.changed
+}
+
+// holds keeps one hold per target.
+type holds struct {
+	now func() time.Time
+	mu  sync.Mutex
+	by  map[string]*hold
+}
+
+func newHolds(now func() time.Time) *holds {
+	return &holds{now: now, by: make(map[string]*hold)}
+}
+
+func (h *holds) of(t *target.Target) *hold {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.by[t.Name()] == nil {
+		h.by[t.Name()] = newHold(t.MaxConcurrency, h.now)
+	}
+	return h.by[t.Name()]
+}
+
+// each calls f for every target that has had a delivery.
+func (h *holds) each(f func(name string, h *hold)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, one := range h.by {
+		f(name, one)
+	}
+}

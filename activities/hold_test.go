@@ -1,0 +1,248 @@
+package activities
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// clock is a time that moves when it is told to.
+type clock struct{ now time.Time }
+
+func (c *clock) advance(d time.Duration) { c.now = c.now.Add(d) }
+
+func testHold(limit int) (*hold, *clock) {
+	c := &clock{now: noon}
+	return newHold(limit, func() time.Time { return c.now }), c
+}
+
+var (
+	good        = decision{verdict: Delivered}
+	unavailable = decision{verdict: Retry, unavailable: true}
+)
+
+func tooMany(d time.Duration) decision {
+	return decision{verdict: Retry, retryAfter: d, throttle: d, throttled: true}
+}
+
+// fill enters until it is refused and returns the permits.
+func fill(h *hold, lane Lane) []permit {
+	var permits []permit
+	for {
+		p, refusal := h.enter(lane)
+		if refusal != nil {
+			return permits
+		}
+		permits = append(permits, p)
+	}
+}
+
+// answerAll gives all permits back with the same answer.
+func answerAll(h *hold, permits []permit, d decision) {
+	for _, p := range permits {
+		h.leave(p, &d)
+	}
+}
+
+func enter(t *testing.T, h *hold, lane Lane) permit {
+	t.Helper()
+	p, refusal := h.enter(lane)
+	require.Nil(t, refusal)
+	return p
+}
+
+func TestHoldBoundsRequestsInFlight(t *testing.T) {
+	h, _ := testHold(64)
+	fast := fill(h, FastLane)
+	assert.Len(t, fast, 32, "the fast lane takes at most 32")
+	slow := fill(h, RetryLane)
+	assert.Len(t, slow, 32, "both lanes together take max_concurrency")
+	answerAll(h, fast, good)
+	assert.Len(t, fill(h, RetryLane), 32)
+
+	one, _ := testHold(1)
+	assert.Len(t, fill(one, FastLane), 1)
+	_, refusal := one.enter(RetryLane)
+	require.NotNil(t, refusal)
+	assert.Zero(t, refusal.wait, "worth coming again as soon as a request ends")
+}
+
+func TestGateClosesOn429AndReopensSlowly(t *testing.T) {
+	h, c := testHold(64)
+	burst := []permit{enter(t, h, FastLane), enter(t, h, RetryLane), enter(t, h, RetryLane)}
+	too := tooMany(10 * time.Second)
+	h.leave(burst[0], &too)
+
+	_, refusal := h.enter(RetryLane)
+	require.NotNil(t, refusal)
+	assert.Equal(t, 10*time.Second, refusal.wait)
+	assert.Empty(t, fill(h, FastLane))
+	assert.True(t, h.held())
+
+	c.advance(4 * time.Second)
+	h.leave(burst[1], &too) // a companion of the first: it moves the moment
+	h.leave(burst[2], &good)
+	c.advance(9 * time.Second)
+	assert.True(t, h.held(), "closed until the later of both")
+	c.advance(time.Second)
+	assert.False(t, h.held())
+
+	for _, allowed := range []int{1, 2, 4, 8, 16, 32, 64} {
+		permits := fill(h, RetryLane)
+		assert.Len(t, permits, allowed)
+		h.leave(permits[0], &good)
+		for _, p := range permits[1:] {
+			h.leave(p, nil)
+		}
+	}
+	assert.Len(t, fill(h, RetryLane), 64, "fully open again")
+}
+
+func TestGateHalvesOnALater429(t *testing.T) {
+	h, c := testHold(64)
+	p := enter(t, h, RetryLane)
+	too := tooMany(time.Second)
+	h.leave(p, &too)
+	c.advance(time.Second)
+	for range 3 { // one, two, four go through: eight are allowed
+		p := enter(t, h, RetryLane)
+		h.leave(p, &good)
+	}
+	eight := fill(h, RetryLane)
+	require.Len(t, eight, 8)
+	answerAll(h, eight, too) // only the first of one opening halves
+
+	c.advance(time.Second)
+	trial := fill(h, RetryLane)
+	require.Len(t, trial, 1, "every opening begins with one")
+	h.leave(trial[0], &good)
+	assert.Len(t, fill(h, RetryLane), 4, "half of what the 429 met")
+}
+
+func TestGateNeverBelowOne(t *testing.T) {
+	h, c := testHold(8)
+	for range 5 {
+		p := enter(t, h, RetryLane)
+		too := tooMany(time.Second)
+		h.leave(p, &too)
+		c.advance(time.Second)
+	}
+	assert.Len(t, fill(h, RetryLane), 1)
+}
+
+func TestUsedUpRateLimitClosesTheGate(t *testing.T) {
+	h, c := testHold(8)
+	p := enter(t, h, FastLane)
+	h.leave(p, &decision{verdict: Delivered, throttle: 5 * time.Second})
+	assert.True(t, h.held())
+	c.advance(5 * time.Second)
+	assert.Len(t, fill(h, RetryLane), 1)
+}
+
+func openBreaker(t *testing.T, h *hold) {
+	t.Helper()
+	for range breakerThreshold {
+		p := enter(t, h, RetryLane)
+		h.leave(p, &unavailable)
+	}
+	require.True(t, h.open)
+}
+
+func TestBreakerOpensAfterTenFailuresInARow(t *testing.T) {
+	h, _ := testHold(64)
+	rejected := decision{verdict: Rejected}
+	for _, between := range []decision{good, rejected, {verdict: Retry, throttled: true}} {
+		for range breakerThreshold - 1 {
+			h.leave(enter(t, h, FastLane), &unavailable)
+		}
+		h.leave(enter(t, h, FastLane), &between)
+		assert.False(t, h.open, "an answer between starts the count anew")
+	}
+	openBreaker(t, h)
+	assert.True(t, h.held())
+	assert.Empty(t, fill(h, FastLane), "new events skip the fast lane")
+}
+
+func TestBreakerProbesOneAtATimeDoublingTo30s(t *testing.T) {
+	h, c := testHold(64)
+	openBreaker(t, h)
+	for _, wait := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+		c.advance(wait*time.Second - time.Millisecond)
+		assert.Empty(t, fill(h, RetryLane))
+		c.advance(time.Millisecond)
+		assert.Empty(t, fill(h, FastLane), "a probe is the retry lane's")
+		probes := fill(h, RetryLane)
+		require.Len(t, probes, 1)
+		assert.True(t, probes[0].probe)
+		h.leave(probes[0], &unavailable)
+	}
+	c.advance(30 * time.Second)
+	p := enter(t, h, RetryLane)
+	h.leave(p, &good)
+	assert.False(t, h.held())
+	assert.Len(t, fill(h, RetryLane), 2, "who comes back gets little first")
+}
+
+func TestBreakerIgnoresLateFailures(t *testing.T) {
+	h, c := testHold(64)
+	late := enter(t, h, RetryLane)
+	openBreaker(t, h)
+	c.advance(time.Second)
+	h.leave(late, &unavailable)
+	assert.True(t, enter(t, h, RetryLane).probe, "the probe is neither moved nor used up")
+}
+
+func TestBreakerNeverProbesAClosedGate(t *testing.T) {
+	h, c := testHold(64)
+	late := enter(t, h, RetryLane)
+	openBreaker(t, h)
+	answered := enterAfter(t, h, c, time.Second)
+	h.leave(answered, &good)
+	too := tooMany(20 * time.Second)
+	h.leave(late, &too)
+	openBreakerAgain := fill(h, RetryLane)
+	assert.Empty(t, openBreakerAgain)
+	c.advance(19 * time.Second)
+	ok, wait, _ := h.reserve()
+	assert.False(t, ok)
+	assert.Equal(t, time.Second, wait)
+}
+
+func enterAfter(t *testing.T, h *hold, c *clock, d time.Duration) permit {
+	t.Helper()
+	c.advance(d)
+	return enter(t, h, RetryLane)
+}
+
+func TestReserveFollowsTheHold(t *testing.T) {
+	h, c := testHold(2)
+	reserve := func() bool { ok, _, _ := h.reserve(); return ok }
+	assert.True(t, reserve())
+	assert.True(t, reserve())
+	assert.False(t, reserve(), "no more polls than requests are allowed")
+	h.release()
+	assert.True(t, reserve())
+	h.release()
+	h.release()
+
+	openBreaker(t, h)
+	ok, wait, _ := h.reserve()
+	assert.False(t, ok, "a queue whose target is away is not polled")
+	assert.Equal(t, time.Second, wait)
+	c.advance(time.Second)
+	assert.True(t, reserve(), "but for the probe")
+	assert.False(t, reserve())
+	p := enter(t, h, RetryLane)
+	h.release()
+	assert.False(t, reserve(), "not while the probe is out")
+	_, _, changed := h.reserve()
+	h.leave(p, &good)
+	select {
+	case <-changed:
+	default:
+		t.Fatal("who waits is not told that the target is back")
+	}
+	assert.True(t, reserve())
+}

@@ -1,0 +1,133 @@
+package activities
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"genesys-fanout/event"
+	"genesys-fanout/target"
+)
+
+const (
+	// quotedAnswer is how much of a failing answer an error quotes, in bytes.
+	quotedAnswer = 2 << 10
+
+	// drained is how much of a good answer is read so that its connection can
+	// be used again, in bytes. A longer one costs a new connection instead.
+	drained = 64 << 10
+)
+
+// NewHTTPClient makes the client that all targets share. It follows no
+// redirect: a redirect is an answer, and a POST that moves on its own would
+// deliver to a target that nobody configured.
+func NewHTTPClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:       http.ProxyFromEnvironment,
+			DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+			// A target may get max_concurrency requests at once, by default 64,
+			// and each should find a connection waiting. Idle ones are closed
+			// before the 60 s after which many servers and balancers close them.
+			MaxIdleConns:        1024,
+			MaxIdleConnsPerHost: 64,
+			IdleConnTimeout:     50 * time.Second,
+			TLSHandshakeTimeout: 10 * time.Second,
+			ForceAttemptHTTP2:   true,
+			DisableCompression:  true, // the answer's body is not used
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// answer is what came back of one request: a status, or err.
+type answer struct {
+	status int
+	header http.Header
+	body   string // the beginning of a failing answer
+	err    error
+}
+
+// send makes one request and no more. attempt counts from 1.
+func (a *Activities) send(ctx context.Context, t *target.Target, e event.Event, message []byte, attempt int, timeout time.Duration) answer {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
+	defer cancel()
+	request, err := newRequest(ctx, t, e, message, attempt)
+	if err != nil {
+		return answer{err: err}
+	}
+	response, err := a.http.Do(request)
+	if err != nil {
+		return answer{err: transportError(ctx, err, timeout)}
+	}
+	defer response.Body.Close() //nolint:errcheck // nothing can be done about it, and the answer is known
+	got := answer{status: response.StatusCode, header: response.Header}
+	if got.status >= 200 && got.status <= 299 {
+		_, _ = io.CopyN(io.Discard, response.Body, drained) // delivered, whatever becomes of the body
+		return got
+	}
+	quoted, _ := io.ReadAll(io.LimitReader(response.Body, quotedAnswer)) // as much as there is
+	got.body = strings.ToValidUTF8(string(quoted), "\uFFFD")
+	return got
+}
+
+func newRequest(ctx context.Context, t *target.Target, e event.Event, message []byte, attempt int) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.URL, bytes.NewReader(message))
+	if err != nil {
+		return nil, errors.New("the target's url cannot be used") // its text would quote the url
+	}
+	// Without GetBody net/http cannot send a request again by itself, which it
+	// otherwise does for one with an Idempotency-Key when a kept-alive
+	// connection breaks: a second delivery that nobody would know of.
+	request.GetBody = nil
+
+	header := request.Header
+	for name, value := range t.Headers {
+		header.Set(name, value)
+	}
+	header.Set("User-Agent", "genesys-fanout")
+	header.Set("Content-Type", "application/json")
+	header.Set("X-Genesys-Event-ID", event.Escape(e.ID))
+	header.Set("X-Genesys-Event-Type", event.Escape(e.Type))
+	header.Set("X-Genesys-Interaction-ID", event.Escape(e.InteractionID))
+	header.Set("Idempotency-Key", event.Escape(e.ID))
+	header.Set("X-Delivery-Attempt", strconv.Itoa(attempt))
+	return request, nil
+}
+
+var errNoAnswer = errors.New("no answer in time")
+
+// transportError takes the URL out of what net/http says: it may hold secrets.
+func transportError(ctx context.Context, err error, timeout time.Duration) error {
+	var urlError *url.Error
+	if errors.As(err, &urlError) {
+		err = urlError.Err
+	}
+	if errors.Is(context.Cause(ctx), errNoAnswer) {
+		return fmt.Errorf("no answer within %s: %w", timeout, err)
+	}
+	return err
+}
+
+// failure says in one line what went wrong, with nothing secret in it.
+func (got answer) failure(t *target.Target) string {
+	if got.err != nil {
+		return t.Redact(strings.ToValidUTF8(got.err.Error(), "\uFFFD"))
+	}
+	line := strconv.Itoa(got.status)
+	if text := http.StatusText(got.status); text != "" {
+		line += " " + text
+	}
+	if got.body != "" {
+		line += ": " + got.body
+	}
+	return t.Redact(line)
+}

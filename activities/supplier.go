@@ -1,0 +1,64 @@
+package activities
+
+import (
+	"context"
+	"time"
+
+	"go.temporal.io/sdk/worker"
+
+	"genesys-fanout/target"
+)
+
+// SlotSupplier hands out the activity slots of a target's retry lane: no more
+// than the target may get at the moment, and none while it is held. The SDK
+// reserves a slot before each poll, so a held target's queue is not polled and
+// its backlog rests in Temporal.
+func (a *Activities) SlotSupplier(t *target.Target) worker.SlotSupplier {
+	return &slotSupplier{hold: a.holds.of(t)}
+}
+
+type slotSupplier struct {
+	hold *hold
+}
+
+// ReserveSlot waits until the target may get a request.
+func (s *slotSupplier) ReserveSlot(ctx context.Context, _ worker.SlotReservationInfo) (*worker.SlotPermit, error) {
+	for {
+		ok, wait, changed := s.hold.reserve()
+		if ok {
+			return &worker.SlotPermit{}, nil
+		}
+		if err := await(ctx, wait, changed); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// TryReserveSlot serves eager activities, which FanOut never asks for.
+func (s *slotSupplier) TryReserveSlot(worker.SlotReservationInfo) *worker.SlotPermit { return nil }
+
+// MarkSlotUsed has nothing to do: a slot counts from its reservation.
+func (s *slotSupplier) MarkSlotUsed(worker.SlotMarkUsedInfo) {}
+
+// ReleaseSlot gives the slot back.
+func (s *slotSupplier) ReleaseSlot(worker.SlotReleaseInfo) { s.hold.release() }
+
+// MaxSlots is the most that is ever handed out.
+func (s *slotSupplier) MaxSlots() int { return s.hold.max }
+
+// await waits for d (0: for ever), for changed, or for ctx, whose error it returns.
+func await(ctx context.Context, d time.Duration, changed <-chan struct{}) error {
+	var timer <-chan time.Time
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		timer = t.C
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer:
+	case <-changed:
+	}
+	return nil
+}

@@ -1,0 +1,242 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"genesys-fanout/activities"
+	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/target"
+)
+
+const (
+	// inlineBody is the largest message that travels in activity inputs, in
+	// bytes, and inlineTotal what all inputs of one workflow task may carry of
+	// it. Temporal takes commands of 4 MiB in one task; escaped, a message can
+	// double. A larger one is read from the run's history by the activity.
+	inlineBody  = 128 << 10
+	inlineTotal = 1 << 20
+
+	// localSlack is what a fast-lane attempt may take beyond the target's timeout.
+	localSlack = 5 * time.Second
+
+	// recordTimeout is for one write to the tracker's disk.
+	recordTimeout = 30 * time.Second
+)
+
+// delivery is one event on its way to one target.
+type delivery struct {
+	in     Input
+	target string
+	policy target.Policy
+	inline event.Body // the message, where it may travel in an activity's input
+
+	progress  activities.Progress
+	notBefore time.Time
+	reason    deadletter.Reason // empty: not given up
+}
+
+// plan makes the deliveries of a run: one per target, or a single one that goes
+// straight to the tracker when the message cannot be fanned out.
+func plan(in Input) []*delivery {
+	if u := in.Undeliverable; u != nil {
+		return []*delivery{{
+			in: in, target: u.target(), inline: inline(in, 1),
+			reason: u.Reason, progress: activities.Progress{Error: u.Error},
+		}}
+	}
+	var deliveries []*delivery
+	planned := make(map[string]bool, len(in.Targets))
+	for _, policy := range in.Targets {
+		policy = policy.Normalized()
+		if planned[policy.Target] { // in an input written by hand; an ActivityID may not be used twice
+			continue
+		}
+		planned[policy.Target] = true
+		deliveries = append(deliveries, &delivery{
+			in: in, target: policy.Target, policy: policy, inline: inline(in, len(in.Targets)),
+		})
+	}
+	return deliveries
+}
+
+func inline(in Input, targets int) event.Body {
+	if len(in.Body) > inlineBody || len(in.Body)*targets > inlineTotal {
+		return nil
+	}
+	return in.Body
+}
+
+// run delivers, or records why it could not.
+func (d *delivery) run(ctx workflow.Context) {
+	if d.reason == "" && !d.expire(ctx) && !d.tryFastLane(ctx) {
+		d.tryRetryLane(ctx)
+	}
+	if d.reason != "" {
+		d.record(ctx)
+	}
+}
+
+// expire gives up a delivery whose run began more than max_age ago: its worker
+// was away for that long.
+func (d *delivery) expire(ctx workflow.Context) (settled bool) {
+	if d.remaining(ctx) > 0 {
+		return false
+	}
+	return d.giveUp(deadletter.Expired, activities.Progress{Error: "max_age has passed before the first attempt"})
+}
+
+// remaining is what is left of max_age, counted from the start of the run.
+func (d *delivery) remaining(ctx workflow.Context) time.Duration {
+	age := workflow.Now(ctx).Sub(workflow.GetInfo(ctx).WorkflowStartTime)
+	return time.Duration(d.policy.MaxAge) - age
+}
+
+// tryFastLane makes the first attempt within the current workflow task.
+func (d *delivery) tryFastLane(ctx workflow.Context) (settled bool) {
+	if !d.policy.FastLane || ctx.Err() != nil {
+		return false
+	}
+	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		ScheduleToCloseTimeout: time.Duration(d.policy.Timeout) + localSlack,
+		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+	})
+	input := activities.Delivery{Event: d.in.Event, Body: d.in.Body, Policy: d.policy}
+	var outcome activities.Outcome
+	err := workflow.ExecuteLocalActivity(ctx, acts.FirstAttempt, input).Get(ctx, &outcome)
+	if err != nil { // the process ended it: a request may be out, so it counts
+		outcome = activities.Outcome{Verdict: activities.Retry, Progress: activities.Progress{Attempts: 1, Error: err.Error()}}
+	}
+	d.progress, d.notBefore = outcome.Progress, outcome.NotBefore
+	switch {
+	case outcome.Verdict == activities.Delivered:
+		return true
+	case outcome.Verdict == activities.Rejected:
+		return d.giveUp(deadletter.Rejected, d.progress)
+	case d.progress.Attempts >= d.policy.MaxAttempts:
+		return d.giveUp(deadletter.Exhausted, d.progress)
+	}
+	return false
+}
+
+// tryRetryLane leaves the delivery to the target's own queue, where Temporal
+// retries it until it is delivered or given up.
+func (d *delivery) tryRetryLane(ctx workflow.Context) {
+	queue := workflow.GetInfo(ctx).TaskQueueName
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		ActivityID:             "deliver-" + d.target,
+		TaskQueue:              TargetQueue(queue, d.target),
+		ScheduleToCloseTimeout: d.remaining(ctx),
+		StartToCloseTimeout:    time.Duration(d.policy.Timeout) + activities.Overhead,
+		RetryPolicy:            retryPolicy(d.policy),
+		// An attempt that is under way when the run is canceled still counts:
+		// wait for it and tell what truly became of the delivery.
+		WaitForCancellation:   true,
+		DisableEagerExecution: true,
+		Summary:               d.summary(),
+	})
+	input := activities.Delivery{
+		Event: d.in.Event, Body: d.inline, Policy: d.policy, Progress: d.progress, NotBefore: d.notBefore,
+	}
+	var outcome activities.Outcome
+	err := workflow.ExecuteActivity(ctx, acts.Deliver, input).Get(ctx, &outcome)
+	if err != nil {
+		d.giveUp(activities.Explain(err, d.progress))
+		return
+	}
+	d.progress = outcome.Progress
+}
+
+// retryPolicy is the target's backoff as Temporal knows it. It has no maximum of
+// attempts: Temporal counts every task it hands out, also those that sent
+// nothing, so Deliver counts requests and ends the retries itself. It stands
+// for attempts that a lost worker could not answer; all others name their delay.
+func retryPolicy(p target.Policy) *temporal.RetryPolicy {
+	return &temporal.RetryPolicy{
+		InitialInterval:    time.Duration(p.Backoff.Initial),
+		BackoffCoefficient: p.Backoff.Multiplier,
+		MaximumInterval:    time.Duration(p.Backoff.Max),
+	}
+}
+
+func (d *delivery) giveUp(reason deadletter.Reason, progress activities.Progress) (settled bool) {
+	d.reason, d.progress = reason, progress
+	return true
+}
+
+// record keeps the dead letter. It is tried until the tracker has it, also when
+// the run is canceled meanwhile.
+func (d *delivery) record(ctx workflow.Context) {
+	ctx, _ = workflow.NewDisconnectedContext(ctx)
+	if d.in.SearchAttributes {
+		d.mark(ctx)
+	}
+	recording := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		ActivityID:          "record-" + d.target,
+		TaskQueue:           DeadLetterQueue(workflow.GetInfo(ctx).TaskQueueName),
+		StartToCloseTimeout: recordTimeout,
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval:    time.Second,
+			BackoffCoefficient: 2,
+			MaximumInterval:    time.Minute,
+		},
+		DisableEagerExecution: true,
+		Summary:               d.verdict(),
+	})
+	letter := activities.DeadLetter{
+		Target: d.target, Reason: d.reason, Progress: d.progress,
+		Event: d.in.Event, Source: d.in.Source, Body: d.inline, NoBody: len(d.in.Body) == 0,
+		At: workflow.Now(ctx).UTC(),
+	}
+	for {
+		err := workflow.ExecuteActivity(recording, acts.RecordDeadLetter, letter).Get(recording, nil)
+		if err == nil {
+			return
+		}
+		// Only an operator's command can end it otherwise, and then it starts again.
+		workflow.GetLogger(ctx).Error("a dead letter was not recorded", "target", d.target, "error", err)
+		if workflow.Sleep(ctx, time.Minute) != nil {
+			return
+		}
+	}
+}
+
+// mark adds the target to the run's search attribute DeadLetterTargets.
+func (d *delivery) mark(ctx workflow.Context) {
+	marked, _ := workflow.GetTypedSearchAttributes(ctx).GetKeywordList(DeadLetterTargets)
+	if err := workflow.UpsertTypedSearchAttributes(ctx, DeadLetterTargets.ValueSet(append(marked, d.target))); err != nil {
+		workflow.GetLogger(ctx).Error("the search attribute DeadLetterTargets was not set", "target", d.target, "error", err)
+	}
+}
+
+// summary is the line beside the retry lane's activity in Temporal UI.
+func (d *delivery) summary() string {
+	if d.progress.Attempts == 0 {
+		return d.target
+	}
+	return fmt.Sprintf("%s after attempt %d: %s", d.target, d.progress.Attempts, short(d.progress.Error))
+}
+
+// verdict says in one line why the delivery was given up.
+func (d *delivery) verdict() string {
+	line := fmt.Sprintf("%s %s", d.target, d.reason)
+	if d.progress.Attempts > 0 {
+		line += fmt.Sprintf(" after %d attempts", d.progress.Attempts)
+	}
+	return line + ": " + short(d.progress.Error)
+}
+
+// summaryLength keeps a line below the 400 bytes that Temporal shows.
+const summaryLength = 200
+
+func short(text string) string {
+	if len(text) <= summaryLength {
+		return text
+	}
+	return strings.ToValidUTF8(text[:summaryLength], "") + "…"
+}

@@ -1,0 +1,82 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"genesys-fanout/activities"
+	"genesys-fanout/deadletter"
+)
+
+// Workflows holds what FanOut tells its process.
+type Workflows struct {
+	// Delivered is told, once per event, how long after its publication the
+	// last target had it; nil: nobody is.
+	Delivered func(age time.Duration)
+}
+
+// FanOut carries one event to each of its targets. The deliveries run side by
+// side and none waits for another; one that is given up is recorded at once. The
+// run completes when all were delivered, ends Canceled when it was canceled, and
+// else fails with DeadLettered.
+func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
+	deliveries := plan(in)
+	all := workflow.NewWaitGroup(ctx)
+	for _, d := range deliveries {
+		all.Add(1)
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			defer all.Done()
+			d.run(ctx)
+		})
+	}
+	// The wait must outlive a cancellation: each delivery still records itself.
+	lasting, _ := workflow.NewDisconnectedContext(ctx)
+	all.Wait(lasting)
+	w.reportAge(ctx, in, deliveries)
+	return conclude(ctx, deliveries)
+}
+
+// conclude turns what became of the deliveries into the end of the run.
+func conclude(ctx workflow.Context, deliveries []*delivery) (Result, error) {
+	var result Result
+	var dead []string
+	canceled := false
+	for _, d := range deliveries {
+		if d.reason == "" {
+			result.Delivered = append(result.Delivered, d.target)
+			continue
+		}
+		dead = append(dead, d.verdict())
+		canceled = canceled || d.reason == deadletter.Canceled
+	}
+	switch {
+	case canceled:
+		return Result{}, ctx.Err()
+	case len(dead) > 0:
+		return Result{}, temporal.NewApplicationErrorWithOptions(
+			fmt.Sprintf("%d of %d deliveries dead-lettered: %s", len(dead), len(deliveries), strings.Join(dead, "; ")),
+			DeadLettered, temporal.ApplicationErrorOptions{NonRetryable: true})
+	}
+	return result, nil
+}
+
+// reportAge tells the process how old the event was when its last target had
+// it. It is no part of the run: a replay says nothing.
+func (w *Workflows) reportAge(ctx workflow.Context, in Input, deliveries []*delivery) {
+	if w.Delivered == nil || workflow.IsReplaying(ctx) || in.Event.PublishedAt.IsZero() {
+		return
+	}
+	for _, d := range deliveries {
+		if d.reason != "" {
+			return
+		}
+	}
+	w.Delivered(workflow.Now(ctx).Sub(in.Event.PublishedAt))
+}
+
+// acts is never called: it only lends its methods' names.
+var acts *activities.Activities
