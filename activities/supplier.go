@@ -9,14 +9,33 @@ import (
 	"genesys-fanout/target"
 )
 
-// SlotSupplier hands out the activity slots of a target's retry lane: no more
-// than the target may get at the moment, and none while it is held. The SDK
-// reserves a slot before each poll, so a held target's queue is not polled and
-// its backlog rests in Temporal.
-func (a *Activities) SlotSupplier(t *target.Target) worker.SlotSupplier {
-	return &slotSupplier{hold: a.holds.of(t)}
+// Tuner gives out the activity slots of a target's retry lane: no more than the
+// target may get at the moment, and none while it is held. The SDK reserves a
+// slot before each poll, so a held target's queue is not polled and its backlog
+// rests in Temporal.
+func (a *Activities) Tuner(t *target.Target) worker.WorkerTuner {
+	return tuner{activities: &slotSupplier{hold: a.holds.of(t)}}
 }
 
+// tuner is for a worker that serves activities alone.
+type tuner struct{ activities *slotSupplier }
+
+// GetActivityTaskSlotSupplier is the only supplier that is asked.
+func (t tuner) GetActivityTaskSlotSupplier() worker.SlotSupplier { return t.activities }
+
+// GetWorkflowTaskSlotSupplier is not asked: the worker serves no workflows.
+func (t tuner) GetWorkflowTaskSlotSupplier() worker.SlotSupplier { return t.activities }
+
+// GetLocalActivitySlotSupplier is not asked: the worker serves no workflows.
+func (t tuner) GetLocalActivitySlotSupplier() worker.SlotSupplier { return t.activities }
+
+// GetNexusSlotSupplier is not asked: the worker serves no Nexus operations.
+func (t tuner) GetNexusSlotSupplier() worker.SlotSupplier { return t.activities }
+
+// GetSessionActivitySlotSupplier is not asked: the worker serves no sessions.
+func (t tuner) GetSessionActivitySlotSupplier() worker.SlotSupplier { return t.activities }
+
+// slotSupplier asks the hold of one target.
 type slotSupplier struct {
 	hold *hold
 }
