@@ -1,0 +1,326 @@
+package devstack
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// ProcessOptions say what to run.
+type ProcessOptions struct {
+	Path string   // the binary
+	Args []string // without the binary's name
+	Dir  string   // working directory; default that of this process
+	// Env is the whole environment, NAME=value; only PATH and HOME are added
+	// where it lacks them, so nothing of the caller's environment leaks in.
+	Env []string
+	// HTTPAddr is where /readyz is served; only WaitReady needs it.
+	HTTPAddr string
+	// OnLine, where set, gets each line of stdout and stderr as it comes.
+	OnLine func(line string)
+}
+
+// Process is a running binary.
+type Process struct {
+	options ProcessOptions
+	cmd     *exec.Cmd
+	done    chan struct{} // closed when it has ended and its output is read
+	err     error         // of Wait; set before done is closed
+
+	mu      sync.Mutex
+	lines   []string
+	changed chan struct{} // closed and replaced with each line
+}
+
+// StartProcess starts a binary. It ends by itself, by Kill or by Close, and on
+// Linux when this process dies; ctx bounds only the start.
+func StartProcess(ctx context.Context, options ProcessOptions) (*Process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	// Its life is bounded by Close, not by a context: a test that kills it on
+	// purpose must see that exit and no other.
+	cmd := exec.Command(options.Path, options.Args...) //nolint:noctx // see above
+	cmd.Dir = options.Dir
+	cmd.Env = withDefaults(options.Env)
+	cmd.SysProcAttr = childAttributes()
+	p := &Process{options: options, cmd: cmd, done: make(chan struct{}), changed: make(chan struct{})}
+	started := make(chan error)
+	go p.run(started)
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s: %w", filepath.Base(options.Path), err)
+	}
+	return p, nil
+}
+
+func withDefaults(env []string) []string {
+	env = slices.Clone(env)
+	for _, name := range []string{"PATH", "HOME"} {
+		if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"=") }) {
+			env = append(env, name+"="+os.Getenv(name))
+		}
+	}
+	return env
+}
+
+// run starts the process and waits for it on one thread: on Linux the death
+// signal is sent when the thread that started the child ends, not the process.
+func (p *Process) run(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		started <- err
+		return
+	}
+	p.cmd.Stdout, p.cmd.Stderr = writer, writer
+	err = p.cmd.Start()
+	_ = writer.Close() // the child holds its own
+	if err != nil {
+		_ = reader.Close()
+		started <- err
+		return
+	}
+	read := make(chan struct{})
+	go func() { defer close(read); p.read(reader) }()
+	started <- nil
+	p.err = p.cmd.Wait()
+	// A grandchild may hold the pipe open; what the child wrote is in it already.
+	_ = reader.SetReadDeadline(time.Now().Add(time.Second))
+	<-read
+	_ = reader.Close()
+	close(p.done)
+}
+
+func (p *Process) read(r io.Reader) {
+	buffered := bufio.NewReader(r)
+	for {
+		line, err := buffered.ReadString('\n')
+		if line = strings.TrimRight(line, "\r\n"); line != "" {
+			p.add(line)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (p *Process) add(line string) {
+	p.mu.Lock()
+	p.lines = append(p.lines, line)
+	close(p.changed)
+	p.changed = make(chan struct{})
+	p.mu.Unlock()
+	if p.options.OnLine != nil {
+		p.options.OnLine(line)
+	}
+}
+
+// Pid is the process id.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// Done is closed when the process has ended and all its output is read.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Output is every line of stdout and stderr so far, in the order of arrival.
+func (p *Process) Output() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.lines)
+}
+
+// Text is Output as one text.
+func (p *Process) Text() string { return strings.Join(p.Output(), "\n") }
+
+// errEnded says that a process ended while something was awaited of it.
+func (p *Process) errEnded(what string) error {
+	code, err := p.exit()
+	if err != nil {
+		return fmt.Errorf("%s: %w while waiting for %s:\n%s", p.name(), err, what, p.tail())
+	}
+	return fmt.Errorf("%s ended with %d while waiting for %s:\n%s", p.name(), code, what, p.tail())
+}
+
+func (p *Process) errLate(what string, err error) error {
+	return fmt.Errorf("%s: %s did not come: %w; its last lines:\n%s", p.name(), what, err, p.tail())
+}
+
+func (p *Process) name() string { return filepath.Base(p.options.Path) }
+
+// tailLines of output are shown in an error.
+const tailLines = 30
+
+func (p *Process) tail() string {
+	lines := p.Output()
+	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
+}
+
+// WaitLine waits until a line of the output holds text, and returns that line.
+// It fails when ctx ends, or the process without such a line.
+func (p *Process) WaitLine(ctx context.Context, text string) (string, error) {
+	seen := 0
+	for {
+		p.mu.Lock()
+		lines, changed := p.lines, p.changed
+		p.mu.Unlock()
+		for ; seen < len(lines); seen++ {
+			if strings.Contains(lines[seen], text) {
+				return lines[seen], nil
+			}
+		}
+		select {
+		case <-changed:
+		case <-p.done:
+			if p.count() == seen {
+				return "", p.errEnded(strconv.Quote(text))
+			}
+		case <-ctx.Done():
+			return "", p.errLate(strconv.Quote(text), ctx.Err())
+		}
+	}
+}
+
+func (p *Process) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.lines)
+}
+
+// WaitReady waits until GET /readyz answers 200.
+func (p *Process) WaitReady(ctx context.Context) error { return p.WaitStatus(ctx, "/readyz", http.StatusOK) }
+
+// WaitStatus waits until GET path on HTTPAddr answers with status. It fails when
+// ctx or the process ends before.
+func (p *Process) WaitStatus(ctx context.Context, path string, status int) error {
+	what := fmt.Sprintf("GET %s with status %d", path, status)
+	for {
+		got, err := p.Get(ctx, path)
+		if err == nil && got == status {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return p.errEnded(what)
+		default:
+		}
+		if !pause(ctx, pollEvery) {
+			return p.errLate(what, fmt.Errorf("%w, the last answer was %d", ctx.Err(), got))
+		}
+	}
+}
+
+// Get asks HTTPAddr for path and returns the status.
+func (p *Process) Get(ctx context.Context, path string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.options.HTTPAddr+path, http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, err
+}
+
+// Signal sends a signal; it fails with os.ErrProcessDone on an ended process.
+func (p *Process) Signal(signal os.Signal) error { return p.cmd.Process.Signal(signal) }
+
+// Kill ends the process at once with SIGKILL and waits until it is gone.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill() // fails only on an ended process
+	<-p.done
+}
+
+// Wait waits for the end and returns the exit code, -1 for an end by a signal.
+func (p *Process) Wait(ctx context.Context) (int, error) {
+	select {
+	case <-p.done:
+		return p.exit()
+	case <-ctx.Done():
+		return 0, p.errLate("its end", ctx.Err())
+	}
+}
+
+func (p *Process) exit() (int, error) {
+	var exit *exec.ExitError
+	if p.err != nil && !errors.As(p.err, &exit) {
+		return 0, p.err
+	}
+	return p.cmd.ProcessState.ExitCode(), nil
+}
+
+// stopFor is how long Stop gives an orderly end. The processes of this project
+// promise theirs within the longest target timeout and 10 s.
+const stopFor = 30 * time.Second
+
+// Stop asks for an orderly end with SIGTERM, waits for it, and kills what has
+// not ended when ctx ends or after 30 s. It returns the exit code.
+func (p *Process) Stop(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, stopFor)
+	defer cancel()
+	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return 0, err
+	}
+	code, err := p.Wait(ctx)
+	if err != nil {
+		p.Kill()
+	}
+	return code, err
+}
+
+// Close kills the process if it still runs.
+func (p *Process) Close() { p.Kill() }
+
+// Memory is what a process holds in physical memory, in bytes.
+type Memory struct {
+	Now  int64 // VmRSS
+	Peak int64 // VmHWM
+}
+
+// RSS reads /proc, so it works on Linux only and while the process runs.
+func (p *Process) RSS() (Memory, error) {
+	path := fmt.Sprintf("/proc/%d/status", p.Pid())
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Memory{}, err
+	}
+	var m Memory
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(line, ":")
+		switch name {
+		case "VmRSS":
+			m.Now, err = kilobytes(value)
+		case "VmHWM":
+			m.Peak, err = kilobytes(value)
+		}
+		if err != nil {
+			return Memory{}, fmt.Errorf("%s: %s: %w", path, name, err)
+		}
+	}
+	if m.Now == 0 {
+		return Memory{}, fmt.Errorf("%s: no VmRSS; the process has ended", path)
+	}
+	return m, nil
+}
+
+func kilobytes(value string) (int64, error) {
+	n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+	return n * 1024, err
+}
