@@ -200,7 +200,9 @@ func (p *Process) count() int {
 }
 
 // WaitReady waits until GET /readyz answers 200.
-func (p *Process) WaitReady(ctx context.Context) error { return p.WaitStatus(ctx, "/readyz", http.StatusOK) }
+func (p *Process) WaitReady(ctx context.Context) error {
+	return p.WaitStatus(ctx, "/readyz", http.StatusOK)
+}
 
 // WaitStatus waits until GET path on HTTPAddr answers with status. It fails when
 // ctx or the process ends before.

@@ -1,0 +1,232 @@
+package devstack
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// apacheBroker is one node of Apache Kafka on the Java of this machine.
+type apacheBroker struct {
+	address string
+	java    string
+	lib     string // class path
+	config  string
+	process *Process
+}
+
+func startApache(ctx context.Context, options KafkaOptions, certificates *certificates) (*apacheBroker, error) {
+	java, err := exec.LookPath("java")
+	if err != nil {
+		return nil, fmt.Errorf("find java for Apache Kafka (install a Java 17 runtime): %w", err)
+	}
+	lib, err := kafkaJars(ctx)
+	if err != nil {
+		return nil, err
+	}
+	port, err := FreePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	controller, err := FreePort(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := &apacheBroker{
+		address: addressOf(port),
+		java:    java,
+		lib:     filepath.Join(lib, "*"),
+		config:  filepath.Join(options.Dir, "server.properties"),
+	}
+	properties := serverProperties(options, certificates, b.address, addressOf(controller))
+	if err := os.WriteFile(b.config, []byte(properties), 0o600); err != nil {
+		return nil, err
+	}
+	if err := b.format(ctx, options); err != nil {
+		return nil, err
+	}
+	return b, b.start(ctx)
+}
+
+// kafkaJars has Maven copy the broker and what it needs, once per machine.
+func kafkaJars(ctx context.Context) (string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	cache := filepath.Join(root, ".cache", "kafka")
+	lib := filepath.Join(cache, "lib")
+	pom := filepath.Join(root, "tools", "kafka", "pom.xml")
+	if newer(lib, pom) {
+		return lib, nil
+	}
+	mvn, err := exec.LookPath("mvn")
+	if err != nil {
+		return "", fmt.Errorf("find mvn to fetch Apache Kafka (install Maven): %w", err)
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", err
+	}
+	fetched, err := os.MkdirTemp(cache, "fetch-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(fetched) }()
+	out, err := exec.CommandContext(ctx, mvn, "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DoutputDirectory="+fetched).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("fetch Apache Kafka with Maven: %w:\n%s", err, out)
+	}
+	if err := os.RemoveAll(lib); err != nil {
+		return "", err
+	}
+	if err := os.Chmod(fetched, 0o755); err != nil {
+		return "", err
+	}
+	return lib, os.Rename(fetched, lib)
+}
+
+// newer reports whether path exists and is not older than than.
+func newer(path, than string) bool {
+	a, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	b, err := os.Stat(than)
+	return err == nil && !a.ModTime().Before(b.ModTime())
+}
+
+func serverProperties(options KafkaOptions, certificates *certificates, address, controller string) string {
+	lines := []string{
+		"process.roles=broker,controller",
+		"node.id=1",
+		"controller.quorum.voters=1@" + controller,
+		"listeners=SASL_SSL://" + address + ",CONTROLLER://" + controller,
+		"advertised.listeners=SASL_SSL://" + address,
+		"controller.listener.names=CONTROLLER",
+		"inter.broker.listener.name=SASL_SSL",
+		"listener.security.protocol.map=CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
+		"sasl.enabled.mechanisms=SCRAM-SHA-512",
+		"sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512",
+		fmt.Sprintf(`listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username=%q password=%q;`,
+			options.Username, options.Password),
+		"ssl.keystore.type=PEM",
+		"ssl.keystore.location=" + certificates.keyStoreFile,
+		"ssl.truststore.type=PEM",
+		"ssl.truststore.location=" + certificates.caFile,
+		"log.dirs=" + filepath.Join(options.Dir, "log"),
+		"auto.create.topics.enable=false",
+		fmt.Sprintf("message.max.bytes=%d", maxMessage),
+		"offsets.topic.replication.factor=1",
+		"offsets.topic.num.partitions=4",
+		"transaction.state.log.replication.factor=1",
+		"transaction.state.log.min.isr=1",
+		"group.initial.rebalance.delay.ms=0",
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
+
+func (b *apacheBroker) format(ctx context.Context, options KafkaOptions) error {
+	args := []string{
+		"-cp", b.lib, "kafka.tools.StorageTool", "format",
+		"-t", clusterID(), "-c", b.config,
+		"--add-scram", fmt.Sprintf("SCRAM-SHA-512=[name=%s,password=%s]", options.Username, options.Password),
+	}
+	out, err := exec.CommandContext(ctx, b.java, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("format Apache Kafka's storage: %w:\n%s", err, out)
+	}
+	return nil
+}
+
+// clusterID is a random one as Kafka writes it: the 16 bytes of a UUID in base64.
+// The first bit is cleared: a leading dash would read as an option.
+func clusterID() string {
+	id := uuid.New()
+	id[0] &= 0x7f
+	return base64.RawURLEncoding.EncodeToString(id[:])
+}
+
+func (b *apacheBroker) bootstrap() string { return b.address }
+
+// readyFor is how long a broker may take from its start to its log line.
+const readyFor = 90 * time.Second
+
+func (b *apacheBroker) start(ctx context.Context) error {
+	if b.process != nil {
+		return nil
+	}
+	process, err := StartProcess(ctx, ProcessOptions{
+		Path: b.java,
+		Args: []string{"-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", b.lib, "kafka.Kafka", b.config},
+	})
+	if err != nil {
+		return err
+	}
+	b.process = process
+	ctx, cancel := context.WithTimeout(ctx, readyFor)
+	defer cancel()
+	if err := b.listens(ctx); err != nil {
+		b.stop()
+		return err
+	}
+	return nil
+}
+
+// listens waits until the port answers; without a logging configuration the
+// broker says nothing.
+func (b *apacheBroker) listens(ctx context.Context) error {
+	for {
+		conn, err := dial(ctx, b.address)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-b.process.Done():
+			return b.process.errEnded("its port " + b.address)
+		default:
+		}
+		if !pause(ctx, pollEvery) {
+			return b.process.errLate("its port "+b.address, ctx.Err())
+		}
+	}
+}
+
+func (b *apacheBroker) stop() {
+	if b.process != nil {
+		b.process.Kill()
+		b.process = nil
+	}
+}
+
+// disconnect restarts the broker: it has no way to break the connections of a
+// user whose password has changed.
+func (b *apacheBroker) disconnect(ctx context.Context, password string) error {
+	b.stop()
+	if err := b.changePassword(password); err != nil {
+		return err
+	}
+	return b.start(ctx)
+}
+
+// changePassword writes the broker's own password, with which it talks to itself.
+func (b *apacheBroker) changePassword(password string) error {
+	text, err := os.ReadFile(b.config)
+	if err != nil {
+		return err
+	}
+	before, rest, found := strings.Cut(string(text), " password=")
+	_, after, ended := strings.Cut(rest, ";")
+	if !found || !ended {
+		return fmt.Errorf("%s: no password in it", b.config)
+	}
+	return os.WriteFile(b.config, []byte(fmt.Sprintf("%s password=%q;%s", before, password, after)), 0o600)
+}
+
+func (b *apacheBroker) close() { b.stop() }

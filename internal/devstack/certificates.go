@@ -1,0 +1,96 @@
+package devstack
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// certificates are a new authority and one server certificate of it for
+// 127.0.0.1 and localhost.
+type certificates struct {
+	caFile       string // PEM
+	keyStoreFile string // PEM: PKCS #8 key, then certificate, as Apache Kafka reads it
+	roots        *x509.CertPool
+	server       tls.Certificate
+}
+
+// certificateLife covers any run of a demo or a test.
+const certificateLife = 30 * 24 * time.Hour
+
+func newCertificates(dir string) (*certificates, error) {
+	now := time.Now()
+	authority := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "devstack authority"},
+		NotBefore:             now.Add(-time.Hour),
+		NotAfter:              now.Add(certificateLife),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageCertSign,
+	}
+	authorityKey, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	authorityDER, err := x509.CreateCertificate(rand.Reader, authority, authority, authorityKey.Public(), authorityKey)
+	if err != nil {
+		return nil, fmt.Errorf("make the certificate authority: %w", err)
+	}
+	server := &x509.Certificate{
+		SerialNumber: big.NewInt(2),
+		Subject:      pkix.Name{CommonName: "localhost"},
+		NotBefore:    authority.NotBefore,
+		NotAfter:     authority.NotAfter,
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		DNSNames:     []string{"localhost"},
+		IPAddresses:  []net.IP{net.ParseIP(loopback)},
+	}
+	serverKey, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	serverDER, err := x509.CreateCertificate(rand.Reader, server, authority, serverKey.Public(), authorityKey)
+	if err != nil {
+		return nil, fmt.Errorf("make the server certificate: %w", err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(serverKey)
+	if err != nil {
+		return nil, fmt.Errorf("encode the server key: %w", err)
+	}
+	return writeCertificates(dir, authorityDER, serverDER, keyDER)
+}
+
+func newKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
+
+func writeCertificates(dir string, authorityDER, serverDER, keyDER []byte) (*certificates, error) {
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authorityDER})
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: serverDER})
+	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+	c := &certificates{
+		caFile:       filepath.Join(dir, "ca.pem"),
+		keyStoreFile: filepath.Join(dir, "server.pem"),
+		roots:        x509.NewCertPool(),
+	}
+	c.roots.AppendCertsFromPEM(authority)
+	var err error
+	if c.server, err = tls.X509KeyPair(certificate, key); err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(c.caFile, authority, 0o600); err != nil {
+		return nil, err
+	}
+	return c, os.WriteFile(c.keyStoreFile, bytes.Join([][]byte{key, certificate}, nil), 0o600)
+}

@@ -1,0 +1,143 @@
+package devstack
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// The brokers that StartKafka knows.
+const (
+	BackendKfake  = "kfake"  // in memory, in this process; the default
+	BackendApache = "apache" // Apache Kafka on the Java of this machine
+)
+
+// KafkaOptions say which broker to run.
+type KafkaOptions struct {
+	// Backend is BackendKfake or BackendApache; default $E2E_KAFKA, else kfake.
+	Backend string
+	// Dir keeps certificates and, of Apache Kafka, the log. Required.
+	Dir string
+	// Username and Password of the one user; default "fanout" and a random one.
+	Username, Password string
+	// Topics to create at the start, with their number of partitions.
+	Topics map[string]int32
+}
+
+// Kafka is one broker that wants SASL_SSL with SCRAM-SHA-512 and creates no
+// topic on its own.
+type Kafka struct {
+	options      KafkaOptions
+	certificates *certificates
+	broker       broker
+
+	mu       sync.Mutex
+	password string
+	client   *kgo.Client // made when first needed, anew after a rotation
+}
+
+// broker is what the two backends do differently.
+type broker interface {
+	bootstrap() string
+	// stop is an outage: nobody is served, every connection breaks.
+	stop()
+	// start ends the outage, with address, data and users as before.
+	start(ctx context.Context) error
+	// disconnect breaks the connections of now. The password is for a backend
+	// that must restart to do so.
+	disconnect(ctx context.Context, password string) error
+	close()
+}
+
+// StartKafka starts a broker and returns when it answers.
+func StartKafka(ctx context.Context, options KafkaOptions) (*Kafka, error) {
+	options.Backend = orDefault(orDefault(options.Backend, os.Getenv("E2E_KAFKA")), BackendKfake)
+	options.Username = orDefault(options.Username, "fanout")
+	options.Password = orDefault(options.Password, rand.Text())
+	if options.Dir == "" {
+		return nil, fmt.Errorf("start Kafka: Dir is empty; name a directory for its files")
+	}
+	if err := os.MkdirAll(options.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	certificates, err := newCertificates(options.Dir)
+	if err != nil {
+		return nil, err
+	}
+	k := &Kafka{options: options, certificates: certificates, password: options.Password}
+	switch options.Backend {
+	case BackendKfake:
+		k.broker, err = startKfake(ctx, options, certificates)
+	case BackendApache:
+		k.broker, err = startApache(ctx, options, certificates)
+	default:
+		err = fmt.Errorf("E2E_KAFKA is %q; use %q or %q", options.Backend, BackendKfake, BackendApache)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := k.prepare(ctx); err != nil {
+		k.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
+func (k *Kafka) prepare(ctx context.Context) error {
+	if err := k.ping(ctx); err != nil {
+		return err
+	}
+	for topic, partitions := range k.options.Topics {
+		if err := k.CreateTopic(ctx, topic, partitions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Backend is the name of the broker that runs.
+func (k *Kafka) Backend() string { return k.options.Backend }
+
+// Bootstrap is the broker's host:port, as for KAFKA_BOOTSTRAP_SERVERS.
+func (k *Kafka) Bootstrap() string { return k.broker.bootstrap() }
+
+// Username is the SASL user.
+func (k *Kafka) Username() string { return k.options.Username }
+
+// Password is the SASL password of now.
+func (k *Kafka) Password() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.password
+}
+
+// CAFile is the authority's certificate in PEM, as for KAFKA_SSL_CA_LOCATION.
+func (k *Kafka) CAFile() string { return k.certificates.caFile }
+
+// Stop begins an outage: the port is closed and every connection breaks.
+func (k *Kafka) Stop() { k.broker.stop() }
+
+// Start ends an outage: the same address with the same data. It returns when
+// the broker answers.
+func (k *Kafka) Start(ctx context.Context) error {
+	if err := k.broker.start(ctx); err != nil {
+		return err
+	}
+	return k.ping(ctx)
+}
+
+// Close ends the broker.
+func (k *Kafka) Close() {
+	k.mu.Lock()
+	client := k.client
+	k.client = nil
+	k.mu.Unlock()
+	if client != nil {
+		client.Close()
+	}
+	k.broker.close()
+}

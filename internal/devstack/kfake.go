@@ -1,0 +1,54 @@
+package devstack
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// kfakeBroker runs in this process. An outage shuts its gate: the cluster keeps
+// its data in memory and sees a pause between two connections.
+type kfakeBroker struct {
+	gate    *gate
+	cluster *kfake.Cluster
+}
+
+func startKfake(ctx context.Context, options KafkaOptions, certificates *certificates) (*kfakeBroker, error) {
+	gate, err := newGate(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	cluster, err := kfake.NewCluster(
+		kfake.NumBrokers(1),
+		kfake.ListenFn(func(string, string) (net.Listener, error) { return gate, nil }),
+		kfake.TLS(&tls.Config{Certificates: []tls.Certificate{certificates.server}, MinVersion: tls.VersionTLS12}),
+		kfake.EnableSASL(),
+		kfake.Superuser("SCRAM-SHA-512", options.Username, options.Password),
+		kfake.BrokerConfigs(map[string]string{"message.max.bytes": fmt.Sprint(maxMessage)}),
+	)
+	if err != nil {
+		_ = gate.Close()
+		return nil, fmt.Errorf("start kfake: %w", err)
+	}
+	return &kfakeBroker{gate, cluster}, nil
+}
+
+// maxMessage leaves room for messages over the limit that ingest refuses.
+const maxMessage = 8 << 20
+
+func (b *kfakeBroker) bootstrap() string               { return b.gate.Addr().String() }
+func (b *kfakeBroker) stop()                           { b.gate.shut() }
+func (b *kfakeBroker) start(ctx context.Context) error { return b.gate.open(ctx) }
+
+func (b *kfakeBroker) disconnect(context.Context, string) error {
+	b.gate.drop()
+	return nil
+}
+
+func (b *kfakeBroker) close() {
+	b.cluster.Close()
+	_ = b.gate.Close()
+}

@@ -1,0 +1,220 @@
+package devstack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+)
+
+// Namespace is the only one that the dev server has.
+const Namespace = "default"
+
+// TemporalOptions say how to run the dev server.
+type TemporalOptions struct {
+	// CLI is the path of the Temporal CLI; default $TEMPORAL_CLI, else
+	// .cache/bin/temporal of this module, where `make tools` puts it.
+	CLI string
+	// DBFile keeps the data through Kill and Start; without it they live in memory.
+	DBFile string
+	// UI serves Temporal UI too, on a free port or on UIPort.
+	UI     bool
+	UIPort int
+	// Port is the frontend's; default a free one.
+	Port int
+	// LogLevel of the server; default "never".
+	LogLevel string
+	// DynamicConfig are extra KEY=JSON settings of the server.
+	DynamicConfig []string
+}
+
+// Temporal is a running dev server.
+type Temporal struct {
+	options  TemporalOptions
+	httpPort int
+	process  *Process
+}
+
+// StartTemporal starts the dev server and returns when it serves its namespace.
+func StartTemporal(ctx context.Context, options TemporalOptions) (*Temporal, error) {
+	if options.CLI == "" {
+		var err error
+		if options.CLI, err = temporalCLI(); err != nil {
+			return nil, err
+		}
+	}
+	t := &Temporal{options: options}
+	ports := []*int{&t.options.Port, &t.httpPort}
+	if options.UI {
+		ports = append(ports, &t.options.UIPort)
+	}
+	for _, port := range ports {
+		if *port != 0 {
+			continue
+		}
+		var err error
+		if *port, err = FreePort(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.Start(ctx); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// temporalCLI finds the CLI.
+func temporalCLI() (string, error) {
+	path := os.Getenv("TEMPORAL_CLI")
+	if path == "" {
+		root, err := moduleRoot()
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(root, ".cache", "bin", "temporal")
+	}
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("the Temporal CLI is missing (run: make tools): %w", err)
+	}
+	return filepath.Abs(path)
+}
+
+// moduleRoot is the next directory upwards that holds a go.mod.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for start := dir; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("no go.mod in %s or above: run this from within the module", start)
+		}
+	}
+}
+
+// Start starts the server again after Kill, on the same ports and data, and
+// waits until it serves its namespace. It does nothing on a running server.
+func (t *Temporal) Start(ctx context.Context) error {
+	if t.process != nil {
+		return nil
+	}
+	process, err := StartProcess(ctx, ProcessOptions{Path: t.options.CLI, Args: t.args(), Env: nil})
+	if err != nil {
+		return err
+	}
+	t.process = process
+	if err := t.waitServed(ctx); err != nil {
+		t.Kill()
+		return err
+	}
+	return nil
+}
+
+func (t *Temporal) args() []string {
+	o := t.options
+	args := []string{
+		"server", "start-dev",
+		"--ip", loopback,
+		"--port", strconv.Itoa(o.Port),
+		"--http-port", strconv.Itoa(t.httpPort),
+		"--log-level", orDefault(o.LogLevel, "never"),
+	}
+	if o.UI {
+		args = append(args, "--ui-ip", loopback, "--ui-port", strconv.Itoa(o.UIPort))
+	} else {
+		args = append(args, "--headless")
+	}
+	if o.DBFile != "" {
+		args = append(args, "--db-filename", o.DBFile)
+	}
+	for _, setting := range o.DynamicConfig {
+		args = append(args, "--dynamic-config-value", setting)
+	}
+	return args
+}
+
+func orDefault(value, fallback string) string {
+	if value == "" {
+		return fallback
+	}
+	return value
+}
+
+// askFor bounds one question to a server that may not be up yet.
+const askFor = 2 * time.Second
+
+func (t *Temporal) waitServed(ctx context.Context) error {
+	for {
+		err := t.ask(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-t.process.Done():
+			return t.process.errEnded("namespace " + Namespace)
+		default:
+		}
+		if !pause(ctx, pollEvery) {
+			return t.process.errLate("namespace "+Namespace, errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+// ask reads the namespace and its runs: the first is served before the second.
+func (t *Temporal) ask(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	c, err := t.Client(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	service := c.WorkflowService()
+	if _, err = service.DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: Namespace}); err != nil {
+		return err
+	}
+	_, err = service.CountWorkflowExecutions(ctx, &workflowservice.CountWorkflowExecutionsRequest{Namespace: Namespace})
+	return err
+}
+
+// Client connects to the server; the caller closes it.
+func (t *Temporal) Client(ctx context.Context) (client.Client, error) {
+	return client.DialContext(ctx, client.Options{
+		HostPort:  t.Address(),
+		Namespace: Namespace,
+		Logger:    log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+}
+
+// Address is the frontend's host:port, as for TEMPORAL_ADDRESS.
+func (t *Temporal) Address() string { return addressOf(t.options.Port) }
+
+// UIURL is the address of Temporal UI, empty where it is not served.
+func (t *Temporal) UIURL() string {
+	if !t.options.UI {
+		return ""
+	}
+	return "http://" + addressOf(t.options.UIPort)
+}
+
+// Kill ends the server with SIGKILL, as a crash does. Start brings it back.
+func (t *Temporal) Kill() {
+	if t.process != nil {
+		t.process.Kill()
+		t.process = nil
+	}
+}
+
+// Close ends the server.
+func (t *Temporal) Close() { t.Kill() }
