@@ -1,0 +1,140 @@
+package genesys
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+	"golang.org/x/sync/singleflight"
+)
+
+// Client reads the connection details from Genesys Cloud. It keeps its token
+// between calls and is safe for concurrent use.
+type Client struct {
+	urls  endpoints
+	http  *http.Client
+	oauth *clientcredentials.Config
+	log   *slog.Logger
+	// clean knows the client's secret; a call adds its token.
+	clean redactor
+
+	flight singleflight.Group
+	mu     sync.Mutex
+	cached cachedToken
+}
+
+var _ Source = (*Client)(nil)
+
+// New checks the options and makes a Client; it connects to nothing. Its error
+// has one line per wrong setting, "VARIABLE: what is wrong; cure".
+func New(o Options) (*Client, error) {
+	urls, err := o.endpoints()
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		urls: urls,
+		http: httpClient(o.HTTPClient),
+		oauth: &clientcredentials.Config{
+			ClientID:     o.ClientID,
+			ClientSecret: o.ClientSecret,
+			TokenURL:     urls.token.String(),
+			AuthStyle:    oauth2.AuthStyleInHeader,
+			Scopes:       strings.Fields(o.Scope),
+		},
+		log:   o.Logger,
+		clean: redactor{}.withClient(o.ClientID, o.ClientSecret),
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
+}
+
+// httpClient is a copy that hands redirects back: the credentials go to the
+// configured hosts only.
+func httpClient(given *http.Client) *http.Client {
+	if given == nil {
+		given = &http.Client{}
+	}
+	hc := *given
+	if hc.Transport == nil {
+		hc.Transport = http.DefaultTransport
+	}
+	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &hc
+}
+
+// String names the API host.
+func (c *Client) String() string { return "genesys client of " + c.urls.details.Host }
+
+// Format prints String for every verb, so that none shows secret or token.
+func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// ConnectionDetails asks for the connection details with the cached token, or
+// a new one. A 401 to a cached token is answered with one fresh token. Errors:
+// *Refusal, *Temporary, or one that wraps the end of ctx.
+func (c *Client) ConnectionDetails(ctx context.Context) (ConnectionDetails, error) {
+	token, fresh, err := c.token(ctx)
+	if err != nil {
+		return ConnectionDetails{}, err
+	}
+	got, err := c.askDetails(ctx, token)
+	if err == nil && got.status == http.StatusUnauthorized && !fresh {
+		c.forget(token)
+		c.log.DebugContext(ctx, "Genesys refused the cached token, asking for a fresh one")
+		if token, _, err = c.token(ctx); err == nil {
+			got, err = c.askDetails(ctx, token)
+		}
+	}
+	if err != nil {
+		return ConnectionDetails{}, err
+	}
+	return readDetails(got, requestName(http.MethodGet, c.urls.details), c.clean.with(token.AccessToken))
+}
+
+func (c *Client) askDetails(ctx context.Context, token *oauth2.Token) (*answer, error) {
+	request := requestName(http.MethodGet, c.urls.details)
+	clean := c.clean.with(token.AccessToken)
+	return c.exchange(ctx, request, clean, func(ctx context.Context, hc *http.Client) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.urls.details.String(), nil)
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Accept", "application/json")
+		token.SetAuthHeader(req)
+		resp, err := hc.Do(req)
+		if err != nil {
+			return err
+		}
+		return resp.Body.Close()
+	})
+}
+
+// exchange makes one request within requestTimeout and gives the answer. Its
+// errors are that none came: a *Temporary, or the end of ctx.
+func (c *Client) exchange(ctx context.Context, request string, clean redactor, send func(context.Context, *http.Client) error) (*answer, error) {
+	hc := *c.http
+	rec := &recorder{next: hc.Transport}
+	hc.Transport = rec
+	bounded, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	err := send(bounded, &hc)
+	switch {
+	case rec.answer != nil:
+		return rec.answer, nil
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("genesys: %s: %w", request, context.Cause(ctx))
+	}
+	cause := clean.cause(err)
+	return nil, &Temporary{Request: request, Message: clean.clean(cause.Error()), Err: cause}
+}
+
+func requestName(method string, u *url.URL) string { return method + " " + u.EscapedPath() }

@@ -1,0 +1,85 @@
+package genesys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+// The waits between tries double from the first to the last, 1, 2, 4, 8, 16,
+// 30, 30 s …, each up to a fifth longer so that several processes spread out.
+const (
+	firstWait    = time.Second
+	longestWait  = 30 * time.Second
+	jitterFactor = 0.2
+)
+
+// Wait asks src until it gives the details, and waits between tries for at
+// most limit in all. A *Temporary's RetryAfter is a floor under the wait. A
+// *Refusal and the end of ctx are returned at once; at the limit, or as soon as
+// no further try fits under it, the last error is returned wrapped. Each wait
+// writes one line to log, which may be nil.
+func Wait(ctx context.Context, src Source, limit time.Duration, log *slog.Logger) (ConnectionDetails, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	deadline := time.Now().Add(limit)
+	bounded, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+
+	var last error
+	for attempt := 0; ; attempt++ {
+		details, err := src.ConnectionDetails(bounded)
+		switch {
+		case err == nil:
+			return details, nil
+		case errors.As(err, new(*Refusal)):
+			return ConnectionDetails{}, err
+		case ctx.Err() != nil:
+			return ConnectionDetails{}, fmt.Errorf("genesys: wait for the connection details: %w", context.Cause(ctx))
+		case bounded.Err() == nil || last == nil:
+			last = err // what the limit itself cut off says less than the error before it
+		}
+		wait, ok := nextWait(attempt, last, time.Until(deadline))
+		if !ok {
+			return ConnectionDetails{}, fmt.Errorf("gave up waiting for Genesys (limit %s): %w", limit, last)
+		}
+		log.WarnContext(ctx, "Genesys gave no connection details, trying again", "wait", wait.Round(time.Millisecond), "attempt", attempt+1, "error", last)
+		if err := pause(ctx, wait); err != nil {
+			return ConnectionDetails{}, fmt.Errorf("genesys: wait for the connection details: %w", err)
+		}
+	}
+}
+
+// nextWait is the wait after the given number of earlier waits. It is cut so
+// that a whole request fits between it and the limit; ok is false where the
+// server's wish, or the shortest wait, leaves no room for that.
+func nextWait(earlier int, err error, left time.Duration) (wait time.Duration, ok bool) {
+	backoff := min(firstWait<<min(earlier, 5), longestWait)
+	floor := firstWait
+	var temporary *Temporary
+	if errors.As(err, &temporary) {
+		floor = max(floor, temporary.RetryAfter)
+	}
+	wait = max(backoff, floor)
+	wait += time.Duration(rand.Float64() * jitterFactor * float64(wait))
+	latest := left - requestTimeout
+	if latest < floor {
+		return 0, false
+	}
+	return min(wait, latest), true
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
