@@ -90,10 +90,10 @@ func newRequest(ctx context.Context, t *target.Target, e event.Event, message []
 	request.GetBody = nil
 
 	header := request.Header
+	header.Set("User-Agent", "genesys-fanout") // a target may want another
 	for name, value := range t.Headers {
 		header.Set(name, value)
 	}
-	header.Set("User-Agent", "genesys-fanout")
 	header.Set("Content-Type", "application/json")
 	header.Set("X-Genesys-Event-ID", event.Escape(e.ID))
 	header.Set("X-Genesys-Event-Type", event.Escape(e.Type))

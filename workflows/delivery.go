@@ -225,8 +225,12 @@ func (d *delivery) summary() string {
 // verdict says in one line why the delivery was given up.
 func (d *delivery) verdict() string {
 	line := fmt.Sprintf("%s %s", d.target, d.reason)
-	if d.progress.Attempts > 0 {
-		line += fmt.Sprintf(" after %d attempts", d.progress.Attempts)
+	switch n := d.progress.Attempts; n {
+	case 0:
+	case 1:
+		line += " after 1 attempt"
+	default:
+		line += fmt.Sprintf(" after %d attempts", n)
 	}
 	return line + ": " + short(d.progress.Error)
 }

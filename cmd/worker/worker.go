@@ -79,7 +79,7 @@ func (w *Worker) Run(ctx context.Context) error {
 
 	return serve(ctx, w.workers(temporal, tracker, registry), func() {
 		health.Set(checkQueues, nil)
-		o.Log.Info("worker is ready", "http", server.Addr, "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
+		o.Log.Info("worker is ready", "http", server.Addr(), "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
 	})
 }
 

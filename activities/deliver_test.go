@@ -1,0 +1,390 @@
+package activities
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/target"
+)
+
+const message = `{"event_id":"evt-1", "text":"<&>"}`
+
+// load makes targets from the body of a targets.yaml whose %s is the URL.
+func load(t *testing.T, url, yaml string) *target.Set {
+	t.Helper()
+	set, err := target.Parse("targets.yaml", []byte("targets:\n"+strings.ReplaceAll(yaml, "$URL", url)), func(name string) (string, bool) {
+		return "s3cret-" + name, true
+	})
+	require.NoError(t, err)
+	return set
+}
+
+// fixture is an Activities on real HTTP, called as Temporal calls it.
+type fixture struct {
+	t        *testing.T
+	acts     *Activities
+	targets  *target.Set
+	registry *prometheus.Registry
+	suite    testsuite.WorkflowTestSuite
+}
+
+func newFixture(t *testing.T, handler http.HandlerFunc, yaml string) *fixture {
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	f := &fixture{t: t, targets: load(t, server.URL, yaml), registry: prometheus.NewRegistry()}
+	f.acts = New(Options{Targets: f.targets, Metrics: f.registry})
+	return f
+}
+
+func (f *fixture) delivery() Delivery {
+	return Delivery{
+		Event:  event.Event{ID: "evt 1\r\nX-Evil: 1", Type: "conversation.started", InteractionID: "i-1"},
+		Body:   event.Body(message),
+		Policy: f.targets.All()[0].Policy,
+	}
+}
+
+func (f *fixture) firstAttempt(d Delivery) Outcome {
+	f.t.Helper()
+	env := f.suite.NewTestActivityEnvironment()
+	value, err := env.ExecuteLocalActivity(f.acts.FirstAttempt, d)
+	require.NoError(f.t, err)
+	var outcome Outcome
+	require.NoError(f.t, value.Get(&outcome))
+	return outcome
+}
+
+// deliver runs Deliver as its n-th dispatch would: progress is what the
+// dispatch before left in its heartbeat.
+func (f *fixture) deliver(d Delivery, progress *Progress) (Outcome, *temporal.ApplicationError) {
+	f.t.Helper()
+	env := f.suite.NewTestActivityEnvironment()
+	env.RegisterActivity(f.acts.Deliver)
+	if progress != nil {
+		env.SetHeartbeatDetails(*progress)
+	}
+	value, err := env.ExecuteActivity(f.acts.Deliver, d)
+	if err != nil {
+		var failure *temporal.ApplicationError
+		require.ErrorAs(f.t, err, &failure)
+		return Outcome{}, failure
+	}
+	var outcome Outcome
+	require.NoError(f.t, value.Get(&outcome))
+	return outcome, nil
+}
+
+const oneTarget = `
+  - name: analytics-service
+    url: $URL/api?key=${X}
+    headers: {Authorization: "Bearer ${TOKEN}", X-Team: fan}
+    backoff: {initial: 2s}
+`
+
+func TestRequest(t *testing.T) {
+	var got *http.Request
+	var body []byte
+	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
+		got = r
+		body, _ = io.ReadAll(r.Body)
+		w.WriteHeader(http.StatusAccepted)
+	}, strings.Replace(oneTarget, "?key=${X}", "?key=k", 1))
+	outcome := f.firstAttempt(f.delivery())
+	assert.Equal(t, Outcome{Verdict: Delivered, Progress: Progress{Attempts: 1, StatusCode: 202}}, outcome)
+	assert.Equal(t, http.MethodPost, got.Method)
+	assert.Equal(t, message, string(body), "the message as received")
+	for name, want := range map[string]string{
+		"Content-Type":             "application/json",
+		"X-Genesys-Event-ID":       "evt%201%0D%0AX-Evil:%201",
+		"X-Genesys-Event-Type":     "conversation.started",
+		"X-Genesys-Interaction-ID": "i-1",
+		"Idempotency-Key":          "evt%201%0D%0AX-Evil:%201",
+		"X-Delivery-Attempt":       "1",
+		"Authorization":            "Bearer s3cret-TOKEN",
+		"X-Team":                   "fan",
+		"X-Evil":                   "",
+	} {
+		assert.Equal(t, want, got.Header.Get(name), name)
+	}
+}
+
+func TestFirstAttemptRemembersWithinARun(t *testing.T) {
+	var requests atomic.Int32
+	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		w.WriteHeader(http.StatusTeapot)
+	}, strings.Replace(oneTarget, "?key=${X}", "", 1))
+	first := f.firstAttempt(f.delivery())
+	assert.Equal(t, Rejected, first.Verdict)
+	assert.Equal(t, first, f.firstAttempt(f.delivery()), "a workflow task that was lost asks again")
+	assert.EqualValues(t, 1, requests.Load())
+}
+
+func TestFirstAttemptLeavesHeldTargetsAlone(t *testing.T) {
+	for name, yaml := range map[string]string{
+		"paused":       "  - {name: a, url: $URL, state: paused}\n",
+		"retired":      "  - {name: a, url: $URL, state: retired}\n",
+		"rate limited": "  - {name: a, url: $URL, rate_limit: 5/s}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, yaml)
+			d := f.delivery()
+			d.Policy.FastLane = true // as an input made before the file changed
+			assert.Equal(t, Outcome{Verdict: Held}, f.firstAttempt(d))
+			d.Policy.Target = "unknown"
+			assert.Equal(t, Outcome{Verdict: Held}, f.firstAttempt(d))
+		})
+	}
+}
+
+func TestDeliverToTheLastAttempt(t *testing.T) {
+	var attempts []string
+	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
+		attempts = append(attempts, r.Header.Get("X-Delivery-Attempt"))
+		w.Header().Set("Retry-After", "0")
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = io.WriteString(w, "slow down")
+	}, "  - {name: a, url: $URL, backoff: {initial: 2s}}\n")
+	d := f.delivery()
+	d.Progress = Progress{Attempts: 1, StatusCode: 429, Error: "429"}
+
+	_, failure := f.deliver(d, nil)
+	require.NotNil(t, failure)
+	assert.Equal(t, "retry", failure.Type())
+	assert.False(t, failure.NonRetryable())
+	assert.InDelta(t, 4.2, failure.NextRetryDelay().Seconds(), 0.25, "the backoff after the second attempt, jittered upward")
+	assert.Contains(t, failure.Message(), "a, attempt 2 of 3: 429 Too Many Requests: slow down")
+
+	_, failure = f.deliver(d, &Progress{Attempts: 2})
+	require.NotNil(t, failure)
+	assert.Equal(t, string(deadletter.Exhausted), failure.Type())
+	assert.True(t, failure.NonRetryable())
+	var progress Progress
+	require.NoError(t, failure.Details(&progress))
+	assert.Equal(t, Progress{Attempts: 3, StatusCode: 429, Error: "429 Too Many Requests: slow down"}, progress)
+
+	_, failure = f.deliver(d, &Progress{Attempts: 3})
+	require.NotNil(t, failure)
+	assert.Equal(t, string(deadletter.Exhausted), failure.Type(), "never more than max_attempts, also after a lost worker")
+	assert.Equal(t, []string{"2", "3"}, attempts)
+}
+
+func TestDeliverWaitsForItsMoment(t *testing.T) {
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL}\n")
+	d := f.delivery()
+	d.Progress = Progress{Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}
+	d.NotBefore = time.Now().Add(time.Minute)
+	_, failure := f.deliver(d, nil)
+	require.NotNil(t, failure)
+	assert.Equal(t, "held", failure.Type())
+	assert.GreaterOrEqual(t, failure.NextRetryDelay(), 59*time.Second)
+	assert.Contains(t, failure.Message(), "503 Service Unavailable", "the last real failure stays readable")
+}
+
+func TestDeliverRetired(t *testing.T) {
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL, state: retired}\n")
+	_, failure := f.deliver(f.delivery(), &Progress{Attempts: 1, StatusCode: 503, Error: "503"})
+	require.NotNil(t, failure)
+	reason, progress := Explain(failure, Progress{})
+	assert.Equal(t, deadletter.Retired, reason)
+	assert.Equal(t, Progress{Attempts: 1, StatusCode: 503, Error: "the target was retired; 503"}, progress)
+}
+
+func TestDeliverHeldByAClosedGateSpendsNothing(t *testing.T) {
+	var requests atomic.Int32
+	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		w.Header().Set("Retry-After", "60")
+		w.WriteHeader(http.StatusTooManyRequests)
+	}, "  - {name: a, url: $URL}\n")
+	assert.Equal(t, Retry, f.firstAttempt(f.delivery()).Verdict)
+	_, failure := f.deliver(f.delivery(), &Progress{Attempts: 1, StatusCode: 429, Error: "429"})
+	require.NotNil(t, failure)
+	assert.Equal(t, "held", failure.Type())
+	assert.Greater(t, failure.NextRetryDelay(), 55*time.Second)
+	var progress Progress
+	require.NoError(t, failure.Details(&progress))
+	assert.Equal(t, 1, progress.Attempts)
+	assert.EqualValues(t, 1, requests.Load())
+	assert.NoError(t, testutil.GatherAndCompare(f.registry, strings.NewReader(`
+# HELP fanout_target_held 1 while a target's gate is closed or its breaker open in this process.
+# TYPE fanout_target_held gauge
+fanout_target_held{target="a"} 1
+# HELP fanout_deliveries_total Attempts by target, lane and outcome; held ones sent nothing, or only a probe.
+# TYPE fanout_deliveries_total counter
+fanout_deliveries_total{lane="fast",outcome="retry",target="a"} 1
+fanout_deliveries_total{lane="retry",outcome="held",target="a"} 1
+`), "fanout_target_held", "fanout_deliveries_total"))
+}
+
+// TestProbeSpendsNoAttempt: an outage ends in delivery, not in max_attempts.
+func TestProbeSpendsNoAttempt(t *testing.T) {
+	status := http.StatusServiceUnavailable
+	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) },
+		"  - {name: a, url: $URL, retry_statuses: [503], max_attempts: 3}\n")
+	h := f.acts.holds.of(f.targets.All()[0])
+	now := noon
+	h.now = func() time.Time { return now }
+	openBreaker(t, h)
+	now = now.Add(time.Second)
+
+	_, failure := f.deliver(f.delivery(), &Progress{Attempts: 2, StatusCode: 503, Error: "503"})
+	require.NotNil(t, failure)
+	assert.Equal(t, "held", failure.Type())
+	var progress Progress
+	require.NoError(t, failure.Details(&progress))
+	assert.Equal(t, 2, progress.Attempts)
+
+	status = http.StatusOK
+	now = now.Add(2 * time.Second)
+	outcome, failure := f.deliver(f.delivery(), &Progress{Attempts: 2})
+	require.Nil(t, failure)
+	assert.Equal(t, 3, outcome.Progress.Attempts)
+}
+
+func TestTransportFailures(t *testing.T) {
+	handlers := map[string]struct {
+		handler http.HandlerFunc
+		want    string
+	}{
+		"timeout": {func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // only then the server sees the client go
+			<-r.Context().Done()
+		}, "no answer within 50ms"},
+		"reset": {func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if assert.NoError(t, err) {
+				_ = conn.(*net.TCPConn).SetLinger(0)
+				_ = conn.Close()
+			}
+		}, "connection reset by peer"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		}, "307 Temporary Redirect"},
+	}
+	for name, test := range handlers {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, test.handler, "  - {name: a, url: $URL, timeout: 50ms}\n")
+			if name != "timeout" {
+				f.targets.All()[0].Policy.Timeout = target.Duration(5 * time.Second)
+			}
+			outcome := f.firstAttempt(f.delivery())
+			assert.Contains(t, outcome.Progress.Error, test.want)
+			assert.Equal(t, name == "redirect", outcome.Verdict == Rejected)
+			assert.NotEqual(t, Delivered, outcome.Verdict)
+		})
+	}
+	t.Run("refused", func(t *testing.T) {
+		f := newFixture(t, nil, "  - {name: a, url: 'http://user:hunter2@127.0.0.1:1/?key=opensesame'}\n")
+		outcome := f.firstAttempt(f.delivery())
+		assert.Equal(t, Retry, outcome.Verdict)
+		assert.Contains(t, outcome.Progress.Error, "connection refused")
+		assert.NotContains(t, outcome.Progress.Error, "hunter2")
+		assert.NotContains(t, outcome.Progress.Error, "opensesame")
+	})
+}
+
+// TestSecretsNeverReachAnError: not even when the target sends them back.
+func TestSecretsNeverReachAnError(t *testing.T) {
+	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = fmt.Fprintf(w, "you sent %s to %s", r.Header.Get("Authorization"), r.URL)
+	}, strings.Replace(oneTarget, "${X}", "opensesame", 1))
+	outcome := f.firstAttempt(f.delivery())
+	assert.Contains(t, outcome.Progress.Error, "403 Forbidden: you sent")
+	assert.NotContains(t, outcome.Progress.Error, "s3cret")
+	assert.NotContains(t, outcome.Progress.Error, "opensesame")
+}
+
+func TestErrorsQuoteAtMost2KiB(t *testing.T) {
+	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = io.WriteString(w, strings.Repeat("ü", 1<<20))
+	}, "  - {name: a, url: $URL}\n")
+	got := f.firstAttempt(f.delivery()).Progress.Error
+	assert.LessOrEqual(t, len(got), quotedAnswer+len("400 Bad Request: "))
+	assert.Greater(t, len(got), quotedAnswer)
+}
+
+// TestABrokenReusedConnectionIsNotUsedTwice: net/http would send a request with
+// an Idempotency-Key again by itself.
+func TestABrokenReusedConnectionIsNotUsedTwice(t *testing.T) {
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var requests atomic.Int32
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close() //nolint:errcheck // the test looks at requests
+				reader := bufio.NewReader(conn)
+				for n := 1; ; n++ {
+					request, err := http.ReadRequest(reader)
+					if err != nil {
+						return
+					}
+					_, _ = io.Copy(io.Discard, request.Body)
+					requests.Add(1)
+					if n == 2 {
+						return // read whole, then gone without an answer
+					}
+					_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+				}
+			}()
+		}
+	}()
+	t.Cleanup(func() { _ = listener.Close() })
+
+	set := load(t, "http://"+listener.Addr().String(), "  - {name: a, url: $URL}\n")
+	acts := New(Options{Targets: set})
+	one := set.All()[0]
+	e := event.Event{ID: "evt-1"}
+	require.Equal(t, 200, acts.send(t.Context(), one, e, []byte(message), 1, time.Second).status)
+	got := acts.send(t.Context(), one, e, []byte(message), 1, time.Second)
+	require.Error(t, got.err)
+	assert.EqualValues(t, 2, requests.Load())
+}
+
+type messagesFunc func(ctx context.Context, workflowID, runID string) (event.Body, error)
+
+func (f messagesFunc) Message(ctx context.Context, workflowID, runID string) (event.Body, error) {
+	return f(ctx, workflowID, runID)
+}
+
+func TestLargeMessagesAreReadOncePerRun(t *testing.T) {
+	reads := 0
+	cache := newMessageCache(messagesFunc(func(_ context.Context, _, runID string) (event.Body, error) {
+		reads++
+		return event.Body("message of " + runID), nil
+	}))
+	for range 3 {
+		got, err := cache.message(t.Context(), nil, "event-1", "run-1")
+		require.NoError(t, err)
+		assert.Equal(t, "message of run-1", string(got))
+	}
+	assert.Equal(t, 1, reads)
+	got, err := cache.message(t.Context(), event.Body("inline"), "event-1", "run-2")
+	require.NoError(t, err)
+	assert.Equal(t, "inline", string(got))
+}
