@@ -22,12 +22,14 @@ type Client struct {
 	http  *http.Client
 	oauth *clientcredentials.Config
 	log   *slog.Logger
-	// clean knows the client's secret; a call adds its token.
-	clean redactor
+	// secret cleans texts of the client's secret.
+	secret redactor
 
 	flight singleflight.Group
-	mu     sync.Mutex
+	mu     sync.Mutex // guards what follows
 	cached cachedToken
+	// The newest token and Kafka password that were received, for redactor.
+	lastToken, lastPassword string
 }
 
 var _ Source = (*Client)(nil)
@@ -49,8 +51,8 @@ func New(o Options) (*Client, error) {
 			AuthStyle:    oauth2.AuthStyleInHeader,
 			Scopes:       strings.Fields(o.Scope),
 		},
-		log:   o.Logger,
-		clean: redactor{}.withClient(o.ClientID, o.ClientSecret),
+		log:    o.Logger,
+		secret: redactor{}.withClient(o.ClientID, o.ClientSecret),
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -97,12 +99,25 @@ func (c *Client) ConnectionDetails(ctx context.Context) (ConnectionDetails, erro
 	if err != nil {
 		return ConnectionDetails{}, err
 	}
-	return readDetails(got, requestName(http.MethodGet, c.urls.details), c.clean.with(token.AccessToken))
+	details, err := readDetails(got, requestName(http.MethodGet, c.urls.details), c.redactor().with(token.AccessToken))
+	if err == nil {
+		c.mu.Lock()
+		c.lastPassword = details.SASLPassword
+		c.mu.Unlock()
+	}
+	return details, err
+}
+
+// redactor cleans texts of every secret that the client holds.
+func (c *Client) redactor() redactor {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.secret.with(c.lastToken, c.lastPassword)
 }
 
 func (c *Client) askDetails(ctx context.Context, token *oauth2.Token) (*answer, error) {
 	request := requestName(http.MethodGet, c.urls.details)
-	clean := c.clean.with(token.AccessToken)
+	clean := c.redactor().with(token.AccessToken)
 	return c.exchange(ctx, request, clean, func(ctx context.Context, hc *http.Client) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.urls.details.String(), nil)
 		if err != nil {

@@ -17,18 +17,17 @@ func readDetails(got *answer, request string, clean redactor) (ConnectionDetails
 	if got.passes() {
 		return ConnectionDetails{}, got.temporary(request, clean)
 	}
-	details, fault := ConnectionDetails{}, ""
+	var fault string
 	if got.ok() {
-		details, fault = parseDetails(got)
-		if fault == "" {
+		var details ConnectionDetails
+		if details, fault = parseDetails(got); fault == "" {
 			return details, nil
 		}
-		clean = clean.with(details.SASLPassword)
 	}
 	refusal := got.refusal(request, clean)
 	refusal.Cure = detailsCure(got.status)
 	if fault != "" {
-		refusal.Message = clean.clean(fault)
+		refusal.Message = clean.with(got.secrets()).clean(fault)
 	}
 	return ConnectionDetails{}, refusal
 }
@@ -45,20 +44,17 @@ type detailsAnswer struct {
 	Topics []string `json:"topics"`
 }
 
-// parseDetails reads a granted answer. fault names the field that is wrong;
-// the details then hold the password alone where it was read, so that the
-// fault's text can be cleaned of it.
+// parseDetails reads a granted answer. fault names the field that is wrong and
+// may quote its value.
 func parseDetails(got *answer) (details ConnectionDetails, fault string) {
 	if got.overlong {
 		return details, "the answer is longer than 1 MiB"
 	}
 	var doc detailsAnswer
-	err := json.Unmarshal(got.body, &doc)
-	read := doc.ConnectionDetails
-	details = ConnectionDetails{SASLPassword: read.SASLPassword}
-	if err != nil {
+	if err := json.Unmarshal(got.body, &doc); err != nil {
 		return details, jsonFault(err)
 	}
+	read := doc.ConnectionDetails
 	var missing []string
 	for _, field := range []struct{ name, value string }{
 		{"bootstrapServers", read.BootstrapServers},

@@ -59,10 +59,29 @@ func (a *answer) passes() bool {
 	return a.status == http.StatusRequestTimeout || a.status == http.StatusTooManyRequests || a.status >= 500
 }
 
+// object is the body's JSON object; nil when it is none.
+func (a *answer) object() map[string]any {
+	var object map[string]any
+	if json.Unmarshal(a.body, &object) != nil {
+		return nil
+	}
+	return object
+}
+
+// secrets are those that the body itself gives away. Error texts of the same
+// body may repeat them.
+func (a *answer) secrets() (token, password string) {
+	object := a.object()
+	token, _ = object["access_token"].(string)
+	details, _ := object["connectionDetails"].(map[string]any)
+	password, _ = details["saslPassword"].(string)
+	return token, password
+}
+
 // texts are the text fields of the body's JSON object; nil when it is none.
 func (a *answer) texts() map[string]string {
-	var object map[string]any
-	if json.Unmarshal(a.body, &object) != nil || object == nil {
+	object := a.object()
+	if object == nil {
 		return nil
 	}
 	texts := map[string]string{}
@@ -77,6 +96,7 @@ func (a *answer) texts() map[string]string {
 // refusal describes the answer as a Refusal without a cure. Error bodies are
 // Genesys' {message, code, contextId} or OAuth's {error, error_description}.
 func (a *answer) refusal(request string, clean redactor) *Refusal {
+	clean = clean.with(a.secrets())
 	texts := a.texts()
 	message := first(texts, "message", "error_description", "description")
 	if a.status >= 300 && a.status <= 399 {

@@ -84,6 +84,9 @@ func (o Options) endpoints() (endpoints, error) {
 	if err := errors.Join(errs...); err != nil {
 		return endpoints{}, err
 	}
+	if api.Path == "" {
+		api.Path = "/" // JoinPath gives a relative path otherwise
+	}
 	details := api.JoinPath(path.EscapedPath())
 	details.RawQuery = path.RawQuery
 	return endpoints{token: token, details: details}, nil

@@ -20,7 +20,7 @@ const redacted = "[redacted]"
 // send back what it was sent, as it stood or encoded.
 type redactor struct{ secrets []string }
 
-// with adds secrets in the forms in which a server or proxy would repeat them.
+// with adds secrets, empty ones aside, in the forms in which a server or proxy would repeat them.
 func (r redactor) with(secrets ...string) redactor {
 	all := append([]string(nil), r.secrets...)
 	for _, secret := range secrets {

@@ -75,7 +75,7 @@ func (c *Client) refresh(ctx context.Context) (*oauth2.Token, error) {
 	request := requestName(http.MethodPost, c.urls.token)
 	var token *oauth2.Token
 	var tokenErr error
-	got, err := c.exchange(ctx, request, c.clean, func(ctx context.Context, hc *http.Client) error {
+	got, err := c.exchange(ctx, request, c.redactor(), func(ctx context.Context, hc *http.Client) error {
 		token, tokenErr = c.oauth.Token(context.WithValue(ctx, oauth2.HTTPClient, hc))
 		return tokenErr
 	})
@@ -88,6 +88,7 @@ func (c *Client) refresh(ctx context.Context) (*oauth2.Token, error) {
 	until := usedUntil(time.Now(), token.Expiry)
 	c.mu.Lock()
 	c.cached = cachedToken{token: token, until: until}
+	c.lastToken = token.AccessToken
 	c.mu.Unlock()
 	c.log.DebugContext(ctx, "Genesys issued a token", "used_until", until)
 	return token, nil
@@ -107,7 +108,7 @@ func usedUntil(now, expiry time.Time) time.Time {
 // can be used. parsed is the OAuth library's verdict on the body.
 func (c *Client) judgeToken(got *answer, request string, parsed error) error {
 	texts := got.texts()
-	clean := c.clean.with(texts["access_token"])
+	clean := c.redactor()
 	if got.passes() {
 		return got.temporary(request, clean)
 	}

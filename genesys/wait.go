@@ -43,7 +43,7 @@ func Wait(ctx context.Context, src Source, limit time.Duration, log *slog.Logger
 		case bounded.Err() == nil || last == nil:
 			last = err // what the limit itself cut off says less than the error before it
 		}
-		wait, ok := nextWait(attempt, last, time.Until(deadline))
+		wait, ok := nextWait(attempt, last, time.Until(deadline)-lastTry(limit))
 		if !ok {
 			return ConnectionDetails{}, fmt.Errorf("gave up waiting for Genesys (limit %s): %w", limit, last)
 		}
@@ -54,9 +54,12 @@ func Wait(ctx context.Context, src Source, limit time.Duration, log *slog.Logger
 	}
 }
 
-// nextWait is the wait after the given number of earlier waits. It is cut so
-// that a whole request fits between it and the limit; ok is false where the
-// server's wish, or the shortest wait, leaves no room for that.
+// lastTry is what is kept of the limit for the last try: a whole request, but
+// no more than a tenth.
+func lastTry(limit time.Duration) time.Duration { return min(requestTimeout, limit/10) }
+
+// nextWait is the wait after the given number of earlier waits, cut to what is
+// left. ok is false where the server's wish, or the shortest wait, is longer.
 func nextWait(earlier int, err error, left time.Duration) (wait time.Duration, ok bool) {
 	backoff := min(firstWait<<min(earlier, 5), longestWait)
 	floor := firstWait
@@ -66,11 +69,7 @@ func nextWait(earlier int, err error, left time.Duration) (wait time.Duration, o
 	}
 	wait = max(backoff, floor)
 	wait += time.Duration(rand.Float64() * jitterFactor * float64(wait))
-	latest := left - requestTimeout
-	if latest < floor {
-		return 0, false
-	}
-	return min(wait, latest), true
+	return min(wait, left), left >= floor
 }
 
 func pause(ctx context.Context, d time.Duration) error {
