@@ -1,0 +1,160 @@
+package genesys_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/genesys"
+)
+
+// script is a Source that plays a function.
+type script func(ctx context.Context, try int) error
+
+type scripted struct {
+	play  script
+	tries []time.Time
+}
+
+func (s *scripted) ConnectionDetails(ctx context.Context) (genesys.ConnectionDetails, error) {
+	s.tries = append(s.tries, time.Now())
+	if err := s.play(ctx, len(s.tries)); err != nil {
+		return genesys.ConnectionDetails{}, err
+	}
+	return genesys.ConnectionDetails{BootstrapServers: "h:1"}, nil
+}
+
+func (s *scripted) gaps() []time.Duration {
+	var gaps []time.Duration
+	for i := 1; i < len(s.tries); i++ {
+		gaps = append(gaps, s.tries[i].Sub(s.tries[i-1]))
+	}
+	return gaps
+}
+
+var busy = &genesys.Temporary{Request: "GET /x", Status: 503}
+
+const limit = 5 * time.Minute
+
+func TestWaitBacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &scripted{play: func(_ context.Context, try int) error {
+			if try < 9 {
+				return busy
+			}
+			return nil
+		}}
+		var logged bytes.Buffer
+		got, err := genesys.Wait(t.Context(), src, limit, slog.New(slog.NewTextHandler(&logged, nil)))
+		require.NoError(t, err)
+		assert.Equal(t, "h:1", got.BootstrapServers)
+		assert.Equal(t, 8, strings.Count(logged.String(), "\n"), "one line for each wait")
+		jittered := 0
+		for i, seconds := range []time.Duration{1, 2, 4, 8, 16, 30, 30, 30} {
+			gap, least := src.gaps()[i], seconds*time.Second
+			assert.GreaterOrEqual(t, gap, least)
+			assert.LessOrEqual(t, gap, least+least/5)
+			if gap > least {
+				jittered++
+			}
+		}
+		assert.Positive(t, jittered)
+	})
+}
+
+func TestWaitKeepsRetryAfterAsAFloor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := &scripted{play: func(_ context.Context, try int) error {
+			switch try {
+			case 1:
+				return &genesys.Temporary{Status: 429, RetryAfter: 50 * time.Second}
+			case 2:
+				return &genesys.Temporary{Status: 429, RetryAfter: time.Second}
+			}
+			return nil
+		}}
+		_, err := genesys.Wait(t.Context(), src, limit, nil)
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, src.gaps()[0], 50*time.Second)
+		assert.GreaterOrEqual(t, src.gaps()[1], 2*time.Second, "the backoff goes on under a shorter Retry-After")
+		assert.Less(t, src.gaps()[1], 3*time.Second)
+	})
+}
+
+func TestWaitEnds(t *testing.T) {
+	refusal := &genesys.Refusal{Request: "POST /oauth/token", Status: 401}
+	other := errors.New("an error of another Source")
+	hang := func(ctx context.Context, _ int) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	for _, tt := range []struct {
+		name        string
+		play        script
+		want        error
+		least, most time.Duration
+	}{
+		{"at once on a refusal", func(context.Context, int) error { return refusal }, refusal, 0, 0},
+		{"on a later refusal", func(_ context.Context, try int) error {
+			if try == 1 {
+				return busy
+			}
+			return refusal
+		}, refusal, time.Second, 2 * time.Second},
+		{"at the limit", func(context.Context, int) error { return busy }, busy, limit - 10*time.Second - time.Nanosecond, limit},
+		{"at the limit, with errors of no known type", func(context.Context, int) error { return other }, other, limit - 10*time.Second, limit},
+		{"at once when Retry-After is past the limit", func(context.Context, int) error {
+			return &genesys.Temporary{Status: 429, RetryAfter: time.Hour}
+		}, nil, 0, 0},
+		{"at the limit when a try hangs", hang, context.DeadlineExceeded, limit, limit},
+		{"with the error before the hanging try", func(ctx context.Context, try int) error {
+			if try == 1 {
+				return busy
+			}
+			return hang(ctx, try)
+		}, busy, limit, limit},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begin := time.Now()
+				_, err := genesys.Wait(t.Context(), &scripted{play: tt.play}, limit, nil)
+				require.Error(t, err)
+				if tt.want != nil {
+					require.ErrorIs(t, err, tt.want)
+				}
+				assert.GreaterOrEqual(t, time.Since(begin), tt.least)
+				assert.LessOrEqual(t, time.Since(begin), tt.most)
+			})
+		})
+	}
+}
+
+func TestWaitStopsWithItsContext(t *testing.T) {
+	stop := errors.New("SIGTERM")
+	for name, play := range map[string]script{
+		"between tries": func(context.Context, int) error { return &genesys.Temporary{RetryAfter: time.Minute} },
+		"during a try": func(ctx context.Context, _ int) error {
+			<-ctx.Done()
+			return &genesys.Temporary{Err: ctx.Err()}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				time.AfterFunc(5*time.Second, func() { cancel(stop) })
+				begin := time.Now()
+				_, err := genesys.Wait(ctx, &scripted{play: play}, limit, nil)
+				require.ErrorIs(t, err, stop)
+				assert.Equal(t, 5*time.Second, time.Since(begin))
+			})
+		})
+	}
+}
