@@ -1,0 +1,174 @@
+// Package deploy_test checks the compose file and what it mounts without a container
+// engine: it loads them as docker compose would and looks for the mistakes that would
+// show only on somebody else's machine.
+package deploy_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/dotenv"
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/target"
+)
+
+const composeFile = "docker-compose.temporal.yml"
+
+func root(t *testing.T) string {
+	t.Helper()
+	directory, err := filepath.Abs("..")
+	require.NoError(t, err)
+	return directory
+}
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(root(t), name))
+	require.NoError(t, err)
+	return content
+}
+
+// load reads a compose file as docker compose does, from content, with the
+// variables of an .env file.
+func load(t *testing.T, content []byte, env map[string]string, profiles ...string) (*types.Project, error) {
+	t.Helper()
+	details := types.ConfigDetails{
+		WorkingDir:  root(t),
+		ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(root(t), composeFile), Content: content}},
+		Environment: env,
+	}
+	return loader.LoadWithContext(context.Background(), details, func(o *loader.Options) {
+		o.Profiles = profiles
+		// A developer's targets.env is no part of what is checked.
+		o.SkipResolveEnvironment = true
+	})
+}
+
+func demoEnv(t *testing.T) map[string]string {
+	t.Helper()
+	env, err := dotenv.Parse(bytes.NewReader(read(t, "deploy/demo.env")))
+	require.NoError(t, err)
+	return env
+}
+
+func TestComposeFile(t *testing.T) {
+	core := []string{"ingest", "postgres", "temporal", "temporal-namespace", "temporal-schema", "temporal-ui", "worker"}
+	demo := append([]string{"demo", "kafka", "kafka-topic"}, core...)
+	for name, test := range map[string]struct {
+		env      map[string]string
+		profiles []string
+		services []string
+	}{
+		"no profile":         {services: core},
+		"all profiles":       {profiles: []string{"*"}, services: demo},
+		"demo":               {env: demoEnv(t), profiles: []string{demoEnv(t)["COMPOSE_PROFILES"]}, services: demo},
+		"demo, no variables": {profiles: []string{"demo"}, services: demo},
+		"every variable empty": {
+			env:      map[string]string{"FANOUT_TARGETS": "", "TEMPORAL_NAMESPACE": "", "POSTGRES_PASSWORD": "", "KAFKA_TOPIC": ""},
+			services: core,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			project, err := load(t, read(t, composeFile), test.env, test.profiles...)
+			require.NoError(t, err)
+			assert.ElementsMatch(t, test.services, project.ServiceNames())
+			assert.Empty(t, problems(project))
+		})
+	}
+}
+
+// A copy of the file with one mistake in it is found out, so that no check is one
+// that cannot fail.
+func TestBrokenComposeFile(t *testing.T) {
+	for name, test := range map[string]struct{ old, new, problem string }{
+		"an image without tag":         {"apache/kafka:4.3.1", "apache/kafka", "kafka: image apache/kafka: no exact version"},
+		"the latest image":             {"temporalio/ui:2.55.0", "temporalio/ui:latest", "temporal-ui: image temporalio/ui:latest: no exact version"},
+		"a moving tag":                 {"postgres:17.6", "postgres:17", "postgres: image postgres:17: no exact version"},
+		"a deprecated image":           {"temporalio/server:1.32.1", "temporalio/auto-setup:1.29.1", "temporal: image temporalio/auto-setup:1.29.1: deprecated"},
+		"server and schema apart":      {"temporalio/server:1.32.1", "temporalio/server:1.31.2", "temporalio/admin-tools: version 1.32.1, temporalio/server has 1.31.2"},
+		"a port for everybody":         {"127.0.0.1:8080:8080", "8080:8080", `temporal-ui: port 8080 is published on "", not on 127.0.0.1`},
+		"a port on another address":    {"127.0.0.1:9465:9465", "0.0.0.0:9465:9465", `ingest: port 9465 is published on "0.0.0.0", not on 127.0.0.1`},
+		"the host's network":           {"    image: postgres:17.6", "    image: postgres:17.6\n    network_mode: host", "postgres: the host's network"},
+		"a setting of nobody":          {"FANOUT_LOG_LEVEL: ", "FANOUT_LOGLEVEL: ", "worker: FANOUT_LOGLEVEL is no setting of worker"},
+		"a setting of another process": {"      FANOUT_DEAD_LETTERS: /", "      FANOUT_MAX_STARTS: /", "worker: FANOUT_MAX_STARTS is no setting of worker"},
+		"a setting without effect yet": {"FANOUT_MAX_STARTS: ${FANOUT_MAX_STARTS:-}", "FANOUT_EAGER_START: true", "ingest: FANOUT_EAGER_START is no setting of ingest"},
+		"a missing directory":          {"source: ./deploy/kafka,", "source: ./deploy/kafkaa,", "kafka: mount /etc/genesys-fanout: deploy/kafkaa is not there"},
+		"a missing targets file":       {"./targets.yaml}", "./target.yaml}", "worker: mount /etc/genesys-fanout/targets.yaml: target.yaml is not there"},
+		"a missing script":             {"/etc/genesys-fanout/schema.sh", "/etc/genesys-fanout/scheme.sh", "temporal-schema: /etc/genesys-fanout/scheme.sh: deploy/temporal/scheme.sh is not there"},
+		"a file mounted elsewhere":     {"  FANOUT_TARGETS: /etc/genesys-fanout/", "  FANOUT_TARGETS: /etc/fanout/", "worker: /etc/fanout/targets.yaml: nothing is mounted there"},
+		"a directory made up":          {"bind: {create_host_path: false}}\n      - kafka:", "bind: {create_host_path: true}}\n      - kafka:", "kafka: mount /etc/genesys-fanout: a missing deploy/kafka would be created"},
+		"dead letters in the container": {"      - dead-letters:/var/lib/genesys-fanout/dead-letters\n", "",
+			"worker: dead letters at /var/lib/genesys-fanout/dead-letters are on no volume"},
+		"no health check": {"      test: [CMD, pg_isready, --host=127.0.0.1, --username=temporal]\n", "      disable: true\n",
+			"postgres: runs on and has no health check"},
+		"a health check of another port": {"http://127.0.0.1:9464/readyz", "http://127.0.0.1:9465/readyz", "worker: the health check does not ask :9464/readyz"},
+		"healthy, one that ends": {"temporal-schema: {condition: service_completed_successfully}", "temporal-schema: {condition: service_healthy}",
+			"temporal: waits for temporal-schema to be healthy, which has no health check"},
+		"completed, one that runs on": {"postgres: {condition: service_healthy}", "postgres: {condition: service_completed_successfully}",
+			"temporal-schema: waits for postgres to end, which restarts for ever"},
+		"no condition": {"temporal: {condition: service_healthy}", "temporal: {condition: service_started}",
+			"temporal-namespace: waits for temporal to be started only"},
+		"a program the image lacks": {"command: [ingest]", "command: [ingester]", "ingest: the image has no ingester"},
+		"short retention":           {"RETENTION: 7d", "RETENTION: 1d", "temporal-namespace: retention 1d, not 7d"},
+		"too little time to stop":   {"stop_grace_period: 60s", "stop_grace_period: 5s", "ingest: 5s to stop, less than 15s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sound := read(t, composeFile)
+			require.True(t, bytes.Contains(sound, []byte(test.old)), "the file no longer holds %q", test.old)
+			project, err := load(t, bytes.ReplaceAll(sound, []byte(test.old), []byte(test.new)), nil, "*")
+			require.NoError(t, err)
+			assert.Contains(t, problems(project), test.problem)
+		})
+	}
+}
+
+// Without its profile, a service of the demo is nothing that another may need.
+func TestDependencyOnAnotherProfileIsRefused(t *testing.T) {
+	sound := read(t, composeFile)
+	broken := bytes.ReplaceAll(sound, []byte(", required: false}"), []byte("}"))
+	require.NotEqual(t, string(sound), string(broken))
+	_, err := load(t, broken, nil)
+	assert.ErrorContains(t, err, "kafka-topic")
+}
+
+func TestDemoSettings(t *testing.T) {
+	env := demoEnv(t)
+	text := read(t, composeFile)
+	for name := range env {
+		if name != "COMPOSE_PROFILES" { // docker compose's own
+			assert.Contains(t, string(text), "${"+name+":-", "%s of demo.env is read by nothing", name)
+		}
+	}
+	project, err := load(t, text, env, env["COMPOSE_PROFILES"])
+	require.NoError(t, err)
+	ingest, kafka := project.Services["ingest"].Environment, project.Services["kafka"].Environment
+	assert.Equal(t, "kafka:9092", *ingest["KAFKA_BOOTSTRAP_SERVERS"])
+	assert.Contains(t, string(read(t, "deploy/kafka/server.properties")), "advertised.listeners="+*ingest["KAFKA_SECURITY_PROTOCOL"]+"://kafka:9092\n")
+	for _, name := range []string{"KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"} {
+		assert.NotEmpty(t, *kafka[name])
+		assert.Equal(t, *kafka[name], *ingest[name], name)
+	}
+	assert.Equal(t, "genesys-cloud-interaction-events", *ingest["KAFKA_TOPIC"])
+	assert.Equal(t, "genesys-cloud-interaction-events", *project.Services["kafka-topic"].Environment["KAFKA_TOPIC"])
+	for _, service := range []string{"worker", "ingest"} {
+		assert.Equal(t, filepath.Join(root(t), "deploy", "targets.demo.yaml"), project.Services[service].Volumes[0].Source)
+	}
+}
+
+func TestDemoTargets(t *testing.T) {
+	set, err := target.Load(filepath.Join(root(t), "deploy", "targets.demo.yaml"), func(string) (string, bool) { return "", false })
+	require.NoError(t, err)
+	var names []string
+	for _, one := range set.All() {
+		names = append(names, one.Name())
+		assert.Equal(t, "http://demo:8082/"+one.Name(), one.RedactedURL())
+	}
+	assert.Equal(t, []string{"analytics-service", "notification-service", "compliance-service"}, names)
+}

@@ -1,0 +1,249 @@
+package deploy_test
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// problems lists what is wrong with a project, service by service.
+func problems(project *types.Project) []string {
+	list := versionProblems(project)
+	for _, name := range project.ServiceNames() {
+		service := project.Services[name]
+		for _, check := range []func(*types.Project, types.ServiceConfig) []string{
+			imageProblems, networkProblems, settingProblems, mountProblems, fileProblems,
+			healthProblems, dependencyProblems, processProblems, retentionProblems,
+		} {
+			for _, problem := range check(project, service) {
+				list = append(list, name+": "+problem)
+			}
+		}
+	}
+	return list
+}
+
+// exactVersion is a tag of at least two numbers: postgres:17 is another image next month.
+var exactVersion = regexp.MustCompile(`:\d+(\.\d+)+[0-9a-z.-]*$`)
+
+func imageProblems(_ *types.Project, service types.ServiceConfig) []string {
+	switch {
+	case service.Build != nil:
+		return nil // its base images are the Dockerfile's
+	case !exactVersion.MatchString(service.Image):
+		return []string{fmt.Sprintf("image %s: no exact version", service.Image)}
+	case strings.HasPrefix(service.Image, "temporalio/auto-setup:"):
+		return []string{fmt.Sprintf("image %s: deprecated", service.Image)}
+	}
+	return nil
+}
+
+// versionProblems compares the server with the tools that lay down its schema.
+func versionProblems(project *types.Project) []string {
+	const server = "temporalio/server"
+	versions := map[string]string{}
+	for _, service := range project.Services {
+		image, version, _ := strings.Cut(service.Image, ":")
+		versions[image] = version
+	}
+	const tools = "temporalio/admin-tools"
+	if versions[server] != "" && versions[tools] != versions[server] {
+		return []string{fmt.Sprintf("%s: version %s, %s has %s", tools, versions[tools], server, versions[server])}
+	}
+	return nil
+}
+
+func networkProblems(_ *types.Project, service types.ServiceConfig) []string {
+	var list []string
+	if service.NetworkMode == "host" {
+		list = append(list, "the host's network")
+	}
+	for _, port := range service.Ports {
+		if port.HostIP != "127.0.0.1" {
+			list = append(list, fmt.Sprintf("port %s is published on %q, not on 127.0.0.1", port.Published, port.HostIP))
+		}
+	}
+	return list
+}
+
+// What the processes read from their environment, as --help lists it.
+var (
+	sharedSettings = []string{
+		"TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_API_KEY",
+		"FANOUT_TARGETS", "FANOUT_TASK_QUEUE", "FANOUT_HTTP_ADDR", "FANOUT_LOG_LEVEL", "FANOUT_LOG_FORMAT",
+	}
+	settingsOf = map[string][]string{
+		"worker": slices.Concat(sharedSettings, []string{"FANOUT_DEAD_LETTERS"}),
+		"ingest": slices.Concat(sharedSettings, []string{
+			"FANOUT_MAX_STARTS",
+			"GENESYS_CLIENT_ID", "GENESYS_CLIENT_SECRET", "GENESYS_API_URL", "GENESYS_TOKEN_URL", "GENESYS_EVENTBRIDGE_PATH", "GENESYS_OAUTH_SCOPE",
+			"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD",
+			"KAFKA_SSL_CA_LOCATION", "KAFKA_TOPIC", "KAFKA_GROUP_ID", "KAFKA_AUTO_OFFSET_RESET", "KAFKA_OPTIONS",
+		}),
+	}
+)
+
+func settingProblems(_ *types.Project, service types.ServiceConfig) []string {
+	known, ours := settingsOf[service.Name]
+	if !ours {
+		return nil
+	}
+	var list []string
+	for name := range service.Environment {
+		if !slices.Contains(known, name) {
+			list = append(list, fmt.Sprintf("%s is no setting of %s", name, service.Name))
+		}
+	}
+	return list
+}
+
+func mountProblems(project *types.Project, service types.ServiceConfig) []string {
+	var list []string
+	for _, volume := range service.Volumes {
+		if volume.Type != types.VolumeTypeBind {
+			continue
+		}
+		source := relative(project, volume.Source)
+		if _, err := os.Stat(volume.Source); err != nil {
+			list = append(list, fmt.Sprintf("mount %s: %s is not there", volume.Target, source))
+		}
+		if volume.Bind == nil || volume.Bind.CreateHostPath {
+			list = append(list, fmt.Sprintf("mount %s: a missing %s would be created", volume.Target, source))
+		}
+	}
+	return list
+}
+
+// fileProblems looks for each file that a command or a setting names below
+// /etc: ours are mounted from the repository.
+func fileProblems(project *types.Project, service types.ServiceConfig) []string {
+	named := slices.Concat(service.Entrypoint, service.Command)
+	for _, value := range service.Environment {
+		if value != nil {
+			named = append(named, *value)
+		}
+	}
+	var list []string
+	for _, file := range named {
+		if !strings.HasPrefix(file, "/etc/") {
+			continue
+		}
+		source, mounted := sourceOf(service, file)
+		if !mounted {
+			list = append(list, file+": nothing is mounted there")
+		} else if _, err := os.Stat(source); err != nil {
+			list = append(list, fmt.Sprintf("%s: %s is not there", file, relative(project, source)))
+		}
+	}
+	return list
+}
+
+// sourceOf is where a file of the container lies on the host.
+func sourceOf(service types.ServiceConfig, file string) (string, bool) {
+	for _, volume := range service.Volumes {
+		if volume.Type == types.VolumeTypeBind && (file == volume.Target || strings.HasPrefix(file, volume.Target+"/")) {
+			return filepath.Join(volume.Source, strings.TrimPrefix(file, volume.Target)), true
+		}
+	}
+	return "", false
+}
+
+func relative(project *types.Project, file string) string {
+	if short, err := filepath.Rel(project.WorkingDir, file); err == nil {
+		return short
+	}
+	return file
+}
+
+// restartsForEver tells what runs on from what does its work and ends.
+func restartsForEver(service types.ServiceConfig) bool {
+	return service.Restart == types.RestartPolicyAlways || service.Restart == types.RestartPolicyUnlessStopped
+}
+
+func checked(service types.ServiceConfig) bool {
+	return service.HealthCheck != nil && !service.HealthCheck.Disable && len(service.HealthCheck.Test) > 1
+}
+
+func healthProblems(_ *types.Project, service types.ServiceConfig) []string {
+	if !checked(service) {
+		if restartsForEver(service) {
+			return []string{"runs on and has no health check"}
+		}
+		return nil
+	}
+	if _, ours := settingsOf[service.Name]; !ours {
+		return nil
+	}
+	if asked := strings.TrimPrefix(*service.Environment["FANOUT_HTTP_ADDR"], "0.0.0.0") + "/readyz"; !strings.HasSuffix(service.HealthCheck.Test[len(service.HealthCheck.Test)-1], asked) {
+		return []string{"the health check does not ask " + asked}
+	}
+	return nil
+}
+
+func dependencyProblems(project *types.Project, service types.ServiceConfig) []string {
+	var list []string
+	for name, dependency := range service.DependsOn {
+		awaited, there := project.Services[name]
+		if !there {
+			continue // of another profile; the loader refuses it where it is required
+		}
+		switch dependency.Condition {
+		case types.ServiceConditionHealthy:
+			if !checked(awaited) {
+				list = append(list, fmt.Sprintf("waits for %s to be healthy, which has no health check", name))
+			}
+		case types.ServiceConditionCompletedSuccessfully:
+			if restartsForEver(awaited) {
+				list = append(list, fmt.Sprintf("waits for %s to end, which restarts for ever", name))
+			}
+		default:
+			list = append(list, fmt.Sprintf("waits for %s to be started only", name))
+		}
+	}
+	return list
+}
+
+// programs are what the Dockerfile puts into /usr/local/bin.
+var programs = []string{"worker", "ingest", "demo"}
+
+// stopsWithin is the longest stop of a process with the default timeout of a target:
+// 5 s, and 10 s for all else.
+const stopsWithin = types.Duration(15 * time.Second)
+
+func processProblems(_ *types.Project, service types.ServiceConfig) []string {
+	if service.Build == nil {
+		return nil
+	}
+	var list []string
+	if !slices.Contains(programs, service.Command[0]) {
+		list = append(list, "the image has no "+service.Command[0])
+	}
+	if service.StopGracePeriod == nil || *service.StopGracePeriod < stopsWithin {
+		list = append(list, fmt.Sprintf("%s to stop, less than %s", service.StopGracePeriod, stopsWithin))
+	}
+	directory := service.Environment["FANOUT_DEAD_LETTERS"]
+	if service.Name == "worker" && directory != nil && !onVolume(service, *directory) {
+		list = append(list, fmt.Sprintf("dead letters at %s are on no volume", *directory))
+	}
+	return list
+}
+
+func onVolume(service types.ServiceConfig, directory string) bool {
+	return slices.ContainsFunc(service.Volumes, func(volume types.ServiceVolumeConfig) bool {
+		return volume.Type == types.VolumeTypeVolume && volume.Source != "" && path.Clean(volume.Target) == path.Clean(directory)
+	})
+}
+
+func retentionProblems(_ *types.Project, service types.ServiceConfig) []string {
+	if retention, set := service.Environment["RETENTION"]; set && *retention != "7d" {
+		return []string{fmt.Sprintf("retention %s, not 7d", *retention)}
+	}
+	return nil
+}
