@@ -326,3 +326,6 @@ func kilobytes(value string) (int64, error) {
 	n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
 	return n * 1024, err
 }
+
+// HTTPAddr is where the process serves /readyz and /metrics.
+func (p *Process) HTTPAddr() string { return p.options.HTTPAddr }

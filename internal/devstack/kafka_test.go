@@ -1,0 +1,172 @@
+package devstack_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/internal/devstack"
+)
+
+const (
+	topic      = "events"
+	group      = "readers"
+	partitions = 3
+)
+
+func startKafka(t *testing.T) *devstack.Kafka {
+	t.Helper()
+	k, err := devstack.StartKafka(deadline(t), devstack.KafkaOptions{
+		Dir:    t.TempDir(),
+		Topics: map[string]int32{topic: partitions},
+	})
+	require.NoError(t, err)
+	t.Cleanup(k.Close)
+	return k
+}
+
+// consumer is librdkafka, as ingest uses it.
+func consumer(t *testing.T, k *devstack.Kafka, password string) *kafka.Consumer {
+	t.Helper()
+	c, err := kafka.NewConsumer(&kafka.ConfigMap{
+		"bootstrap.servers":        k.Bootstrap(),
+		"security.protocol":        "SASL_SSL",
+		"sasl.mechanism":           "SCRAM-SHA-512",
+		"sasl.username":            k.Username(),
+		"sasl.password":            password,
+		"ssl.ca.location":          k.CAFile(),
+		"group.id":                 group,
+		"auto.offset.reset":        "earliest",
+		"enable.auto.commit":       false,
+		"enable.auto.offset.store": false,
+		"reconnect.backoff.max.ms": 500,
+		"session.timeout.ms":       10_000,
+		"log_level":                0,
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() }) // a test may have closed it
+	return c
+}
+
+// next polls until pick takes an event.
+func next[T any](ctx context.Context, t *testing.T, c *kafka.Consumer, pick func(kafka.Event) (T, bool)) T {
+	t.Helper()
+	for {
+		require.NoError(t, ctx.Err(), "nothing came from Kafka")
+		if event := c.Poll(100); event != nil {
+			if picked, ok := pick(event); ok {
+				return picked
+			}
+		}
+	}
+}
+
+func message(e kafka.Event) (*kafka.Message, bool) {
+	m, ok := e.(*kafka.Message)
+	return m, ok
+}
+
+func refusal(e kafka.Event) (kafka.Error, bool) {
+	err, ok := e.(kafka.Error)
+	return err, ok && err.Code() == kafka.ErrAuthentication
+}
+
+func TestKafkaServesLibrdkafka(t *testing.T) {
+	ctx, k := deadline(t), startKafka(t)
+	for i := range partitions {
+		require.NoError(t, k.Produce(ctx, topic, int32(i), []byte("k"), fmt.Appendf(nil, "event %d", i)))
+	}
+	require.NoError(t, k.Produce(ctx, topic, devstack.AnyPartition, nil, []byte("event 3")))
+	c := consumer(t, k, k.Password())
+	require.NoError(t, c.Subscribe(topic, nil))
+	seen := map[string]int32{}
+	for range partitions + 1 {
+		m := next(ctx, t, c, message)
+		seen[string(m.Value)] = m.TopicPartition.Partition
+		_, err := c.CommitMessage(m)
+		require.NoError(t, err)
+	}
+	for i := range partitions {
+		assert.Equal(t, int32(i), seen[fmt.Sprintf("event %d", i)])
+	}
+	assert.Contains(t, seen, "event 3")
+
+	committed, err := k.Committed(ctx, group)
+	require.NoError(t, err)
+	assert.Len(t, committed[topic], partitions)
+	assert.EqualValues(t, partitions+1, committed.Sum(topic))
+	members, err := k.Members(ctx, group)
+	require.NoError(t, err)
+	assert.Equal(t, 1, members)
+}
+
+func TestKafkaRefusesAnotherPassword(t *testing.T) {
+	ctx, k := deadline(t), startKafka(t)
+	c := consumer(t, k, "not "+k.Password())
+	require.NoError(t, c.Subscribe(topic, nil))
+	next(ctx, t, c, refusal)
+}
+
+func TestKafkaKeepsItsDataThroughAnOutage(t *testing.T) {
+	ctx, k := deadline(t), startKafka(t)
+	c := consumer(t, k, k.Password())
+	require.NoError(t, c.Subscribe(topic, nil))
+	require.NoError(t, k.Produce(ctx, topic, 0, nil, []byte("before")))
+	first := next(ctx, t, c, message)
+	_, err := c.CommitMessage(first)
+	require.NoError(t, err)
+	address := k.Bootstrap()
+
+	k.Stop()
+	next(ctx, t, c, func(e kafka.Event) (struct{}, bool) {
+		err, ok := e.(kafka.Error)
+		return struct{}{}, ok && (err.Code() == kafka.ErrAllBrokersDown || err.Code() == kafka.ErrTransport)
+	})
+	short, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	require.Error(t, k.Produce(short, topic, 0, nil, []byte("lost")))
+
+	require.NoError(t, k.Start(ctx))
+	assert.Equal(t, address, k.Bootstrap())
+	require.NoError(t, k.Produce(ctx, topic, 0, nil, []byte("after")))
+	assert.Equal(t, "after", string(next(ctx, t, c, message).Value))
+	committed, err := k.Committed(ctx, group)
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, committed[topic][0])
+}
+
+func TestKafkaRotatesItsPassword(t *testing.T) {
+	ctx, k := deadline(t), startKafka(t)
+	old := k.Password()
+	c := consumer(t, k, old)
+	require.NoError(t, c.Subscribe(topic, nil))
+	require.NoError(t, k.Produce(ctx, topic, 0, nil, []byte("before")))
+	next(ctx, t, c, message)
+
+	require.NoError(t, k.SetPassword(ctx, "rotated"))
+	assert.Equal(t, "rotated", k.Password())
+	next(ctx, t, c, refusal) // the connection was broken, and the old password is no longer good
+	require.NoError(t, c.Close())
+
+	require.NoError(t, k.Produce(ctx, topic, 0, nil, []byte("after")))
+	fresh := consumer(t, k, "rotated")
+	require.NoError(t, fresh.Subscribe(topic, nil))
+	values := []string{string(next(ctx, t, fresh, message).Value), string(next(ctx, t, fresh, message).Value)}
+	assert.Equal(t, []string{"before", "after"}, values)
+
+	k.Stop()
+	require.NoError(t, k.Start(ctx)) // an outage keeps the new one
+	require.NoError(t, k.Produce(ctx, topic, 0, nil, []byte("again")))
+}
+
+func TestKafkaCreatesNoTopicByItself(t *testing.T) {
+	ctx, k := deadline(t), startKafka(t)
+	short, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	require.Error(t, k.Produce(short, "unknown", devstack.AnyPartition, nil, []byte("x")))
+}
