@@ -105,9 +105,13 @@ func TestTokenIsUsedUntilShortlyBeforeItsEnd(t *testing.T) {
 func TestOneRefreshForAllCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		genesysCloud := &cloud{token: func(int32, *http.Request) (*http.Response, error) {
-			<-release
-			return says(200, genesystest.GrantedToken), nil
+		genesysCloud := &cloud{token: func(_ int32, r *http.Request) (*http.Response, error) {
+			select {
+			case <-release:
+				return says(200, genesystest.GrantedToken), nil
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
 		}}
 		c := client(t, genesysCloud)
 
@@ -142,7 +146,7 @@ func TestOneRefreshForAllCallers(t *testing.T) {
 }
 
 func TestUnauthorizedWithACachedTokenGetsOneFreshToken(t *testing.T) {
-	refuse := func(bool) *http.Response { return says(401, `{"code":"bad.credentials"}`) }
+	refuse := func() *http.Response { return says(401, `{"code":"bad.credentials"}`) }
 	for _, tt := range []struct {
 		name            string
 		granted         func(n int32) bool
@@ -164,7 +168,7 @@ func TestUnauthorizedWithACachedTokenGetsOneFreshToken(t *testing.T) {
 					}
 					assert.Equal(t, want, r.Header.Get("Authorization"))
 					if !tt.granted(n) {
-						return refuse(true), nil
+						return refuse(), nil
 					}
 					return says(200, genesystest.GrantedDetails), nil
 				},
@@ -186,7 +190,7 @@ func TestUnauthorizedWithACachedTokenGetsOneFreshToken(t *testing.T) {
 		})
 	}
 	t.Run("a token just issued is not replaced", func(t *testing.T) {
-		genesysCloud := &cloud{detail: func(int32, *http.Request) (*http.Response, error) { return refuse(true), nil }}
+		genesysCloud := &cloud{detail: func(int32, *http.Request) (*http.Response, error) { return refuse(), nil }}
 		_, err := client(t, genesysCloud).ConnectionDetails(t.Context())
 		require.ErrorAs(t, err, new(*genesys.Refusal))
 		assert.EqualValues(t, 1, genesysCloud.tokens.Load())
@@ -271,9 +275,10 @@ type readError struct{ err error }
 func (r readError) Read([]byte) (int, error) { return 0, r.err }
 
 func TestBodiesAreBounded(t *testing.T) {
+	var read int
 	endless := func() *http.Response {
 		resp := says(200, "")
-		resp.Body = io.NopCloser(spaces{})
+		resp.Body = io.NopCloser(spaces{&read})
 		return resp
 	}
 	for name, genesysCloud := range map[string]*cloud{
@@ -285,12 +290,19 @@ func TestBodiesAreBounded(t *testing.T) {
 		require.ErrorAs(t, err, &refusal)
 		assert.Equal(t, name, refusal.Request)
 		assert.Contains(t, refusal.Message, "1 MiB")
+		assert.LessOrEqual(t, read, 1<<20+1)
+		read = 0
 	}
 }
 
-type spaces struct{}
+// spaces never end; read counts them.
+type spaces struct{ read *int }
 
-func (spaces) Read(p []byte) (int, error) { return copy(p, bytes.Repeat([]byte(" "), len(p))), nil }
+func (s spaces) Read(p []byte) (int, error) {
+	n := copy(p, bytes.Repeat([]byte(" "), len(p)))
+	*s.read += n
+	return n, nil
+}
 
 // A connection error can quote what the server wrote, so its cause is shown
 // only after cleaning, and so is everything that wraps it.
@@ -305,7 +317,7 @@ func TestNoSecretInAConnectionError(t *testing.T) {
 				return
 			}
 			_, _ = conn.Read(make([]byte, 1024))
-			_, _ = fmt.Fprintf(conn, "%s\r\n\r\n", genesystest.ClientSecret)
+			_, _ = fmt.Fprintf(conn, "oops %s again\r\n\r\n", genesystest.ClientSecret)
 			_ = conn.Close()
 		}
 	}()
@@ -355,4 +367,5 @@ func TestPrintedValuesHoldNoSecret(t *testing.T) {
 	log.Info("", "options", o, "details", details)
 	genesystest.NoSecret(t, logged.String())
 	assert.Contains(t, logged.String(), "h:1")
+	assert.Contains(t, logged.String(), "api.example.com")
 }

@@ -7,6 +7,7 @@ import (
 	"html"
 	"net/url"
 	"sort"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -27,8 +28,9 @@ func (r redactor) with(secrets ...string) redactor {
 		if secret == "" {
 			continue
 		}
-		quoted, _ := json.Marshal(secret)
-		all = append(all, secret, strings.Trim(string(quoted), `"`),
+		inJSON, _ := json.Marshal(secret)
+		inGo := strconv.Quote(secret) // as net/http quotes what it cannot read
+		all = append(all, secret, string(inJSON[1:len(inJSON)-1]), inGo[1:len(inGo)-1],
 			url.QueryEscape(secret), url.PathEscape(secret), html.EscapeString(secret),
 			strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(secret)), "="))
 	}

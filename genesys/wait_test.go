@@ -109,8 +109,8 @@ func TestWaitEnds(t *testing.T) {
 			}
 			return refusal
 		}, refusal, time.Second, 2 * time.Second},
-		{"at the limit", func(context.Context, int) error { return busy }, busy, limit - 10*time.Second - time.Nanosecond, limit},
-		{"at the limit, with errors of no known type", func(context.Context, int) error { return other }, other, limit - 10*time.Second, limit},
+		{"at the limit", func(context.Context, int) error { return busy }, busy, limit - 11*time.Second, limit - 10*time.Second},
+		{"at the limit, with errors of no known type", func(context.Context, int) error { return other }, other, limit - 11*time.Second, limit - 10*time.Second},
 		{"at once when Retry-After is past the limit", func(context.Context, int) error {
 			return &genesys.Temporary{Status: 429, RetryAfter: time.Hour}
 		}, nil, 0, 0},
@@ -151,8 +151,10 @@ func TestWaitStopsWithItsContext(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				time.AfterFunc(5*time.Second, func() { cancel(stop) })
 				begin := time.Now()
-				_, err := genesys.Wait(ctx, &scripted{play: play}, limit, nil)
+				var logged bytes.Buffer
+				_, err := genesys.Wait(ctx, &scripted{play: play}, limit, slog.New(slog.NewTextHandler(&logged, nil)))
 				require.ErrorIs(t, err, stop)
+				assert.Equal(t, name == "between tries", logged.Len() > 0, "a line for a wait, and none without one")
 				assert.Equal(t, 5*time.Second, time.Since(begin))
 			})
 		})

@@ -8,12 +8,14 @@ package genesystest
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -66,7 +68,10 @@ func Echo() string {
 
 // leaks are the forms in which a secret must not appear.
 func leaks() []string {
+	quoted := strconv.Quote(ClientSecret)
+	inJSON, _ := json.Marshal(ClientSecret)
 	return []string{
+		quoted[1 : len(quoted)-1], string(inJSON[1 : len(inJSON)-1]),
 		ClientSecret, url.QueryEscape(ClientSecret), url.PathEscape(ClientSecret), AccessToken, SASLPassword,
 		base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(ClientID) + ":" + url.QueryEscape(ClientSecret))),
 		"Authorization",
