@@ -317,7 +317,7 @@ func TestNoSecretInAConnectionError(t *testing.T) {
 				return
 			}
 			_, _ = conn.Read(make([]byte, 1024))
-			_, _ = fmt.Fprintf(conn, "oops %s again\r\n\r\n", genesystest.ClientSecret)
+			_, _ = fmt.Fprintf(conn, "oops-%s-again\r\n\r\n", genesystest.ClientSecret)
 			_ = conn.Close()
 		}
 	}()
