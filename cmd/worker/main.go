@@ -42,7 +42,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	if s.Check {
-		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), described(targets))
+		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), process.Targets(targets))
 	}
 	return New(Options{
 		TaskQueue:   s.TaskQueue,
@@ -53,12 +53,4 @@ func run(ctx context.Context) error {
 		Log:         process.Logger(os.Stderr, s.LogLevel, s.LogFormat),
 		Env:         env,
 	}).Run(ctx)
-}
-
-func described(targets *target.Set) []process.Setting {
-	var list []process.Setting
-	for _, t := range targets.All() {
-		list = append(list, process.Setting{Name: t.Name(), Value: t.RedactedURL()})
-	}
-	return list
 }

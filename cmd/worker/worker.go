@@ -50,7 +50,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer shutdown(server)
+	defer server.Close()
 
 	var tracker activities.Tracker
 	if o.DeadLetters != off {
@@ -81,12 +81,6 @@ func (w *Worker) Run(ctx context.Context) error {
 		health.Set(checkQueues, nil)
 		o.Log.Info("worker is ready", "http", server.Addr(), "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
 	})
-}
-
-func shutdown(server *process.Server) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = server.Shutdown(ctx) // the process ends either way
 }
 
 // serve starts all workers, waits for ctx or for one that fails for good, and

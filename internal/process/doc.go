@@ -4,7 +4,7 @@
 //
 // The package refuses to start anything with a setting it does not understand:
 // every wrong one is reported at once, by name and with its cure. It never
-// prints a secret, and it knows nothing of events, targets or deliveries.
+// prints a secret, and it knows nothing of events or deliveries.
 //
 // The parts in the order a process uses them: Main turns signals into a context
 // and errors into an exit status, Parse reads the settings, Report prints them

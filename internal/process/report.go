@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+
+	"genesys-fanout/target"
 )
 
 // Setting is a name with the value that is in effect.
@@ -31,6 +33,15 @@ func presence(set bool) string {
 		return "(set)"
 	}
 	return "(not set)"
+}
+
+// Targets lists each target's name and redacted URL.
+func Targets(set *target.Set) []Setting {
+	var list []Setting
+	for _, t := range set.All() {
+		list = append(list, Setting{Name: t.Name(), Value: t.RedactedURL()})
+	}
+	return list
 }
 
 // Report prints what --check found: the settings in effect, then each target's

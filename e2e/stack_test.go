@@ -1,0 +1,310 @@
+// Package e2e runs the built binaries as users do: on a Temporal server, a Kafka
+// broker and targets that are reached over the network. It looks at nothing
+// inside them: only at requests, files, exit statuses and what Temporal shows.
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/internal/devstack"
+	"genesys-fanout/workflows"
+)
+
+// patience bounds every wait: far more than anything takes, since the machine
+// may be busy with other things.
+const patience = 90 * time.Second
+
+// shared are the parts that most tests use together: each has its own topic,
+// group, task queue and event ids there.
+var shared struct {
+	bin      string
+	temporal *devstack.Temporal
+	kafka    *devstack.Kafka
+}
+
+func TestMain(m *testing.M) {
+	os.Exit(runAll(m))
+}
+
+func runAll(m *testing.M) int {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "fanout-e2e-")
+	if err != nil {
+		return fail(err)
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	shared.bin = filepath.Join(dir, "bin")
+	build := exec.CommandContext(ctx, "go", "build", "-o", shared.bin+"/", "../cmd/worker", "../cmd/ingest")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fail(fmt.Errorf("build the binaries: %w\n%s", err, out))
+	}
+	if shared.temporal, err = devstack.StartTemporal(ctx, devstack.TemporalOptions{}); err != nil {
+		return fail(err)
+	}
+	defer shared.temporal.Close()
+	if shared.kafka, err = devstack.StartKafka(ctx, devstack.KafkaOptions{Dir: dir}); err != nil {
+		return fail(err)
+	}
+	defer shared.kafka.Close()
+	return m.Run()
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	return 1
+}
+
+// stack is one test's fan-out.
+type stack struct {
+	t        *testing.T
+	ctx      context.Context
+	temporal *devstack.Temporal
+	kafka    *devstack.Kafka
+	client   client.Client
+	name     string // topic, group and task queue
+	dir      string
+	targets  map[string]*devstack.Target
+}
+
+// targetScripts are the targets of a stack by name.
+type targetScripts map[string]devstack.Script
+
+// newStack starts the targets and writes targets.yaml: a list in which
+// $NAME, in upper case with underscores, stands for the URL of a target.
+func newStack(t *testing.T, scripts targetScripts, yaml string) *stack {
+	t.Helper()
+	return newStackOn(t, shared.temporal, shared.kafka, scripts, yaml)
+}
+
+func newStackOn(t *testing.T, temporal *devstack.Temporal, kafka *devstack.Kafka, scripts targetScripts, yaml string) *stack {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	t.Cleanup(cancel)
+	s := &stack{
+		t: t, ctx: ctx, temporal: temporal, kafka: kafka,
+		name: strings.ToLower(t.Name()) + "-" + uuid.NewString()[:8], dir: t.TempDir(),
+		targets: make(map[string]*devstack.Target),
+	}
+	for name, script := range scripts {
+		target, err := devstack.StartTarget(ctx, devstack.TargetOptions{Script: script, Headers: []string{"Idempotency-Key", "X-Genesys-Event-Type", "X-Genesys-Interaction-ID", "Content-Type"}})
+		require.NoError(t, err)
+		t.Cleanup(target.Close)
+		s.targets[name] = target
+	}
+	s.writeTargets(yaml)
+	require.NoError(t, kafka.CreateTopic(ctx, s.name, 4))
+	c, err := temporal.Client(ctx)
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	s.client = c
+	return s
+}
+
+func (s *stack) writeTargets(yaml string) {
+	s.t.Helper()
+	for name, target := range s.targets {
+		yaml = strings.ReplaceAll(yaml, "$"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), target.URL())
+	}
+	require.NoError(s.t, os.WriteFile(s.targetsFile(), []byte("targets:\n"+yaml), 0o600))
+}
+
+func (s *stack) targetsFile() string { return filepath.Join(s.dir, "targets.yaml") }
+func (s *stack) deadLetters() string { return filepath.Join(s.dir, "dead-letters") }
+
+// env is what both processes need; extra settings come last and win.
+func (s *stack) env(extra ...string) []string {
+	return append([]string{
+		"TEMPORAL_ADDRESS=" + s.temporal.Address(),
+		"FANOUT_TARGETS=" + s.targetsFile(),
+		"FANOUT_TASK_QUEUE=" + s.name,
+		"FANOUT_DEAD_LETTERS=" + s.deadLetters(),
+		"KAFKA_BOOTSTRAP_SERVERS=" + s.kafka.Bootstrap(),
+		"KAFKA_SASL_USERNAME=" + s.kafka.Username(),
+		"KAFKA_SASL_PASSWORD=" + s.kafka.Password(),
+		"KAFKA_SSL_CA_LOCATION=" + s.kafka.CAFile(),
+		"KAFKA_TOPIC=" + s.name,
+		"KAFKA_GROUP_ID=" + s.name,
+	}, extra...)
+}
+
+// start runs a binary without waiting for anything.
+func (s *stack) start(binary string, extra ...string) *devstack.Process {
+	s.t.Helper()
+	port, err := devstack.FreePort(s.ctx)
+	require.NoError(s.t, err)
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	p, err := devstack.StartProcess(s.ctx, devstack.ProcessOptions{
+		Path: filepath.Join(shared.bin, binary), Dir: s.dir,
+		Env: s.env(append([]string{"FANOUT_HTTP_ADDR=" + addr}, extra...)...), HTTPAddr: addr,
+	})
+	require.NoError(s.t, err)
+	s.t.Cleanup(func() {
+		p.Close()
+		if s.t.Failed() {
+			s.t.Logf("%s printed:\n%s", binary, p.Text())
+		}
+	})
+	return p
+}
+
+// run runs a binary until it is ready.
+func (s *stack) run(binary string, extra ...string) *devstack.Process {
+	s.t.Helper()
+	p := s.start(binary, extra...)
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	require.NoError(s.t, p.WaitReady(ctx), "%s:\n%s", binary, p.Text())
+	return p
+}
+
+// id makes an event id that no other test has.
+func (s *stack) id(n int) string { return fmt.Sprintf("%s-%04d", s.name, n) }
+
+// flat is a flat event.
+func flat(id, kind string) []byte {
+	return fmt.Appendf(nil, `{"event_id": %q, "event_type": %q, "interaction": {"id": "conv-%s", "channel_type": "voice", "status": "active"}, "note": "<ä & ü>"}`, id, kind, id)
+}
+
+// publish puts n flat events on the topic, spread over its partitions.
+func (s *stack) publish(from, n int) {
+	s.t.Helper()
+	messages := make([]devstack.Message, 0, n)
+	for i := from; i < from+n; i++ {
+		messages = append(messages, devstack.Message{Topic: s.name, Partition: int32(i % 4), Value: flat(s.id(i), "conversation.started")})
+	}
+	require.NoError(s.t, s.kafka.ProduceAll(s.ctx, messages...))
+}
+
+func (s *stack) produce(value []byte) {
+	s.t.Helper()
+	require.NoError(s.t, s.kafka.Produce(s.ctx, s.name, 0, nil, value))
+}
+
+// waitFor waits until a target's requests satisfy a condition.
+func (s *stack) waitFor(target string, condition func(*devstack.Target) bool) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	if err := s.targets[target].Wait(ctx, condition); err != nil {
+		require.NoError(s.t, err, "%s has %d requests for %d events", target, s.targets[target].Count(), s.targets[target].Events())
+	}
+}
+
+func hasEvents(n int) func(*devstack.Target) bool {
+	return func(t *devstack.Target) bool { return t.Events() >= n }
+}
+
+// eventually waits for something that can only be asked for.
+func (s *stack) eventually(condition func() bool, message string, args ...any) {
+	s.t.Helper()
+	require.Eventually(s.t, condition, patience, 100*time.Millisecond, append([]any{message}, args...)...)
+}
+
+// waitCommitted waits until the group has committed n messages in all.
+func (s *stack) waitCommitted(n int64) {
+	s.t.Helper()
+	s.eventually(func() bool { return s.committed() == n }, "committed messages: want %d", n)
+}
+
+func (s *stack) committed() int64 {
+	offsets, err := s.kafka.Committed(s.ctx, s.name)
+	if err != nil {
+		return -1
+	}
+	return offsets.Sum(s.name)
+}
+
+// status is the state of the run of an event.
+func (s *stack) status(eventID string) enums.WorkflowExecutionStatus {
+	d, err := s.client.DescribeWorkflowExecution(s.ctx, workflows.ID(eventID), "")
+	if err != nil {
+		return enums.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED
+	}
+	return d.GetWorkflowExecutionInfo().GetStatus()
+}
+
+func (s *stack) waitStatus(eventID string, want enums.WorkflowExecutionStatus) {
+	s.t.Helper()
+	s.eventually(func() bool { return s.status(eventID) == want }, "run of %s: want %s", eventID, want)
+}
+
+// record reads a dead letter as a user's script would.
+func (s *stack) record(target, eventID string) deadletter.Record {
+	s.t.Helper()
+	file := filepath.Join(s.deadLetters(), deadletter.FileName(target, eventID))
+	s.eventually(func() bool { _, err := os.Stat(file); return err == nil }, "dead letter %s", file)
+	data, err := os.ReadFile(file)
+	require.NoError(s.t, err)
+	var record deadletter.Record
+	require.NoError(s.t, json.Unmarshal(data, &record))
+	return record
+}
+
+func (s *stack) records() []string {
+	files, err := filepath.Glob(filepath.Join(s.deadLetters(), "*.json"))
+	require.NoError(s.t, err)
+	return files
+}
+
+// metric reads one sample of a process; 0 when it is not there.
+func (s *stack) metric(p *devstack.Process, sample string) float64 {
+	for line := range strings.Lines(s.get(p, "/metrics")) {
+		if rest, ok := strings.CutPrefix(line, sample+" "); ok {
+			var value float64
+			_, err := fmt.Sscan(rest, &value)
+			require.NoError(s.t, err)
+			return value
+		}
+	}
+	return 0
+}
+
+func (s *stack) get(p *devstack.Process, path string) string {
+	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, "http://"+p.HTTPAddr()+path, nil)
+	require.NoError(s.t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(s.t, err)
+	defer response.Body.Close() //nolint:errcheck // only read
+	body, err := io.ReadAll(response.Body)
+	require.NoError(s.t, err)
+	return string(body)
+}
+
+// exactlyOnce asserts that each of n events had one request that was answered well.
+func (s *stack) exactlyOnce(target string, n int) {
+	s.t.Helper()
+	for i := range n {
+		good := 0
+		for _, r := range s.targets[target].ByEvent(s.id(i)) {
+			if r.Status >= 200 && r.Status <= 299 {
+				good++
+			}
+		}
+		assert.Equal(s.t, 1, good, "%s at %s", s.id(i), target)
+	}
+}
+
+func ok(devstack.Request) devstack.Answer { return devstack.Answer{Status: http.StatusOK} }
+
+func status(code int) devstack.Script {
+	return func(devstack.Request) devstack.Answer {
+		return devstack.Answer{Status: code, Body: "answer " + http.StatusText(code)}
+	}
+}

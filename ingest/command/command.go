@@ -1,0 +1,156 @@
+// Package command is the process around ingest: its settings, its connections
+// and their order at start and stop. It stands apart from cmd/ingest so that
+// another module can run the same process on another genesys.Source.
+package command
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"genesys-fanout/genesys"
+	"genesys-fanout/ingest"
+	"genesys-fanout/internal/process"
+	"genesys-fanout/target"
+	"genesys-fanout/workflows"
+)
+
+const name = "ingest"
+
+// NewSource makes the source of the connection details.
+type NewSource func(genesys.Options) (genesys.Source, error)
+
+// Main runs ingest and returns its exit status.
+func Main(newSource NewSource) int {
+	return process.Main(name, func(ctx context.Context) error { return run(ctx, newSource) })
+}
+
+func run(ctx context.Context, newSource NewSource) error {
+	var s settings
+	env := process.Environ()
+	app := process.App{
+		Name:        name,
+		Description: "Consume Genesys Cloud events from Kafka and start one Temporal workflow per event.",
+		HTTPAddr:    "127.0.0.1:9465",
+	}
+	done, problems := process.Parse(app, &s, os.Args[1:], env, os.Stdout)
+	if done {
+		return problems.Err()
+	}
+	c := s.check(problems)
+	targets, err := target.Load(s.Targets, env.LookupEnv)
+	problems.AddError(err)
+	temporal := process.TemporalOptions(env, problems)
+	if err := problems.Err(); err != nil {
+		return err
+	}
+	if s.Check {
+		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), process.Targets(targets))
+	}
+	i := instance{settings: &s, checked: c, env: env, targets: targets, temporal: temporal, newSource: newSource}
+	return i.run(ctx)
+}
+
+// instance is one run of the process with valid settings.
+type instance struct {
+	settings  *settings
+	checked   checked
+	env       process.Env
+	targets   *target.Set
+	temporal  process.Temporal
+	newSource NewSource
+}
+
+func (i *instance) run(ctx context.Context) error {
+	log := process.Logger(os.Stderr, i.settings.LogLevel, i.settings.LogFormat)
+	process.WarnTracing(log, i.env)
+	registry := process.NewRegistry()
+	health := process.NewHealth(process.CheckTemporal, ingest.CheckKafka)
+	server, err := process.Listen(ctx, i.settings.HTTPAddr, registry, health)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+
+	source, err := i.source()
+	if err != nil {
+		return err
+	}
+	connect := i.connect(source)
+	first, err := connect(ctx) // a refusal by Genesys is told before Temporal is waited for
+	if err != nil {
+		return err
+	}
+	metrics, err := process.TemporalMetrics(registry, log)
+	if err != nil {
+		return err
+	}
+	temporal, err := process.Dial(ctx, process.Connection{
+		Temporal: i.temporal, DataConverter: workflows.DataConverter(), Metrics: metrics, Log: log, Health: health,
+	})
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+	namespace := i.temporal.Options.Namespace
+	attributes, err := process.EnsureSearchAttributes(ctx, temporal, namespace, log)
+	if err != nil {
+		return err
+	}
+	go process.Watch(ctx, temporal, namespace, health, log)
+
+	log.Info("ingest consumes", "http", server.Addr(), "brokers", first.BootstrapServers, "topics", first.Topics, "group", i.settings.KafkaGroupID)
+	return ingest.New(ingest.Options{
+		Connect:          withFirst(first, connect),
+		GroupID:          i.settings.KafkaGroupID,
+		Reset:            i.settings.KafkaAutoOffsetReset,
+		Extra:            i.checked.extra,
+		Targets:          i.targets,
+		Starter:          ingest.Temporal{Client: temporal, DataConverter: workflows.DataConverter(), TaskQueue: i.settings.TaskQueue},
+		MaxStarts:        i.checked.maxStarts,
+		SearchAttributes: attributes,
+		Metrics:          registry,
+		Health:           health,
+		Log:              log,
+	}).Run(ctx)
+}
+
+// genesysPatience is how long a Genesys API that is busy or away is waited for.
+const genesysPatience = 5 * time.Minute
+
+// source is nil where the brokers are configured.
+func (i *instance) source() (genesys.Source, error) {
+	if i.settings.static() {
+		return nil, nil //nolint:nilnil // no source is what the settings ask for
+	}
+	return i.newSource(i.settings.genesysOptions())
+}
+
+// connect reads the connection details: from Genesys, or from the settings,
+// whose password may stand in a file that has changed since.
+func (i *instance) connect(source genesys.Source) func(context.Context) (ingest.Connection, error) {
+	return func(ctx context.Context) (ingest.Connection, error) {
+		if source == nil {
+			s := *i.settings
+			if password, err := i.env.Secret("KAFKA_SASL_PASSWORD"); err == nil && password.IsSet() {
+				s.KafkaSASLPassword = password
+			}
+			return s.connection(genesys.ConnectionDetails{}, i.checked.topics), nil
+		}
+		log := process.Logger(os.Stderr, i.settings.LogLevel, i.settings.LogFormat)
+		details, err := genesys.Wait(ctx, source, genesysPatience, log)
+		return i.settings.connection(details, i.checked.topics), err
+	}
+}
+
+// withFirst answers the first call with what is known already.
+func withFirst(first ingest.Connection, connect func(context.Context) (ingest.Connection, error)) func(context.Context) (ingest.Connection, error) {
+	known := true
+	return func(ctx context.Context) (ingest.Connection, error) {
+		if known {
+			known = false
+			return first, nil
+		}
+		return connect(ctx)
+	}
+}

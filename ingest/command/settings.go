@@ -1,0 +1,162 @@
+package command
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"genesys-fanout/genesys"
+	"genesys-fanout/ingest"
+	"genesys-fanout/internal/process"
+)
+
+// settings are what ingest takes from flags and environment.
+type settings struct {
+	process.Shared
+	MaxStarts string `env:"FANOUT_MAX_STARTS" default:"256" placeholder:"N" help:"Most starts in flight."`
+
+	GenesysClientID        string         `env:"GENESYS_CLIENT_ID" placeholder:"ID" help:"OAuth client; needed unless KAFKA_BOOTSTRAP_SERVERS is set."`
+	GenesysClientSecret    process.Secret `kong:"-" env:"GENESYS_CLIENT_SECRET" help:"Its secret."`
+	GenesysAPIURL          string         `env:"GENESYS_API_URL" default:"https://api.mypurecloud.com" placeholder:"URL" help:"API host of your region."`
+	GenesysTokenURL        string         `env:"GENESYS_TOKEN_URL" placeholder:"URL" help:"Where tokens are issued; by default the API host with api. replaced by login., path /oauth/token."`
+	GenesysEventBridgePath string         `env:"GENESYS_EVENTBRIDGE_PATH" default:"/api/v2/eventbridge" placeholder:"PATH" help:"Where the connection details are read."`
+	GenesysOAuthScope      string         `env:"GENESYS_OAUTH_SCOPE" placeholder:"SCOPE" help:"Sent with the token request when set; Genesys decides by roles."`
+
+	KafkaBootstrapServers string         `env:"KAFKA_BOOTSTRAP_SERVERS" placeholder:"HOST:PORT,…" help:"Brokers; set: the Genesys API is not called."`
+	KafkaSecurityProtocol string         `env:"KAFKA_SECURITY_PROTOCOL" default:"SASL_SSL" help:"SASL_SSL, SASL_PLAINTEXT, SSL or PLAINTEXT."`
+	KafkaSASLMechanism    string         `env:"KAFKA_SASL_MECHANISM" placeholder:"NAME" help:"By default the Genesys API's, else SCRAM-SHA-512."`
+	KafkaSASLUsername     string         `env:"KAFKA_SASL_USERNAME" placeholder:"NAME" help:"By default the Genesys API's."`
+	KafkaSASLPassword     process.Secret `kong:"-" env:"KAFKA_SASL_PASSWORD" help:"By default the Genesys API's."`
+	KafkaSSLCALocation    string         `env:"KAFKA_SSL_CA_LOCATION" placeholder:"FILE" help:"CA certificates; by default the system's."`
+	KafkaTopic            string         `env:"KAFKA_TOPIC" placeholder:"NAME,…" help:"Topics; by default the Genesys API's, else genesys-cloud-interaction-events."`
+	KafkaGroupID          string         `env:"KAFKA_GROUP_ID" default:"genesys-fanout-processor" placeholder:"NAME" help:"Consumer group."`
+	KafkaAutoOffsetReset  string         `env:"KAFKA_AUTO_OFFSET_RESET" default:"earliest" help:"earliest or latest; latest loses what arrives before the first commit."`
+	KafkaOptions          string         `env:"KAFKA_OPTIONS" sensitive:"" placeholder:"KEY=VALUE,…" help:"Extra librdkafka settings."`
+}
+
+const (
+	defaultMechanism = "SCRAM-SHA-512"
+	defaultTopic     = "genesys-cloud-interaction-events"
+
+	// mostStarts bounds FANOUT_MAX_STARTS: more starts in flight than this only
+	// wait in the server.
+	mostStarts = 65_536
+)
+
+// checked are the settings that had to be read to be checked.
+type checked struct {
+	maxStarts int
+	topics    []string
+	extra     map[string]string
+}
+
+// check reports every wrong setting of ingest itself.
+func (s *settings) check(problems *process.Problems) checked {
+	c := checked{
+		maxStarts: problems.PositiveInt("FANOUT_MAX_STARTS", s.MaxStarts, mostStarts),
+		extra:     s.checkOptions(problems),
+	}
+	if s.KafkaTopic != "" {
+		c.topics = problems.List("KAFKA_TOPIC", s.KafkaTopic)
+	}
+	problems.OneOf("KAFKA_SECURITY_PROTOCOL", s.KafkaSecurityProtocol, "SASL_SSL", "SASL_PLAINTEXT", "SSL", "PLAINTEXT")
+	problems.OneOf("KAFKA_AUTO_OFFSET_RESET", s.KafkaAutoOffsetReset, "earliest", "latest")
+	if s.KafkaSASLMechanism != "" {
+		problems.OneOf("KAFKA_SASL_MECHANISM", s.KafkaSASLMechanism, "SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
+	}
+	if s.KafkaSSLCALocation != "" {
+		if _, err := os.ReadFile(s.KafkaSSLCALocation); err != nil {
+			problems.Add("KAFKA_SSL_CA_LOCATION", err.Error(), "name a readable PEM file, or unset it for the system's roots")
+		}
+	}
+	if s.static() {
+		s.checkStatic(problems)
+	} else {
+		s.checkGenesys(problems)
+	}
+	return c
+}
+
+// static is true when the brokers are configured and Genesys is not asked.
+func (s *settings) static() bool { return s.KafkaBootstrapServers != "" }
+
+func (s *settings) sasl() bool { return strings.HasPrefix(s.KafkaSecurityProtocol, "SASL_") }
+
+func (s *settings) checkStatic(problems *process.Problems) {
+	problems.HostPorts("KAFKA_BOOTSTRAP_SERVERS", s.KafkaBootstrapServers)
+	if s.sasl() {
+		const cure = "set it: KAFKA_BOOTSTRAP_SERVERS is set, so the Genesys API is not asked for it (or choose another KAFKA_SECURITY_PROTOCOL)"
+		problems.Required("KAFKA_SASL_USERNAME", s.KafkaSASLUsername, cure)
+		problems.Required("KAFKA_SASL_PASSWORD", s.KafkaSASLPassword.Reveal(), cure+"; KAFKA_SASL_PASSWORD_FILE names a file")
+	}
+}
+
+func (s *settings) checkGenesys(problems *process.Problems) {
+	const cure = "set it, or KAFKA_BOOTSTRAP_SERVERS if the brokers are known"
+	problems.Required("GENESYS_CLIENT_ID", s.GenesysClientID, cure)
+	problems.Required("GENESYS_CLIENT_SECRET", s.GenesysClientSecret.Reveal(), cure+"; GENESYS_CLIENT_SECRET_FILE names a file")
+	problems.HTTPSURL("GENESYS_API_URL", s.GenesysAPIURL)
+	if s.GenesysTokenURL != "" {
+		problems.HTTPSURL("GENESYS_TOKEN_URL", s.GenesysTokenURL)
+	}
+	if !strings.HasPrefix(s.GenesysEventBridgePath, "/") {
+		problems.Add("GENESYS_EVENTBRIDGE_PATH", fmt.Sprintf("%q is not a path", s.GenesysEventBridgePath), "begin it with /")
+	}
+}
+
+func (s *settings) checkOptions(problems *process.Problems) map[string]string {
+	extra := make(map[string]string)
+	if s.KafkaOptions == "" {
+		return extra
+	}
+	for _, pair := range problems.List("KAFKA_OPTIONS", s.KafkaOptions) {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			problems.Add("KAFKA_OPTIONS", "a part of it is not key=value", "write it as key=value,key=value")
+			return nil
+		}
+		extra[strings.TrimSpace(name)] = value
+	}
+	if err := ingest.CheckExtra(extra); err != nil {
+		problems.Add("KAFKA_OPTIONS", err.Error(), "correct it by librdkafka's CONFIGURATION.md")
+	}
+	return extra
+}
+
+// genesysOptions are the settings of the Genesys API.
+func (s *settings) genesysOptions() genesys.Options {
+	return genesys.Options{
+		APIURL: s.GenesysAPIURL, TokenURL: s.GenesysTokenURL, EventBridgePath: s.GenesysEventBridgePath,
+		ClientID: s.GenesysClientID, ClientSecret: s.GenesysClientSecret.Reveal(), Scope: s.GenesysOAuthScope,
+	}
+}
+
+// connection is how the brokers are reached: a variable that is set beats the
+// Genesys API's answer, which beats the default.
+func (s *settings) connection(d genesys.ConnectionDetails, topics []string) ingest.Connection {
+	c := ingest.Connection{
+		BootstrapServers: first(s.KafkaBootstrapServers, d.BootstrapServers),
+		SecurityProtocol: s.KafkaSecurityProtocol,
+		SASLMechanism:    first(s.KafkaSASLMechanism, d.SASLMechanism, defaultMechanism),
+		SASLUsername:     first(s.KafkaSASLUsername, d.SASLUsername),
+		SASLPassword:     first(s.KafkaSASLPassword.Reveal(), d.SASLPassword),
+		CALocation:       s.KafkaSSLCALocation,
+		Topics:           topics,
+	}
+	if len(c.Topics) == 0 {
+		c.Topics = d.Topics
+	}
+	if len(c.Topics) == 0 {
+		c.Topics = []string{defaultTopic}
+	}
+	return c
+}
+
+func first(values ...string) string {
+	for _, value := range values {
+		if value != "" {
+			return value
+		}
+	}
+	return ""
+}

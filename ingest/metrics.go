@@ -1,0 +1,33 @@
+package ingest
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	consumed *prometheus.CounterVec
+	started  *prometheus.CounterVec
+	lag      *prometheus.GaugeVec
+}
+
+func newMetrics(registry prometheus.Registerer, inFlight func() float64) *metrics {
+	m := &metrics{
+		consumed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanout_events_consumed_total",
+			Help: "Messages consumed, by format.",
+		}, []string{"format"}),
+		started: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanout_workflows_started_total",
+			Help: "Messages that Temporal holds or no target wants, by what became of them.",
+		}, []string{"result"}),
+		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "fanout_consumer_lag",
+			Help: "Messages of an assigned partition that are not committed yet.",
+		}, []string{"topic", "partition"}),
+	}
+	if registry != nil {
+		registry.MustRegister(m.consumed, m.started, m.lag, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "fanout_starts_in_flight",
+			Help: "Starts that Temporal has not answered yet.",
+		}, inFlight))
+	}
+	return m
+}

@@ -1,0 +1,64 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+
+	"genesys-fanout/workflows"
+)
+
+const (
+	// startLimit is the largest input that is sent to Temporal, in bytes: its
+	// own limit for one payload is 2 MiB, less room for what stands around it.
+	startLimit = 19 << 20 / 10
+
+	// startTimeout is for one start; the SDK repeats what may pass within it.
+	startTimeout = 10 * time.Second
+)
+
+// Temporal starts runs on a Temporal server.
+type Temporal struct {
+	Client        client.Client
+	DataConverter converter.DataConverter // the client's
+	TaskQueue     string
+}
+
+// Start implements Starter.
+func (t Temporal) Start(ctx context.Context, in workflows.Input) (bool, error) {
+	payload, err := t.DataConverter.ToPayload(in)
+	if err != nil {
+		return false, &TooLargeError{fmt.Errorf("encode the run's input: %w", err)}
+	}
+	if size := len(payload.GetData()); size > startLimit {
+		return false, &TooLargeError{fmt.Errorf("the run's input takes %d bytes, the limit is %d", size, startLimit)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	_, err = t.Client.ExecuteWorkflow(ctx, workflows.StartOptions(in, t.TaskQueue), workflows.FanOutName, converter.NewRawValue(payload))
+	var duplicate *serviceerror.WorkflowExecutionAlreadyStarted
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.As(err, &duplicate):
+		return false, nil
+	case refusedForContent(err):
+		return false, &TooLargeError{err}
+	}
+	return false, err
+}
+
+// refusedForContent is true where the same start would be refused for ever. A
+// busy server names what is exhausted; gRPC's own limit on a message does not.
+func refusedForContent(err error) bool {
+	var invalid *serviceerror.InvalidArgument
+	var exhausted *serviceerror.ResourceExhausted
+	return errors.As(err, &invalid) ||
+		errors.As(err, &exhausted) && exhausted.Cause == enums.RESOURCE_EXHAUSTED_CAUSE_UNSPECIFIED
+}
