@@ -71,7 +71,8 @@ func StartKafka(ctx context.Context, options KafkaOptions) (*Kafka, error) {
 	k := &Kafka{options: options, certificates: certificates, password: options.Password}
 	switch options.Backend {
 	case BackendKfake:
-		k.broker, err = startKfake(ctx, options, certificates)
+		k.password = rand.Text() // until prepare: kfake's gatekeeper learns only from changes
+		k.broker, err = startKfake(ctx, options.Username, k.password, certificates)
 	case BackendApache:
 		k.broker, err = startApache(ctx, options, certificates)
 	default:
@@ -90,6 +91,11 @@ func StartKafka(ctx context.Context, options KafkaOptions) (*Kafka, error) {
 func (k *Kafka) prepare(ctx context.Context) error {
 	if err := k.ping(ctx); err != nil {
 		return err
+	}
+	if k.Password() != k.options.Password {
+		if err := k.SetPassword(ctx, k.options.Password); err != nil {
+			return err
+		}
 	}
 	for topic, partitions := range k.options.Topics {
 		if err := k.CreateTopic(ctx, topic, partitions); err != nil {

@@ -16,7 +16,7 @@ type kfakeBroker struct {
 	cluster *kfake.Cluster
 }
 
-func startKfake(ctx context.Context, options KafkaOptions, certificates *certificates) (*kfakeBroker, error) {
+func startKfake(ctx context.Context, username, password string, certificates *certificates) (*kfakeBroker, error) {
 	gate, err := newGate(ctx, 0)
 	if err != nil {
 		return nil, err
@@ -26,13 +26,14 @@ func startKfake(ctx context.Context, options KafkaOptions, certificates *certifi
 		kfake.ListenFn(func(string, string) (net.Listener, error) { return gate, nil }),
 		kfake.TLS(&tls.Config{Certificates: []tls.Certificate{certificates.server}, MinVersion: tls.VersionTLS12}),
 		kfake.EnableSASL(),
-		kfake.Superuser("SCRAM-SHA-512", options.Username, options.Password),
+		kfake.Superuser("SCRAM-SHA-512", username, password),
 		kfake.BrokerConfigs(map[string]string{"message.max.bytes": fmt.Sprint(maxMessage)}),
 	)
 	if err != nil {
 		_ = gate.Close()
 		return nil, fmt.Errorf("start kfake: %w", err)
 	}
+	keepGate(cluster)
 	return &kfakeBroker{gate, cluster}, nil
 }
 
