@@ -2,10 +2,11 @@ package e2e
 
 import (
 	"crypto/sha256"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -312,7 +313,7 @@ func TestMegabyteMessages(t *testing.T) {
 	scripts := targetScripts{}
 	var yaml strings.Builder
 	for i := range 20 {
-		name := "t" + strconv.Itoa(i)
+		name := fmt.Sprintf("t%02d", i)
 		code := 429 // the retry lane, then exhausted
 		if i%2 == 0 {
 			code = 500
@@ -328,9 +329,9 @@ func TestMegabyteMessages(t *testing.T) {
 	event = append(event, `"}`...)
 	s.produce(event)
 	for i := range 20 {
-		got := s.record("t"+strconv.Itoa(i), s.id(0))
+		got := s.record(fmt.Sprintf("t%02d", i), s.id(0))
 		assert.Equal(t, sha256.Sum256(event), sha256.Sum256(got.Message()))
-		assert.Equal(t, sha256.Sum256(event), s.targets["t"+strconv.Itoa(i)].Requests()[0].SHA256)
+		assert.Equal(t, sha256.Sum256(event), s.targets[fmt.Sprintf("t%02d", i)].Requests()[0].SHA256)
 	}
 	s.waitStatus(s.id(0), enums.WORKFLOW_EXECUTION_STATUS_FAILED)
 }
@@ -343,10 +344,7 @@ func TestUndecodableAndOversize(t *testing.T) {
 	s.run("ingest")
 	s.produce([]byte("{not json"))
 	s.produce(nil)
-	big := append([]byte(`{"event_id":"`+s.id(1)+`","event_type":"big","text":"`), strings.Repeat("\x7f\xff", 1_300_000/2)...)
-	for len(big) < 1_500_000 {
-		big = append(big, 0xFF)
-	}
+	big := append([]byte(`{"event_id":"`+s.id(1)+`","event_type":"big","text":"`), strings.Repeat("\x7f\xff", 1_550_000/2)...)
 	big = append(big, `"}`...)
 	s.produce(big)
 	s.produce(flat(s.id(2), "conversation.started"))
@@ -385,7 +383,9 @@ func TestHostileIDs(t *testing.T) {
 	ids := []string{"../../../tmp/x", "a\r\nX-Evil: 1", "a\x00b", "grüße", strings.Repeat("x", 4096), ".hidden", `c:\x`, "100%"}
 	for i, id := range ids {
 		ids[i] = id + "#" + s.id(i)
-		s.produce([]byte(`{"event_id":` + strconv.QuoteToASCII(ids[i]) + `,"event_type":"a\nb"}`))
+		event, err := json.Marshal(map[string]string{"event_id": ids[i], "event_type": "a\nb"})
+		require.NoError(t, err)
+		s.produce(event)
 	}
 	for _, id := range ids {
 		assert.Equal(t, id, s.record("analytics", id).EventID)

@@ -287,18 +287,31 @@ func (s *stack) get(p *devstack.Process, path string) string {
 	return string(body)
 }
 
-// exactlyOnce asserts that each of n events had one request that was answered well.
+// exactlyOnce waits until each of n events was answered well, and asserts that
+// none was twice.
 func (s *stack) exactlyOnce(target string, n int) {
 	s.t.Helper()
-	for i := range n {
-		good := 0
-		for _, r := range s.targets[target].ByEvent(s.id(i)) {
-			if r.Status >= 200 && r.Status <= 299 {
-				good++
-			}
-		}
-		assert.Equal(s.t, 1, good, "%s at %s", s.id(i), target)
+	s.atLeastOnce(target, n)
+	for id, times := range delivered(s.targets[target]) {
+		assert.Equal(s.t, 1, times, "%s at %s", id, target)
 	}
+}
+
+// atLeastOnce waits until each of n events was answered well.
+func (s *stack) atLeastOnce(target string, n int) {
+	s.t.Helper()
+	s.eventually(func() bool { return len(delivered(s.targets[target])) == n }, "%d events at %s", n, target)
+}
+
+// delivered counts the good answers per event.
+func delivered(target *devstack.Target) map[string]int {
+	times := make(map[string]int)
+	for _, r := range target.Requests() {
+		if r.Status >= 200 && r.Status <= 299 {
+			times[r.EventID]++
+		}
+	}
+	return times
 }
 
 func ok(devstack.Request) devstack.Answer { return devstack.Answer{Status: http.StatusOK} }

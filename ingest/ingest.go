@@ -185,7 +185,8 @@ func config(o Options, c Connection) kafka.ConfigMap {
 		"socket.timeout.ms":        10_000,
 		"socket.keepalive.enable":  true,
 		"reconnect.backoff.max.ms": 5_000,
-		"session.timeout.ms":       45_000,
+		// A member that was killed gives its partitions up after this long.
+		"session.timeout.ms": 15_000,
 	}
 	if strings.HasPrefix(c.SecurityProtocol, "SASL_") {
 		m["sasl.mechanisms"] = c.SASLMechanism

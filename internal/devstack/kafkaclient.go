@@ -62,6 +62,7 @@ func (k *Kafka) connection() (*kgo.Client, error) {
 		kgo.SASL(scram.Auth{User: k.options.Username, Pass: k.password}.AsSha512Mechanism()),
 		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
 		kgo.ProducerLinger(0),
+		kgo.ProducerBatchMaxBytes(maxMessage),
 		kgo.AllowIdempotentProduceCancellation(), // or a Produce in an outage outlives its context
 		kgo.RetryTimeout(10*time.Second),
 		kgo.MetadataMinAge(pollEvery),
