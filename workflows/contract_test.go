@@ -1,0 +1,91 @@
+package workflows
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/target"
+)
+
+func TestNames(t *testing.T) {
+	assert.Equal(t, "event-evt%201", ID("evt 1"))
+	assert.Equal(t, "genesys-fanout/target/a", TargetQueue(DefaultTaskQueue, "a"))
+	assert.Equal(t, "genesys-fanout/dead-letter", DeadLetterQueue(DefaultTaskQueue))
+	for reason, want := range map[deadletter.Reason]string{deadletter.Undecodable: deadletter.UndecodableTarget, deadletter.Oversize: deadletter.OversizeTarget} {
+		assert.Equal(t, want, (&Undeliverable{Reason: reason}).target())
+	}
+}
+
+// TestAMegabyteAlwaysFits: whatever the bytes of a message of 1 MiB, the input
+// that carries it stays below what Temporal takes.
+func TestAMegabyteAlwaysFits(t *testing.T) {
+	const limit = 19 << 20 / 10
+	for name, unit := range map[string]string{
+		"markup": "<>&", "quotes": `"`, "backslashes": `\`, "control": "\x01", "invalid": "\xff", "separators": "\u2028", "wide": "😀", "plain": "a",
+	} {
+		body := strings.Repeat(unit, 1<<20/len(unit))
+		payload, err := DataConverter().ToPayload(Input{Body: event.Body(body), Targets: make([]target.Policy, 100)})
+		require.NoError(t, err)
+		assert.Less(t, len(payload.GetData()), limit, name)
+		var back Input
+		require.NoError(t, DataConverter().FromPayload(payload, &back))
+		assert.Equal(t, body, string(back.Body), name)
+	}
+}
+
+// TestInputReadsWell: what stands in Temporal UI can be read, and copied into a
+// run that is started by hand.
+func TestInputReadsWell(t *testing.T) {
+	in := Input{
+		Event:   event.Event{ID: "evt-1", Type: "conversation.started"},
+		Body:    event.Body(`{"a":"<b>"}`),
+		Targets: []target.Policy{target.Policy{Target: "analytics-service"}.Normalized()},
+	}
+	payload, err := DataConverter().ToPayload(in)
+	require.NoError(t, err)
+	assert.Equal(t, `{"event":{"id":"evt-1","type":"conversation.started"},"body":"{\"a\":\"<b>\"}",`+
+		`"source":{"topic":"","partition":0,"offset":0},"targets":[{"target":"analytics-service","max_attempts":3,`+
+		`"backoff":{"initial":"2s","multiplier":2,"max":"5m0s"},"timeout":"5s","max_retry_after":"15m0s","max_age":"24h0m0s","fast_lane":false}],`+
+		`"search_attributes":false}`, string(payload.GetData()))
+	escaped, err := json.Marshal(in) // as another client would write it
+	require.NoError(t, err)
+	payload.Data = escaped
+	var back Input
+	require.NoError(t, DataConverter().FromPayload(payload, &back))
+	assert.Equal(t, in, back)
+}
+
+func TestPlanIsSafeForInputsWrittenByHand(t *testing.T) {
+	one := target.Policy{Target: "a"}
+	deliveries := plan(Input{Targets: []target.Policy{one, one, {Target: "b", Backoff: target.Backoff{Initial: 9, Max: 1}}}})
+	require.Len(t, deliveries, 2, "an ActivityID may not be used twice")
+	for _, d := range deliveries {
+		policy := retryPolicy(d.policy)
+		assert.GreaterOrEqual(t, policy.MaximumInterval, policy.InitialInterval, "Temporal refuses any other for ever")
+		assert.Positive(t, d.policy.MaxAttempts)
+		assert.Positive(t, d.policy.Timeout)
+	}
+}
+
+func TestLargeBodiesStayOutOfActivityInputs(t *testing.T) {
+	body := func(size, targets int) event.Body {
+		return inline(Input{Body: make(event.Body, size)}, targets)
+	}
+	assert.NotNil(t, body(128<<10, 8))
+	assert.Nil(t, body(128<<10+1, 1))
+	assert.Nil(t, body(64<<10, 17), "all commands of one task together stay under 4 MiB")
+}
+
+func TestSummariesStayShort(t *testing.T) {
+	d := &delivery{target: "a", reason: deadletter.Rejected}
+	d.progress.Attempts, d.progress.Error = 1, strings.Repeat("ü", 1000)
+	assert.LessOrEqual(t, len(d.verdict()), 300)
+	assert.LessOrEqual(t, len(d.summary()), 300)
+	assert.True(t, strings.HasPrefix(d.verdict(), "a rejected after 1 attempt: ü"))
+}
