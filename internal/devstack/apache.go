@@ -40,12 +40,12 @@ func startApache(ctx context.Context, options KafkaOptions, certificates *certif
 		return nil, err
 	}
 	b := &apacheBroker{
-		address: addressOf(port),
+		address: Loopback(port),
 		java:    java,
 		lib:     filepath.Join(lib, "*"),
 		config:  filepath.Join(options.Dir, "server.properties"),
 	}
-	properties := serverProperties(options, certificates, b.address, addressOf(controller))
+	properties := serverProperties(options, certificates, b.address, Loopback(controller))
 	if err := os.WriteFile(b.config, []byte(properties), 0o600); err != nil {
 		return nil, err
 	}
@@ -192,7 +192,7 @@ func (b *apacheBroker) listens(ctx context.Context) error {
 			return b.process.errEnded("its port " + b.address)
 		default:
 		}
-		if !pause(ctx, pollEvery) {
+		if !pause(ctx) {
 			return b.process.errLate("its port "+b.address, ctx.Err())
 		}
 	}

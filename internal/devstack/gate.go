@@ -57,7 +57,7 @@ func (g *gate) open(ctx context.Context) error {
 	defer cancel()
 	inner, err := listen(ctx, g.address.String())
 	for err != nil {
-		if !pause(ctx, pollEvery) {
+		if !pause(ctx) {
 			return fmt.Errorf("listen on %s: %w", g.address, err)
 		}
 		inner, err = listen(ctx, g.address.String())
@@ -172,9 +172,9 @@ func (c *gateConn) reset() {
 // pollEvery is the pace at which something without a signal of its own is asked.
 const pollEvery = 50 * time.Millisecond
 
-// pause waits for d and reports whether ctx is still alive.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
+// pause waits for one such pace and reports whether ctx is still alive.
+func pause(ctx context.Context) bool {
+	timer := time.NewTimer(pollEvery)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

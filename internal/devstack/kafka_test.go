@@ -109,7 +109,7 @@ func TestKafkaRefusesAnotherPassword(t *testing.T) {
 	ctx, k := deadline(t), startKafka(t)
 	c := consumer(t, k, "not "+k.Password())
 	require.NoError(t, c.Subscribe(topic, nil))
-	next(ctx, t, c, refusal)
+	assert.Equal(t, kafka.ErrAuthentication, next(ctx, t, c, refusal).Code())
 }
 
 func TestKafkaKeepsItsDataThroughAnOutage(t *testing.T) {
@@ -150,7 +150,7 @@ func TestKafkaRotatesItsPassword(t *testing.T) {
 
 	require.NoError(t, k.SetPassword(ctx, "rotated"))
 	assert.Equal(t, "rotated", k.Password())
-	next(ctx, t, c, refusal) // the connection was broken, and the old password is no longer good
+	assert.Equal(t, kafka.ErrAuthentication, next(ctx, t, c, refusal).Code()) // the connection was broken, and the old password is no longer good
 	require.NoError(t, c.Close())
 
 	require.NoError(t, k.Produce(ctx, topic, 0, nil, []byte("after")))

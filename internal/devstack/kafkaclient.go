@@ -81,7 +81,7 @@ func (k *Kafka) ping(ctx context.Context) error {
 		if err = client.Ping(ctx); err == nil {
 			return nil
 		}
-		if !pause(ctx, pollEvery) {
+		if !pause(ctx) {
 			return fmt.Errorf("wait for Kafka at %s: %w", k.Bootstrap(), errors.Join(ctx.Err(), err))
 		}
 	}
@@ -130,7 +130,7 @@ func (k *Kafka) awaitLeaders(ctx context.Context, topic string, partitions int) 
 		if err == nil && n == partitions {
 			return nil
 		}
-		if !pause(ctx, pollEvery) {
+		if !pause(ctx) {
 			return fmt.Errorf("topic %s has %d of %d partitions: %w", topic, n, partitions, errors.Join(ctx.Err(), err))
 		}
 	}
@@ -260,9 +260,9 @@ func (k *Kafka) Members(ctx context.Context, group string) (int, error) {
 
 // SCRAM parameters of RFC 5802 and RFC 7677; Kafka's least number of rounds.
 const (
-	scramSHA512 int8 = 2
-	scramRounds      = 4096
-	scramSalt        = 24
+	scramSHA512 = int8(2)
+	scramRounds = 4096
+	scramSalt   = 24
 )
 
 // SetPassword changes the user's password. The old one is refused from then on,

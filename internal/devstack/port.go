@@ -26,14 +26,15 @@ func FreePort(ctx context.Context) (int, error) {
 	for range 100 {
 		port := firstPort + rand.IntN(lastPort-firstPort+1)
 		var l net.Listener
-		if l, err = listen(ctx, addressOf(port)); err == nil {
+		if l, err = listen(ctx, Loopback(port)); err == nil {
 			return port, l.Close()
 		}
 	}
 	return 0, fmt.Errorf("find a free port on %s: %w", loopback, err)
 }
 
-func addressOf(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
+// Loopback is the host:port of a port here.
+func Loopback(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {
 	var lc net.ListenConfig

@@ -218,7 +218,7 @@ func (p *Process) WaitStatus(ctx context.Context, path string, status int) error
 			return p.errEnded(what)
 		default:
 		}
-		if !pause(ctx, pollEvery) {
+		if !pause(ctx) {
 			return p.errLate(what, fmt.Errorf("%w, the last answer was %d", ctx.Err(), got))
 		}
 	}

@@ -165,7 +165,7 @@ func (t *Temporal) waitServed(ctx context.Context) error {
 			return t.process.errEnded("namespace " + Namespace)
 		default:
 		}
-		if !pause(ctx, pollEvery) {
+		if !pause(ctx) {
 			return t.process.errLate("namespace "+Namespace, errors.Join(ctx.Err(), err))
 		}
 	}
@@ -198,14 +198,14 @@ func (t *Temporal) Client(ctx context.Context) (client.Client, error) {
 }
 
 // Address is the frontend's host:port, as for TEMPORAL_ADDRESS.
-func (t *Temporal) Address() string { return addressOf(t.options.Port) }
+func (t *Temporal) Address() string { return Loopback(t.options.Port) }
 
 // UIURL is the address of Temporal UI, empty where it is not served.
 func (t *Temporal) UIURL() string {
 	if !t.options.UI {
 		return ""
 	}
-	return "http://" + addressOf(t.options.UIPort)
+	return "http://" + Loopback(t.options.UIPort)
 }
 
 // Kill ends the server with SIGKILL, as a crash does. Start brings it back.

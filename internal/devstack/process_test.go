@@ -1,0 +1,88 @@
+package devstack_test
+
+import (
+	"context"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/internal/devstack"
+)
+
+// asChild makes this test binary play the process under test.
+const asChild = "DEVSTACK_CHILD"
+
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(asChild); addr != "" {
+		os.Exit(child(addr))
+	}
+	os.Exit(m.Run())
+}
+
+// child serves /readyz, prints its environment and ends with 3 on SIGTERM.
+func child(addr string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	http.HandleFunc("/readyz", func(http.ResponseWriter, *http.Request) {})
+	go func() { _ = http.ListenAndServe(addr, nil) }() //nolint:gosec // it lives for one test
+	_, _ = os.Stdout.WriteString(strings.Join(os.Environ(), " ") + "\nserving\n")
+	<-ctx.Done()
+	_, _ = os.Stderr.WriteString("the last line without an end")
+	return 3
+}
+
+func startChild(t *testing.T) *devstack.Process {
+	t.Helper()
+	path, err := os.Executable()
+	require.NoError(t, err)
+	port, err := devstack.FreePort(t.Context())
+	require.NoError(t, err)
+	addr := devstack.Loopback(port)
+	p, err := devstack.StartProcess(deadline(t), devstack.ProcessOptions{
+		Path: path, Env: []string{asChild + "=" + addr}, HTTPAddr: addr,
+	})
+	require.NoError(t, err)
+	t.Cleanup(p.Close)
+	return p
+}
+
+func TestProcessIsWatchedToItsEnd(t *testing.T) {
+	t.Setenv("LEAKED", "from the test")
+	ctx, p := deadline(t), startChild(t)
+	require.NoError(t, p.WaitReady(ctx))
+	line, err := p.WaitLine(ctx, asChild)
+	require.NoError(t, err)
+	assert.NotContains(t, line, "LEAKED")
+	assert.Contains(t, line, "PATH=")
+	if runtime.GOOS == "linux" {
+		memory, err := p.RSS()
+		require.NoError(t, err)
+		assert.Positive(t, memory.Now)
+		assert.GreaterOrEqual(t, memory.Peak, memory.Now)
+	}
+	code, err := p.Stop(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, 3, code)
+	assert.Contains(t, p.Text(), "the last line without an end")
+
+	_, err = p.WaitLine(ctx, "never said")
+	require.ErrorContains(t, err, "ended with 3")
+	require.ErrorIs(t, p.Signal(syscall.SIGTERM), os.ErrProcessDone)
+}
+
+func TestProcessIsKilled(t *testing.T) {
+	ctx, p := deadline(t), startChild(t)
+	require.NoError(t, p.WaitReady(ctx))
+	p.Kill()
+	code, err := p.Wait(ctx)
+	require.NoError(t, err)
+	assert.Equal(t, -1, code)
+	require.ErrorContains(t, p.WaitReady(ctx), "ended with -1")
+}
