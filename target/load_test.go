@@ -279,7 +279,7 @@ func TestRefusedFiles(t *testing.T) {
 	} {
 		t.Run(tc.file, func(t *testing.T) {
 			_, err := Parse("dir/targets.yaml", []byte(tc.file), env())
-			problemsOf(t, err)
+			require.NotEmpty(t, problemsOf(t, err))
 			assert.Contains(t, err.Error(), "dir/targets.yaml:"+tc.want)
 		})
 	}
@@ -350,7 +350,7 @@ other: 1
 func TestLoadNamesTheSettingOfAMissingFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "targets.yaml")
 	_, err := Load(path, env())
-	problemsOf(t, err)
+	require.NotEmpty(t, problemsOf(t, err))
 	assert.EqualError(t, err, path+": cannot be read: no such file or directory; set FANOUT_TARGETS to the path of your targets file")
 	assert.ErrorIs(t, err, fs.ErrNotExist)
 

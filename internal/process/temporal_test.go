@@ -35,14 +35,13 @@ func (f *frontend) DescribeNamespace(ctx context.Context, request *workflowservi
 }
 
 // serve starts the frontend on listener; it answers 501 to the operator's calls.
-func (f *frontend) serve(t *testing.T, listener net.Listener) *grpc.Server {
+func (f *frontend) serve(t *testing.T, listener net.Listener) {
 	t.Helper()
 	server := grpc.NewServer()
 	workflowservice.RegisterWorkflowServiceServer(server, f)
 	operatorservice.RegisterOperatorServiceServer(server, operatorservice.UnimplementedOperatorServiceServer{})
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
-	return server
 }
 
 func listen(t *testing.T, address string) net.Listener {
