@@ -116,9 +116,8 @@ func (c *Client) redactor() redactor {
 }
 
 func (c *Client) askDetails(ctx context.Context, token *oauth2.Token) (*answer, error) {
-	request := requestName(http.MethodGet, c.urls.details)
-	clean := c.redactor().with(token.AccessToken)
-	return c.exchange(ctx, request, clean, func(ctx context.Context, hc *http.Client) error {
+	ask := question{request: requestName(http.MethodGet, c.urls.details), setting: apiURLSetting, clean: c.redactor().with(token.AccessToken)}
+	return c.exchange(ctx, ask, func(ctx context.Context, hc *http.Client) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.urls.details.String(), nil)
 		if err != nil {
 			return err
@@ -133,9 +132,16 @@ func (c *Client) askDetails(ctx context.Context, token *oauth2.Token) (*answer, 
 	})
 }
 
+// question is what an error says about a request: its method and path, and the
+// setting that its host comes from.
+type question struct {
+	request, setting string
+	clean            redactor
+}
+
 // exchange makes one request within requestTimeout and gives the answer. Its
 // errors are that none came: a *Temporary, or the end of ctx.
-func (c *Client) exchange(ctx context.Context, request string, clean redactor, send func(context.Context, *http.Client) error) (*answer, error) {
+func (c *Client) exchange(ctx context.Context, ask question, send func(context.Context, *http.Client) error) (*answer, error) {
 	hc := *c.http
 	rec := &recorder{next: hc.Transport}
 	hc.Transport = rec
@@ -146,10 +152,10 @@ func (c *Client) exchange(ctx context.Context, request string, clean redactor, s
 	case rec.answer != nil:
 		return rec.answer, nil
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("genesys: %s: %w", request, context.Cause(ctx))
+		return nil, fmt.Errorf("genesys: %s: %w", ask.request, context.Cause(ctx))
 	}
-	cause := clean.cause(err)
-	return nil, &Temporary{Request: request, Message: clean.clean(cause.Error()), Err: cause}
+	cause := ask.clean.cause(err)
+	return nil, &Temporary{Request: ask.request, Message: ask.clean.clean(cause.Error()), Cure: connectionCure(err, ask.setting), Err: cause}
 }
 
 func requestName(method string, u *url.URL) string { return method + " " + u.EscapedPath() }

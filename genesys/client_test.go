@@ -198,6 +198,42 @@ func TestUnauthorizedWithACachedTokenGetsOneFreshToken(t *testing.T) {
 	})
 }
 
+// A refusal that arrives late is one of the old token: the new one stays.
+func TestALateRefusalDropsNoNewerToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		genesysCloud := &cloud{
+			token: func(n int32, _ *http.Request) (*http.Response, error) {
+				return says(200, fmt.Sprintf(`{"access_token":"token-%d","expires_in":3600}`, n)), nil
+			},
+			detail: func(n int32, r *http.Request) (*http.Response, error) {
+				if n == 2 {
+					<-release
+				}
+				if n == 1 || r.Header.Get("Authorization") != "Bearer token-1" {
+					return says(200, genesystest.GrantedDetails), nil
+				}
+				return says(401, `{}`), nil
+			},
+		}
+		c := client(t, genesysCloud)
+		_, err := c.ConnectionDetails(t.Context())
+		require.NoError(t, err)
+
+		late := make(chan error, 1)
+		go func() {
+			_, err := c.ConnectionDetails(t.Context())
+			late <- err
+		}()
+		synctest.Wait()
+		_, err = c.ConnectionDetails(t.Context())
+		require.NoError(t, err)
+		close(release)
+		require.NoError(t, <-late)
+		assert.EqualValues(t, 2, genesysCloud.tokens.Load())
+	})
+}
+
 func TestScopeIsSentOnlyWhenSet(t *testing.T) {
 	for _, scope := range []string{"", "eventbridge:read"} {
 		genesysCloud := &cloud{token: func(_ int32, r *http.Request) (*http.Response, error) {
@@ -368,4 +404,15 @@ func TestPrintedValuesHoldNoSecret(t *testing.T) {
 	genesystest.NoSecret(t, logged.String())
 	assert.Contains(t, logged.String(), "h:1")
 	assert.Contains(t, logged.String(), "api.example.com")
+}
+
+// A secret of one letter is cleaned once, not again out of what stands for it.
+func TestAShortSecretIsCleanedOnce(t *testing.T) {
+	refuse := &cloud{token: func(int32, *http.Request) (*http.Response, error) {
+		return says(401, `{"error":"x","error_description":"bend"}`), nil
+	}}
+	_, err := client(t, refuse, func(o *genesys.Options) { o.ClientSecret = "e" }).ConnectionDetails(t.Context())
+	var refusal *genesys.Refusal
+	require.ErrorAs(t, err, &refusal)
+	assert.Equal(t, "b[redacted]nd", refusal.Message)
 }

@@ -40,13 +40,21 @@ type Temporary struct {
 	Code, ContextID, CorrelationID, Message string
 	// RetryAfter is how long the server asks to wait, 0 where it does not.
 	RetryAfter time.Duration
+	// Cure says what to check, where the failure hints at a wrong setting:
+	// an unknown host, a certificate, a proxy. Empty otherwise.
+	Cure string
 	// Err is the cause where no answer came, nil otherwise.
 	Err error
 }
 
-// Error is one line: what was asked and what came back.
+// Error is one line: what was asked, what came back and, where there is one,
+// the cure.
 func (t *Temporary) Error() string {
-	return "genesys: " + describe(t.Request, t.Status, t.Code, t.Message, t.ContextID, t.CorrelationID)
+	text := "genesys: " + describe(t.Request, t.Status, t.Code, t.Message, t.ContextID, t.CorrelationID)
+	if t.Cure != "" {
+		text += "; " + t.Cure
+	}
+	return text
 }
 
 // Unwrap gives the cause where no answer came.

@@ -12,6 +12,13 @@ import (
 	"strings"
 )
 
+// The settings that hold an address, as errors name them.
+const (
+	apiURLSetting          = "GENESYS_API_URL"
+	tokenURLSetting        = "GENESYS_TOKEN_URL"
+	eventBridgePathSetting = "GENESYS_EVENTBRIDGE_PATH"
+)
+
 // What an empty field of Options stands for.
 const (
 	DefaultAPIURL          = "https://api.mypurecloud.com"
@@ -63,20 +70,26 @@ func shown(raw string) string {
 }
 
 // endpoints are the two addresses a Client asks.
-type endpoints struct{ token, details *url.URL }
+type endpoints struct {
+	token, details *url.URL
+	// tokenSetting is the setting that the host of token comes from.
+	tokenSetting string
+}
 
 // endpoints checks the options and derives the addresses. All faults are
 // reported together, one line each.
 func (o Options) endpoints() (endpoints, error) {
-	api, apiErr := baseURL("GENESYS_API_URL", orDefault(o.APIURL, DefaultAPIURL))
+	api, apiErr := baseURL(apiURLSetting, orDefault(o.APIURL, DefaultAPIURL))
 	path, pathErr := detailsPath(orDefault(o.EventBridgePath, DefaultEventBridgePath))
 	errs := []error{apiErr, pathErr, required("GENESYS_CLIENT_ID", o.ClientID), required("GENESYS_CLIENT_SECRET", o.ClientSecret)}
 
 	var token *url.URL
+	tokenSetting := apiURLSetting
 	switch {
 	case o.TokenURL != "":
 		var err error
-		token, err = baseURL("GENESYS_TOKEN_URL", o.TokenURL)
+		tokenSetting = tokenURLSetting
+		token, err = baseURL(tokenURLSetting, o.TokenURL)
 		errs = append(errs, err)
 	case api != nil:
 		token = deriveTokenURL(api)
@@ -89,7 +102,7 @@ func (o Options) endpoints() (endpoints, error) {
 	}
 	details := api.JoinPath(path.EscapedPath())
 	details.RawQuery = path.RawQuery
-	return endpoints{token: token, details: details}, nil
+	return endpoints{token: token, details: details, tokenSetting: tokenSetting}, nil
 }
 
 func orDefault(value, fallback string) string {
@@ -104,6 +117,20 @@ func required(setting, value string) error {
 		return fmt.Errorf("%s: not set; set it, or set KAFKA_BOOTSTRAP_SERVERS to do without the Genesys API", setting)
 	}
 	return nil
+}
+
+// ValidateURL checks the value of GENESYS_API_URL or GENESYS_TOKEN_URL as New
+// does: https, or http on loopback, with a host and without credentials, query
+// or fragment. The error begins with the setting and does not quote the value.
+func ValidateURL(setting, value string) error {
+	_, err := baseURL(setting, value)
+	return err
+}
+
+// ValidatePath checks the value of GENESYS_EVENTBRIDGE_PATH as New does.
+func ValidatePath(value string) error {
+	_, err := detailsPath(value)
+	return err
 }
 
 // baseURL checks an address. The texts do not quote it: it may hold a password.
@@ -130,7 +157,7 @@ func loopback(host string) bool {
 func detailsPath(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(raw, "/") || u.Fragment != "" {
-		return nil, fmt.Errorf("GENESYS_EVENTBRIDGE_PATH: not a path; begin it with one slash, like %s", DefaultEventBridgePath)
+		return nil, fmt.Errorf("%s: not a path; begin it with one slash, like %s", eventBridgePathSetting, DefaultEventBridgePath)
 	}
 	return u, nil
 }

@@ -82,3 +82,26 @@ func TestNewNamesEveryWrongSetting(t *testing.T) {
 		})
 	}
 }
+
+// Settings are checked before a Client is made, by the same rules.
+func TestValidateIsWhatNewChecks(t *testing.T) {
+	for value, valid := range map[string]bool{
+		"https://api.mypurecloud.ie":                             true,
+		"http://127.0.0.1:8081":                                  true,
+		"http://[::ffff:127.0.0.1]:8081":                         true,
+		"http://api.mypurecloud.ie":                              false,
+		"https://u:" + genesystest.SASLPassword + "@example.com": false,
+		"https://example.com?a=b":                                false,
+		"":                                                       false,
+	} {
+		err := genesys.ValidateURL("GENESYS_TOKEN_URL", value)
+		if valid {
+			require.NoError(t, err, value)
+			continue
+		}
+		require.ErrorContains(t, err, "GENESYS_TOKEN_URL: ", value)
+		genesystest.NoSecret(t, err.Error())
+	}
+	require.NoError(t, genesys.ValidatePath("/api/v2/eventbridge"))
+	require.ErrorContains(t, genesys.ValidatePath("//evil.example.com"), "GENESYS_EVENTBRIDGE_PATH: ")
+}

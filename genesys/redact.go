@@ -47,9 +47,12 @@ func (r redactor) withClient(id, secret string) redactor {
 
 // clean gives a text without secrets, on one line, and no longer than maxQuoted.
 func (r redactor) clean(text string) string {
+	var pairs []string
 	for _, secret := range r.secrets {
-		text = strings.ReplaceAll(text, secret, redacted)
+		pairs = append(pairs, secret, redacted)
 	}
+	// In one pass: a secret of a few letters must not match what stands for another.
+	text = strings.NewReplacer(pairs...).Replace(text)
 	text = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(text, "?"), func(c rune) bool {
 		return unicode.IsSpace(c) || !unicode.IsPrint(c)
 	}), " ")

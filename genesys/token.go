@@ -75,7 +75,8 @@ func (c *Client) refresh(ctx context.Context) (*oauth2.Token, error) {
 	request := requestName(http.MethodPost, c.urls.token)
 	var token *oauth2.Token
 	var tokenErr error
-	got, err := c.exchange(ctx, request, c.redactor(), func(ctx context.Context, hc *http.Client) error {
+	ask := question{request: request, setting: c.urls.tokenSetting, clean: c.redactor()}
+	got, err := c.exchange(ctx, ask, func(ctx context.Context, hc *http.Client) error {
 		token, tokenErr = c.oauth.Token(context.WithValue(ctx, oauth2.HTTPClient, hc))
 		return tokenErr
 	})

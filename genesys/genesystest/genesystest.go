@@ -133,15 +133,19 @@ func behaviours() []behaviour {
 			behaviour{name: fmt.Sprintf("token: %d", status), token: Answer{Status: status, Body: `{}`}},
 			behaviour{name: fmt.Sprintf("details: %d", status), details: Answer{Status: status, Body: `{}`}})
 	}
+	echo := func(status int) Answer {
+		all := ClientSecret + " " + AccessToken + " " + SASLPassword
+		return Answer{Status: status, Header: http.Header{"Inin-Correlation-Id": {all}, "Location": {"/?" + url.QueryEscape(all)}}, Body: Echo()}
+	}
 	for _, status := range []int{200, 302, 400, 401, 403, 404} {
 		table = append(table,
-			behaviour{name: fmt.Sprintf("token: %d that echoes the secrets", status), token: Answer{Status: status, Body: Echo()}, refused: askToken},
-			behaviour{name: fmt.Sprintf("details: %d that echoes the secrets", status), details: Answer{Status: status, Body: Echo()}, refused: askDetails})
+			behaviour{name: fmt.Sprintf("token: %d that echoes the secrets", status), token: echo(status), refused: askToken},
+			behaviour{name: fmt.Sprintf("details: %d that echoes the secrets", status), details: echo(status), refused: askDetails})
 	}
 	for _, status := range []int{429, 500, 503} {
 		table = append(table,
-			behaviour{name: fmt.Sprintf("token: %d that echoes the secrets", status), token: Answer{Status: status, Body: Echo()}},
-			behaviour{name: fmt.Sprintf("details: %d that echoes the secrets", status), details: Answer{Status: status, Body: Echo()}})
+			behaviour{name: fmt.Sprintf("token: %d that echoes the secrets", status), token: echo(status)},
+			behaviour{name: fmt.Sprintf("details: %d that echoes the secrets", status), details: echo(status)})
 	}
 	return append(table, behaviour{
 		name:    "details: bootstrapServers is the password",
