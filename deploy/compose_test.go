@@ -8,6 +8,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/dotenv"
@@ -115,9 +116,15 @@ func TestBrokenComposeFile(t *testing.T) {
 			"temporal-schema: waits for postgres to end, which restarts for ever"},
 		"no condition": {"temporal: {condition: service_healthy}", "temporal: {condition: service_started}",
 			"temporal-namespace: waits for temporal to be started only"},
-		"a program the image lacks": {"command: [ingest]", "command: [ingester]", "ingest: the image has no ingester"},
-		"short retention":           {"RETENTION: 7d", "RETENTION: 1d", "temporal-namespace: retention 1d, not 7d"},
-		"too little time to stop":   {"stop_grace_period: 60s", "stop_grace_period: 5s", "ingest: 5s to stop, less than 15s"},
+		"metrics on loopback of the container": {"FANOUT_HTTP_ADDR: 0.0.0.0:9464", "FANOUT_HTTP_ADDR: 127.0.0.1:9464", "worker: FANOUT_HTTP_ADDR is not 0.0.0.0 and a port"},
+		"metrics without an address":           {"      FANOUT_HTTP_ADDR: 0.0.0.0:9465\n", "", "ingest: FANOUT_HTTP_ADDR is not 0.0.0.0 and a port"},
+		"metrics that are not published":       {"127.0.0.1:9464:9464", "127.0.0.1:9464:9466", "worker: port 9464 of FANOUT_HTTP_ADDR is not published"},
+		"a flag of nobody":                     {"--targets-addr", "--target-addr", "demo: demo serve has no flag --target-addr"},
+		"a flag left out":                      {"      - --genesys-addr\n      - 0.0.0.0:8081\n", "", "demo: demo serve lacks --genesys-addr"},
+		"no command":                           {"    command: [worker]\n", "", "worker: starts no program"},
+		"a program the image lacks":            {"command: [ingest]", "command: [ingester]", "ingest: the image has no ingester"},
+		"short retention":                      {"RETENTION: 7d", "RETENTION: 1d", "temporal-namespace: retention 1d, not 7d"},
+		"too little time to stop":              {"stop_grace_period: 60s", "stop_grace_period: 5s", "ingest: 5s to stop, less than 15s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sound := read(t, composeFile)
@@ -154,6 +161,16 @@ func TestDemoSettings(t *testing.T) {
 	for _, name := range []string{"KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"} {
 		assert.NotEmpty(t, *kafka[name])
 		assert.Equal(t, *kafka[name], *ingest[name], name)
+	}
+	demo := project.Services["demo"]
+	command := strings.Join(demo.Command, " ")
+	for flag, variable := range map[string]string{
+		"--kafka-bootstrap": "KAFKA_BOOTSTRAP_SERVERS", "--kafka-username": "KAFKA_SASL_USERNAME", "--kafka-password": "KAFKA_SASL_PASSWORD",
+	} {
+		assert.Contains(t, command, flag+" "+*ingest[variable])
+	}
+	for _, name := range []string{"KAFKA_TOPIC", "KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM"} {
+		assert.Equal(t, *ingest[name], *demo.Environment[name], name)
 	}
 	assert.Equal(t, "genesys-cloud-interaction-events", *ingest["KAFKA_TOPIC"])
 	assert.Equal(t, "genesys-cloud-interaction-events", *project.Services["kafka-topic"].Environment["KAFKA_TOPIC"])

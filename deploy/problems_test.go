@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ func problems(project *types.Project) []string {
 		service := project.Services[name]
 		for _, check := range []func(*types.Project, types.ServiceConfig) []string{
 			imageProblems, networkProblems, settingProblems, mountProblems, fileProblems,
-			healthProblems, dependencyProblems, processProblems, retentionProblems,
+			healthProblems, dependencyProblems, commandProblems, processProblems, retentionProblems,
 		} {
 			for _, problem := range check(project, service) {
 				list = append(list, name+": "+problem)
@@ -181,10 +182,27 @@ func healthProblems(_ *types.Project, service types.ServiceConfig) []string {
 	if _, ours := settingsOf[service.Name]; !ours {
 		return nil
 	}
-	if asked := strings.TrimPrefix(*service.Environment["FANOUT_HTTP_ADDR"], "0.0.0.0") + "/readyz"; !strings.HasSuffix(service.HealthCheck.Test[len(service.HealthCheck.Test)-1], asked) {
-		return []string{"the health check does not ask " + asked}
+	return readinessProblems(service)
+}
+
+// readinessProblems: worker and ingest answer on loopback by default, which no port
+// of a container reaches.
+func readinessProblems(service types.ServiceConfig) []string {
+	address := service.Environment["FANOUT_HTTP_ADDR"]
+	if address == nil || !strings.HasPrefix(*address, "0.0.0.0:") {
+		return []string{"FANOUT_HTTP_ADDR is not 0.0.0.0 and a port"}
 	}
-	return nil
+	port := strings.TrimPrefix(*address, "0.0.0.0:")
+	var list []string
+	if asked := ":" + port + "/readyz"; !strings.HasSuffix(service.HealthCheck.Test[len(service.HealthCheck.Test)-1], asked) {
+		list = append(list, "the health check does not ask "+asked)
+	}
+	if !slices.ContainsFunc(service.Ports, func(published types.ServicePortConfig) bool {
+		return strconv.Itoa(int(published.Target)) == port
+	}) {
+		list = append(list, "port "+port+" of FANOUT_HTTP_ADDR is not published")
+	}
+	return list
 }
 
 func dependencyProblems(project *types.Project, service types.ServiceConfig) []string {
@@ -213,6 +231,41 @@ func dependencyProblems(project *types.Project, service types.ServiceConfig) []s
 // programs are what the Dockerfile puts into /usr/local/bin.
 var programs = []string{"worker", "ingest", "demo"}
 
+// demoFlags are those of demo serve, all of which take a value.
+var demoFlags = []string{"--genesys-addr", "--targets-addr", "--kafka-bootstrap", "--kafka-username", "--kafka-password"}
+
+// commandProblems looks at the program and the flags that a container of ours starts.
+func commandProblems(_ *types.Project, service types.ServiceConfig) []string {
+	if service.Build == nil {
+		return nil
+	}
+	if len(service.Command) == 0 {
+		return []string{"starts no program"}
+	}
+	if !slices.Contains(programs, service.Command[0]) {
+		return []string{"the image has no " + service.Command[0]}
+	}
+	if service.Command[0] != "demo" {
+		return nil
+	}
+	var list, given []string
+	for _, word := range service.Command {
+		if !strings.HasPrefix(word, "--") {
+			continue
+		}
+		given = append(given, word)
+		if !slices.Contains(demoFlags, word) {
+			list = append(list, "demo serve has no flag "+word)
+		}
+	}
+	for _, flag := range demoFlags {
+		if !slices.Contains(given, flag) {
+			list = append(list, "demo serve lacks "+flag)
+		}
+	}
+	return list
+}
+
 // stopsWithin is the longest stop of a process with the default timeout of a target:
 // 5 s, and 10 s for all else.
 const stopsWithin = types.Duration(15 * time.Second)
@@ -222,9 +275,6 @@ func processProblems(_ *types.Project, service types.ServiceConfig) []string {
 		return nil
 	}
 	var list []string
-	if !slices.Contains(programs, service.Command[0]) {
-		list = append(list, "the image has no "+service.Command[0])
-	}
 	if service.StopGracePeriod == nil || *service.StopGracePeriod < stopsWithin {
 		list = append(list, fmt.Sprintf("%s to stop, less than %s", service.StopGracePeriod, stopsWithin))
 	}
