@@ -168,24 +168,40 @@ func TestA429HoldsTheWholeTarget(t *testing.T) {
 // its events afterwards, with few attempts spent and no dead letter.
 func TestAnOutageCostsTheOthersNothing(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, `
+	outage := map[string]struct {
+		answer devstack.Answer
+		down   bool
+	}{
+		"refusing": {down: true},
+		"failing":  {answer: devstack.Answer{Status: http.StatusServiceUnavailable}},
+		"hanging":  {answer: devstack.Answer{Hang: true}},
+	}
+	for kind, away := range outage {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := newStack(t, targetScripts{"analytics": ok, "notification": func(devstack.Request) devstack.Answer { return away.answer }}, `
   - {name: analytics, url: $ANALYTICS}
-  - {name: notification, url: $NOTIFICATION, max_attempts: 4}
+  - {name: notification, url: $NOTIFICATION, max_attempts: 4, timeout: 2s, retry_statuses: [429, 503]}
 `)
-	worker := s.run("worker")
-	s.run("ingest")
-	s.targets["notification"].Down()
-	s.publish(0, 200)
-	s.waitFor("analytics", hasEvents(200))
-	s.exactlyOnce("analytics", 200)
-	assert.InDelta(t, 1, s.metric(worker, `fanout_target_held{target="notification"}`), 0)
-	s.eventually(func() bool {
-		return s.metric(worker, `fanout_deliveries_total{lane="retry",outcome="held",target="notification"}`) >= 3
-	}, "probes go out")
-	require.NoError(t, s.targets["notification"].Up(s.ctx))
-	s.waitFor("notification", hasEvents(200))
-	s.exactlyOnce("notification", 200)
-	assert.Empty(t, s.records())
+			worker := s.run("worker")
+			s.run("ingest")
+			if away.down {
+				s.targets["notification"].Down()
+			}
+			s.publish(0, 200)
+			s.exactlyOnce("analytics", 200)
+			s.eventually(func() bool {
+				return s.metric(worker, `fanout_deliveries_total{lane="retry",outcome="held",target="notification"}`) >= 3
+			}, "probes go out")
+			assert.InDelta(t, 1, s.metric(worker, `fanout_target_held{target="notification"}`), 0)
+			assert.Less(t, s.targets["notification"].Count(), 100, "a target that is away is left alone")
+
+			s.targets["notification"].SetScript(ok)
+			require.NoError(t, s.targets["notification"].Up(s.ctx))
+			s.exactlyOnce("notification", 200)
+			assert.Empty(t, s.records())
+		})
+	}
 }
 
 func TestMaxAgeEndsInExpired(t *testing.T) {

@@ -55,7 +55,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	var tracker activities.Tracker
 	if o.DeadLetters != off {
 		if tracker, err = deadletter.Open(o.DeadLetters); err != nil {
-			return fmt.Errorf("FANOUT_DEAD_LETTERS: %w", err)
+			return &process.ExitError{Code: process.ExitUsage, Err: process.Problem{
+				Variable: "FANOUT_DEAD_LETTERS", What: err.Error(), Cure: "name a directory that this process may write, or off",
+			}}
 		}
 	}
 	metrics, err := process.TemporalMetrics(registry, o.Log)

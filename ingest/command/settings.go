@@ -1,7 +1,6 @@
 package command
 
 import (
-	"fmt"
 	"os"
 	"strings"
 
@@ -95,13 +94,11 @@ func (s *settings) checkGenesys(problems *process.Problems) {
 	const cure = "set it, or KAFKA_BOOTSTRAP_SERVERS if the brokers are known"
 	problems.Required("GENESYS_CLIENT_ID", s.GenesysClientID, cure)
 	problems.Required("GENESYS_CLIENT_SECRET", s.GenesysClientSecret.Reveal(), cure+"; GENESYS_CLIENT_SECRET_FILE names a file")
-	problems.HTTPSURL("GENESYS_API_URL", s.GenesysAPIURL)
+	problems.AddError(genesys.ValidateURL("GENESYS_API_URL", s.GenesysAPIURL))
 	if s.GenesysTokenURL != "" {
-		problems.HTTPSURL("GENESYS_TOKEN_URL", s.GenesysTokenURL)
+		problems.AddError(genesys.ValidateURL("GENESYS_TOKEN_URL", s.GenesysTokenURL))
 	}
-	if !strings.HasPrefix(s.GenesysEventBridgePath, "/") {
-		problems.Add("GENESYS_EVENTBRIDGE_PATH", fmt.Sprintf("%q is not a path", s.GenesysEventBridgePath), "begin it with /")
-	}
+	problems.AddError(genesys.ValidatePath(s.GenesysEventBridgePath))
 }
 
 func (s *settings) checkOptions(problems *process.Problems) map[string]string {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,34 +110,4 @@ func isHostPort(value string, anyHost bool) bool {
 	}
 	_, err = strconv.ParseUint(port, 10, 16)
 	return err == nil
-}
-
-// HTTPSURL reads an absolute URL that is https, or http on loopback, and
-// carries neither credentials nor a fragment. What it prints of a bad one holds
-// no credentials.
-func (p *Problems) HTTPSURL(variable, value string) *url.URL {
-	parsed, err := url.Parse(value)
-	if err != nil {
-		// The parser's own message repeats the URL, which may hold a password.
-		p.Add(variable, "is no URL", "write https://host/path")
-		return nil
-	}
-	switch {
-	case parsed.Host == "" || parsed.Hostname() == "":
-		p.Add(variable, strconv.Quote(parsed.Redacted())+" has no host", "write https://host/path")
-	case parsed.User != nil:
-		p.Add(variable, "carries credentials", "take them out of the URL")
-	case parsed.Fragment != "":
-		p.Add(variable, strconv.Quote(parsed.Redacted())+" has a fragment", "leave out what begins with #")
-	case parsed.Scheme == "https" || parsed.Scheme == "http" && isLoopback(parsed.Hostname()):
-		return parsed
-	default:
-		p.Add(variable, strconv.Quote(parsed.Redacted())+" is not https", "use https; http is for loopback only")
-	}
-	return nil
-}
-
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
