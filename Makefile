@@ -36,7 +36,7 @@ test-unit: $(CACHE)/temporal ## Run the tests of each package, with the race det
 
 .PHONY: test-e2e
 test-e2e: $(CACHE)/temporal build ## Run the built processes against real parts
-	go test ./e2e/... -count=1 -timeout 20m
+	go test ./e2e/... -count=1 -parallel 4 -timeout 20m
 
 .PHONY: test-kafka
 test-kafka: ## The same against Apache Kafka (needs a Java 17 runtime and Maven)
