@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"genesys-fanout/internal/contactcentre"
+	"genesys-fanout/internal/devstack"
+	"genesys-fanout/internal/process"
+)
+
+// serveOptions are the settings of "demo serve", for docker-compose.temporal.yml.
+type serveOptions struct {
+	GenesysAddr      string        `default:"127.0.0.1:8081" help:"Address of the Genesys stand-in."`
+	TargetsAddr      string        `default:"127.0.0.1:8082" help:"Address of the targets, each under its name."`
+	KafkaBootstrap   string        `required:"" help:"Broker to publish to."`
+	KafkaUsername    string        `help:"Its user, by SCRAM-SHA-512."`
+	KafkaPassword    string        `help:"Its password."`
+	KafkaTopic       string        `env:"KAFKA_TOPIC" default:"genesys-cloud-interaction-events" help:"Topic to publish to."`
+	SecurityProtocol string        `env:"KAFKA_SECURITY_PROTOCOL" default:"SASL_PLAINTEXT" enum:"SASL_PLAINTEXT,SASL_SSL" help:"SASL_PLAINTEXT or SASL_SSL."`
+	Every            time.Duration `default:"1s" help:"Time between two events."`
+}
+
+// serve runs the stand-in and the targets, and publishes events until ctx ends.
+func serve(ctx context.Context, args []string) error {
+	var o serveOptions
+	parser, err := kong.New(&o, kong.Name("demo serve"), kong.Description("Run a Genesys stand-in and three targets, and publish events."))
+	if err != nil {
+		return err
+	}
+	if _, err := parser.Parse(args); err != nil {
+		return &process.ExitError{Code: process.ExitUsage, Err: fmt.Errorf("demo serve: %w; see --help", err)}
+	}
+	genesys, err := devstack.StartGenesys(ctx, devstack.GenesysOptions{
+		ClientID: os.Getenv("GENESYS_CLIENT_ID"), ClientSecret: os.Getenv("GENESYS_CLIENT_SECRET"),
+		Details: devstack.ConnectionDetails{
+			BootstrapServers: o.KafkaBootstrap, SASLMechanism: "SCRAM-SHA-512",
+			SASLUsername: o.KafkaUsername, SASLPassword: o.KafkaPassword, Topics: []string{o.KafkaTopic},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer genesys.Close()
+	mux := http.NewServeMux()
+	for name, script := range scripts(everyTenth) {
+		target, err := devstack.StartTarget(ctx, devstack.TargetOptions{Script: script, Discard: true})
+		if err != nil {
+			return err
+		}
+		defer target.Close()
+		forward, err := forwardTo(target.URL())
+		if err != nil {
+			return err
+		}
+		mux.Handle("/"+name, forward)
+		mux.Handle("/"+name+"/", forward)
+	}
+	forward, err := forwardTo(genesys.URL())
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 3)
+	go func() { ended <- listen(ctx, o.GenesysAddr, forward) }()
+	go func() { ended <- listen(ctx, o.TargetsAddr, mux) }()
+	go func() { ended <- publish(ctx, o) }()
+	fmt.Printf("the Genesys stand-in is at %s (GENESYS_CLIENT_ID=%s), the targets at %s/<name>\n", o.GenesysAddr, genesys.ClientID(), o.TargetsAddr)
+	return <-ended
+}
+
+// forwardTo hands requests to a part of devstack, which listens on loopback alone.
+func forwardTo(part string) (http.Handler, error) {
+	to, err := url.Parse(part)
+	if err != nil {
+		return nil, err
+	}
+	return httputil.NewSingleHostReverseProxy(to), nil
+}
+
+func listen(ctx context.Context, addr string, handler http.Handler) error {
+	server := &http.Server{Addr: addr, Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func publish(ctx context.Context, o serveOptions) error {
+	options := []kgo.Opt{kgo.SeedBrokers(o.KafkaBootstrap), kgo.DefaultProduceTopic(o.KafkaTopic)}
+	if o.KafkaUsername != "" {
+		options = append(options, kgo.SASL(scram.Auth{User: o.KafkaUsername, Pass: o.KafkaPassword}.AsSha512Mechanism()))
+	}
+	if o.SecurityProtocol == "SASL_SSL" {
+		options = append(options, kgo.DialTLS())
+	}
+	client, err := kgo.NewClient(options...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	centre := contactcentre.New(uint64(time.Now().UnixNano()), time.Now())
+	ticker := time.NewTicker(o.Every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		e := centre.Next()
+		if err := client.ProduceSync(ctx, &kgo.Record{Key: []byte(e.ConversationID), Value: e.Message}).FirstErr(); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(os.Stderr, "demo serve: an event was not published:", err)
+		}
+	}
+}
