@@ -19,10 +19,10 @@ help: ## List these targets
 .PHONY: build
 build: ## Build bin/worker, bin/ingest and bin/demo
 	@mkdir -p $(BIN)
-	go build -trimpath -o $(BIN)/ ./cmd/worker ./cmd/ingest ./cmd/demo
+	go build -trimpath -o $(BIN)/ ./cmd/...
 
 .PHONY: demo
-demo: $(CACHE)/temporal build ## Run everything on this machine and watch events arrive
+demo: tool-temporal build ## Run everything on this machine and watch events arrive
 	$(BIN)/demo
 
 .PHONY: test
@@ -31,12 +31,12 @@ test: ## Run all tests: unit, then end to end
 	$(MAKE) test-e2e
 
 .PHONY: test-unit
-test-unit: $(CACHE)/temporal ## Run the tests of each package, with the race detector
+test-unit: tool-temporal ## Run the tests of each package, with the race detector
 	go test -race $(UNIT_PACKAGES)
 
 .PHONY: test-e2e
-test-e2e: $(CACHE)/temporal build ## Run the built processes against real parts
-	go test ./e2e/... -count=1 -parallel 4 -timeout 20m
+test-e2e: tool-temporal build ## Run the built processes against real parts
+	go test -p 1 -parallel 4 -count=1 -timeout 20m ./e2e/...
 
 .PHONY: test-kafka
 test-kafka: ## The same against Apache Kafka (needs a Java 17 runtime and Maven)
@@ -45,23 +45,26 @@ test-kafka: ## The same against Apache Kafka (needs a Java 17 runtime and Maven)
 	E2E_KAFKA=apache $(MAKE) test-e2e
 
 .PHONY: lint
-lint: $(CACHE)/golangci-lint $(CACHE)/workflowcheck ## Check format, vet, linters, go.mod and workflow determinism
-	@unformatted=$$(git ls-files -co --exclude-standard '*.go' | xargs -r ls -d 2>/dev/null | xargs -r gofmt -s -l); \
-		if [ -n "$$unformatted" ]; then echo "run gofmt -s -w on:" >&2; echo "$$unformatted" >&2; exit 1; fi
+lint: tool-golangci-lint tool-workflowcheck ## Check format, vet, linters, go.mod and workflow determinism
+	@unformatted=$$(gofmt -s -l .); if [ -n "$$unformatted" ]; then \
+		echo "not formatted (run gofmt -s -w on them):" >&2; echo "$$unformatted" >&2; exit 1; fi
 	go vet ./...
 	$(CACHE)/golangci-lint run ./...
 	go mod tidy -diff
 	$(CACHE)/workflowcheck ./workflows/...
 
+TOOLS := tool-temporal tool-golangci-lint tool-workflowcheck
+
 .PHONY: tools
-tools: $(CACHE)/temporal ## Build the Temporal CLI, which the demo and the tests run
+tools: $(TOOLS) ## Build the pinned tools: the Temporal CLI, golangci-lint, workflowcheck
 
-$(CACHE)/temporal: PACKAGE := github.com/temporalio/cli/cmd/temporal
-$(CACHE)/golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
-$(CACHE)/workflowcheck: PACKAGE := go.temporal.io/sdk/contrib/tools/workflowcheck
+tool-temporal: PACKAGE := github.com/temporalio/cli/cmd/temporal
+tool-golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+tool-workflowcheck: PACKAGE := go.temporal.io/sdk/contrib/tools/workflowcheck
 
-$(CACHE)/%: tools/go.sum tools/go.mod tools/build
-	@tools/build $(PACKAGE) $@
+.PHONY: $(TOOLS)
+$(TOOLS):
+	@tools/build $(PACKAGE) "$(CURDIR)/$(CACHE)/$(@:tool-%=%)"
 
 .PHONY: clean
 clean: ## Remove what is built; the tools and the go cache stay
