@@ -2,6 +2,7 @@ package devstack
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"os"
@@ -55,21 +56,23 @@ func startApache(ctx context.Context, options KafkaOptions, certificates *certif
 	return b, b.start(ctx)
 }
 
-// kafkaJars has Maven copy the broker and what it needs, once per machine.
+// kafkaJars has Maven copy the broker and what it needs, once for each content of
+// the pom. Several processes may do so at once: a directory appears whole, and
+// the first one stays.
 func kafkaJars(ctx context.Context) (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
 	}
-	cache := filepath.Join(root, ".cache", "kafka")
-	lib := filepath.Join(cache, "lib")
 	pom := filepath.Join(root, "tools", "kafka", "pom.xml")
-	if newer(lib, pom) {
-		return lib, nil
-	}
-	mvn, err := exec.LookPath("mvn")
+	text, err := os.ReadFile(pom)
 	if err != nil {
-		return "", fmt.Errorf("find mvn to fetch Apache Kafka (install Maven): %w", err)
+		return "", err
+	}
+	cache := filepath.Join(root, ".cache", "kafka")
+	lib := filepath.Join(cache, fmt.Sprintf("%x", sha256.Sum256(text))[:16])
+	if isDir(lib) {
+		return lib, nil
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
@@ -78,28 +81,31 @@ func kafkaJars(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = os.RemoveAll(fetched) }()
-	out, err := exec.CommandContext(ctx, mvn, "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DoutputDirectory="+fetched).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("fetch Apache Kafka with Maven: %w:\n%s", err, out)
-	}
-	if err := os.RemoveAll(lib); err != nil {
+	defer func() { _ = os.RemoveAll(fetched) }() // where it was not moved
+	if err := fetchJars(ctx, pom, fetched); err != nil {
 		return "", err
 	}
-	if err := os.Chmod(fetched, 0o755); err != nil {
+	if err := os.Rename(fetched, lib); err != nil && !isDir(lib) {
 		return "", err
 	}
-	return lib, os.Rename(fetched, lib)
+	return lib, nil
 }
 
-// newer reports whether path exists and is not older than than.
-func newer(path, than string) bool {
-	a, err := os.Stat(path)
+func fetchJars(ctx context.Context, pom, dir string) error {
+	mvn, err := exec.LookPath("mvn")
 	if err != nil {
-		return false
+		return fmt.Errorf("find mvn to fetch Apache Kafka (install Maven): %w", err)
 	}
-	b, err := os.Stat(than)
-	return err == nil && !a.ModTime().Before(b.ModTime())
+	out, err := exec.CommandContext(ctx, mvn, "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DoutputDirectory="+dir).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("fetch Apache Kafka with Maven: %w:\n%s", err, out)
+	}
+	return nil
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 func serverProperties(options KafkaOptions, certificates *certificates, address, controller string) string {

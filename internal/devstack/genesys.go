@@ -17,7 +17,7 @@ import (
 
 // The endpoints of Genesys.
 const (
-	TokenPath       = "/oauth/token" //nolint:gosec // a path
+	TokenPath       = "/oauth/token"
 	EventBridgePath = "/api/v2/eventbridge"
 )
 

@@ -3,6 +3,7 @@ package devstack_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -110,6 +111,36 @@ func TestKafkaRefusesAnotherPassword(t *testing.T) {
 	c := consumer(t, k, "not "+k.Password())
 	require.NoError(t, c.Subscribe(topic, nil))
 	assert.Equal(t, kafka.ErrAuthentication, next(ctx, t, c, refusal).Code())
+}
+
+func TestKafkaRebalancesAGroup(t *testing.T) {
+	ctx, k := deadline(t), startKafka(t)
+	first, second := consumer(t, k, k.Password()), consumer(t, k, k.Password())
+	require.NoError(t, first.Subscribe(topic, nil))
+	awaitShares(ctx, t, []int{partitions}, first)
+	require.NoError(t, second.Subscribe(topic, nil))
+	awaitShares(ctx, t, []int{1, 2}, first, second)
+	require.NoError(t, first.Close())
+	awaitShares(ctx, t, []int{partitions}, second)
+}
+
+// awaitShares polls all consumers until they have so many partitions, in any order.
+func awaitShares(ctx context.Context, t *testing.T, want []int, consumers ...*kafka.Consumer) {
+	t.Helper()
+	for {
+		var shares []int
+		for _, c := range consumers {
+			c.Poll(20)
+			assigned, err := c.Assignment()
+			require.NoError(t, err)
+			shares = append(shares, len(assigned))
+		}
+		slices.Sort(shares)
+		if slices.Equal(want, shares) {
+			return
+		}
+		require.NoError(t, ctx.Err(), "shares are %v, want %v", shares, want)
+	}
 }
 
 func TestKafkaKeepsItsDataThroughAnOutage(t *testing.T) {

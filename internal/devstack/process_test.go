@@ -2,6 +2,7 @@ package devstack_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
 	"os/signal"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -16,14 +18,35 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// asChild makes this test binary play the process under test.
-const asChild = "DEVSTACK_CHILD"
+// These make this test binary play the process under test, or the one that
+// started it, at an address.
+const (
+	asChild  = "DEVSTACK_CHILD"
+	asParent = "DEVSTACK_PARENT"
+)
 
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(asChild); addr != "" {
 		os.Exit(child(addr))
 	}
+	if addr := os.Getenv(asParent); addr != "" {
+		os.Exit(parent(addr))
+	}
 	os.Exit(m.Run())
+}
+
+// parent starts a child and lives until it is killed.
+func parent(addr string) int {
+	path, err := os.Executable()
+	if err != nil {
+		return 1
+	}
+	p, err := devstack.StartProcess(context.Background(), devstack.ProcessOptions{Path: path, Env: []string{asChild + "=" + addr}})
+	if err != nil {
+		return 1
+	}
+	<-p.Done()
+	return 0
 }
 
 // child serves /readyz, prints its environment and ends with 3 on SIGTERM.
@@ -31,14 +54,16 @@ func child(addr string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	http.HandleFunc("/readyz", func(http.ResponseWriter, *http.Request) {})
-	go func() { _ = http.ListenAndServe(addr, nil) }() //nolint:gosec // it lives for one test
+	go func() { _ = http.ListenAndServe(addr, nil) }()
 	_, _ = os.Stdout.WriteString(strings.Join(os.Environ(), " ") + "\nserving\n")
 	<-ctx.Done()
 	_, _ = os.Stderr.WriteString("the last line without an end")
 	return 3
 }
 
-func startChild(t *testing.T) *devstack.Process {
+func startChild(t *testing.T) *devstack.Process { return startAs(t, asChild) }
+
+func startAs(t *testing.T, role string) *devstack.Process {
 	t.Helper()
 	path, err := os.Executable()
 	require.NoError(t, err)
@@ -46,7 +71,7 @@ func startChild(t *testing.T) *devstack.Process {
 	require.NoError(t, err)
 	addr := devstack.Loopback(port)
 	p, err := devstack.StartProcess(deadline(t), devstack.ProcessOptions{
-		Path: path, Env: []string{asChild + "=" + addr}, HTTPAddr: addr,
+		Path: path, Env: []string{role + "=" + addr}, HTTPAddr: addr,
 	})
 	require.NoError(t, err)
 	t.Cleanup(p.Close)
@@ -85,4 +110,17 @@ func TestProcessIsKilled(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, -1, code)
 	require.ErrorContains(t, p.WaitReady(ctx), "ended with -1")
+}
+
+func TestProcessDiesWithItsParent(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux ends a child with its parent")
+	}
+	ctx, p := deadline(t), startAs(t, asParent)
+	require.NoError(t, p.WaitReady(ctx)) // it is the grandchild that serves
+	p.Kill()
+	assert.Eventually(t, func() bool {
+		_, err := p.Get(ctx, "/readyz")
+		return errors.Is(err, syscall.ECONNREFUSED)
+	}, limit, 20*time.Millisecond)
 }

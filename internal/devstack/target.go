@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -17,6 +18,8 @@ import (
 type Request struct {
 	Number  int // 1, 2, … in the order of arrival at this target
 	Time    time.Time
+	Method  string
+	Path    string
 	EventID string // X-Genesys-Event-ID
 	Attempt int    // X-Delivery-Attempt, 0 where it is not a number
 	// Header holds what the options keep; the script sees all of them.
@@ -130,6 +133,8 @@ func (t *Target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	attempt, _ := strconv.Atoi(r.Header.Get("X-Delivery-Attempt"))
 	request := Request{
 		Time:    time.Now(),
+		Method:  r.Method,
+		Path:    r.URL.Path,
 		EventID: r.Header.Get("X-Genesys-Event-ID"),
 		Attempt: attempt,
 		Header:  r.Header,
@@ -173,7 +178,7 @@ func (t *Target) selected(all http.Header) http.Header {
 	selected := make(http.Header, len(t.options.Headers))
 	for _, name := range t.options.Headers {
 		if values := all.Values(name); len(values) > 0 {
-			selected[http.CanonicalHeaderKey(name)] = values
+			selected[http.CanonicalHeaderKey(name)] = slices.Clone(values) // or all other headers are kept with it
 		}
 	}
 	return selected

@@ -71,6 +71,7 @@ func TestTargetAnswersByItsScriptAndRemembers(t *testing.T) {
 	require.Len(t, of, 2)
 	assert.Equal(t, []int{1, 2}, []int{of[0].Attempt, of[1].Attempt})
 	assert.Equal(t, []int{http.StatusServiceUnavailable, http.StatusOK}, []int{of[0].Status, of[1].Status})
+	assert.Equal(t, "POST /events", of[0].Method+" "+of[0].Path)
 	assert.Equal(t, sha256.Sum256([]byte("body of a")), of[0].SHA256)
 	assert.Equal(t, http.Header{"Idempotency-Key": {"a"}}, of[0].Header)
 	assert.Nil(t, of[0].Body)

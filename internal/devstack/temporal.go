@@ -20,8 +20,7 @@ const Namespace = "default"
 
 // TemporalOptions say how to run the dev server.
 type TemporalOptions struct {
-	// CLI is the path of the Temporal CLI; default $TEMPORAL_CLI, else
-	// .cache/bin/temporal of this module, where `make tools` puts it.
+	// CLI is the path of the Temporal CLI; default that of TemporalCLI.
 	CLI string
 	// DBFile keeps the data through Kill and Start; without it they live in memory.
 	DBFile string
@@ -32,6 +31,8 @@ type TemporalOptions struct {
 	Port int
 	// LogLevel of the server; default "never".
 	LogLevel string
+	// OnLine, where set, gets each line that the server prints.
+	OnLine func(line string)
 	// DynamicConfig are extra KEY=JSON settings of the server.
 	DynamicConfig []string
 }
@@ -47,7 +48,7 @@ type Temporal struct {
 func StartTemporal(ctx context.Context, options TemporalOptions) (*Temporal, error) {
 	if options.CLI == "" {
 		var err error
-		if options.CLI, err = temporalCLI(); err != nil {
+		if options.CLI, err = TemporalCLI(); err != nil {
 			return nil, err
 		}
 	}
@@ -71,8 +72,9 @@ func StartTemporal(ctx context.Context, options TemporalOptions) (*Temporal, err
 	return t, nil
 }
 
-// temporalCLI finds the CLI.
-func temporalCLI() (string, error) {
+// TemporalCLI is the absolute path of the Temporal CLI: $TEMPORAL_CLI, else
+// .cache/bin/temporal of this module. The error names the cure where it is missing.
+func TemporalCLI() (string, error) {
 	path := os.Getenv("TEMPORAL_CLI")
 	if path == "" {
 		root, err := moduleRoot()
@@ -109,7 +111,7 @@ func (t *Temporal) Start(ctx context.Context) error {
 	if t.process != nil {
 		return nil
 	}
-	process, err := StartProcess(ctx, ProcessOptions{Path: t.options.CLI, Args: t.args(), Env: nil})
+	process, err := StartProcess(ctx, ProcessOptions{Path: t.options.CLI, Args: t.args(), OnLine: t.options.OnLine})
 	if err != nil {
 		return err
 	}

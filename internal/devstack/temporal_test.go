@@ -1,6 +1,7 @@
 package devstack_test
 
 import (
+	"net/http"
 	"path/filepath"
 	"testing"
 
@@ -33,6 +34,27 @@ func TestTemporalKeepsItsDataThroughAKill(t *testing.T) {
 	described, err := c.DescribeWorkflowExecution(ctx, "kept", "")
 	require.NoError(t, err)
 	assert.Equal(t, run.GetRunID(), described.GetWorkflowExecutionInfo().GetExecution().GetRunId())
+}
+
+// Two servers at once take nothing from each other.
+func TestTemporalServesItsUI(t *testing.T) {
+	ctx := deadline(t)
+	urls := make(map[string]bool)
+	for range 2 {
+		temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{UI: true})
+		require.NoError(t, err)
+		t.Cleanup(temporal.Close)
+		urls[temporal.UIURL()] = true
+	}
+	require.Len(t, urls, 2)
+	for url := range urls {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		require.NoError(t, err)
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		assert.Equal(t, http.StatusOK, resp.StatusCode)
+	}
 }
 
 func TestTemporalNamesTheCureForAMissingCLI(t *testing.T) {
