@@ -1,0 +1,174 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/target"
+	"genesys-fanout/workflows"
+)
+
+type starterFunc func(context.Context, workflows.Input) (bool, error)
+
+func (f starterFunc) Start(ctx context.Context, in workflows.Input) (bool, error) { return f(ctx, in) }
+
+type healthMap map[string]error
+
+func (h healthMap) Set(check string, err error) { h[check] = err }
+
+// newStarts makes starts for one target that wants voice only.
+func newStarts(t *testing.T, starter starterFunc) (*starts, healthMap) {
+	t.Helper()
+	set, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: 'http://a', when: 'event.channel_type == \"voice\"'}\n"), nil)
+	require.NoError(t, err)
+	health := healthMap{}
+	options := Options{Targets: set, Starter: starter, Health: health, Log: slog.New(slog.DiscardHandler), SearchAttributes: true}
+	return &starts{options: options, metrics: newMetrics(nil, nil)}, health
+}
+
+var published = time.Date(2026, 3, 14, 9, 0, 0, 0, time.UTC)
+
+func message(value string) *kafka.Message {
+	topic := "events"
+	return &kafka.Message{
+		TopicPartition: kafka.TopicPartition{Topic: &topic, Partition: 2, Offset: 42}, Value: []byte(value),
+		Timestamp: published, TimestampType: kafka.TimestampCreateTime,
+	}
+}
+
+const voice = `{"event_id":"evt-1","event_type":"x","interaction":{"id":"i","channel_type":"voice"}}`
+
+func (s *starts) count(result string) float64 {
+	return testutil.ToFloat64(s.metrics.started.WithLabelValues(result))
+}
+
+func TestHandStartsOneRun(t *testing.T) {
+	var got []workflows.Input
+	s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
+		got = append(got, in)
+		return len(got) == 1, nil
+	})
+	require.NoError(t, s.hand(t.Context(), message(voice)))
+	require.NoError(t, s.hand(t.Context(), message(voice)))
+	require.Len(t, got, 2)
+	in := got[0]
+	assert.Equal(t, "evt-1", in.Event.ID)
+	assert.Equal(t, published, in.Event.PublishedAt, "Kafka's timestamp where the event has none")
+	assert.Equal(t, voice, string(in.Body))
+	assert.Equal(t, event.Source{Topic: "events", Partition: 2, Offset: 42}, in.Source)
+	assert.True(t, in.SearchAttributes)
+	require.Len(t, in.Targets, 1)
+	assert.InDelta(t, 1, s.count("started"), 0)
+	assert.InDelta(t, 1, s.count("duplicate"), 0)
+	assert.InDelta(t, 2, testutil.ToFloat64(s.metrics.consumed.WithLabelValues("flat")), 0)
+}
+
+func TestHandStartsNothingThatNoTargetWants(t *testing.T) {
+	s, _ := newStarts(t, func(context.Context, workflows.Input) (bool, error) {
+		t.Error("a run was started")
+		return true, nil
+	})
+	require.NoError(t, s.hand(t.Context(), message(`{"event_id":"evt-1"}`)))
+	assert.InDelta(t, 1, s.count("unmatched"), 0)
+}
+
+func TestHandKeepsWhatIsNoJSON(t *testing.T) {
+	for _, value := range []string{"{", ""} {
+		var got workflows.Input
+		s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) { got = in; return true, nil })
+		require.NoError(t, s.hand(t.Context(), message(value)))
+		require.NotNil(t, got.Undeliverable)
+		assert.Equal(t, deadletter.Undecodable, got.Undeliverable.Reason)
+		assert.Equal(t, event.UndecodableID(got.Source), got.Event.ID)
+		assert.Equal(t, value, string(got.Body))
+		assert.Empty(t, got.Targets)
+		assert.InDelta(t, 1, s.count("undecodable"), 0)
+	}
+}
+
+// TestHandStartsWhatIsTooLargeAsOversize: for its content a message is refused
+// once; what is left of it is tried until Temporal has it.
+func TestHandStartsWhatIsTooLargeAsOversize(t *testing.T) {
+	for _, value := range []string{voice, "{"} {
+		synctest.Test(t, func(t *testing.T) {
+			var got []workflows.Input
+			s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
+				got = append(got, in)
+				if len(got) < 4 {
+					return false, &TooLargeError{errors.New("2 MiB")}
+				}
+				return true, nil
+			})
+			require.NoError(t, s.hand(t.Context(), message(value)))
+			require.Len(t, got, 4)
+			assert.Equal(t, got[0].Event, got[1].Event, "its own id")
+			for _, in := range got[1:] {
+				assert.Equal(t, deadletter.Oversize, in.Undeliverable.Reason)
+				assert.Contains(t, in.Undeliverable.Error, "2 MiB")
+				assert.Empty(t, in.Body)
+				assert.Empty(t, in.Targets)
+				assert.EqualValues(t, 42, in.Source.Offset)
+			}
+			assert.InDelta(t, 1, s.count("oversize"), 0)
+		})
+	}
+}
+
+// TestHandWaitsForTemporal: whatever Temporal says, the message is not skipped.
+func TestHandWaitsForTemporal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, tries := time.Now(), 0
+		s, health := newStarts(t, nil)
+		s.options.Starter = starterFunc(func(context.Context, workflows.Input) (bool, error) {
+			tries++
+			if time.Since(began) < time.Hour {
+				return false, serviceerror.NewUnavailable("away")
+			}
+			require.Error(t, health[CheckStarts], "not ready meanwhile")
+			return true, nil
+		})
+		require.NoError(t, s.hand(t.Context(), message(voice)))
+		assert.NoError(t, health[CheckStarts])
+		assert.Less(t, tries, 1000, "with a backoff")
+	})
+}
+
+func TestHandEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s, _ := newStarts(t, func(context.Context, workflows.Input) (bool, error) {
+		cancel()
+		return false, serviceerror.NewUnavailable("away")
+	})
+	require.ErrorIs(t, s.hand(ctx, message(voice)), context.Canceled)
+}
+
+func TestRefusedForContent(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{serviceerror.NewInvalidArgument("blob too large"), true},
+		{&serviceerror.ResourceExhausted{Message: "grpc: received message larger than max"}, true},
+		{serviceerror.NewResourceExhausted(enums.RESOURCE_EXHAUSTED_CAUSE_RPS_LIMIT, "busy"), false},
+		{serviceerror.NewResourceExhausted(enums.RESOURCE_EXHAUSTED_CAUSE_SYSTEM_OVERLOADED, "busy"), false},
+		{serviceerror.NewUnavailable("away"), false},
+		{serviceerror.NewNamespaceNotFound("default"), false},
+		{serviceerror.NewPermissionDenied("no", ""), false},
+		{serviceerror.NewDeadlineExceeded("late"), false},
+	} {
+		assert.Equal(t, test.want, refusedForContent(test.err), "%T: %v", test.err, test.err)
+	}
+}
