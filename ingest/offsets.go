@@ -8,7 +8,7 @@ import "sync"
 type offsets struct {
 	mu        sync.Mutex
 	pending   []*mark // consumed and not yet part of the prefix, in order
-	next      int64   // to commit; meaningful once advanced
+	next      int64   // to commit; 0 while nothing may be
 	advanced  bool    // next has moved since the last commit
 	unsettled int     // marks that are not done
 	idle      chan struct{}
@@ -72,9 +72,10 @@ func (o *offsets) take() (offset int64, ok bool) {
 	return o.next, ok
 }
 
-// giveBack says that what take returned was not committed after all.
+// giveBack says that what take returned was not committed after all. Where there
+// was nothing to commit there still is not: offset 0 would rewind the partition.
 func (o *offsets) giveBack() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.advanced = true
+	o.advanced = o.next > 0
 }

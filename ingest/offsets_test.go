@@ -47,6 +47,19 @@ func TestOffsetsCommitTheContiguousPrefix(t *testing.T) {
 	}
 }
 
+// TestOffsetsNeverRewind: a commit that failed must not become one of offset 0
+// for a partition from which nothing was consumed.
+func TestOffsetsNeverRewind(t *testing.T) {
+	var o offsets
+	o.giveBack()
+	_, ok := o.take()
+	assert.False(t, ok)
+	o.consumed(7)
+	o.giveBack()
+	_, ok = o.take()
+	assert.False(t, ok)
+}
+
 func undone(all []*mark) []*mark {
 	var open []*mark
 	for _, m := range all {

@@ -294,9 +294,11 @@ func (s *session) commitEvery(interval time.Duration, stop <-chan struct{}) {
 func (s *session) commit(parts map[partitionKey]*offsets) {
 	s.commits.Lock()
 	defer s.commits.Unlock()
+	taken := make(map[partitionKey]*offsets)
 	var list []kafka.TopicPartition
 	for key, o := range parts {
 		if next, ok := o.take(); ok {
+			taken[key] = o
 			list = append(list, kafka.TopicPartition{Topic: &key.topic, Partition: key.partition, Offset: kafka.Offset(next)})
 		}
 	}
@@ -306,7 +308,7 @@ func (s *session) commit(parts map[partitionKey]*offsets) {
 	answers, err := s.consumer.CommitOffsets(list)
 	if err != nil {
 		s.in.options.Log.Warn("offsets were not committed; trying again", "error", err)
-		for _, o := range parts {
+		for _, o := range taken {
 			o.giveBack()
 		}
 		return
@@ -314,7 +316,7 @@ func (s *session) commit(parts map[partitionKey]*offsets) {
 	for _, answer := range answers {
 		if answer.Error != nil {
 			s.in.options.Log.Warn("an offset was not committed; trying again", "partition", describe([]kafka.TopicPartition{answer}), "error", answer.Error)
-			if o := parts[keyOf(answer)]; o != nil {
+			if o := taken[keyOf(answer)]; o != nil {
 				o.giveBack()
 			}
 		}
