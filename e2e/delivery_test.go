@@ -250,19 +250,35 @@ func TestATargetTakenOutOfTheFile(t *testing.T) {
 // TestARetiredTarget: what waits for it is dead-lettered.
 func TestARetiredTarget(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, threeLess("active"))
+	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, withState("active"))
 	s.targets["notification"].Down()
 	worker := s.run("worker")
 	s.run("ingest")
 	s.publish(0, 1)
 	s.waitFor("analytics", hasEvents(1))
 	stop(t, worker)
-	s.writeTargets(threeLess("retired"))
+	s.writeTargets(withState("retired"))
 	s.run("worker")
 	assert.Equal(t, deadletter.Retired, s.record("notification", s.id(0)).Reason)
 }
 
-func threeLess(state string) string {
+// TestAPausedTarget: it is chosen, and what it is chosen for waits for it.
+func TestAPausedTarget(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, withState("paused"))
+	worker := s.run("worker")
+	s.run("ingest")
+	s.publish(0, 3)
+	s.exactlyOnce("analytics", 3)
+	s.waitCommitted(3)
+	stop(t, worker)
+	assert.Zero(t, s.targets["notification"].Count())
+	s.writeTargets(withState("active"))
+	s.run("worker")
+	s.exactlyOnce("notification", 3)
+}
+
+func withState(state string) string {
 	return "  - {name: analytics, url: $ANALYTICS}\n  - {name: notification, url: $NOTIFICATION, state: " + state + "}\n"
 }
 
