@@ -26,8 +26,9 @@ const (
 	slotWait = 5 * time.Second
 
 	// Overhead is what Deliver may take beyond the target's timeout: the wait
-	// for a slot, the heartbeat and the message's way from Temporal.
-	Overhead = slotWait + 15*time.Second
+	// for a slot, the heartbeats and the message's way from Temporal. A task that
+	// went to a worker just as it stopped comes again after this and the timeout.
+	Overhead = slotWait + 10*time.Second
 
 	// jitter spreads retries of one outage, upward only: a Retry-After is a floor.
 	jitter = 0.1

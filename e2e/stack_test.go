@@ -99,7 +99,7 @@ func newStackOn(t *testing.T, temporal *devstack.Temporal, kafka *devstack.Kafka
 	t.Cleanup(cancel)
 	s := &stack{
 		t: t, ctx: ctx, temporal: temporal, kafka: kafka,
-		name: strings.ToLower(t.Name()) + "-" + uuid.NewString()[:8], dir: t.TempDir(),
+		name: strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "-" + uuid.NewString()[:8], dir: t.TempDir(),
 		targets: make(map[string]*devstack.Target),
 	}
 	for name, script := range scripts {
