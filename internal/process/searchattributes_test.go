@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,9 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/testsuite"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"genesys-fanout/internal/devstack"
 )
 
 type attributes = map[string]enums.IndexedValueType
@@ -152,24 +151,13 @@ func TestWithoutTheOperatorServiceThereIsOneWarning(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// temporalCLI finds the Temporal CLI, or skips the test where there is none.
-func temporalCLI(t *testing.T) string {
-	t.Helper()
-	for _, path := range []string{os.Getenv("TEMPORAL_CLI"), filepath.Join("..", "..", ".cache", "bin", "temporal")} {
-		if _, err := os.Stat(path); path != "" && err == nil {
-			return path
-		}
-	}
-	t.Skip("no Temporal CLI: set TEMPORAL_CLI, or build it into .cache/bin")
-	return ""
-}
-
 func TestOnARealServer(t *testing.T) {
-	cli := temporalCLI(t)
-	server, err := testsuite.StartDevServer(t.Context(), testsuite.DevServerOptions{ExistingPath: cli, LogLevel: "error"})
+	cli, err := devstack.TemporalCLI()
 	require.NoError(t, err)
-	defer func() { _ = server.Stop() }()
-	conn, out := connection(t, Env{"TEMPORAL_ADDRESS": server.FrontendHostPort()})
+	server, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{})
+	require.NoError(t, err)
+	defer server.Close()
+	conn, out := connection(t, Env{"TEMPORAL_ADDRESS": server.Address()})
 	c, err := Dial(t.Context(), conn)
 	require.NoError(t, err)
 	defer c.Close()
@@ -182,7 +170,7 @@ func TestOnARealServer(t *testing.T) {
 	})
 	require.NoError(t, err)
 
-	missing, _ := connection(t, Env{"TEMPORAL_ADDRESS": server.FrontendHostPort(), "TEMPORAL_NAMESPACE": "nowhere"})
+	missing, _ := connection(t, Env{"TEMPORAL_ADDRESS": server.Address(), "TEMPORAL_NAMESPACE": "nowhere"})
 	_, err = Dial(t.Context(), missing)
 	var refusal *Refusal
 	require.ErrorAs(t, err, &refusal)
@@ -190,11 +178,11 @@ func TestOnARealServer(t *testing.T) {
 	assert.ErrorContains(t, err, "TEMPORAL_NAMESPACE")
 
 	// The command that a warning names is one that the CLI takes.
-	create := exec.CommandContext(t.Context(), cli, "operator", "namespace", "create", "--namespace", "other", "--address", server.FrontendHostPort())
+	create := exec.CommandContext(t.Context(), cli, "operator", "namespace", "create", "--namespace", "other", "--address", server.Address())
 	require.NoError(t, create.Run())
 	words := strings.Fields(cureCommand("other", errors.New("any")))[1:]
 	require.Eventually(t, func() bool {
-		return exec.CommandContext(t.Context(), cli, append(words, "--address", server.FrontendHostPort())...).Run() == nil
+		return exec.CommandContext(t.Context(), cli, append(words, "--address", server.Address())...).Run() == nil
 	}, 30*time.Second, 200*time.Millisecond)
 	other := catalogOf(c, "other")
 	left, err := other.missing(t.Context())
