@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -222,8 +223,8 @@ func read(file string) (Record, error) {
 	if err := json.Unmarshal(data, &record); err != nil {
 		return Record{}, &DamagedError{File: file, Err: err}
 	}
-	if record.TargetName == "" || record.EventID == "" {
-		return Record{}, &DamagedError{File: file, Err: errors.New("target_name or event_id is missing")}
+	if name := FileName(record.TargetName, record.EventID); !strings.HasPrefix(filepath.Base(file), name) {
+		return Record{}, &DamagedError{File: file, Err: errors.New("its target_name and event_id are not those of its name")}
 	}
 	return record, nil
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -118,7 +119,7 @@ func TestRecordCutOffAfterSuperseding(t *testing.T) {
 }
 
 func TestDamagedFileIsKept(t *testing.T) {
-	for _, damage := range []string{"", "{", `{"event_id":"evt-1","target_na`, `{}`, "\x00\x00"} {
+	for _, damage := range []string{"", "{", `{"event_id":"evt-1","target_na`, `{}`, "\x00\x00", `{"event_id":"evt-2","target_name":"compliance-service"}`} {
 		d, path := open(t)
 		name := FileName("compliance-service", "evt-1")
 		require.NoError(t, os.WriteFile(filepath.Join(path, name), []byte(damage), 0o600))
@@ -235,6 +236,9 @@ func TestPayload(t *testing.T) {
 		assert.Equal(t, message, string(record.Message()))
 		assert.Equal(t, json.Valid([]byte(message)), record.Payload != nil, message)
 	}
+	var noText Record
+	SetPayload(&noText, []byte("{\"a\":\"\xff\"}"))
+	assert.True(t, utf8.Valid(noText.Payload), "the file stays text")
 	var none Record
 	SetPayload(&none, nil)
 	assert.Nil(t, none.Message())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"unicode/utf8"
 )
 
 // SetPayload keeps a message in the record: as JSON where it is JSON, and as
@@ -16,6 +17,9 @@ func SetPayload(record *Record, message []byte) {
 	switch {
 	case len(message) == 0:
 	case !json.Valid(message):
+		record.PayloadBase64 = message
+	case !utf8.Valid(message): // Go takes it for JSON; other readers of the file would not
+		record.Payload = bytes.ToValidUTF8(message, []byte("\uFFFD"))
 		record.PayloadBase64 = message
 	default:
 		record.Payload = message

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // ErrUndecodable says that a message is not JSON.
@@ -52,8 +53,10 @@ func checkSyntax(document []byte) error {
 }
 
 // identified gives an event without an id of its own the identity of its bytes.
+// An id with U+FFFD is none: that stands for bytes which were no text, so two
+// events could share it and the second would be dropped as a duplicate.
 func (e Event) identified() Event {
-	if e.ID == "" {
+	if e.ID == "" || strings.ContainsRune(e.ID, utf8.RuneError) {
 		e.ID = contentID(e.Document)
 	}
 	if e.Type == "" {

@@ -67,6 +67,7 @@ func TestDecodeOddShapes(t *testing.T) {
 	}{
 		"other names by case":       {`{"EVENT_ID":"a","Event_Type":"b"}`, Event{Format: Other, Type: "unknown"}},
 		"an id of the wrong type":   {`{"event_id":7,"event_type":"b"}`, Event{Format: Other, Type: "b"}},
+		"an id that is no text":     {"{\"event_id\":\"a\xff\"}", Event{Format: Flat, Type: "unknown"}},
 		"an empty id":               {`{"event_id":"","event_type":"b"}`, Event{Format: Other, Type: "b"}},
 		"flat before envelope":      {`{"event_id":"a","detail-type":"x","detail":{}}`, Event{Format: Flat, ID: "a", Type: "unknown"}},
 		"interaction of wrong type": {`{"event_id":"a","interaction":"i"}`, Event{Format: Flat, ID: "a", Type: "unknown"}},
