@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 )
@@ -41,6 +42,9 @@ func (b *Body) UnmarshalJSON(data []byte) error {
 		var encoded encodedBody
 		if err := json.Unmarshal(data, &encoded); err != nil {
 			return fmt.Errorf("body: %w; it is a string or {\"base64\": \"…\"}", err)
+		}
+		if encoded.Base64 == nil {
+			return errors.New(`body: base64 is missing; it is a string or {"base64": "…"}`)
 		}
 		*b = encoded.Base64
 		return nil

@@ -36,7 +36,9 @@ func TestBodyReadsNull(t *testing.T) {
 	out, err := json.Marshal(in)
 	require.NoError(t, err)
 	assert.JSONEq(t, `{}`, string(out))
-	assert.ErrorContains(t, json.Unmarshal([]byte(`{"body":7}`), &in), "base64")
+	for _, wrong := range []string{`{"body":7}`, `{"body":{"base46":"YQ=="}}`} {
+		assert.ErrorContains(t, json.Unmarshal([]byte(wrong), &in), "base64")
+	}
 }
 
 func FuzzBody(f *testing.F) {

@@ -18,7 +18,7 @@ var ErrUndecodable = errors.New("the message is not JSON")
 //
 // A known member of the wrong JSON type counts as absent, and an empty id too.
 func Decode(message []byte) (Event, error) {
-	document := bytes.TrimSpace(message)
+	document := bytes.Trim(message, " \t\r\n") // JSON's white space; Unicode has more
 	if len(document) == 0 {
 		return Event{}, fmt.Errorf("%w: it is empty", ErrUndecodable)
 	}
@@ -90,13 +90,15 @@ func (m members) text(name string) string {
 	return s
 }
 
-// moment is the string member of that name as an ISO 8601 time; zero when there is none.
+// moment is the string member of that name as an ISO 8601 time; zero when there
+// is none, or when its year in UTC cannot be written as JSON again: such an
+// event could never be started.
 func (m members) moment(name string) time.Time {
 	at, err := time.Parse(time.RFC3339, m.text(name))
-	if err != nil {
+	if at = at.UTC(); err != nil || at.Year() < 1 || at.Year() > 9999 {
 		return time.Time{}
 	}
-	return at.UTC()
+	return at
 }
 
 // read reads a document as a flat event or as an envelope. What it finds in any

@@ -97,6 +97,17 @@ func TestDecodeOddShapes(t *testing.T) {
 	}
 }
 
+// TestDecodeKeepsEveryEventStartable: a run's input must be writable as JSON.
+func TestDecodeKeepsEveryEventStartable(t *testing.T) {
+	for _, at := range []string{"9999-12-31T23:59:59-23:00", "0000-01-01T00:00:00+23:00", "0000-06-01T00:00:00Z"} {
+		got, err := Decode([]byte(`{"event_id":"a","timestamp":"` + at + `"}`))
+		require.NoError(t, err)
+		assert.True(t, got.PublishedAt.IsZero(), at)
+		_, err = json.Marshal(got)
+		require.NoError(t, err)
+	}
+}
+
 func TestDecodeIdentityOfBytes(t *testing.T) {
 	id := func(message string) string {
 		e, err := Decode([]byte(message))
@@ -112,7 +123,7 @@ func TestDecodeIdentityOfBytes(t *testing.T) {
 }
 
 func TestDecodeRefusesOnlyWhatIsNoJSON(t *testing.T) {
-	for _, message := range []string{"", " \n", "{", `{"a":1}x`, "hello", `{"a":NaN}`, "\x00", `{"event_id":"a",}`} {
+	for _, message := range []string{"", " \n", "{", `{"a":1}x`, "hello", `{"a":NaN}`, "\x00", `{"event_id":"a",}`, "\u00a0{}", "{}\u0085"} {
 		_, err := Decode([]byte(message))
 		assert.ErrorIs(t, err, ErrUndecodable, "%q", message)
 	}

@@ -91,8 +91,9 @@ func (s *starts) input(m *kafka.Message) (in workflows.Input, format string) {
 	} else {
 		in.Targets = s.options.Targets.Choose(e)
 	}
-	if e.PublishedAt.IsZero() && m.TimestampType != kafka.TimestampNotAvailable {
-		e.PublishedAt = m.Timestamp.UTC()
+	if at := m.Timestamp.UTC(); e.PublishedAt.IsZero() && m.TimestampType != kafka.TimestampNotAvailable &&
+		at.Year() >= 1 && at.Year() <= 9999 { // any other cannot be written as JSON
+		e.PublishedAt = at
 	}
 	in.Event = e
 	if in.Undeliverable != nil {

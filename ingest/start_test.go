@@ -76,6 +76,14 @@ func TestHandStartsOneRun(t *testing.T) {
 	assert.InDelta(t, 2, testutil.ToFloat64(s.metrics.consumed.WithLabelValues("flat")), 0)
 }
 
+func TestHandLeavesOutATimestampThatIsNone(t *testing.T) {
+	s, _ := newStarts(t, nil)
+	m := message(voice)
+	m.Timestamp = time.UnixMilli(1 << 60)
+	in, _ := s.input(m)
+	assert.True(t, in.Event.PublishedAt.IsZero())
+}
+
 func TestHandStartsNothingThatNoTargetWants(t *testing.T) {
 	s, _ := newStarts(t, func(context.Context, workflows.Input) (bool, error) {
 		t.Error("a run was started")
