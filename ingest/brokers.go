@@ -3,6 +3,7 @@ package ingest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"time"
@@ -26,9 +27,11 @@ func (s *session) heed(e kafka.Error) error {
 			return s.refused()
 		}
 	case e.Code() == kafka.ErrUnknownTopicOrPart, e.Code() == kafka.ErrUnknownTopic:
-		s.down.report(errors.New(e.Error() + "; create the topic or correct KAFKA_TOPIC"))
+		err := fmt.Errorf("%w; create the topic or correct KAFKA_TOPIC", e)
+		s.down.report(err)
+		s.down.log.Warn("waiting for a topic", "error", err) // librdkafka tells once
 	case e.IsFatal():
-		return e
+		return &fatalError{e}
 	default:
 		s.down.report(e)
 	}
@@ -36,9 +39,16 @@ func (s *session) heed(e kafka.Error) error {
 }
 
 func isRefusal(e kafka.Error) bool {
+	return isAuthentication(e) || e.Code() == kafka.ErrTopicAuthorizationFailed || e.Code() == kafka.ErrGroupAuthorizationFailed
+}
+
+func isAuthentication(err error) bool {
+	var e kafka.Error
+	if !errors.As(err, &e) {
+		return false
+	}
 	switch e.Code() {
-	case kafka.ErrAuthentication, kafka.ErrSaslAuthenticationFailed, kafka.ErrUnsupportedSaslMechanism,
-		kafka.ErrTopicAuthorizationFailed, kafka.ErrGroupAuthorizationFailed:
+	case kafka.ErrAuthentication, kafka.ErrSaslAuthenticationFailed, kafka.ErrUnsupportedSaslMechanism:
 		return true
 	}
 	return false
@@ -80,6 +90,9 @@ func (s *session) observe(text string) {
 		s.in.options.Log.Warn("librdkafka's statistics cannot be read", "error", err)
 		return
 	}
+	if stats.connected() && isAuthentication(s.refusal) {
+		s.refusedSince = time.Time{} // a broker has learned of the user since
+	}
 	if stats.joined() {
 		s.joined = true
 		s.refusedSince = time.Time{}
@@ -105,9 +118,18 @@ func (st statistics) joined() bool {
 	return false
 }
 
+// connected means that a broker took our credentials.
+func (st statistics) connected() bool {
+	for _, broker := range st.Brokers {
+		if broker.State == "UP" {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *session) observeLag(stats statistics) {
 	mine := s.all()
-	s.in.metrics.lag.Reset()
 	for topic, t := range stats.Topics {
 		for number, p := range t.Partitions {
 			n, err := strconv.ParseInt(number, 10, 32)

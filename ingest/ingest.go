@@ -14,6 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,12 +74,36 @@ type Ingest struct {
 	slots   chan struct{} // one per start in flight
 }
 
-// New makes an Ingest; Run starts it.
-func New(options Options) *Ingest {
+// New makes an Ingest; Run starts it. The error names what is missing in the
+// options, or the metric that the registry has already.
+func New(options Options) (*Ingest, error) {
+	if err := options.validate(); err != nil {
+		return nil, err
+	}
 	in := &Ingest{options: options, slots: make(chan struct{}, options.MaxStarts)}
-	in.metrics = newMetrics(options.Metrics, func() float64 { return float64(len(in.slots)) })
-	in.starts = &starts{options: options, metrics: in.metrics}
-	return in
+	metrics, err := newMetrics(options.Metrics, func() float64 { return float64(len(in.slots)) })
+	if err != nil {
+		return nil, err
+	}
+	in.metrics = metrics
+	in.starts = &starts{options: options, metrics: metrics}
+	return in, nil
+}
+
+func (o Options) validate() error {
+	for _, required := range []struct {
+		name string
+		ok   bool
+	}{
+		{"Connect", o.Connect != nil}, {"GroupID", o.GroupID != ""}, {"Reset", o.Reset != ""},
+		{"Targets", o.Targets != nil}, {"Starter", o.Starter != nil}, {"MaxStarts", o.MaxStarts > 0},
+		{"Health", o.Health != nil}, {"Log", o.Log != nil},
+	} {
+		if !required.ok {
+			return fmt.Errorf("ingest: Options.%s is not set", required.name)
+		}
+	}
+	return nil
 }
 
 const (
@@ -86,31 +113,29 @@ const (
 	longestRetry = 30 * time.Second
 )
 
-// Run consumes until ctx ends, then commits what Temporal holds and leaves the
-// group. A refusal of the credentials ends it when the group was never joined,
-// with a *RefusedError; later the connection is asked for again.
+// Run consumes until ctx ends, then commits what Temporal holds, leaves the
+// group and returns nil. A refusal of the credentials ends it when the group was
+// never joined, with a *RefusedError, and so does an error of Connect; later both
+// are waited out, and the connection is asked for again.
 func (in *Ingest) Run(ctx context.Context) error {
 	joined := false
 	retry := firstRetry
 	for {
-		connection, err := in.options.Connect(ctx)
-		if err != nil {
+		s, err := in.session(ctx)
+		if err == nil {
+			err = s.run(ctx)
+			if s.joined {
+				joined, retry = true, firstRetry
+			}
+		}
+		var fatal *fatalError
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case !joined, errors.As(err, &fatal):
 			return err
 		}
-		s, err := in.newSession(connection)
-		if err != nil {
-			return err
-		}
-		err = s.run(ctx)
-		joined = joined || s.joined
-		if s.joined {
-			retry = firstRetry
-		}
-		var refused *RefusedError
-		if err == nil || !joined || !errors.As(err, &refused) {
-			return err
-		}
-		in.options.Log.Error("the broker refuses the credentials; reading the connection details again", "error", err, "in", retry)
+		in.options.Log.Error("no connection to Kafka; reading the connection details again", "error", err, "in", retry)
 		in.options.Health.Set(CheckKafka, err)
 		select {
 		case <-ctx.Done():
@@ -121,6 +146,21 @@ func (in *Ingest) Run(ctx context.Context) error {
 	}
 }
 
+func (in *Ingest) session(ctx context.Context) (*session, error) {
+	connection, err := in.options.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return in.newSession(connection)
+}
+
+// fatalError is one after which librdkafka's consumer is of no use, by its own
+// word, as when another member took its group.instance.id.
+type fatalError struct{ err error }
+
+func (e *fatalError) Error() string { return "Kafka ended this consumer: " + e.err.Error() }
+func (e *fatalError) Unwrap() error { return e.err }
+
 // RefusedError says that the brokers refused the credentials.
 type RefusedError struct {
 	Connection Connection
@@ -130,29 +170,42 @@ type RefusedError struct {
 // Error says what was asked and what to do.
 func (e *RefusedError) Error() string {
 	c := e.Connection
-	return fmt.Sprintf("Kafka at %s refused the credentials: %s as %q by %s: %v; correct KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD "+
-		"(or the Genesys integration they come from), and see that the outbound port is the broker's SASL port",
+	return fmt.Sprintf("Kafka at %s refused %s as %q with %s: %v; correct KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD "+
+		"(or the Genesys integration they come from), see that this user may read KAFKA_TOPIC as KAFKA_GROUP_ID, "+
+		"and that the outbound port is the brokers' SASL port",
 		c.BootstrapServers, c.SecurityProtocol, c.SASLUsername, c.SASLMechanism, e.Err)
 }
 
 // Unwrap gives librdkafka's error.
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// refusedSettings are the librdkafka settings that KAFKA_OPTIONS may not hold:
-// others of our settings decide them, or committing would no longer be ours.
-var refusedSettings = []string{"enable.auto.", "group.id", "bootstrap.servers"}
+// refusedSettings are the librdkafka settings, by their beginning, that
+// KAFKA_OPTIONS may not hold: others of our settings decide them, or committing
+// would no longer be ours. auto.commit.enable and metadata.broker.list are
+// librdkafka's other names of two of them; go. ones change what Poll returns.
+var refusedSettings = []string{"enable.auto.", "auto.commit.enable", "group.id", "bootstrap.servers", "metadata.broker.list", "go."}
 
-// CheckExtra says what is wrong with extra librdkafka settings, nil when nothing is.
+const statisticsSetting = "statistics.interval.ms"
+
+// CheckExtra says what is wrong with extra librdkafka settings, nil when nothing
+// is. It connects to nothing.
 func CheckExtra(extra map[string]string) error {
-	for name := range extra {
+	for _, name := range slices.Sorted(maps.Keys(extra)) {
 		for _, refused := range refusedSettings {
 			if strings.HasPrefix(name, refused) {
-				return fmt.Errorf("%s may not be set", name)
+				return fmt.Errorf("%s may not be set here", name)
 			}
 		}
 	}
-	config := config(Options{GroupID: "check", Reset: "earliest", Extra: extra}, Connection{BootstrapServers: "127.0.0.1:1", SecurityProtocol: "PLAINTEXT"})
-	c, err := kafka.NewConsumer(&config) // connects only once it subscribes
+	if interval, ok := extra[statisticsSetting]; ok {
+		// Readiness comes from the statistics and must be true within 20 s.
+		if n, err := strconv.Atoi(interval); err != nil || n < 1 || n > 10_000 {
+			return fmt.Errorf("%s is %q, and /readyz needs 1 to 10000", statisticsSetting, interval)
+		}
+	}
+	config := config(Options{GroupID: "check", Reset: "earliest", Extra: extra}, Connection{SecurityProtocol: "PLAINTEXT"})
+	delete(config, "bootstrap.servers")
+	c, err := kafka.NewConsumer(&config)
 	if err != nil {
 		return err
 	}
@@ -181,10 +234,13 @@ func config(o Options, c Connection) kafka.ConfigMap {
 		"fetch.max.bytes":            8 << 20,
 
 		// A broker that is cut off without a word is noticed within /readyz's 20 s.
-		"statistics.interval.ms":   int(statisticsInterval / time.Millisecond),
+		statisticsSetting:          int(statisticsInterval / time.Millisecond),
 		"socket.timeout.ms":        10_000,
 		"socket.keepalive.enable":  true,
 		"reconnect.backoff.max.ms": 5_000,
+		// A topic or partition that is created later is found this soon.
+		"topic.metadata.refresh.interval.ms": 30_000,
+
 		// A member that was killed gives its partitions up after this long.
 		"session.timeout.ms": 15_000,
 	}

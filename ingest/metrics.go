@@ -1,6 +1,10 @@
 package ingest
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 type metrics struct {
 	consumed *prometheus.CounterVec
@@ -8,7 +12,7 @@ type metrics struct {
 	lag      *prometheus.GaugeVec
 }
 
-func newMetrics(registry prometheus.Registerer, inFlight func() float64) *metrics {
+func newMetrics(registry prometheus.Registerer, inFlight func() float64) (*metrics, error) {
 	m := &metrics{
 		consumed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanout_events_consumed_total",
@@ -23,11 +27,17 @@ func newMetrics(registry prometheus.Registerer, inFlight func() float64) *metric
 			Help: "Messages of an assigned partition that are not committed yet.",
 		}, []string{"topic", "partition"}),
 	}
-	if registry != nil {
-		registry.MustRegister(m.consumed, m.started, m.lag, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "fanout_starts_in_flight",
-			Help: "Starts that Temporal has not answered yet.",
-		}, inFlight))
+	if registry == nil {
+		return m, nil
 	}
-	return m
+	flying := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "fanout_starts_in_flight",
+		Help: "Starts that Temporal has not answered yet.",
+	}, inFlight)
+	for _, collector := range []prometheus.Collector{m.consumed, m.started, m.lag, flying} {
+		if err := registry.Register(collector); err != nil {
+			return nil, fmt.Errorf("register the metrics of ingest: %w", err)
+		}
+	}
+	return m, nil
 }

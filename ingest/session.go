@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -201,16 +203,28 @@ func (s *session) resume() {
 	}
 }
 
-// rebalance runs within a poll.
+// rebalance runs within a poll. Under a cooperative protocol, which KAFKA_OPTIONS
+// may choose, it is told only of the partitions that come or go.
 func (s *session) rebalance(c *kafka.Consumer, e kafka.Event) error {
+	cooperative := c.GetRebalanceProtocol() == "COOPERATIVE"
 	switch e := e.(type) {
 	case kafka.AssignedPartitions:
-		s.assign(e.Partitions)
 		s.in.options.Log.Info("partitions assigned", "partitions", describe(e.Partitions))
-		return c.Assign(e.Partitions)
+		s.assign(e.Partitions)
+		if !cooperative {
+			s.paused = false // a new assignment begins unpaused
+			return c.Assign(e.Partitions)
+		}
+		if err := c.IncrementalAssign(e.Partitions); err != nil || !s.paused {
+			return err
+		}
+		return c.Pause(e.Partitions) // as the others are
 	case kafka.RevokedPartitions:
 		s.in.options.Log.Info("partitions revoked", "partitions", describe(e.Partitions))
 		s.revoke(c, e.Partitions)
+		if cooperative {
+			return c.IncrementalUnassign(e.Partitions)
+		}
 		return c.Unassign()
 	}
 	return nil
@@ -222,16 +236,35 @@ func (s *session) assign(parts []kafka.TopicPartition) {
 	for _, p := range parts {
 		s.assigned[keyOf(p)] = &offsets{}
 	}
-	s.paused = false // an assignment begins unpaused
 }
 
 // revoke gives partitions up: first their starts in flight get a while, then
 // what Temporal holds of them is committed.
 func (s *session) revoke(c *kafka.Consumer, parts []kafka.TopicPartition) {
+	leaving := s.release(parts)
 	// The next owner reads them again. Were it this session, they would come
 	// before older messages, and a commit would skip those.
-	s.waiting = nil
+	s.waiting = slices.DeleteFunc(s.waiting, func(m *kafka.Message) bool {
+		_, left := leaving[keyOf(m.TopicPartition)]
+		return left
+	})
+	for key := range leaving {
+		s.in.metrics.lag.DeleteLabelValues(key.topic, strconv.Itoa(int(key.partition)))
+	}
+	if c.AssignmentLost() { // others have them already
+		return
+	}
+	awaitSettled(leaving, revokeWait)
+	s.commits.Lock()
+	defer s.commits.Unlock()
+	s.commit(leaving)
+}
+
+// release takes partitions out of the assigned ones: no periodic commit touches
+// them from here on.
+func (s *session) release(parts []kafka.TopicPartition) map[partitionKey]*offsets {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	leaving := make(map[partitionKey]*offsets, len(parts))
 	for _, p := range parts {
 		if o := s.assigned[keyOf(p)]; o != nil {
@@ -239,12 +272,7 @@ func (s *session) revoke(c *kafka.Consumer, parts []kafka.TopicPartition) {
 		}
 		delete(s.assigned, keyOf(p))
 	}
-	s.mu.Unlock()
-	if c.AssignmentLost() { // others have them already
-		return
-	}
-	awaitSettled(leaving, revokeWait)
-	s.commit(leaving)
+	return leaving
 }
 
 func awaitSettled(parts map[partitionKey]*offsets, limit time.Duration) {
@@ -284,16 +312,22 @@ func (s *session) commitEvery(interval time.Duration, stop <-chan struct{}) {
 		case <-stop:
 			return
 		case <-ticker.C:
-			s.commit(s.all())
+			s.commitAssigned()
 		}
 	}
 }
 
-// commit commits what Temporal holds of the partitions. What fails is tried
-// again with the next commit.
-func (s *session) commit(parts map[partitionKey]*offsets) {
+// commitAssigned asks what is assigned only when no other commit is on its way:
+// a partition given up meanwhile is its next owner's to commit.
+func (s *session) commitAssigned() {
 	s.commits.Lock()
 	defer s.commits.Unlock()
+	s.commit(s.all())
+}
+
+// commit commits what Temporal holds of the partitions. What fails is tried
+// again with the next commit. The caller holds s.commits.
+func (s *session) commit(parts map[partitionKey]*offsets) {
 	taken := make(map[partitionKey]*offsets)
 	var list []kafka.TopicPartition
 	for key, o := range parts {
@@ -335,7 +369,7 @@ func (s *session) leave(commitsStopped <-chan struct{}) {
 	left := make(chan error, 1)
 	go func() {
 		<-commitsStopped
-		s.commit(s.all())
+		s.commitAssigned()
 		left <- s.consumer.Close()
 	}()
 	select {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -16,22 +15,26 @@ import (
 	"genesys-fanout/workflows"
 )
 
-// Starter starts a run. Both its errors beside those that may pass are named.
+// Starter starts a run.
 type Starter interface {
 	// Start starts FanOut for the event, or finds that it was started before
-	// (false). *TooLargeError means that this input can never be started; any other
-	// error may pass.
+	// (false). *ContentError means that this input would be refused for ever;
+	// any other error may pass.
 	Start(ctx context.Context, in workflows.Input) (started bool, err error)
 }
 
-// TooLargeError says that Temporal does not take the input.
-type TooLargeError struct{ Err error }
+// ContentError says that Temporal does not take an input for what it holds.
+type ContentError struct {
+	Err error
+	// Size is true where the input is too large, whatever it holds.
+	Size bool
+}
 
-// Error is what is too large.
-func (e *TooLargeError) Error() string { return e.Err.Error() }
+// Error is what is wrong with the input.
+func (e *ContentError) Error() string { return e.Err.Error() }
 
 // Unwrap gives Temporal's answer, where it was asked.
-func (e *TooLargeError) Unwrap() error { return e.Err }
+func (e *ContentError) Unwrap() error { return e.Err }
 
 const (
 	firstStartRetry   = 100 * time.Millisecond
@@ -54,20 +57,28 @@ func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
 		s.metrics.started.WithLabelValues("unmatched").Inc()
 		return nil
 	}
+	var waiting bool // among those that Temporal refuses
+	defer func() {
+		if waiting {
+			s.refused.leave(s.options)
+		}
+	}()
 	retry := firstStartRetry
 	for {
 		started, err := s.options.Starter.Start(ctx, in)
 		if err == nil {
 			s.metrics.started.WithLabelValues(result(in, started)).Inc()
-			s.refused.over(s.options)
 			return nil
 		}
-		var tooLarge *TooLargeError
-		if errors.As(err, &tooLarge) && (in.Undeliverable == nil || in.Undeliverable.Reason != deadletter.Oversize) {
-			in = oversize(in, err)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if less, ok := s.lesser(in, err); ok {
+			in = less
 			continue
 		}
-		s.refused.report(s.options, err)
+		s.refused.report(s.options, err, !waiting)
+		waiting = true
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -75,6 +86,27 @@ func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
 		}
 		retry = min(2*retry, longestStartRetry)
 	}
+}
+
+// lesser is what to start instead of an input that would be refused for ever:
+// first the same without search attributes, which a frontend may not know, and
+// then what is left of an oversize one. There is nothing less than that.
+func (s *starts) lesser(in workflows.Input, err error) (workflows.Input, bool) {
+	var content *ContentError
+	switch {
+	case !errors.As(err, &content):
+		return in, false
+	case in.SearchAttributes && !content.Size:
+		in.SearchAttributes = false
+		return in, true
+	case in.Undeliverable != nil && in.Undeliverable.Reason == deadletter.Oversize:
+		return in, false
+	}
+	s.options.Log.Warn("Temporal does not take a message; starting it without its payload", "topic", in.Source.Topic,
+		"partition", in.Source.Partition, "offset", in.Source.Offset, "size", len(in.Body), "error", err)
+	in = oversize(in, err)
+	in.SearchAttributes = s.options.SearchAttributes
+	return in, true
 }
 
 // formatUndecodable is the metric label of what is no event.
@@ -107,7 +139,7 @@ func (s *starts) input(m *kafka.Message) (in workflows.Input, format string) {
 func oversize(in workflows.Input, err error) workflows.Input {
 	in.Undeliverable = &workflows.Undeliverable{
 		Reason: deadletter.Oversize,
-		Error:  fmt.Sprintf("the message of %d bytes is too large for Temporal: %v; it is kept in Kafka alone", len(in.Body), err),
+		Error:  fmt.Sprintf("Temporal does not take the message of %d bytes: %v; it is kept in Kafka alone", len(in.Body), err),
 	}
 	in.Body, in.Targets = nil, nil
 	return in
@@ -123,34 +155,41 @@ func result(in workflows.Input, started bool) string {
 	return "started"
 }
 
-// refusals tells once for all starts in flight that Temporal takes none.
+// refusals tells once for all starts in flight that Temporal refuses some. It
+// counts messages, so that one that is refused for ever is not drowned by the
+// success of others.
 type refusals struct {
-	mu     sync.Mutex
-	since  time.Time
-	logged time.Time
+	mu      sync.Mutex
+	waiting int
+	since   time.Time
+	logged  time.Time
 }
 
-func (r *refusals) report(o Options, err error) {
+// report takes note of a refused start, the first of its message or another.
+func (r *refusals) report(o Options, err error, first bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	if r.since.IsZero() {
-		r.since = now
+	if first {
+		if r.waiting == 0 {
+			r.since, r.logged = now, time.Time{}
+		}
+		r.waiting++
 	}
 	o.Health.Set(CheckStarts, err)
 	if now.Sub(r.logged) >= remindInterval {
 		r.logged = now
-		o.Log.Warn("waiting for Temporal to take runs", slog.Duration("for", now.Sub(r.since).Round(time.Second)), "error", err)
+		o.Log.Warn("waiting for Temporal to take runs", "starts", r.waiting, "for", now.Sub(r.since).Round(time.Second), "error", err)
 	}
 }
 
-func (r *refusals) over(o Options) {
+// leave takes note that a message which was refused waits no more.
+func (r *refusals) leave(o Options) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.since.IsZero() {
-		return
+	r.waiting--
+	if r.waiting == 0 {
+		o.Log.Info("Temporal takes runs again", "after", time.Since(r.since).Round(time.Second))
+		o.Health.Set(CheckStarts, nil)
 	}
-	o.Log.Info("Temporal takes runs again", "after", time.Since(r.since).Round(time.Second))
-	o.Health.Set(CheckStarts, nil)
-	r.since, r.logged = time.Time{}, time.Time{}
 }

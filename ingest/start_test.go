@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,18 +26,36 @@ type starterFunc func(context.Context, workflows.Input) (bool, error)
 
 func (f starterFunc) Start(ctx context.Context, in workflows.Input) (bool, error) { return f(ctx, in) }
 
-type healthMap map[string]error
+type healthMap struct {
+	mu     sync.Mutex
+	checks map[string]error
+}
 
-func (h healthMap) Set(check string, err error) { h[check] = err }
+func (h *healthMap) Set(check string, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.checks[check] = err
+}
+
+// of is the last report on a check; errNotJoined before the first on Kafka.
+func (h *healthMap) of(check string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.checks[check]
+}
+
+func newHealth() *healthMap { return &healthMap{checks: map[string]error{CheckKafka: errNotJoined}} }
 
 // newStarts makes starts for one target that wants voice only.
-func newStarts(t *testing.T, starter starterFunc) (*starts, healthMap) {
+func newStarts(t *testing.T, starter starterFunc) (*starts, *healthMap) {
 	t.Helper()
 	set, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: 'http://a', when: 'event.channel_type == \"voice\"'}\n"), nil)
 	require.NoError(t, err)
-	health := healthMap{}
+	health := newHealth()
 	options := Options{Targets: set, Starter: starter, Health: health, Log: slog.New(slog.DiscardHandler), SearchAttributes: true}
-	return &starts{options: options, metrics: newMetrics(nil, nil)}, health
+	metrics, err := newMetrics(nil, nil)
+	require.NoError(t, err)
+	return &starts{options: options, metrics: metrics}, health
 }
 
 var published = time.Date(2026, 3, 14, 9, 0, 0, 0, time.UTC)
@@ -116,7 +135,7 @@ func TestHandStartsWhatIsTooLargeAsOversize(t *testing.T) {
 			s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
 				got = append(got, in)
 				if len(got) < 4 {
-					return false, &TooLargeError{errors.New("2 MiB")}
+					return false, &ContentError{Err: errors.New("2 MiB"), Size: true}
 				}
 				return true, nil
 			})
@@ -135,6 +154,67 @@ func TestHandStartsWhatIsTooLargeAsOversize(t *testing.T) {
 	}
 }
 
+// TestHandGivesUpSearchAttributesBeforeThePayload: a frontend that does not know
+// our search attributes refuses every start, whatever the message holds.
+func TestHandGivesUpSearchAttributesBeforeThePayload(t *testing.T) {
+	s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
+		if in.SearchAttributes {
+			return false, &ContentError{Err: serviceerror.NewInvalidArgument("no mapping defined for search attribute EventType")}
+		}
+		assert.Nil(t, in.Undeliverable)
+		assert.Equal(t, voice, string(in.Body))
+		return true, nil
+	})
+	require.NoError(t, s.hand(t.Context(), message(voice)))
+	assert.InDelta(t, 1, s.count("started"), 0)
+}
+
+// TestOneMessageThatIsRefusedForEverShows although others are started.
+func TestOneMessageThatIsRefusedForEverShows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s, health := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
+			if in.Event.ID == "poisoned" {
+				return false, &ContentError{Err: serviceerror.NewInvalidArgument("never")}
+			}
+			return true, nil
+		})
+		var lines logLines
+		s.options.Log = slog.New(slog.NewTextHandler(&lines, nil))
+		ended := make(chan error)
+		go func() {
+			ended <- s.hand(ctx, message(`{"event_id":"poisoned","interaction":{"channel_type":"voice"}}`))
+		}()
+		for range 300 { // five minutes
+			<-time.After(time.Second)
+			require.NoError(t, s.hand(ctx, message(voice)))
+			require.Error(t, health.of(CheckStarts))
+		}
+		cancel()
+		require.ErrorIs(t, <-ended, context.Canceled)
+		assert.NoError(t, health.of(CheckStarts))
+		assert.InDelta(t, 12, lines.count(), 2, "one line each 30 s, and one each for oversize and the end")
+	})
+}
+
+type logLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (c *logLines) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lines = append(c.lines, string(p))
+	return len(p), nil
+}
+
+func (c *logLines) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.lines)
+}
+
 // TestHandWaitsForTemporal: whatever Temporal says, the message is not skipped.
 func TestHandWaitsForTemporal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -145,11 +225,11 @@ func TestHandWaitsForTemporal(t *testing.T) {
 			if time.Since(began) < time.Hour {
 				return false, serviceerror.NewUnavailable("away")
 			}
-			require.Error(t, health[CheckStarts], "not ready meanwhile")
+			require.Error(t, health.of(CheckStarts), "not ready meanwhile")
 			return true, nil
 		})
 		require.NoError(t, s.hand(t.Context(), message(voice)))
-		assert.NoError(t, health[CheckStarts])
+		assert.NoError(t, health.of(CheckStarts))
 		assert.Less(t, tries, 1000, "with a backoff")
 	})
 }
@@ -169,7 +249,8 @@ func TestRefusedForContent(t *testing.T) {
 		want bool
 	}{
 		{serviceerror.NewInvalidArgument("blob too large"), true},
-		{&serviceerror.ResourceExhausted{Message: "grpc: received message larger than max"}, true},
+		{&serviceerror.ResourceExhausted{Message: "grpc: received message larger than max (5 vs. 4)"}, true},
+		{&serviceerror.ResourceExhausted{Message: "busy, says a proxy"}, false},
 		{serviceerror.NewResourceExhausted(enums.RESOURCE_EXHAUSTED_CAUSE_RPS_LIMIT, "busy"), false},
 		{serviceerror.NewResourceExhausted(enums.RESOURCE_EXHAUSTED_CAUSE_SYSTEM_OVERLOADED, "busy"), false},
 		{serviceerror.NewUnavailable("away"), false},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -34,10 +35,10 @@ type Temporal struct {
 func (t Temporal) Start(ctx context.Context, in workflows.Input) (bool, error) {
 	payload, err := t.DataConverter.ToPayload(in)
 	if err != nil {
-		return false, &TooLargeError{fmt.Errorf("encode the run's input: %w", err)}
+		return false, &ContentError{Err: fmt.Errorf("encode the run's input: %w", err)}
 	}
 	if size := len(payload.GetData()); size > startLimit {
-		return false, &TooLargeError{fmt.Errorf("the run's input takes %d bytes, the limit is %d", size, startLimit)}
+		return false, &ContentError{Err: fmt.Errorf("the run's input takes %d bytes, the limit is %d", size, startLimit), Size: true}
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -49,16 +50,24 @@ func (t Temporal) Start(ctx context.Context, in workflows.Input) (bool, error) {
 	case errors.As(err, &duplicate):
 		return false, nil
 	case refusedForContent(err):
-		return false, &TooLargeError{err}
+		return false, &ContentError{Err: err, Size: overMessageSize(err)}
 	}
 	return false, err
 }
 
-// refusedForContent is true where the same start would be refused for ever. A
-// busy server names what is exhausted; gRPC's own limit on a message does not.
+// refusedForContent is true where the same start would be refused for ever.
 func refusedForContent(err error) bool {
 	var invalid *serviceerror.InvalidArgument
+	return errors.As(err, &invalid) || overMessageSize(err)
+}
+
+// overMessageSize is true for gRPC's own limit on a message. It shares its code
+// with a busy server. Temporal's server names what is exhausted and gRPC does
+// not, but neither may a proxy between; taking its "busy" for this would cost
+// the payload, so here the text must tell, the only thing that does.
+func overMessageSize(err error) bool {
 	var exhausted *serviceerror.ResourceExhausted
-	return errors.As(err, &invalid) ||
-		errors.As(err, &exhausted) && exhausted.Cause == enums.RESOURCE_EXHAUSTED_CAUSE_UNSPECIFIED
+	return errors.As(err, &exhausted) &&
+		exhausted.Cause == enums.RESOURCE_EXHAUSTED_CAUSE_UNSPECIFIED &&
+		strings.Contains(exhausted.Message, "larger than max")
 }

@@ -100,7 +100,7 @@ func (i *instance) run(ctx context.Context) error {
 	go process.Watch(ctx, temporal, namespace, health, log)
 
 	log.Info("ingest consumes", "http", server.Addr(), "brokers", first.BootstrapServers, "topics", first.Topics, "group", i.settings.KafkaGroupID)
-	return ingest.New(ingest.Options{
+	in, err := ingest.New(ingest.Options{
 		Connect:          withFirst(first, connect),
 		GroupID:          i.settings.KafkaGroupID,
 		Reset:            i.settings.KafkaAutoOffsetReset,
@@ -112,7 +112,11 @@ func (i *instance) run(ctx context.Context) error {
 		Metrics:          registry,
 		Health:           health,
 		Log:              log,
-	}).Run(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	return in.Run(ctx)
 }
 
 // genesysPatience is how long a Genesys API that is busy or away is waited for.
@@ -130,16 +134,16 @@ func (i *instance) source() (genesys.Source, error) {
 // whose password may stand in a file that has changed since.
 func (i *instance) connect(source genesys.Source) func(context.Context) (ingest.Connection, error) {
 	return func(ctx context.Context) (ingest.Connection, error) {
+		s := *i.settings
+		if password, err := i.env.Secret("KAFKA_SASL_PASSWORD"); err == nil && password.IsSet() {
+			s.KafkaSASLPassword = password
+		}
 		if source == nil {
-			s := *i.settings
-			if password, err := i.env.Secret("KAFKA_SASL_PASSWORD"); err == nil && password.IsSet() {
-				s.KafkaSASLPassword = password
-			}
 			return s.connection(genesys.ConnectionDetails{}, i.checked.topics), nil
 		}
-		log := process.Logger(os.Stderr, i.settings.LogLevel, i.settings.LogFormat)
+		log := process.Logger(os.Stderr, s.LogLevel, s.LogFormat)
 		details, err := genesys.Wait(ctx, source, genesysPatience, log)
-		return i.settings.connection(details, i.checked.topics), err
+		return s.connection(details, i.checked.topics), err
 	}
 }
 

@@ -1,0 +1,453 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/internal/devstack"
+	"genesys-fanout/target"
+	"genesys-fanout/workflows"
+)
+
+const (
+	topic = "events"
+	group = "ingest-test"
+
+	// patience bounds every wait: what comes in a second on a quiet machine.
+	patience = 60 * time.Second
+	tick     = 50 * time.Millisecond
+)
+
+// temporal stands in for a server: it holds what was started, by event, and can
+// keep starts waiting.
+type temporal struct {
+	mu      sync.Mutex
+	held    map[string]workflows.Input
+	tries   map[string]int
+	refuse  error                    // of every start
+	waiting map[string]chan struct{} // closed to let an event's start go on
+	open    int
+	most    int // starts open at once
+}
+
+func newTemporal() *temporal {
+	return &temporal{held: map[string]workflows.Input{}, tries: map[string]int{}, waiting: map[string]chan struct{}{}}
+}
+
+func (s *temporal) Start(ctx context.Context, in workflows.Input) (bool, error) {
+	s.mu.Lock()
+	s.tries[in.Event.ID]++
+	s.open++
+	s.most = max(s.most, s.open)
+	wait := s.waiting[in.Event.ID]
+	s.mu.Unlock()
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	if s.refuse != nil {
+		return false, s.refuse
+	}
+	_, duplicate := s.held[in.Event.ID]
+	if !duplicate {
+		s.held[in.Event.ID] = in
+	}
+	return !duplicate, nil
+}
+
+// hold keeps the starts of events waiting until the returned function is called.
+func (s *temporal) hold(ids ...string) (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wait := make(chan struct{})
+	for _, id := range ids {
+		s.waiting[id] = wait
+	}
+	return sync.OnceFunc(func() { close(wait) })
+}
+
+func (s *temporal) refuseWith(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse = err
+}
+
+func (s *temporal) holds() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)
+}
+
+func (s *temporal) tried(id string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tries[id]
+}
+
+func (s *temporal) openNow() (now, most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open, s.most
+}
+
+func startKafka(t *testing.T, topics map[string]int32) *devstack.Kafka {
+	t.Helper()
+	kafka, err := devstack.StartKafka(t.Context(), devstack.KafkaOptions{Dir: t.TempDir(), Topics: topics, Backend: devstack.BackendKfake})
+	require.NoError(t, err)
+	t.Cleanup(kafka.Close)
+	return kafka
+}
+
+func connectionTo(kafka *devstack.Kafka) Connection {
+	return Connection{
+		BootstrapServers: kafka.Bootstrap(), SecurityProtocol: "SASL_SSL", SASLMechanism: "SCRAM-SHA-512",
+		SASLUsername: kafka.Username(), SASLPassword: kafka.Password(), CALocation: kafka.CAFile(), Topics: []string{topic},
+	}
+}
+
+// member is one running Ingest.
+type member struct {
+	health *healthMap
+	log    *logLines
+	stop   context.CancelFunc
+	ended  chan error
+}
+
+// run starts an Ingest; it is stopped when the test ends.
+func run(t *testing.T, kafka *devstack.Kafka, starter Starter, change func(*Options)) *member {
+	t.Helper()
+	targets, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: 'http://127.0.0.1:1'}\n"), nil)
+	require.NoError(t, err)
+	m := &member{health: newHealth(), log: &logLines{}, ended: make(chan error, 1)}
+	options := Options{
+		Connect: func(context.Context) (Connection, error) { return connectionTo(kafka), nil },
+		GroupID: group, Reset: "earliest", Targets: targets, Starter: starter, MaxStarts: 32,
+		Health: m.health, Log: slog.New(slog.NewTextHandler(m.log, nil)),
+	}
+	if change != nil {
+		change(&options)
+	}
+	in, err := New(options)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	m.stop = cancel
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.ended <- in.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		if t.Failed() {
+			t.Log(m.log.text())
+		}
+	})
+	return m
+}
+
+func (c *logLines) text() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return strings.Join(c.lines, "")
+}
+
+func (m *member) ready() bool { return m.health.of(CheckKafka) == nil }
+
+func (m *member) end(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-m.ended:
+		return err
+	case <-time.After(patience):
+		require.Fail(t, "ingest does not end")
+		return nil
+	}
+}
+
+func wait(t *testing.T, condition func() bool, what string) {
+	t.Helper()
+	require.Eventually(t, condition, patience, tick, what)
+}
+
+func id(n int) string { return fmt.Sprintf("evt-%d", n) }
+
+// produce writes events numbered from..to-1 to one partition.
+func produce(t *testing.T, kafka *devstack.Kafka, partition int32, from, to int) {
+	t.Helper()
+	messages := make([]devstack.Message, 0, to-from)
+	for n := from; n < to; n++ {
+		messages = append(messages, devstack.Message{Topic: topic, Partition: partition, Value: fmt.Appendf(nil, `{"event_id":%q}`, id(n))})
+	}
+	require.NoError(t, kafka.ProduceAll(t.Context(), messages...))
+}
+
+// committed is what the group reads next of a partition, -1 before any commit.
+// The error of a broker that knows no such group yet, or is away, counts as none:
+// this is asked within conditions, which may not end the test.
+func committed(t *testing.T, kafka *devstack.Kafka, partition int32) int64 {
+	t.Helper()
+	offsets, err := kafka.Committed(t.Context(), group)
+	if offset, ok := offsets[topic][partition]; ok && err == nil {
+		return offset
+	}
+	return -1
+}
+
+func TestCommitsFollowTheSlowestStart(t *testing.T) {
+	t.Parallel()
+	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
+	release := server.hold(id(3))
+	defer release()
+	m := run(t, kafka, server, nil)
+	produce(t, kafka, 0, 0, 10)
+	wait(t, func() bool { return server.holds() == 9 }, "all but the one that waits")
+	wait(t, func() bool { return committed(t, kafka, 0) == 3 }, "the prefix before it")
+	// A later commit shows that nothing past it was committed meanwhile.
+	require.Never(t, func() bool { return committed(t, kafka, 0) != 3 }, 2*commitInterval, tick)
+	release()
+	wait(t, func() bool { return committed(t, kafka, 0) == 10 }, "the whole")
+	m.stop()
+	require.NoError(t, m.end(t))
+}
+
+func TestNothingIsCommittedThatTemporalRefuses(t *testing.T) {
+	t.Parallel()
+	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
+	server.refuseWith(serviceerror.NewUnavailable("away"))
+	m := run(t, kafka, server, nil)
+	produce(t, kafka, 0, 0, 5)
+	wait(t, func() bool { return server.tried(id(4)) > 3 }, "it is tried again")
+	require.Error(t, m.health.of(CheckStarts))
+	assert.EqualValues(t, -1, committed(t, kafka, 0))
+	server.refuseWith(nil)
+	wait(t, func() bool { return committed(t, kafka, 0) == 5 && m.health.of(CheckStarts) == nil }, "Temporal is back")
+	assert.Equal(t, 1, strings.Count(m.log.text(), "waiting for Temporal"), "one line for all")
+}
+
+// TestFullKeepsItsMembership: with every slot taken, ingest polls on for longer
+// than the group would wait for a poll, and takes no more messages.
+func TestFullKeepsItsMembership(t *testing.T) {
+	t.Parallel()
+	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
+	const events, slots = 200, 4
+	ids := make([]string, events)
+	for n := range ids {
+		ids[n] = id(n)
+	}
+	release := server.hold(ids...)
+	defer release()
+	const poll = 6 * time.Second
+	m := run(t, kafka, server, func(o *Options) {
+		o.MaxStarts = slots
+		o.Extra = map[string]string{"max.poll.interval.ms": "6000", "session.timeout.ms": "6000"}
+	})
+	produce(t, kafka, 0, 0, events)
+	wait(t, func() bool { now, _ := server.openNow(); return now == slots }, "every slot is taken")
+	require.Never(t, func() bool {
+		now, _ := server.openNow()
+		return now != slots || strings.Contains(m.log.text(), "revoked")
+	}, poll+2*time.Second, tick)
+	release()
+	wait(t, func() bool { return committed(t, kafka, 0) == events }, "all of it")
+	_, most := server.openNow()
+	assert.Equal(t, slots, most)
+	for _, id := range ids {
+		assert.Equal(t, 1, server.tried(id), "no message was read twice")
+	}
+}
+
+// TestRebalanceInTheMidstOfStarts: a second member takes over while starts of
+// the first are in flight; nothing is lost and nothing committed too early.
+func TestRebalanceInTheMidstOfStarts(t *testing.T) {
+	for _, strategy := range []string{"range", "cooperative-sticky"} {
+		t.Run(strategy, func(t *testing.T) {
+			t.Parallel()
+			const each = 200
+			kafka, server := startKafka(t, map[string]int32{topic: 2}), newTemporal()
+			release := server.hold(id(7), id(each+7)) // longer than a revocation waits
+			defer release()
+			choose := func(o *Options) { o.Extra = map[string]string{"partition.assignment.strategy": strategy} }
+			first := run(t, kafka, server, choose)
+			produce(t, kafka, 0, 0, each)
+			produce(t, kafka, 1, each, 2*each)
+			wait(t, func() bool { return server.holds() == 2*each-2 }, "all but two")
+			second := run(t, kafka, server, choose)
+			wait(t, func() bool {
+				return strings.Contains(second.log.text(), "partitions assigned") && second.ready() && first.ready()
+			}, "shared")
+			wait(t, func() bool { return strings.Contains(second.log.text(), topic+"[") }, "a partition moved")
+			assert.EqualValues(t, 7, committed(t, kafka, 0))
+			assert.EqualValues(t, 7, committed(t, kafka, 1))
+			release()
+			wait(t, func() bool { return committed(t, kafka, 0) == each && committed(t, kafka, 1) == each }, "both")
+			produce(t, kafka, 0, 2*each, 3*each)
+			produce(t, kafka, 1, 3*each, 4*each)
+			wait(t, func() bool { return committed(t, kafka, 0) == 2*each && committed(t, kafka, 1) == 2*each }, "both again")
+			assert.Equal(t, 4*each, server.holds())
+			first.stop()
+			require.NoError(t, first.end(t))
+			produce(t, kafka, 0, 4*each, 5*each)
+			produce(t, kafka, 1, 5*each, 6*each)
+			wait(t, func() bool { return committed(t, kafka, 0) == 3*each && committed(t, kafka, 1) == 3*each }, "the second alone")
+			assert.Equal(t, 6*each, server.holds())
+		})
+	}
+}
+
+// TestStopWaitsForStartsAndCommitsThem, and then leaves the group.
+func TestStopWaitsForStartsAndCommitsThem(t *testing.T) {
+	t.Parallel()
+	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
+	release := server.hold(id(0))
+	defer release()
+	m := run(t, kafka, server, nil)
+	produce(t, kafka, 0, 0, 10)
+	wait(t, func() bool { return server.holds() == 9 }, "all but the first")
+	m.stop()
+	release()
+	require.NoError(t, m.end(t))
+	assert.EqualValues(t, 10, committed(t, kafka, 0))
+	members, err := kafka.Members(t.Context(), group)
+	require.NoError(t, err)
+	assert.Zero(t, members)
+}
+
+func TestCredentialsRefusedAtTheStart(t *testing.T) {
+	t.Parallel()
+	kafka := startKafka(t, map[string]int32{topic: 1})
+	began := time.Now()
+	m := run(t, kafka, newTemporal(), func(o *Options) {
+		o.Connect = func(context.Context) (Connection, error) {
+			c := connectionTo(kafka)
+			c.SASLPassword = "wrong-password"
+			return c, nil
+		}
+	})
+	err := m.end(t)
+	var refused *RefusedError
+	require.ErrorAs(t, err, &refused)
+	assert.Less(t, time.Since(began), 20*time.Second)
+	for _, part := range []string{kafka.Bootstrap(), kafka.Username(), "SCRAM-SHA-512", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD", "port"} {
+		assert.ErrorContains(t, err, part)
+	}
+	assert.NotContains(t, err.Error()+m.log.text(), "wrong-password")
+}
+
+func TestBrokersAwayAndBack(t *testing.T) {
+	t.Parallel()
+	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
+	kafka.Stop()
+	m := run(t, kafka, server, nil)
+	wait(t, func() bool { return strings.Contains(m.log.text(), "waiting for Kafka") }, "it waits and says so")
+	assert.False(t, m.ready())
+	require.NoError(t, kafka.Start(t.Context()))
+	wait(t, m.ready, "ready when they are there")
+	produce(t, kafka, 0, 0, 5)
+	wait(t, func() bool { return committed(t, kafka, 0) == 5 }, "consumes")
+
+	kafka.Stop()
+	lost := time.Now()
+	wait(t, func() bool { return !m.ready() }, "not ready when they are lost")
+	assert.Less(t, time.Since(lost), 20*time.Second)
+	require.NoError(t, kafka.Start(t.Context()))
+	wait(t, m.ready, "ready again")
+	produce(t, kafka, 0, 5, 10)
+	wait(t, func() bool { return committed(t, kafka, 0) == 10 }, "goes on by itself")
+}
+
+// TestCredentialsThatRotate: the connection is asked for again, as often as that
+// takes, though asking fails or gives the old password for a while.
+func TestCredentialsThatRotate(t *testing.T) {
+	t.Parallel()
+	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
+	old := connectionTo(kafka)
+	var mu sync.Mutex
+	asked := 0
+	m := run(t, kafka, server, func(o *Options) {
+		o.Connect = func(context.Context) (Connection, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			asked++
+			switch asked {
+			case 1, 3:
+				return old, nil
+			case 2:
+				return Connection{}, fmt.Errorf("the Genesys API is away")
+			}
+			return connectionTo(kafka), nil
+		}
+	})
+	produce(t, kafka, 0, 0, 5)
+	wait(t, func() bool { return committed(t, kafka, 0) == 5 }, "the old password")
+	require.NoError(t, kafka.SetPassword(t.Context(), "new-password"))
+	produce(t, kafka, 0, 5, 10)
+	wait(t, func() bool { return committed(t, kafka, 0) == 10 && m.ready() }, "the new one")
+	mu.Lock()
+	defer mu.Unlock()
+	assert.GreaterOrEqual(t, asked, 4)
+	assert.NotContains(t, m.log.text(), "new-password")
+}
+
+func TestATopicThatIsNotThereYet(t *testing.T) {
+	t.Parallel()
+	kafka, server := startKafka(t, nil), newTemporal()
+	m := run(t, kafka, server, func(o *Options) { o.Extra = map[string]string{"topic.metadata.refresh.interval.ms": "1000"} })
+	wait(t, func() bool { return strings.Contains(m.log.text(), "KAFKA_TOPIC") }, "it says what to do")
+	assert.False(t, m.ready())
+	require.NoError(t, kafka.CreateTopic(t.Context(), topic, 1))
+	produce(t, kafka, 0, 0, 3)
+	wait(t, func() bool { return committed(t, kafka, 0) == 3 && m.ready() }, "found")
+}
+
+// TestNoMessageBlocksAPartition whatever it holds.
+func TestNoMessageBlocksAPartition(t *testing.T) {
+	t.Parallel()
+	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
+	m := run(t, kafka, poisoned{server}, func(o *Options) { o.SearchAttributes = true })
+	values := []string{`{"event_id":"before"}`, "", "{", "\xff\xfe", `{"event_id":"poison"}`, `{"event_id":"after"}`}
+	for _, value := range values {
+		require.NoError(t, kafka.Produce(t.Context(), topic, 0, nil, []byte(value)))
+	}
+	wait(t, func() bool { return committed(t, kafka, 0) == int64(len(values)) }, "all")
+	reasons := map[deadletter.Reason]int{}
+	server.mu.Lock()
+	defer server.mu.Unlock()
+	for _, in := range server.held {
+		if in.Undeliverable != nil {
+			reasons[in.Undeliverable.Reason]++
+		}
+	}
+	assert.Equal(t, map[deadletter.Reason]int{deadletter.Undecodable: 3, deadletter.Oversize: 1}, reasons)
+	assert.Len(t, server.held, len(values))
+	assert.Nil(t, server.held["after"].Undeliverable)
+	assert.NoError(t, m.health.of(CheckStarts))
+}
+
+// poisoned refuses one event's content.
+type poisoned struct{ Starter }
+
+func (p poisoned) Start(ctx context.Context, in workflows.Input) (bool, error) {
+	if in.Event.ID == "poison" && len(in.Body) > 0 {
+		return false, &ContentError{Err: serviceerror.NewInvalidArgument("not this")}
+	}
+	return p.Starter.Start(ctx, in)
+}
