@@ -211,14 +211,15 @@ func (s *session) rebalance(c *kafka.Consumer, e kafka.Event) error {
 	case kafka.AssignedPartitions:
 		s.in.options.Log.Info("partitions assigned", "partitions", describe(e.Partitions))
 		s.assign(e.Partitions)
-		if !cooperative {
-			s.paused = false // a new assignment begins unpaused
-			return c.Assign(e.Partitions)
-		}
-		if err := c.IncrementalAssign(e.Partitions); err != nil || !s.paused {
+		if err := assignTo(c, e.Partitions, cooperative); err != nil {
 			return err
 		}
-		return c.Pause(e.Partitions) // as the others are
+		// librdkafka keeps a partition paused through a rebalance, and begins
+		// new ones unpaused: all must be as s.paused says.
+		if s.paused {
+			return c.Pause(e.Partitions)
+		}
+		return c.Resume(e.Partitions)
 	case kafka.RevokedPartitions:
 		s.in.options.Log.Info("partitions revoked", "partitions", describe(e.Partitions))
 		s.revoke(c, e.Partitions)
@@ -228,6 +229,13 @@ func (s *session) rebalance(c *kafka.Consumer, e kafka.Event) error {
 		return c.Unassign()
 	}
 	return nil
+}
+
+func assignTo(c *kafka.Consumer, parts []kafka.TopicPartition, cooperative bool) error {
+	if cooperative {
+		return c.IncrementalAssign(parts)
+	}
+	return c.Assign(parts)
 }
 
 func (s *session) assign(parts []kafka.TopicPartition) {
