@@ -18,11 +18,20 @@ func TestCheckExtra(t *testing.T) {
 		"enable.auto.offset.store": "may not be set",
 		"group.id":                 "may not be set",
 		"bootstrap.servers":        "may not be set",
+		"metadata.broker.list":     "may not be set",
+		"auto.commit.enable":       "may not be set",
+		"go.events.channel.enable": "may not be set",
+		"statistics.interval.ms":   "/readyz",
 		"no.such.setting":          "no.such.setting",
 	} {
 		assert.ErrorContains(t, CheckExtra(map[string]string{name: "x"}), want)
 	}
 	assert.ErrorContains(t, CheckExtra(map[string]string{"fetch.wait.max.ms": "soon"}), "fetch.wait.max.ms")
+}
+
+func TestNewNamesWhatIsMissing(t *testing.T) {
+	_, err := New(Options{})
+	require.ErrorContains(t, err, "Options.Connect")
 }
 
 func TestConfig(t *testing.T) {

@@ -1,6 +1,8 @@
 package command
 
 import (
+	"crypto/x509"
+	"fmt"
 	"os"
 	"strings"
 
@@ -64,7 +66,7 @@ func (s *settings) check(problems *process.Problems) checked {
 		problems.OneOf("KAFKA_SASL_MECHANISM", s.KafkaSASLMechanism, "SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
 	}
 	if s.KafkaSSLCALocation != "" {
-		if _, err := os.ReadFile(s.KafkaSSLCALocation); err != nil {
+		if err := checkCA(s.KafkaSSLCALocation); err != nil {
 			problems.Add("KAFKA_SSL_CA_LOCATION", err.Error(), "name a readable PEM file, or unset it for the system's roots")
 		}
 	}
@@ -74,6 +76,18 @@ func (s *settings) check(problems *process.Problems) checked {
 		s.checkGenesys(problems)
 	}
 	return c
+}
+
+// checkCA reads the file as librdkafka will.
+func checkCA(path string) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(content) {
+		return fmt.Errorf("%s holds no certificate", path)
+	}
+	return nil
 }
 
 // static is true when the brokers are configured and Genesys is not asked.

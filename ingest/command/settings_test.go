@@ -1,0 +1,133 @@
+package command
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/genesys"
+	"genesys-fanout/ingest"
+	"genesys-fanout/internal/process"
+)
+
+// parse reads settings from an environment and checks them.
+func parse(t *testing.T, env process.Env) (*settings, checked, error) {
+	t.Helper()
+	var s settings
+	done, problems := process.Parse(process.App{Name: name, HTTPAddr: "127.0.0.1:9465"}, &s, nil, env, io.Discard)
+	require.False(t, done)
+	c := s.check(problems)
+	return &s, c, problems.Err()
+}
+
+func fromGenesys(changes process.Env) process.Env {
+	env := process.Env{"GENESYS_CLIENT_ID": "client", "GENESYS_CLIENT_SECRET": "hush"}
+	for name, value := range changes {
+		env[name] = value
+	}
+	return env
+}
+
+func TestWrongSettings(t *testing.T) {
+	notPEM := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(notPEM, []byte("no certificate"), 0o600))
+	for name, test := range map[string]struct {
+		env  process.Env
+		want []string
+	}{
+		"nothing set": {process.Env{}, []string{"GENESYS_CLIENT_ID: is not set", "GENESYS_CLIENT_SECRET: is not set", "KAFKA_BOOTSTRAP_SERVERS"}},
+		"brokers without credentials": {process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b:9094"}, []string{
+			"KAFKA_SASL_USERNAME: is not set", "KAFKA_SASL_PASSWORD: is not set",
+		}},
+		"brokers that are no address":  {process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b", "KAFKA_SECURITY_PROTOCOL": "SSL"}, []string{"KAFKA_BOOTSTRAP_SERVERS: "}},
+		"protocol":                     {fromGenesys(process.Env{"KAFKA_SECURITY_PROTOCOL": "TLS"}), []string{"KAFKA_SECURITY_PROTOCOL: "}},
+		"mechanism":                    {fromGenesys(process.Env{"KAFKA_SASL_MECHANISM": "SCRAM"}), []string{"KAFKA_SASL_MECHANISM: "}},
+		"reset":                        {fromGenesys(process.Env{"KAFKA_AUTO_OFFSET_RESET": "none"}), []string{"KAFKA_AUTO_OFFSET_RESET: "}},
+		"topics":                       {fromGenesys(process.Env{"KAFKA_TOPIC": "a,,b"}), []string{"KAFKA_TOPIC: "}},
+		"no starts":                    {fromGenesys(process.Env{"FANOUT_MAX_STARTS": "0"}), []string{"FANOUT_MAX_STARTS: "}},
+		"no CA file":                   {fromGenesys(process.Env{"KAFKA_SSL_CA_LOCATION": "/no/such/file"}), []string{"KAFKA_SSL_CA_LOCATION: "}},
+		"a CA file without any":        {fromGenesys(process.Env{"KAFKA_SSL_CA_LOCATION": notPEM}), []string{"KAFKA_SSL_CA_LOCATION: "}},
+		"an option without a value":    {fromGenesys(process.Env{"KAFKA_OPTIONS": "fetch.wait.max.ms"}), []string{"KAFKA_OPTIONS: "}},
+		"an option that is not known":  {fromGenesys(process.Env{"KAFKA_OPTIONS": "no.such.key=1"}), []string{"KAFKA_OPTIONS: ", "no.such.key"}},
+		"an option that is ours":       {fromGenesys(process.Env{"KAFKA_OPTIONS": "enable.auto.commit=true"}), []string{"KAFKA_OPTIONS: ", "enable.auto.commit"}},
+		"our option by its other name": {fromGenesys(process.Env{"KAFKA_OPTIONS": "metadata.broker.list=b:1"}), []string{"KAFKA_OPTIONS: ", "metadata.broker.list"}},
+		"statistics switched off":      {fromGenesys(process.Env{"KAFKA_OPTIONS": "statistics.interval.ms=0"}), []string{"KAFKA_OPTIONS: ", "/readyz"}},
+		"Genesys by http":              {fromGenesys(process.Env{"GENESYS_API_URL": "http://api.mypurecloud.com"}), []string{"GENESYS_API_URL"}},
+		"two at once": {fromGenesys(process.Env{"KAFKA_SECURITY_PROTOCOL": "TLS", "FANOUT_MAX_STARTS": "x"}), []string{
+			"KAFKA_SECURITY_PROTOCOL: ", "FANOUT_MAX_STARTS: ",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := parse(t, test.env)
+			var exit *process.ExitError
+			require.ErrorAs(t, err, &exit)
+			assert.Equal(t, process.ExitUsage, exit.Code)
+			for _, part := range test.want {
+				assert.ErrorContains(t, err, part)
+			}
+			assert.NotContains(t, err.Error(), "hush")
+		})
+	}
+}
+
+// TestConnection: a variable beats Genesys' answer, which beats the default.
+func TestConnection(t *testing.T) {
+	least := genesys.ConnectionDetails{BootstrapServers: "g:9094", SASLUsername: "genesys", SASLPassword: "told"}
+	whole := least
+	whole.SASLMechanism, whole.Topics = "SCRAM-SHA-256", []string{"one", "two"}
+	for name, test := range map[string]struct {
+		env     process.Env
+		details genesys.ConnectionDetails
+		want    ingest.Connection
+	}{
+		"defaults": {fromGenesys(nil), least, ingest.Connection{
+			BootstrapServers: "g:9094", SecurityProtocol: "SASL_SSL", SASLMechanism: "SCRAM-SHA-512",
+			SASLUsername: "genesys", SASLPassword: "told", Topics: []string{"genesys-cloud-interaction-events"},
+		}},
+		"Genesys' answer": {fromGenesys(nil), whole, ingest.Connection{
+			BootstrapServers: "g:9094", SecurityProtocol: "SASL_SSL", SASLMechanism: "SCRAM-SHA-256",
+			SASLUsername: "genesys", SASLPassword: "told", Topics: []string{"one", "two"},
+		}},
+		"variables": {fromGenesys(process.Env{
+			"KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_SASL_USERNAME": "me", "KAFKA_SASL_PASSWORD": "mine", "KAFKA_TOPIC": "three, four",
+		}), whole, ingest.Connection{
+			BootstrapServers: "g:9094", SecurityProtocol: "SASL_SSL", SASLMechanism: "PLAIN",
+			SASLUsername: "me", SASLPassword: "mine", Topics: []string{"three", "four"},
+		}},
+		"without Genesys": {process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b:1,c:2", "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT"}, genesys.ConnectionDetails{}, ingest.Connection{
+			BootstrapServers: "b:1,c:2", SecurityProtocol: "PLAINTEXT", SASLMechanism: "SCRAM-SHA-512", Topics: []string{"genesys-cloud-interaction-events"},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, c, err := parse(t, test.env)
+			require.NoError(t, err)
+			assert.Equal(t, test.want, s.connection(test.details, c.topics))
+		})
+	}
+}
+
+func TestOptionsReachTheConsumer(t *testing.T) {
+	_, c, err := parse(t, fromGenesys(process.Env{"KAFKA_OPTIONS": "fetch.wait.max.ms=100, client.rack=a=b"}))
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"fetch.wait.max.ms": "100", "client.rack": "a=b"}, c.extra)
+}
+
+// TestAPasswordInAFileIsReadAgain when the connection is asked for again.
+func TestAPasswordInAFileIsReadAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	require.NoError(t, os.WriteFile(file, []byte("old\n"), 0o600))
+	env := process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b:1", "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD_FILE": file}
+	s, c, err := parse(t, env)
+	require.NoError(t, err)
+	connect := (&instance{settings: s, checked: c, env: env}).connect(nil)
+	for _, password := range []string{"old", "new"} {
+		require.NoError(t, os.WriteFile(file, []byte(password+"\n"), 0o600))
+		connection, err := connect(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, password, connection.SASLPassword)
+	}
+}
