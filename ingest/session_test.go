@@ -333,7 +333,7 @@ func TestRebalanceWhileFull(t *testing.T) {
 			}
 			produce(t, kafka, 0, 0, each)
 			produce(t, kafka, 1, each, 2*each)
-			run(t, kafka, server, change)
+			first := run(t, kafka, server, change)
 			wait(t, func() bool { now, _ := server.openNow(); return now == 2 }, "the first is full")
 			second := run(t, kafka, server, change)
 			wait(t, func() bool { return strings.Contains(second.log.text(), topic+"[") }, "a partition moved")
@@ -341,7 +341,37 @@ func TestRebalanceWhileFull(t *testing.T) {
 			release()
 			wait(t, func() bool { return committed(t, kafka, 0) == each && committed(t, kafka, 1) == each }, "both")
 			assert.Equal(t, 2*each, server.holds())
+
+			// A partition that was paused when it went comes back unpaused.
+			second.stop()
+			require.NoError(t, second.end(t))
+			produce(t, kafka, 0, 2*each, 3*each)
+			produce(t, kafka, 1, 3*each, 4*each)
+			wait(t, func() bool { return committed(t, kafka, 0) == 2*each && committed(t, kafka, 1) == 2*each }, "the first alone")
+			assert.True(t, first.ready())
 		})
+	}
+}
+
+// TestARevocationCommitsFirst: what is started while a partition is on its way
+// to another member is committed before it goes, so nobody reads it again.
+func TestARevocationCommitsFirst(t *testing.T) {
+	t.Parallel()
+	const each = 20
+	kafka, server := startKafka(t, map[string]int32{topic: 2}), newTemporal()
+	release := server.hold(id(7), id(each+7))
+	defer release()
+	first := run(t, kafka, server, nil)
+	produce(t, kafka, 0, 0, each)
+	produce(t, kafka, 1, each, 2*each)
+	wait(t, func() bool { return committed(t, kafka, 0) == 7 && committed(t, kafka, 1) == 7 }, "the prefixes")
+	wait(t, func() bool { return server.holds() == 2*each-2 }, "all but two")
+	run(t, kafka, server, nil)
+	wait(t, func() bool { return strings.Contains(first.log.text(), "partitions revoked") }, "a rebalance begins")
+	release()
+	wait(t, func() bool { return committed(t, kafka, 0) == each && committed(t, kafka, 1) == each }, "both")
+	for n := range 2 * each {
+		assert.Equal(t, 1, server.tried(id(n)), "%s was read twice", id(n))
 	}
 }
 
