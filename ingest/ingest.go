@@ -170,7 +170,7 @@ type RefusedError struct {
 // Error says what was asked and what to do.
 func (e *RefusedError) Error() string {
 	c := e.Connection
-	return fmt.Sprintf("Kafka at %s refused %s as %q with %s: %v; correct KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD "+
+	return fmt.Sprintf("Kafka at %s refused the credentials: %s as %q with %s: %v; correct KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD "+
 		"(or the Genesys integration they come from), see that this user may read KAFKA_TOPIC as KAFKA_GROUP_ID, "+
 		"and that the outbound port is the brokers' SASL port",
 		c.BootstrapServers, c.SecurityProtocol, c.SASLUsername, c.SASLMechanism, e.Err)
