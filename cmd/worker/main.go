@@ -15,7 +15,7 @@ const name = "worker"
 // settings are what worker takes from flags and environment.
 type settings struct {
 	process.Shared
-	DeadLetters string `env:"FANOUT_DEAD_LETTERS" default:"./dead-letters" placeholder:"DIR" help:"Tracker directory, one for all workers; off: this worker leaves dead letters to others."`
+	DeadLetters string `env:"FANOUT_DEAD_LETTERS" default:"./dead-letters" help:"Tracker directory, one for all workers; off: this worker leaves dead letters to others."`
 }
 
 // off is the value of FANOUT_DEAD_LETTERS that keeps no tracker.

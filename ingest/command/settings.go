@@ -14,13 +14,13 @@ import (
 // settings are what ingest takes from flags and environment.
 type settings struct {
 	process.Shared
-	MaxStarts string `env:"FANOUT_MAX_STARTS" default:"256" placeholder:"N" help:"Most starts in flight."`
+	MaxStarts string `env:"FANOUT_MAX_STARTS" default:"256" help:"Most starts in flight."`
 
 	GenesysClientID        string         `env:"GENESYS_CLIENT_ID" placeholder:"ID" help:"OAuth client; needed unless KAFKA_BOOTSTRAP_SERVERS is set."`
 	GenesysClientSecret    process.Secret `kong:"-" env:"GENESYS_CLIENT_SECRET" help:"Its secret."`
-	GenesysAPIURL          string         `env:"GENESYS_API_URL" default:"https://api.mypurecloud.com" placeholder:"URL" help:"API host of your region."`
+	GenesysAPIURL          string         `env:"GENESYS_API_URL" default:"https://api.mypurecloud.com" help:"API host of your region."`
 	GenesysTokenURL        string         `env:"GENESYS_TOKEN_URL" placeholder:"URL" help:"Where tokens are issued; by default the API host with api. replaced by login., path /oauth/token."`
-	GenesysEventBridgePath string         `env:"GENESYS_EVENTBRIDGE_PATH" default:"/api/v2/eventbridge" placeholder:"PATH" help:"Where the connection details are read."`
+	GenesysEventBridgePath string         `env:"GENESYS_EVENTBRIDGE_PATH" default:"/api/v2/eventbridge" help:"Where the connection details are read."`
 	GenesysOAuthScope      string         `env:"GENESYS_OAUTH_SCOPE" placeholder:"SCOPE" help:"Sent with the token request when set; Genesys decides by roles."`
 
 	KafkaBootstrapServers string         `env:"KAFKA_BOOTSTRAP_SERVERS" placeholder:"HOST:PORT,…" help:"Brokers; set: the Genesys API is not called."`
@@ -30,7 +30,7 @@ type settings struct {
 	KafkaSASLPassword     process.Secret `kong:"-" env:"KAFKA_SASL_PASSWORD" help:"By default the Genesys API's."`
 	KafkaSSLCALocation    string         `env:"KAFKA_SSL_CA_LOCATION" placeholder:"FILE" help:"CA certificates; by default the system's."`
 	KafkaTopic            string         `env:"KAFKA_TOPIC" placeholder:"NAME,…" help:"Topics; by default the Genesys API's, else genesys-cloud-interaction-events."`
-	KafkaGroupID          string         `env:"KAFKA_GROUP_ID" default:"genesys-fanout-processor" placeholder:"NAME" help:"Consumer group."`
+	KafkaGroupID          string         `env:"KAFKA_GROUP_ID" default:"genesys-fanout-processor" help:"Consumer group."`
 	KafkaAutoOffsetReset  string         `env:"KAFKA_AUTO_OFFSET_RESET" default:"earliest" help:"earliest or latest; latest loses what arrives before the first commit."`
 	KafkaOptions          string         `env:"KAFKA_OPTIONS" sensitive:"" placeholder:"KEY=VALUE,…" help:"Extra librdkafka settings."`
 }
