@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -26,20 +28,89 @@ const secretTargets = `
   - {name: analytics, url: '$ANALYTICS/?key=hush-query', headers: {Authorization: "Bearer ${TOKEN}"}}
 `
 
+// ask runs a binary with arguments to its end.
+func (s *stack) ask(binary string, args, env []string) (int, string) {
+	s.t.Helper()
+	p, err := devstack.StartProcess(s.ctx, devstack.ProcessOptions{Path: filepath.Join(shared.bin, binary), Args: args, Dir: s.dir, Env: env})
+	require.NoError(s.t, err)
+	s.t.Cleanup(p.Close)
+	return s.ends(p)
+}
+
+func TestSettingsHelpAndVersion(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, nil, "  - {name: analytics, url: 'http://127.0.0.1:1'}\n")
+	both := []string{
+		"--targets=", "FANOUT_TARGETS", "targets.yaml", "--task-queue=", "FANOUT_TASK_QUEUE", "genesys-fanout", "--http-addr=", "FANOUT_HTTP_ADDR",
+		"--log-level=", "FANOUT_LOG_LEVEL", "--log-format=", "FANOUT_LOG_FORMAT", "--check", "TEMPORAL_ADDRESS", "TEMPORAL_API_KEY_FILE",
+	}
+	for binary, own := range map[string][]string{
+		"worker": {`--dead-letters="./dead-letters"`, "FANOUT_DEAD_LETTERS", "127.0.0.1:9464"},
+		"ingest": {
+			`--max-starts="256"`, "FANOUT_MAX_STARTS", `--genesys-api-url="https://api.mypurecloud.com"`, "GENESYS_API_URL",
+			`--genesys-eventbridge-path="/api/v2/eventbridge"`, "GENESYS_EVENTBRIDGE_PATH", "GENESYS_CLIENT_SECRET_FILE", "KAFKA_SASL_PASSWORD_FILE",
+			`--kafka-group-id="genesys-fanout-processor"`, "KAFKA_GROUP_ID", "--kafka-options", "KAFKA_OPTIONS", "127.0.0.1:9465",
+		},
+	} {
+		code, text := s.ask(binary, []string{"--help"}, nil)
+		assert.Zero(t, code, text)
+		for _, part := range append(own, both...) {
+			assert.Contains(t, text, part, binary)
+		}
+		code, text = s.ask(binary, []string{"--version"}, nil)
+		assert.Zero(t, code, text)
+		assert.Regexp(t, "^"+binary+` \S+ \(go1\.[^)]*Temporal SDK v[^)]+\)$`, text)
+		code, text = s.ask(binary, []string{"--preflight"}, s.env())
+		assert.Equal(t, 2, code, text)
+		assert.Equal(t, "--preflight: is not supported by this version; leave it out", text)
+	}
+}
+
+// uncalled is an address that fails the test when somebody connects to it.
+func uncalled(t *testing.T) string {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			t.Errorf("a connection to %s", listener.Addr())
+			_ = connection.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = listener.Close(); <-done })
+	return listener.Addr().String()
+}
+
+// TestCheckPrintsWhatWouldRun connects to nothing, needs not what the other
+// process needs, and shows no secret.
 func TestCheckPrintsWhatWouldRun(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok}, secretTargets)
-	for _, binary := range []string{"worker", "ingest"} {
-		checked, err := devstack.StartProcess(s.ctx, devstack.ProcessOptions{
-			Path: filepath.Join(shared.bin, binary), Args: []string{"--check"},
-			Env: s.env("TOKEN=hush-token", "TEMPORAL_ADDRESS=127.0.0.1:1", "KAFKA_SASL_PASSWORD=hush-sasl"),
-		})
-		require.NoError(t, err)
-		code, text := s.ends(checked)
-		assert.Zero(t, code, text)
+	s := newStack(t, targetScripts{"analytics": ok}, secretTargets+"  - {name: notification, url: 'http://user:hush-url@127.0.0.1:1/api'}\n")
+	nobody := uncalled(t)
+	for name, test := range map[string]struct {
+		binary string
+		env    []string
+	}{
+		"worker": {"worker", []string{"FANOUT_MAX_STARTS=ingest's", "KAFKA_SECURITY_PROTOCOL=ingest's", "GENESYS_API_URL=ingest's"}},
+		"ingest": {"ingest", []string{"KAFKA_BOOTSTRAP_SERVERS=" + nobody, "KAFKA_SASL_PASSWORD=hush-sasl", "FANOUT_DEAD_LETTERS=/no/such/folder"}},
+		"ingest that asks Genesys": {"ingest", []string{
+			"KAFKA_BOOTSTRAP_SERVERS=", "KAFKA_SASL_PASSWORD=", "GENESYS_API_URL=http://" + nobody,
+			"GENESYS_TOKEN_URL=http://" + nobody, "GENESYS_CLIENT_ID=client", "GENESYS_CLIENT_SECRET=hush-secret",
+		}},
+	} {
+		env := append(s.env("TOKEN=hush-token", "TEMPORAL_ADDRESS="+nobody, "TEMPORAL_API_KEY=hush-api-key"), test.env...)
+		code, text := s.ask(test.binary, []string{"--check"}, env)
+		assert.Zero(t, code, "%s: %s", name, text)
 		assert.Contains(t, text, "analytics")
 		assert.Contains(t, text, s.targets["analytics"].URL())
-		assert.NotContains(t, text, "hush-")
+		assert.Contains(t, text, "@127.0.0.1:1/api")
+		assert.NotContains(t, text, "hush-", name)
 	}
 }
 
@@ -59,13 +130,20 @@ func TestWrongSettingsAreToldAtOnce(t *testing.T) {
 			"KAFKA_SSL_CA_LOCATION: ", "KAFKA_OPTIONS: ", "KAFKA_BOOTSTRAP_SERVERS: ", file + ":2:",
 		},
 	} {
-		p := s.start(binary, "FANOUT_LOG_LEVEL=loud", "FANOUT_EAGER_START=true", "FANOUT_PAYLOAD_KEYS=a:b", "FANOUT_TAGRETS=x", "FANOUT_MAX_STARTS=-1",
+		p := s.start(binary, "FANOUT_LOG_LEVEL=loud", "FANOUT_EAGER_START=true", "FANOUT_PAYLOAD_KEYS=hush-key", "FANOUT_TAGRETS=x", "FANOUT_MAX_STARTS=-1",
 			"KAFKA_SECURITY_PROTOCOL=TLS", "KAFKA_AUTO_OFFSET_RESET=now", "KAFKA_SSL_CA_LOCATION=/no/such/file", "KAFKA_OPTIONS=group.id=x", "KAFKA_BOOTSTRAP_SERVERS=nowhere")
 		code, text := s.ends(p)
 		assert.Equal(t, 2, code, text)
 		for _, part := range want {
 			assert.Contains(t, text, part, binary)
 		}
+		for line := range strings.Lines(text) {
+			assert.Regexp(t, `^([A-Z_]+|\S+targets\.yaml:\d+:\d+: targets\[0\]\.[A-Za-z.-]+): .+; .+`, line, "what; cure")
+		}
+		for _, later := range []string{"FANOUT_EAGER_START", "FANOUT_PAYLOAD_KEYS"} {
+			assert.Contains(t, text, later+": is not supported by this version; unset it\n")
+		}
+		assert.NotContains(t, text, "hush-")
 	}
 }
 
@@ -80,7 +158,7 @@ func TestSecretsComeFromFilesAndAreNeverShown(t *testing.T) {
 	}
 	worker := s.run("worker", "TOKEN_FILE="+file("token", "hush-token"), "FANOUT_LOG_LEVEL=debug")
 	ingest := s.run("ingest", append(s.fromGenesys(genesys), "GENESYS_CLIENT_SECRET=",
-		"GENESYS_CLIENT_SECRET_FILE="+file("client-secret", genesys.ClientSecret()), "TOKEN=hush-token", "FANOUT_LOG_LEVEL=debug", "OTEL_SERVICE_NAME=x")...)
+		"GENESYS_CLIENT_SECRET_FILE="+file("client-secret", genesys.ClientSecret()), "TOKEN=hush-token", "FANOUT_LOG_LEVEL=debug", "OTEL_SERVICE_NAME=x", "OTEL_EXPORTER_OTLP_HEADERS=key=hush-otel")...)
 	s.publish(0, 1)
 	record := s.record("analytics", s.id(0))
 	stop(t, ingest)
@@ -90,7 +168,30 @@ func TestSecretsComeFromFilesAndAreNeverShown(t *testing.T) {
 		assert.NotContains(t, ingest.Text(), secret)
 		assert.NotContains(t, record.Error, secret)
 	}
-	assert.Contains(t, ingest.Text(), "OTEL_")
+	assert.Contains(t, ingest.Text(), "level=DEBUG")
+	assert.Equal(t, 1, strings.Count(ingest.Text(), "tracing is not supported"))
+	assert.Contains(t, ingest.Text(), "OTEL_SERVICE_NAME")
+	assert.NotContains(t, ingest.Text(), "hush-otel")
+}
+
+// TestSecretsOfGenesysAreNeverShown: neither the token nor the password that a
+// refusal follows or holds.
+func TestSecretsOfGenesysAreNeverShown(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, nil, "  - {name: analytics, url: 'http://127.0.0.1:1'}\n")
+	for _, answer := range []devstack.Failure{
+		{Status: http.StatusForbidden, Body: `{"message":"no access for hush-access-token","code":"missing.permissions"}`},
+		{Status: http.StatusOK, Body: `{"connectionDetails":{"bootstrapServers":"","saslUsername":"u","saslPassword":"hush-details"}}`},
+	} {
+		genesys := s.genesys()
+		genesys.Fail(devstack.TokenPath, devstack.Failure{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: `{"access_token":"hush-access-token","token_type":"bearer","expires_in":3600}`})
+		genesys.Fail(devstack.EventBridgePath, answer)
+		code, text := s.ends(s.start("ingest", append(s.fromGenesys(genesys), "FANOUT_LOG_LEVEL=debug")...))
+		assert.Equal(t, 1, code, text)
+		assert.Contains(t, text, "GET /api/v2/eventbridge")
+		assert.NotContains(t, text, "hush-")
+	}
 }
 
 // TestGenesysRefusals: each ends ingest with 1, in time, with what was asked and the cure.
@@ -115,6 +216,7 @@ func TestGenesysRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			genesys := s.genesys()
+			test.failure.Header = http.Header{"ININ-Correlation-Id": {"corr-1"}}
 			genesys.Fail(test.path, test.failure, test.failure, test.failure)
 			began := time.Now()
 			code, text := s.ends(s.start("ingest", s.fromGenesys(genesys)...))
@@ -122,6 +224,9 @@ func TestGenesysRefusals(t *testing.T) {
 			assert.Less(t, time.Since(began), 20*time.Second)
 			for _, part := range test.want {
 				assert.Contains(t, text, part)
+			}
+			if test.failure.Status != http.StatusOK {
+				assert.Contains(t, text, "correlation id corr-1")
 			}
 			assert.NotContains(t, text, genesys.ClientSecret())
 		})
@@ -136,7 +241,10 @@ func TestGenesysIsWaitedFor(t *testing.T) {
 	genesys.Fail(devstack.TokenPath, devstack.Failure{Status: 503})
 	genesys.Fail(devstack.EventBridgePath, devstack.Failure{Status: 429, Header: http.Header{"Retry-After": {"2"}}})
 	s.run("worker")
+	began := time.Now()
 	s.run("ingest", s.fromGenesys(genesys)...)
+	assert.GreaterOrEqual(t, time.Since(began), 2*time.Second, "Retry-After")
+	assert.Equal(t, 2, genesys.Calls(devstack.EventBridgePath), "one answer was asked for and waited out")
 	s.publish(0, 1)
 	s.exactlyOnce("analytics", 1)
 }
