@@ -7,14 +7,18 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/term"
 
+	"genesys-fanout/event"
 	"genesys-fanout/internal/contactcentre"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/workflows"
@@ -24,7 +28,7 @@ const (
 	events  = 200
 	topic   = "genesys-cloud-interaction-events"
 	seed    = 2026
-	atMost  = 3 * time.Minute // for everything to arrive
+	atMost  = 3 * time.Minute // from the first part to the summary
 	redraw  = 200 * time.Millisecond
 	perLine = 2 * time.Second // where there is no terminal
 
@@ -43,7 +47,8 @@ type stage struct {
 	ingest   *devstack.Process
 	ids      []string
 	messages []devstack.Message
-	rejected map[string]bool
+	rejected map[string]bool // by escaped id
+	runs     map[string]int  // by status
 	tty      bool
 }
 
@@ -51,21 +56,38 @@ func demo(ctx context.Context) error {
 	s := &stage{targets: make(map[string]*devstack.Target), tty: term.IsTerminal(int(os.Stdout.Fd()))}
 	s.makeEvents()
 	defer s.close()
-	if err := s.startParts(ctx); err != nil {
-		return err
-	}
-	if err := s.startProcesses(ctx); err != nil {
-		return err
-	}
-	if err := s.publishAndWatch(ctx); err != nil {
-		return err
-	}
-	wrong := s.summarize(ctx)
-	if s.tty && os.Getenv("DEMO_ONCE") != "1" {
+	err := s.show(ctx)
+	if err == nil && s.tty && os.Getenv("DEMO_ONCE") != "1" {
 		fmt.Println("\nEverything stays up until Ctrl-C.")
 		<-ctx.Done()
 	}
-	return errors.Join(wrong, s.stop())
+	return errors.Join(err, s.stop())
+}
+
+// show does everything up to the summary, within its time.
+func (s *stage) show(ctx context.Context) error {
+	bounded, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
+	err := s.play(bounded)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		// Without the cause: who stops the demo early must not read its status as a success.
+		return errors.New("stopped before every event was accounted for")
+	case bounded.Err() != nil:
+		return fmt.Errorf("gave up after %s: %w\n%s\n%s", atMost, err, tail("worker", s.worker), tail("ingest", s.ingest))
+	}
+	return err
+}
+
+func (s *stage) play(ctx context.Context) error {
+	for _, act := range []func(context.Context) error{s.startParts, s.startProcesses, s.publishAndWatch, s.awaitRuns} {
+		if err := act(ctx); err != nil {
+			return err
+		}
+	}
+	return s.summarize(ctx)
 }
 
 func (s *stage) makeEvents() {
@@ -142,19 +164,16 @@ func (s *stage) startProcesses(ctx context.Context) (err error) {
 	s.ingest, err = s.startProcess(ctx, "ingest", 9465, append(shared,
 		"GENESYS_API_URL="+s.genesys.URL(),
 		"GENESYS_CLIENT_ID="+s.genesys.ClientID(),
-		"GENESYS_CLIENT_SECRET="+s.genesys.ClientSecret(),
+		secretName+s.genesys.ClientSecret(),
 		"KAFKA_SSL_CA_LOCATION="+s.kafka.CAFile(),
 	))
 	if err != nil {
 		return err
 	}
-	fmt.Println("\nThe secrets above are random and end with this demo. Waiting until both are ready …")
+	fmt.Println("\nwaiting until both are ready …")
 	for _, p := range []*devstack.Process{s.worker, s.ingest} {
-		ready, cancel := context.WithTimeout(ctx, time.Minute)
-		err := p.WaitReady(ready)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("%w; it printed:\n%s", err, p.Text())
+		if err := p.WaitReady(ctx); err != nil { // it shows the last lines
+			return err
 		}
 	}
 	return nil
@@ -171,8 +190,23 @@ func (s *stage) startProcess(ctx context.Context, name string, preferred int, en
 	if err != nil {
 		return nil, err
 	}
-	fmt.Printf("\n%s, with these settings:\n  export %s\n", binary, strings.Join(env, "\n  export "))
+	fmt.Printf("\n%s, with these settings:\n", binary)
+	for _, setting := range env {
+		fmt.Println(copyable(setting))
+	}
 	return devstack.StartProcess(ctx, devstack.ProcessOptions{Path: binary, Dir: s.dir, Env: env, HTTPAddr: addr})
+}
+
+const secretName = "GENESYS_CLIENT_SECRET="
+
+// copyable is a setting as a line for a shell.
+func copyable(setting string) string {
+	name, value, _ := strings.Cut(setting, "=")
+	text := "  export " + name + "='" + strings.ReplaceAll(value, "'", `'\''`) + "'"
+	if strings.HasPrefix(setting, secretName) {
+		text += "  # a secret, but random, for this machine and until the demo ends"
+	}
+	return text
 }
 
 // beside finds a binary in the folder of this one.
@@ -191,8 +225,6 @@ func beside(name string) (string, error) {
 // publishAndWatch publishes the events and shows how they arrive, until every
 // delivery is settled.
 func (s *stage) publishAndWatch(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, atMost)
-	defer cancel()
 	fmt.Printf("\npublishing %d events to %s, %s\n\n", events, topic, s.kafka.Bootstrap())
 	published := make(chan error, 1)
 	go func() { published <- s.publish(ctx) }()
@@ -203,8 +235,11 @@ func (s *stage) publishAndWatch(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("gave up after %s: %s\nworker printed:\n%s\ningest printed:\n%s",
-				atMost, line(s.accounts(), events), tail(s.worker), tail(s.ingest))
+			return fmt.Errorf("%s: %w", line(s.accounts(), events), ctx.Err())
+		case <-s.worker.Done():
+			return fmt.Errorf("worker ended too early\n%s", tail("worker", s.worker))
+		case <-s.ingest.Done():
+			return fmt.Errorf("ingest ended too early\n%s", tail("ingest", s.ingest))
 		case err := <-published:
 			if err != nil {
 				return fmt.Errorf("publish: %w", err)
@@ -271,6 +306,44 @@ func (s *stage) screen() func(accounts map[string]account, settled int) {
 	}
 }
 
+// awaitRuns waits until no run is open: nothing is sent after that, so what is
+// counted then is final.
+func (s *stage) awaitRuns(ctx context.Context) error {
+	c, err := s.temporal.Client(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ticker := time.NewTicker(redraw)
+	defer ticker.Stop()
+	for {
+		if s.runs, err = countRuns(ctx, c); err != nil {
+			return err
+		}
+		if s.runs["Completed"]+s.runs["Failed"] >= events && s.runs["Running"] == 0 {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return fmt.Errorf("not every run is closed: %v: %w", s.runs, ctx.Err())
+		}
+	}
+}
+
+// countRuns counts the runs by their status.
+func countRuns(ctx context.Context, c client.Client) (map[string]int, error) {
+	runs := make(map[string]int)
+	for _, status := range []string{"Running", "Completed", "Failed"} {
+		counted, err := c.CountWorkflow(ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: fmt.Sprintf("ExecutionStatus=%q", status)})
+		if err != nil {
+			return nil, fmt.Errorf("count the runs: %w", err)
+		}
+		runs[status] = int(counted.Count)
+	}
+	return runs, nil
+}
+
 // summarize prints what became of every event and says whether that is right.
 func (s *stage) summarize(ctx context.Context) error {
 	accounts := s.accounts()
@@ -279,16 +352,23 @@ func (s *stage) summarize(ctx context.Context) error {
 	for _, name := range targetNames {
 		wrong = append(wrong, accounts[name].check(name, s.ids, s.rejected)...)
 	}
-	fmt.Printf("dead letters:      %s (%d)\n", s.deadLetters(), len(accounts[compliance].dead))
-	fmt.Printf("Temporal UI:       %s\n", s.temporal.UIURL())
-	fmt.Printf("all failed runs:   paste into its list of workflows: ExecutionStatus=\"Failed\"\n")
+	records, err := readRecords(s.deadLetters())
+	if err != nil {
+		return err
+	}
+	wrong = append(wrong, checkRecords(records, s.ids, s.rejected)...)
+	wrong = append(wrong, checkRuns(s.runs, events, len(s.rejected))...)
 	url, err := s.failedRun(ctx)
 	if err != nil {
 		wrong = append(wrong, err.Error())
 	}
+	fmt.Printf("this demo's files: %s (kept)\n", s.dir)
+	fmt.Printf("dead letters:      %s (%d files)\n", s.deadLetters(), len(records))
+	fmt.Printf("Temporal UI:       %s\n", s.temporal.UIURL())
+	fmt.Printf("all failed runs:   ExecutionStatus=\"Failed\" as the filter of its list of workflows (%d runs)\n", s.runs["Failed"])
 	fmt.Printf("one failed run:    %s\n", url)
 	if len(wrong) > 0 {
-		return fmt.Errorf("not what was expected:\n%s", strings.Join(wrong, "\n"))
+		return fmt.Errorf("not what was expected:\n%s", strings.Join(shortened(wrong), "\n"))
 	}
 	fmt.Printf("checked:           %d events, each at every target exactly once, or a dead letter where it was rejected\n", events)
 	return nil
@@ -301,33 +381,44 @@ func (s *stage) failedRun(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer c.Close()
-	id := workflows.ID(s.ids[9])
-	run := c.GetWorkflow(ctx, id, "")
-	if err := run.GetWithOptions(ctx, nil, client.WorkflowRunGetOptions{}); err == nil {
-		return "", fmt.Errorf("the run %s did not fail, though %s rejected its event", id, compliance)
+	i := slices.IndexFunc(s.ids, func(id string) bool { return s.rejected[event.Escape(id)] })
+	id := workflows.ID(s.ids[i])
+	described, err := c.DescribeWorkflowExecution(ctx, id, "")
+	if err != nil {
+		return "", fmt.Errorf("the run %s: %w", id, err)
 	}
-	return fmt.Sprintf("%s/namespaces/%s/workflows/%s/%s/history", s.temporal.UIURL(), devstack.Namespace, id, run.GetRunID()), nil
+	run := described.GetWorkflowExecutionInfo()
+	if run.GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_FAILED {
+		err = fmt.Errorf("the run %s is %s, though %s rejected its event", id, run.GetStatus(), compliance)
+	}
+	return fmt.Sprintf("%s/namespaces/%s/workflows/%s/%s/history", s.temporal.UIURL(), devstack.Namespace, id, run.GetExecution().GetRunId()), err
 }
 
-// stop ends both processes as a user would.
+// stop ends both processes as a user would, first what starts work.
 func (s *stage) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	var errs []error
-	for name, p := range map[string]*devstack.Process{"ingest": s.ingest, "worker": s.worker} {
-		code, err := p.Stop(ctx)
-		if err == nil && code != 0 {
-			err = fmt.Errorf("%s ended with %d; it printed:\n%s", name, code, tail(p))
-		}
-		errs = append(errs, err)
+	return errors.Join(stopProcess(ctx, "ingest", s.ingest), stopProcess(ctx, "worker", s.worker))
+}
+
+func stopProcess(ctx context.Context, name string, p *devstack.Process) error {
+	if p == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	code, err := p.Stop(ctx)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("%s ended with %d\n%s", name, code, tail(name, p))
+	}
+	return err
 }
 
 // tail is the end of what a process printed.
-func tail(p *devstack.Process) string {
+func tail(name string, p *devstack.Process) string {
+	if p == nil {
+		return name + " was not started"
+	}
 	lines := p.Output()
-	return strings.Join(lines[max(0, len(lines)-20):], "\n")
+	return name + " printed last:\n" + strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
 func (s *stage) close() {

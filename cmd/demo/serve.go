@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"genesys-fanout/internal/contactcentre"
@@ -24,8 +25,9 @@ type serveOptions struct {
 	GenesysAddr      string        `default:"127.0.0.1:8081" help:"Address of the Genesys stand-in."`
 	TargetsAddr      string        `default:"127.0.0.1:8082" help:"Address of the targets, each under its name."`
 	KafkaBootstrap   string        `required:"" help:"Broker to publish to."`
-	KafkaUsername    string        `help:"Its user, by SCRAM-SHA-512."`
-	KafkaPassword    string        `help:"Its password."`
+	KafkaUsername    string        `env:"KAFKA_SASL_USERNAME" help:"Its user; empty: no SASL."`
+	KafkaPassword    string        `env:"KAFKA_SASL_PASSWORD" help:"Its password."`
+	Mechanism        string        `env:"KAFKA_SASL_MECHANISM" default:"SCRAM-SHA-512" enum:"SCRAM-SHA-512,SCRAM-SHA-256" help:"SCRAM-SHA-512 or SCRAM-SHA-256."`
 	KafkaTopic       string        `env:"KAFKA_TOPIC" default:"genesys-cloud-interaction-events" help:"Topic to publish to."`
 	SecurityProtocol string        `env:"KAFKA_SECURITY_PROTOCOL" default:"SASL_PLAINTEXT" enum:"SASL_PLAINTEXT,SASL_SSL" help:"SASL_PLAINTEXT or SASL_SSL."`
 	Every            time.Duration `default:"1s" help:"Time between two events."`
@@ -44,7 +46,7 @@ func serve(ctx context.Context, args []string) error {
 	genesys, err := devstack.StartGenesys(ctx, devstack.GenesysOptions{
 		ClientID: os.Getenv("GENESYS_CLIENT_ID"), ClientSecret: os.Getenv("GENESYS_CLIENT_SECRET"),
 		Details: devstack.ConnectionDetails{
-			BootstrapServers: o.KafkaBootstrap, SASLMechanism: "SCRAM-SHA-512",
+			BootstrapServers: o.KafkaBootstrap, SASLMechanism: o.Mechanism,
 			SASLUsername: o.KafkaUsername, SASLPassword: o.KafkaPassword, Topics: []string{o.KafkaTopic},
 		},
 	})
@@ -53,6 +55,9 @@ func serve(ctx context.Context, args []string) error {
 	}
 	defer genesys.Close()
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprintln(w, "the targets of the demo") // the caller may be gone
+	})
 	for name, script := range scripts(everyTenth) {
 		target, err := devstack.StartTarget(ctx, devstack.TargetOptions{Script: script, Discard: true})
 		if err != nil {
@@ -98,9 +103,9 @@ func listen(ctx context.Context, addr string, handler http.Handler) error {
 }
 
 func publish(ctx context.Context, o serveOptions) error {
-	options := []kgo.Opt{kgo.SeedBrokers(o.KafkaBootstrap), kgo.DefaultProduceTopic(o.KafkaTopic)}
+	options := []kgo.Opt{kgo.SeedBrokers(o.KafkaBootstrap), kgo.DefaultProduceTopic(o.KafkaTopic), kgo.RecordDeliveryTimeout(10 * time.Second)}
 	if o.KafkaUsername != "" {
-		options = append(options, kgo.SASL(scram.Auth{User: o.KafkaUsername, Pass: o.KafkaPassword}.AsSha512Mechanism()))
+		options = append(options, kgo.SASL(mechanism(o)))
 	}
 	if o.SecurityProtocol == "SASL_SSL" {
 		options = append(options, kgo.DialTLS())
@@ -124,4 +129,12 @@ func publish(ctx context.Context, o serveOptions) error {
 			fmt.Fprintln(os.Stderr, "demo serve: an event was not published:", err)
 		}
 	}
+}
+
+func mechanism(o serveOptions) sasl.Mechanism {
+	auth := scram.Auth{User: o.KafkaUsername, Pass: o.KafkaPassword}
+	if o.Mechanism == "SCRAM-SHA-256" {
+		return auth.AsSha256Mechanism()
+	}
+	return auth.AsSha512Mechanism()
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -48,7 +51,16 @@ func (a account) retrying() int {
 	return n
 }
 
-func (a account) settled() int { return len(a.delivered) + len(a.dead) }
+// settled is the number of events that were delivered or given up.
+func (a account) settled() int {
+	n := len(a.delivered)
+	for id := range a.dead {
+		if a.delivered[id] == 0 {
+			n++
+		}
+	}
+	return n
+}
 
 // check says what is wrong at a target: each event must have been delivered
 // once, or be a dead letter where it was rejected.
@@ -67,10 +79,81 @@ func (a account) check(name string, ids []string, rejected map[string]bool) []st
 			wrong = append(wrong, fmt.Sprintf("%s: event %s: dead letter %t, want %t", name, id, a.dead[id], dead))
 		}
 	}
-	if extra := len(a.seen) - len(ids); extra > 0 {
-		wrong = append(wrong, fmt.Sprintf("%s: %d events that were never published", name, extra))
+	for id := range a.seen {
+		if !slices.ContainsFunc(ids, func(published string) bool { return event.Escape(published) == id }) {
+			wrong = append(wrong, fmt.Sprintf("%s: event %s was never published", name, id))
+		}
 	}
 	return wrong
+}
+
+// readRecords reads every open dead letter in dir, by file name. One that is no
+// record is the zero Record.
+func readRecords(dir string) (map[string]deadletter.Record, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	records := make(map[string]deadletter.Record)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		var record deadletter.Record
+		_ = json.Unmarshal(text, &record) // checkRecords finds what is missing
+		records[filepath.Base(file)] = record
+	}
+	return records, nil
+}
+
+// checkRecords says what is wrong with the dead letters: there must be one for
+// each rejected event, with the target's answer, and no other.
+func checkRecords(records map[string]deadletter.Record, ids []string, rejected map[string]bool) []string {
+	var wrong []string
+	expected := make(map[string]bool)
+	for _, id := range ids {
+		if !rejected[event.Escape(id)] {
+			continue
+		}
+		name := deadletter.FileName(compliance, id)
+		expected[name] = true
+		record, found := records[name]
+		if !found {
+			wrong = append(wrong, fmt.Sprintf("dead letter %s is missing", name))
+		} else if record.EventID != id || record.Reason != deadletter.Rejected || record.StatusCode != http.StatusUnprocessableEntity {
+			wrong = append(wrong, fmt.Sprintf("dead letter %s holds event %q, reason %q, status %d", name, record.EventID, record.Reason, record.StatusCode))
+		}
+	}
+	for name := range records {
+		if !expected[name] {
+			wrong = append(wrong, fmt.Sprintf("dead letter %s is one too many", name))
+		}
+	}
+	return wrong
+}
+
+// checkRuns says what is wrong with the numbers of runs by status: one run for
+// each event, failed where a target rejected it.
+func checkRuns(runs map[string]int, total, failed int) []string {
+	var wrong []string
+	if runs["Failed"] != failed {
+		wrong = append(wrong, fmt.Sprintf("Temporal: %d runs failed, want %d", runs["Failed"], failed))
+	}
+	if runs["Completed"] != total-failed {
+		wrong = append(wrong, fmt.Sprintf("Temporal: %d runs completed, want %d", runs["Completed"], total-failed))
+	}
+	return wrong
+}
+
+// mostShown of what is wrong; where everything is, more helps nobody.
+const mostShown = 20
+
+func shortened(wrong []string) []string {
+	if len(wrong) <= mostShown {
+		return wrong
+	}
+	return append(wrong[:mostShown:mostShown], fmt.Sprintf("… and %d more", len(wrong)-mostShown))
 }
 
 // tabulate is the state of all targets as a table.

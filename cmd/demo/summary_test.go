@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"genesys-fanout/deadletter"
 )
 
 func TestCheckFindsWhatIsWrong(t *testing.T) {
@@ -46,5 +48,40 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 
 	strange := good()
 	strange.seen["x"] = true
-	assert.Len(t, strange.check(compliance, ids, rejected), 1)
+	assert.Equal(t, []string{"compliance-service: event x was never published"}, strange.check(compliance, ids, rejected))
+
+	both := good()
+	both.dead["3"] = true
+	assert.Equal(t, 20, both.settled(), "an event that is delivered and dead is one event")
+	assert.Len(t, both.check(compliance, ids, rejected), 1)
+}
+
+func TestCheckRecords(t *testing.T) {
+	ids := []string{"a", "b"}
+	rejected := map[string]bool{"b": true}
+	name := deadletter.FileName(compliance, "b")
+	right := deadletter.Record{EventID: "b", Reason: deadletter.Rejected, StatusCode: 422}
+	for what, test := range map[string]struct {
+		records map[string]deadletter.Record
+		wrong   int
+	}{
+		"right":       {map[string]deadletter.Record{name: right}, 0},
+		"missing":     {nil, 1},
+		"damaged":     {map[string]deadletter.Record{name: {}}, 1},
+		"exhausted":   {map[string]deadletter.Record{name: {EventID: "b", Reason: deadletter.Exhausted, StatusCode: 422}}, 1},
+		"of no event": {map[string]deadletter.Record{name: right, "_undecodable_x.json": {}}, 1},
+	} {
+		assert.Len(t, checkRecords(test.records, ids, rejected), test.wrong, what)
+	}
+}
+
+func TestCheckRuns(t *testing.T) {
+	assert.Empty(t, checkRuns(map[string]int{"Completed": 18, "Failed": 2}, 20, 2))
+	assert.Len(t, checkRuns(map[string]int{"Completed": 19, "Failed": 1}, 20, 2), 2)
+	assert.Len(t, checkRuns(map[string]int{"Completed": 17, "Failed": 2}, 20, 2), 1)
+}
+
+func TestCopyable(t *testing.T) {
+	assert.Equal(t, `  export A='it'\''s=1'`, copyable("A=it's=1"))
+	assert.Contains(t, copyable(secretName+"x"), "# a secret")
 }

@@ -62,6 +62,11 @@ func targetsFile(urls map[string]string) string {
 	b.WriteString("targets:\n")
 	for _, name := range targetNames {
 		b.WriteString("  - name: " + name + "\n    url: " + urls[name] + "/api/events\n")
+		if name == notification {
+			// Every twentieth request meets a 429, so with the default of three
+			// attempts now and then an event would meet nothing else.
+			b.WriteString("    max_attempts: 10\n")
+		}
 	}
 	return b.String()
 }
