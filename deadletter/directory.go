@@ -1,21 +1,17 @@
 package deadletter
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/google/renameio/v2"
 
 	"genesys-fanout/event"
 )
@@ -26,68 +22,72 @@ const (
 )
 
 // Directory is the tracker: one file per open dead letter, and two folders for
-// those that are no longer open. Several processes may share it: each step is
-// one rename or link, so a reader sees a record whole or not at all.
+// those that are no longer open. Several processes may share it. A reader needs
+// no lock: it sees a record whole or not at all.
 type Directory struct {
-	path string
-	mu   sync.Mutex // one writer per process; between processes a delivery has one run at a time
+	path   string
+	writer chan struct{}                       // holds a token while this process writes
+	link   func(oldname, newname string) error // os.Link; not every file system has it
 }
 
-// DamagedError names a file of the tracker that holds no record. It is left as
-// it is.
-type DamagedError struct {
-	File string
-	Err  error
-}
-
-// Error names the file and the cure.
-func (e *DamagedError) Error() string {
-	return fmt.Sprintf("%s: damaged dead letter: %v; mend the file or move it away", e.File, e.Err)
-}
-
-// Unwrap returns what is wrong with the file.
-func (e *DamagedError) Unwrap() error { return e.Err }
-
-// Open opens the tracker at path and makes its folders where they are missing.
-// It fails where no record could be written.
+// Open opens the tracker at path and makes its folders where they are missing,
+// for the user alone. It fails where no record could be written.
 func Open(path string) (*Directory, error) {
 	for _, dir := range []string{path, filepath.Join(path, supersededDir), filepath.Join(path, resolvedDir)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make the tracker's folder: %w", err)
 		}
 		probe, err := os.CreateTemp(dir, ".probe-*")
+		if err == nil {
+			err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+		}
 		if err != nil {
 			return nil, fmt.Errorf("the tracker's folder %s cannot be written: %w", dir, err)
 		}
-		if err := errors.Join(probe.Close(), os.Remove(probe.Name())); err != nil {
-			return nil, fmt.Errorf("the tracker's folder %s cannot be written: %w", dir, err)
+	}
+	for _, dir := range []string{filepath.Dir(path), path} { // where a folder may be new
+		if err := syncDir(dir); err != nil {
+			return nil, fmt.Errorf("make the tracker's folder: %w", err)
 		}
 	}
-	return &Directory{path: path}, nil
+	return &Directory{path: path, writer: make(chan struct{}, 1), link: os.Link}, nil
 }
 
 // FileName is the name of a delivery's record.
 func FileName(target, eventID string) string {
-	return target + "_" + event.EscapeFileName(eventID) + ".json"
+	return event.EscapeFileName(target) + "_" + event.EscapeFileName(eventID) + ".json"
 }
 
 // Record keeps a dead letter. When it returns nil the record is on disk. The
 // same delivery of the same run is written again in place; a record that another
 // run left, and a file that is damaged, moves to superseded/ first.
 func (d *Directory) Record(ctx context.Context, record Record) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	name := FileName(record.TargetName, record.EventID)
-	if err := d.supersede(name, record.RunID); err != nil {
-		return fmt.Errorf("keep the older dead letter %s: %w", name, err)
-	}
-	if err := write(filepath.Join(d.path, name), record); err != nil {
+	if err := d.record(ctx, name, record); err != nil {
 		return fmt.Errorf("write the dead letter %s: %w", name, err)
 	}
 	return nil
+}
+
+func (d *Directory) record(ctx context.Context, name string, record Record) error {
+	// On disk before the lock: many records at once wait for the disk together.
+	pending, err := prepare(filepath.Join(d.path, name), record)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = pending.Cleanup() }() // does nothing once it has its name
+	unlock, err := d.lock(ctx)
+	if err != nil {
+		return err
+	}
+	if err = d.supersede(name, record.RunID); err == nil {
+		err = pending.CloseAtomicallyReplace()
+	}
+	unlock()
+	if err != nil {
+		return err
+	}
+	return syncDir(d.path)
 }
 
 // supersede gives the file that stands under name a second name in superseded/,
@@ -104,74 +104,28 @@ func (d *Directory) supersede(name, runID string) error {
 	case err != nil && !errors.As(err, &damaged):
 		return err
 	}
-	return d.keep(open, filepath.Join(d.path, supersededDir), name, older.RunID)
-}
-
-// keep links file into dir. A name that is taken gets .<run id>, and then a
-// number: nothing is overwritten.
-func (d *Directory) keep(file, dir, name, runID string) error {
-	for free := range alternatives(name, runID) {
-		kept := filepath.Join(dir, free)
-		err := os.Link(file, kept)
-		switch {
-		case errors.Is(err, fs.ErrExist) && !same(file, kept):
-			continue
-		case errors.Is(err, fs.ErrExist): // kept by a call that was cut off
-			return nil
-		case errors.Is(err, errors.ErrUnsupported), errors.Is(err, fs.ErrPermission):
-			err = moveToFree(file, kept) // a file system without links: for a moment no record is open
-		}
-		if err != nil {
-			return err
-		}
-		return syncDir(dir)
-	}
-	return nil
-}
-
-// moveToFree renames a file to a name that nothing has.
-func moveToFree(file, to string) error {
-	reserved, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	return errors.Join(reserved.Close(), os.Rename(file, to))
-}
-
-// alternatives yields, without end, the names under which a record may be kept
-// in a folder: its own, then with its run, then with a number too.
-func alternatives(name, runID string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		if !yield(name) {
-			return
-		}
-		if runID != "" {
-			name += "." + event.EscapeFileName(runID)
-			if !yield(name) {
-				return
-			}
-		}
-		for i := 2; yield(name + "." + strconv.Itoa(i)); i++ {
-		}
-	}
-}
-
-func same(a, b string) bool {
-	infoA, errA := os.Stat(a)
-	infoB, errB := os.Stat(b)
-	return errA == nil && errB == nil && os.SameFile(infoA, infoB)
+	return d.keep(open, filepath.Join(d.path, supersededDir), name, older.RunID, func(kept string) bool { return sameFile(open, kept) })
 }
 
 // Resolve moves the open record of a delivery to resolved/, with the time and
 // the run that delivered it after all. Without an open record it does nothing,
-// so it may be repeated.
+// so it may be repeated. A damaged record is a *DamagedError and stays.
 func (d *Directory) Resolve(ctx context.Context, target, eventID, runID string, at time.Time) error {
-	if err := ctx.Err(); err != nil {
+	name := FileName(target, eventID)
+	if err := d.resolve(ctx, name, runID, at.UTC()); err != nil {
+		return fmt.Errorf("resolve the dead letter %s: %w", name, err)
+	}
+	return nil
+}
+
+// resolve keeps the resolved record beside the open one, which only then goes: a
+// crash between leaves both, and the next call finds its own work.
+func (d *Directory) resolve(ctx context.Context, name, runID string, at time.Time) error {
+	unlock, err := d.lock(ctx)
+	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	name := FileName(target, eventID)
+	defer unlock()
 	open := filepath.Join(d.path, name)
 	record, err := read(open)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -180,75 +134,83 @@ func (d *Directory) Resolve(ctx context.Context, target, eventID, runID string, 
 	if err != nil {
 		return err
 	}
-	at = at.UTC()
 	record.ResolvedAt, record.ResolvedRunID = &at, runID
-	if err := d.resolve(name, record); err != nil {
-		return fmt.Errorf("resolve the dead letter %s: %w", name, err)
+	dir := filepath.Join(d.path, resolvedDir)
+	pending, err := prepare(filepath.Join(dir, name), record)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = pending.Cleanup() }() // by then it has a second name
+	err = d.keep(pending.Name(), dir, name, record.RunID, func(kept string) bool { return sameResolution(kept, record) })
+	if err != nil {
+		return err
 	}
 	if err := os.Remove(open); err != nil {
-		return fmt.Errorf("resolve the dead letter %s: %w", name, err)
+		return err
 	}
 	return syncDir(d.path)
 }
 
-// resolve writes the resolved record beside the open one, which only then goes:
-// a crash between leaves both, and the next call finds its own work.
-func (d *Directory) resolve(name string, record Record) error {
-	dir := filepath.Join(d.path, resolvedDir)
-	for free := range alternatives(name, record.RunID) {
-		file := filepath.Join(dir, free)
-		there, err := read(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			return write(file, record)
-		}
-		if err == nil && there.RunID == record.RunID && there.ResolvedRunID == record.ResolvedRunID {
-			return nil
-		}
+// sameResolution tells whether file holds the record, resolved by the same run
+// at whatever time.
+func sameResolution(file string, record Record) bool {
+	kept, err := read(file)
+	if err != nil {
+		return false
 	}
-	return nil
+	kept.ResolvedAt, record.ResolvedAt = nil, nil
+	a, errA := json.Marshal(kept)
+	b, errB := json.Marshal(record)
+	return errA == nil && errB == nil && string(a) == string(b)
 }
 
 // Get reads the open record of a delivery. Without one the error is
-// fs.ErrNotExist; a file that is no record is a *DamagedError.
+// fs.ErrNotExist; a file that does not hold it is a *DamagedError.
 func (d *Directory) Get(target, eventID string) (Record, error) {
 	return read(filepath.Join(d.path, FileName(target, eventID)))
 }
 
-func read(file string) (Record, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return Record{}, err
+// listBatch is how many names All holds at once.
+const listBatch = 256
+
+// All yields the open records in no order, one in memory at a time. A damaged
+// file yields its *DamagedError and the listing goes on; an error of ctx or of
+// the directory ends it. A record that opens or closes meanwhile may be missing.
+func (d *Directory) All(ctx context.Context) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		dir, err := os.Open(d.path)
+		if err != nil {
+			yield(Record{}, fmt.Errorf("list the dead letters: %w", err))
+			return
+		}
+		defer func() { _ = dir.Close() }() // it was only read
+		for more := true; more; {
+			entries, err := dir.ReadDir(listBatch)
+			for _, entry := range entries {
+				if !d.yieldOpen(ctx, entry, yield) {
+					return
+				}
+			}
+			more = err == nil
+			if err != nil && !errors.Is(err, io.EOF) {
+				yield(Record{}, fmt.Errorf("list the dead letters: %w", err))
+			}
+		}
 	}
-	var record Record
-	if err := json.Unmarshal(data, &record); err != nil {
-		return Record{}, &DamagedError{File: file, Err: err}
-	}
-	if name := FileName(record.TargetName, record.EventID); !strings.HasPrefix(filepath.Base(file), name) {
-		return Record{}, &DamagedError{File: file, Err: errors.New("its target_name and event_id are not those of its name")}
-	}
-	return record, nil
 }
 
-// write makes the file whole or not at all, and durable: its bytes and its name
-// in the directory are on disk when it returns.
-func write(file string, record Record) error {
-	var data bytes.Buffer
-	encoder := json.NewEncoder(&data)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(record); err != nil {
-		return err
+func (d *Directory) yieldOpen(ctx context.Context, entry fs.DirEntry, yield func(Record, error) bool) (goOn bool) {
+	if err := ctx.Err(); err != nil {
+		yield(Record{}, err)
+		return false
 	}
-	if err := renameio.WriteFile(file, data.Bytes(), 0o600, renameio.WithTempDir(filepath.Dir(file)), renameio.IgnoreUmask()); err != nil {
-		return err
+	name := entry.Name()
+	if entry.IsDir() || strings.HasPrefix(name, ".") || !strings.HasSuffix(name, ".json") {
+		return true
 	}
-	return syncDir(filepath.Dir(file))
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
+	record, err := read(filepath.Join(d.path, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true // resolved since
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return yield(record, err)
 }

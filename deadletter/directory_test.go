@@ -1,8 +1,10 @@
 package deadletter
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -198,15 +200,197 @@ func TestRecordSideBySide(t *testing.T) {
 	assert.Len(t, names(t, path), 4)
 }
 
-func TestMoveToFreeNeverOverwrites(t *testing.T) {
-	dir := t.TempDir()
-	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
-	require.NoError(t, os.WriteFile(a, []byte("a"), 0o600))
-	require.NoError(t, os.WriteFile(b, []byte("b"), 0o600))
-	require.ErrorIs(t, moveToFree(a, b), fs.ErrExist)
-	require.NoError(t, os.Remove(b))
-	require.NoError(t, moveToFree(a, b))
-	assert.Equal(t, []string{"b"}, names(t, dir))
+// TestRecordOfManyRunsAtOnce has two processes record the same delivery, each
+// for many runs: every record is open or superseded afterwards.
+func TestRecordOfManyRunsAtOnce(t *testing.T) {
+	d, path := open(t)
+	other, err := Open(path)
+	require.NoError(t, err)
+	const runs = 40
+	var all sync.WaitGroup
+	for i, dir := range []*Directory{d, other} {
+		for j := range runs {
+			all.Go(func() { assert.NoError(t, dir.Record(t.Context(), letter("a", fmt.Sprintf("run-%d-%d", i, j)))) })
+		}
+	}
+	all.Wait()
+	seen := make(map[string]bool)
+	for _, folder := range []string{path, filepath.Join(path, supersededDir)} {
+		for _, name := range names(t, folder) {
+			got, err := read(filepath.Join(folder, name))
+			require.NoError(t, err)
+			seen[got.RunID] = true
+		}
+	}
+	assert.Len(t, seen, 2*runs)
+	assert.Len(t, names(t, path), 1)
+}
+
+// TestResolveBesideRecord: a record that comes while an older one is resolved is
+// open or resolved too, never gone.
+func TestResolveBesideRecord(t *testing.T) {
+	d, path := open(t)
+	other, err := Open(path)
+	require.NoError(t, err)
+	const runs = 30
+	var all sync.WaitGroup
+	for i := range runs {
+		all.Go(func() { assert.NoError(t, d.Record(t.Context(), letter("a", fmt.Sprint("run-", i)))) })
+		all.Go(func() { assert.NoError(t, other.Resolve(t.Context(), "compliance-service", "a", "run-x", noon)) })
+	}
+	all.Wait()
+	kept := 0
+	for _, folder := range []string{path, filepath.Join(path, supersededDir), filepath.Join(path, resolvedDir)} {
+		kept += len(names(t, folder))
+	}
+	assert.Equal(t, runs, kept)
+}
+
+func TestLockWaitsNoLongerThanItsContext(t *testing.T) {
+	d, path := open(t)
+	other, err := Open(path)
+	require.NoError(t, err)
+	unlock, err := other.lock(t.Context())
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	for _, dir := range []*Directory{d, other} {
+		require.ErrorIs(t, dir.Record(ctx, letter("a", "run-1")), context.DeadlineExceeded)
+	}
+	assert.Empty(t, names(t, path), "no temporary file is left")
+	unlock()
+	require.NoError(t, d.Record(t.Context(), letter("a", "run-1")))
+}
+
+// TestWithoutLinks is the tracker on a file system that has no hard links.
+func TestWithoutLinks(t *testing.T) {
+	d, path := open(t)
+	d.link = func(string, string) error { return errors.ErrUnsupported }
+	name := FileName("compliance-service", "evt-1")
+	for _, run := range []string{"run-1", "run-2", "run-3"} {
+		require.NoError(t, d.supersede(name, run), "cut off before the record")
+		require.NoError(t, d.Record(t.Context(), letter("evt-1", run)))
+	}
+	assert.ElementsMatch(t, []string{name, name + ".run-2"}, names(t, filepath.Join(path, supersededDir)))
+	require.NoError(t, d.Resolve(t.Context(), "compliance-service", "evt-1", "run-4", noon))
+	assert.Equal(t, []string{name}, names(t, filepath.Join(path, resolvedDir)))
+	assert.Empty(t, names(t, path))
+}
+
+func TestResolveCutOffBeforeTheOpenOneWent(t *testing.T) {
+	d, path := open(t)
+	file := filepath.Join(path, FileName("compliance-service", "evt-1"))
+	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
+	before, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NoError(t, d.Resolve(t.Context(), "compliance-service", "evt-1", "run-2", noon))
+	require.NoError(t, os.WriteFile(file, before, 0o600))
+
+	require.NoError(t, d.Resolve(t.Context(), "compliance-service", "evt-1", "run-2", noon.Add(time.Minute)))
+	assert.Empty(t, names(t, path))
+	assert.Len(t, names(t, filepath.Join(path, resolvedDir)), 1)
+
+	other := letter("evt-1", "run-1")
+	other.Error = "another end of the same run"
+	require.NoError(t, d.Record(t.Context(), other))
+	require.NoError(t, d.Resolve(t.Context(), "compliance-service", "evt-1", "run-2", noon))
+	assert.Len(t, names(t, filepath.Join(path, resolvedDir)), 2, "what differs is kept beside")
+}
+
+// TestTheLongestNamesFit fills 255 bytes: the longest target, the longest id,
+// run ids as Temporal's, and one that is not.
+func TestTheLongestNamesFit(t *testing.T) {
+	d, path := open(t)
+	target, id := strings.Repeat("t", 40), strings.Repeat("x", 4096)
+	for i := range 4 {
+		record := letter(id, fmt.Sprintf("%036d", i))
+		record.TargetName = target
+		if i == 2 {
+			record.RunID = strings.Repeat("r", 4096)
+		}
+		again := record
+		again.RunID = fmt.Sprintf("%036d", 10+i)
+		require.NoError(t, d.Record(t.Context(), record))
+		require.NoError(t, d.Record(t.Context(), again))
+		require.NoError(t, d.Resolve(t.Context(), target, id, "run-9", noon))
+	}
+	assert.Len(t, names(t, filepath.Join(path, resolvedDir)), 4)
+	assert.Len(t, names(t, filepath.Join(path, supersededDir)), 4)
+}
+
+func TestAll(t *testing.T) {
+	d, path := open(t)
+	want := make([]string, 0, 2*listBatch)
+	for i := range cap(want) {
+		id := fmt.Sprint("evt-", i)
+		want = append(want, id)
+		data, err := encode(letter(id, "run-1"))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(path, FileName("compliance-service", id)), data, 0o600))
+	}
+	for _, other := range []string{".half-written.json123", ".x.json", "notes.txt"} {
+		require.NoError(t, os.WriteFile(filepath.Join(path, other), []byte("{"), 0o600))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(path, "a_damaged.json"), []byte("{"), 0o600))
+
+	var got []string
+	damaged := 0
+	for record, err := range d.All(t.Context()) {
+		if err != nil {
+			require.ErrorAs(t, err, new(*DamagedError))
+			damaged++
+			continue
+		}
+		got = append(got, record.EventID)
+	}
+	assert.ElementsMatch(t, want, got)
+	assert.Equal(t, 1, damaged)
+
+	for _, err := range d.All(t.Context()) {
+		_ = err // stopping early is no error
+		break
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	seen := 0
+	for _, err := range d.All(ctx) {
+		if seen++; seen == 2 {
+			require.ErrorIs(t, err, context.Canceled)
+		}
+		cancel()
+	}
+	assert.Equal(t, 2, seen)
+	require.NoError(t, os.RemoveAll(path))
+	for _, err := range d.All(t.Context()) {
+		require.ErrorIs(t, err, fs.ErrNotExist)
+	}
+}
+
+func TestOpenMakesFoldersForTheUserAlone(t *testing.T) {
+	_, path := open(t)
+	for _, dir := range []string{path, filepath.Join(path, supersededDir), filepath.Join(path, resolvedDir)} {
+		info, err := os.Stat(dir)
+		require.NoError(t, err)
+		assert.Equal(t, fs.FileMode(0o700), info.Mode().Perm(), dir)
+		assert.Empty(t, names(t, dir), "no probe is left")
+	}
+}
+
+// TestEveryReaderTakesTheFile: valid UTF-8, and not far larger than the message.
+func TestEveryReaderTakesTheFile(t *testing.T) {
+	for _, message := range []string{"{\"a\":\"\xff\"}", strings.Repeat("[", 5000) + strings.Repeat("]", 5000)} {
+		d, path := open(t)
+		record := letter("a", "run-1")
+		SetPayload(&record, []byte(message))
+		require.NoError(t, d.Record(t.Context(), record))
+		data, err := os.ReadFile(filepath.Join(path, FileName("compliance-service", "a")))
+		require.NoError(t, err)
+		assert.True(t, utf8.Valid(data))
+		assert.Less(t, len(data), len(message)+maxIndent)
+		got, err := d.Get("compliance-service", "a")
+		require.NoError(t, err)
+		assert.Equal(t, message, string(got.Message()))
+	}
 }
 
 func TestDamagedErrorUnwraps(t *testing.T) {
@@ -242,6 +426,8 @@ func TestPayload(t *testing.T) {
 	var none Record
 	SetPayload(&none, nil)
 	assert.Nil(t, none.Message())
+	SetPayload(&none, []byte{})
+	assert.NotNil(t, none.Message(), "a message without bytes was kept")
 }
 
 // FuzzMessage: whatever the message, its record gives it back byte for byte.
@@ -249,10 +435,9 @@ func FuzzMessage(f *testing.F) {
 	f.Add([]byte(`{"a":{"b":[1,2.5,"x"]}}`))
 	f.Add([]byte("{\"a\":\"\u2028\"}"))
 	f.Add([]byte("\xff"))
+	f.Add([]byte{})
+	f.Add([]byte("null"))
 	f.Fuzz(func(t *testing.T, message []byte) {
-		if len(message) == 0 {
-			return
-		}
 		d, err := Open(t.TempDir())
 		require.NoError(t, err)
 		record := letter("evt-1", "run-1")

@@ -11,11 +11,11 @@ import (
 
 // SetPayload keeps a message in the record: as JSON where it is JSON, and as
 // base64 too where a reader that parses the JSON and writes it again would not
-// come back to the same bytes.
+// come back to the same bytes. A nil message is one that is not kept.
 func SetPayload(record *Record, message []byte) {
 	record.Payload, record.PayloadBase64 = nil, nil
 	switch {
-	case len(message) == 0:
+	case message == nil:
 	case !json.Valid(message):
 		record.PayloadBase64 = message
 	case !utf8.Valid(message): // Go takes it for JSON; other readers of the file would not
@@ -31,7 +31,7 @@ func SetPayload(record *Record, message []byte) {
 
 // Message is the message of the record, byte for byte; nil when it was not kept.
 func (r *Record) Message() []byte {
-	if len(r.PayloadBase64) > 0 {
+	if r.PayloadBase64 != nil {
 		return r.PayloadBase64
 	}
 	if len(r.Payload) == 0 || string(r.Payload) == "null" {

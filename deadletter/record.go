@@ -39,11 +39,11 @@ type Record struct {
 	TargetName    string          `json:"target_name"`
 	Error         string          `json:"error"` // with at most 2 KiB of the answer
 	Reason        Reason          `json:"reason"`
-	StatusCode    int             `json:"status_code"` // of the last answer; 0 when there was none
-	Attempts      int             `json:"attempts"`    // requests sent in this run
-	Timestamp     time.Time       `json:"timestamp"`   // when it was given up
-	Payload       json.RawMessage `json:"payload"`     // null where the message is no JSON, or was not kept
-	PayloadBase64 []byte          `json:"payload_base64,omitempty"`
+	StatusCode    int             `json:"status_code"`             // of the last answer; 0 when there was none
+	Attempts      int             `json:"attempts"`                // requests sent in this run
+	Timestamp     time.Time       `json:"timestamp"`               // when it was given up
+	Payload       json.RawMessage `json:"payload"`                 // null where the message is no JSON, or was not kept
+	PayloadBase64 []byte          `json:"payload_base64,omitzero"` // "" is a message of no bytes
 	EventType     string          `json:"event_type"`
 	InteractionID string          `json:"interaction_id"`
 	WorkflowID    string          `json:"workflow_id"`
