@@ -168,7 +168,8 @@ func TestSecretsComeFromFilesAndAreNeverShown(t *testing.T) {
 		assert.NotContains(t, ingest.Text(), secret)
 		assert.NotContains(t, record.Error, secret)
 	}
-	assert.Contains(t, ingest.Text(), "level=DEBUG")
+	assert.Contains(t, worker.Text(), "level=DEBUG")
+	assert.Contains(t, ingest.Text(), `level=DEBUG msg="Genesys issued a token"`)
 	assert.Equal(t, 1, strings.Count(ingest.Text(), "tracing is not supported"))
 	assert.Contains(t, ingest.Text(), "OTEL_SERVICE_NAME")
 	assert.NotContains(t, ingest.Text(), "hush-otel")

@@ -5,6 +5,7 @@ package command
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"time"
 
@@ -72,11 +73,11 @@ func (i *instance) run(ctx context.Context) error {
 	}
 	defer server.Close()
 
-	source, err := i.source()
+	source, err := i.source(log)
 	if err != nil {
 		return err
 	}
-	connect := i.connect(source)
+	connect := i.connect(source, log)
 	first, err := connect(ctx) // a refusal by Genesys is told before Temporal is waited for
 	if err != nil {
 		return err
@@ -123,16 +124,16 @@ func (i *instance) run(ctx context.Context) error {
 const genesysPatience = 5 * time.Minute
 
 // source is nil where the brokers are configured.
-func (i *instance) source() (genesys.Source, error) {
+func (i *instance) source(log *slog.Logger) (genesys.Source, error) {
 	if i.settings.static() {
 		return nil, nil //nolint:nilnil // no source is what the settings ask for
 	}
-	return i.newSource(i.settings.genesysOptions())
+	return i.newSource(i.settings.genesysOptions(log))
 }
 
 // connect reads the connection details: from Genesys, or from the settings,
 // whose password may stand in a file that has changed since.
-func (i *instance) connect(source genesys.Source) func(context.Context) (ingest.Connection, error) {
+func (i *instance) connect(source genesys.Source, log *slog.Logger) func(context.Context) (ingest.Connection, error) {
 	return func(ctx context.Context) (ingest.Connection, error) {
 		s := *i.settings
 		if password, err := i.env.Secret("KAFKA_SASL_PASSWORD"); err == nil && password.IsSet() {
@@ -141,7 +142,6 @@ func (i *instance) connect(source genesys.Source) func(context.Context) (ingest.
 		if source == nil {
 			return s.connection(genesys.ConnectionDetails{}, i.checked.topics), nil
 		}
-		log := process.Logger(os.Stderr, s.LogLevel, s.LogFormat)
 		details, err := genesys.Wait(ctx, source, genesysPatience, log)
 		return s.connection(details, i.checked.topics), err
 	}

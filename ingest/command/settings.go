@@ -3,6 +3,7 @@ package command
 import (
 	"crypto/x509"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -135,10 +136,11 @@ func (s *settings) checkOptions(problems *process.Problems) map[string]string {
 }
 
 // genesysOptions are the settings of the Genesys API.
-func (s *settings) genesysOptions() genesys.Options {
+func (s *settings) genesysOptions(log *slog.Logger) genesys.Options {
 	return genesys.Options{
 		APIURL: s.GenesysAPIURL, TokenURL: s.GenesysTokenURL, EventBridgePath: s.GenesysEventBridgePath,
 		ClientID: s.GenesysClientID, ClientSecret: s.GenesysClientSecret.Reveal(), Scope: s.GenesysOAuthScope,
+		Logger: log,
 	}
 }
 

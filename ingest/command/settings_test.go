@@ -2,6 +2,7 @@ package command
 
 import (
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -123,7 +124,7 @@ func TestAPasswordInAFileIsReadAgain(t *testing.T) {
 	env := process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b:1", "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD_FILE": file}
 	s, c, err := parse(t, env)
 	require.NoError(t, err)
-	connect := (&instance{settings: s, checked: c, env: env}).connect(nil)
+	connect := (&instance{settings: s, checked: c, env: env}).connect(nil, slog.New(slog.DiscardHandler))
 	for _, password := range []string{"old", "new"} {
 		require.NoError(t, os.WriteFile(file, []byte(password+"\n"), 0o600))
 		connection, err := connect(t.Context())
