@@ -87,6 +87,15 @@ type Delivery struct {
 	// What the fast lane left behind; zero where it was skipped.
 	Progress  Progress  `json:"progress,omitzero"`
 	NotBefore time.Time `json:"not_before,omitzero"` // earliest moment of the next attempt
+	Sighting  Sighting  `json:"sighting,omitzero"`
+}
+
+// Sighting is what the process that made, or did not make, the first attempt
+// knew of a target that gets no requests. The retry lane may be another
+// process: it takes the word of the first and need not find out by requests.
+type Sighting struct {
+	ClosedUntil time.Time `json:"closed_until,omitzero"` // its gate was closed until then
+	AwayAt      time.Time `json:"away_at,omitzero"`      // its breaker was open then
 }
 
 // Progress is how far a delivery has come. Deliver keeps it in its heartbeat
@@ -102,6 +111,7 @@ type Outcome struct {
 	Verdict   Verdict   `json:"verdict"`
 	Progress  Progress  `json:"progress,omitzero"`
 	NotBefore time.Time `json:"not_before,omitzero"` // Retry only: earliest moment of the next attempt
+	Sighting  Sighting  `json:"sighting,omitzero"`   // of the fast lane, where it did not deliver
 }
 
 // Verdict is the meaning of an attempt, and the metric label "outcome".

@@ -48,9 +48,13 @@ func (a *Activities) FirstAttempt(ctx context.Context, d Delivery) (Outcome, err
 		permit, refusal := hold.enter(FastLane)
 		if refusal != nil {
 			a.metrics.delivery(t, FastLane, Held)
-			return Outcome{Verdict: Held, Progress: d.Progress}, nil
+			return Outcome{Verdict: Held, Progress: d.Progress, Sighting: hold.sighting()}, nil
 		}
-		return a.attempt(ctx, t, hold, permit, d, d.Body), nil
+		outcome := a.attempt(ctx, t, hold, permit, d, d.Body)
+		if outcome.Verdict != Delivered {
+			outcome.Sighting = hold.sighting()
+		}
+		return outcome, nil
 	}, func(o Outcome, _ error) bool { return o.Verdict != Held })
 }
 
@@ -71,6 +75,7 @@ func (a *Activities) Deliver(ctx context.Context, d Delivery) (Outcome, error) {
 	if t.State == target.Retired {
 		return Outcome{}, GivenUp(deadletter.Retired, d.Progress, "the target was retired")
 	}
+	a.holds.of(t).learn(d.Sighting, time.Duration(d.Policy.MaxRetryAfter))
 	if wait := time.Until(d.NotBefore); wait > 0 {
 		return Outcome{}, held(d, "backing off", wait)
 	}
@@ -146,12 +151,12 @@ func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, 
 	if decision.verdict != Delivered {
 		outcome.Progress.Error = got.failure(t)
 	}
-	if decision.verdict == Retry {
+	switch {
+	case p.probe && decision.unavailable:
+		outcome.Verdict = Held
+		outcome.Progress.Attempts--
+	case decision.verdict == Retry:
 		outcome.NotBefore = time.Now().Add(nextDelay(d, outcome.Progress.Attempts, decision.retryAfter)).UTC()
-		if p.probe && decision.unavailable {
-			outcome.Verdict = Held
-			outcome.Progress.Attempts--
-		}
 	}
 	a.metrics.attempt(t, p.lane, outcome.Verdict, time.Since(started))
 	return outcome

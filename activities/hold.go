@@ -8,11 +8,11 @@ import (
 )
 
 const (
-	// fastLaneLimit bounds the first attempts of one target in flight per
+	// FastLaneLimit bounds the first attempts of one target in flight per
 	// process. They keep their workflow task open: 40 events/s at a target that
 	// hangs for 5 s would keep 200 tasks waiting, and with them the record of
 	// every other target's success.
-	fastLaneLimit = 32
+	FastLaneLimit = 32
 
 	// breakerThreshold is the number of failures in a row, with no answer
 	// between them, after which a target counts as away.
@@ -44,7 +44,8 @@ type hold struct {
 	trial       bool // the gate has opened and no request has gone through yet
 	epoch       int  // counts closings: an answer to an older request says nothing of this opening
 
-	failures   int // in a row
+	answered   time.Time // when the target last answered, whatever it said
+	failures   int       // in a row
 	open       bool
 	probing    bool
 	probeAt    time.Time
@@ -79,14 +80,12 @@ func (h *hold) enter(lane Lane) (permit, *refusal) {
 	switch {
 	case now.Before(h.closedUntil):
 		return permit{}, &refusal{reason: "rate limited", wait: h.closedUntil.Sub(now)}
-	case h.open && lane == FastLane:
-		return permit{}, &refusal{reason: "the target does not answer"}
 	case h.open && !h.probeDue(now):
 		return permit{}, &refusal{reason: "the target does not answer", wait: max(h.probeAt.Sub(now), firstProbe)}
 	case h.open:
 		p.probe = true
 		h.probing = true
-	case lane == FastLane && h.fast >= fastLaneLimit, h.inFlight >= h.allowed():
+	case lane == FastLane && h.fast >= FastLaneLimit, h.inFlight >= h.allowed():
 		return permit{}, &refusal{reason: "as many requests in flight as the target may get"}
 	}
 	h.inFlight++
@@ -129,6 +128,7 @@ func (h *hold) heed(p permit, d decision) {
 		h.countFailure(p, now)
 		return
 	}
+	h.answered = now
 	h.failures = 0
 	fresh := p.epoch == h.epoch
 	if h.open { // whatever it says, it answers: what the probe was alone in may now come in pairs
@@ -164,11 +164,16 @@ func (h *hold) countFailure(p permit, now time.Time) {
 	default:
 		h.failures++
 		if h.failures >= breakerThreshold {
-			h.open = true
-			h.probeDelay = firstProbe
-			h.probeAt = now.Add(firstProbe)
+			h.trip(now)
 		}
 	}
+}
+
+// trip opens the breaker.
+func (h *hold) trip(now time.Time) {
+	h.open = true
+	h.probeDelay = firstProbe
+	h.probeAt = now.Add(firstProbe)
 }
 
 // close shuts the gate. Only the first answer of an opening slows the next one
@@ -180,12 +185,53 @@ func (h *hold) close(d decision, now time.Time, fresh bool) {
 	if !fresh {
 		return
 	}
+	limit := h.limit
+	h.reopenSlowly()
+	if limit < h.max && d.throttled {
+		h.limit = max(1, limit/2)
+	}
+}
+
+// reopenSlowly lets one request out when the gate opens, and then ever more.
+func (h *hold) reopenSlowly() {
 	h.epoch++
 	h.trial = true
 	if h.limit == h.max {
 		h.limit = 1
-	} else if d.throttled {
-		h.limit = max(1, h.limit/2)
+	}
+}
+
+// sighting is what another process should know.
+func (h *hold) sighting() Sighting {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var s Sighting
+	now := h.now()
+	if now.Before(h.closedUntil) {
+		s.ClosedUntil = h.closedUntil.UTC()
+	}
+	if h.open {
+		s.AwayAt = now.UTC()
+	}
+	return s
+}
+
+// learn takes the word of the process that made a first attempt, as far as this
+// one knows nothing newer. A sighting may be old when its task comes, and its
+// clock may differ.
+func (h *hold) learn(s Sighting, maxRetryAfter time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	if latest := now.Add(maxRetryAfter); s.ClosedUntil.After(latest) {
+		s.ClosedUntil = latest
+	}
+	if s.ClosedUntil.After(now) && s.ClosedUntil.After(h.closedUntil) {
+		h.closedUntil = s.ClosedUntil
+		h.reopenSlowly()
+	}
+	if !h.open && s.AwayAt.After(h.answered) && now.Sub(s.AwayAt).Abs() < longestProbe {
+		h.trip(now)
 	}
 }
 

@@ -168,13 +168,16 @@ func TestBreakerOpensAfterTenFailuresInARow(t *testing.T) {
 func TestBreakerProbesOneAtATimeDoublingTo30s(t *testing.T) {
 	h, c := testHold(64)
 	openBreaker(t, h)
-	for _, wait := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+	lanes := []Lane{FastLane, RetryLane} // a process may have only the first
+	for i, wait := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
 		c.advance(wait*time.Second - time.Millisecond)
 		assert.Empty(t, fill(h, RetryLane))
+		assert.Empty(t, fill(h, FastLane))
 		c.advance(time.Millisecond)
-		assert.Empty(t, fill(h, FastLane), "a probe is the retry lane's")
-		probes := fill(h, RetryLane)
-		require.Len(t, probes, 1)
+		lane := lanes[i%2]
+		probes := fill(h, lane)
+		require.Len(t, probes, 1, lane)
+		assert.Empty(t, fill(h, lanes[(i+1)%2]), "one probe at a time, whichever lane it comes from")
 		assert.True(t, probes[0].probe)
 		h.leave(probes[0], &unavailable)
 	}
@@ -245,4 +248,44 @@ func TestReserveFollowsTheHold(t *testing.T) {
 		t.Fatal("who waits is not told that the target is back")
 	}
 	assert.True(t, reserve())
+}
+
+func TestLearnClosesTheGate(t *testing.T) {
+	h, c := testHold(64)
+	h.learn(Sighting{ClosedUntil: c.now.Add(time.Minute)}, time.Hour)
+	assert.Empty(t, fill(h, RetryLane))
+	c.advance(time.Minute)
+	assert.Len(t, fill(h, RetryLane), 1, "it opens as one that was closed here")
+
+	h, c = testHold(64)
+	h.learn(Sighting{ClosedUntil: c.now.Add(time.Hour)}, time.Minute)
+	c.advance(time.Minute)
+	assert.Len(t, fill(h, RetryLane), 1, "max_retry_after is this process's too")
+	assert.Zero(t, h.sighting())
+
+	h, c = testHold(64)
+	h.learn(Sighting{ClosedUntil: c.now.Add(-time.Second)}, time.Hour)
+	assert.Len(t, fill(h, RetryLane), 64, "an old one says nothing")
+}
+
+func TestLearnOpensTheBreaker(t *testing.T) {
+	h, c := testHold(64)
+	openBreaker(t, h)
+	seen := h.sighting()
+
+	h, c = testHold(64)
+	h.learn(seen, time.Hour)
+	assert.True(t, h.held())
+	c.advance(firstProbe)
+	probe := enter(t, h, RetryLane)
+	assert.True(t, probe.probe)
+	h.leave(probe, &good)
+	h.learn(seen, time.Hour)
+	assert.False(t, h.held(), "it has answered since")
+
+	for _, skew := range []time.Duration{longestProbe, -longestProbe} {
+		h, c = testHold(64)
+		h.learn(Sighting{AwayAt: c.now.Add(skew)}, time.Hour)
+		assert.False(t, h.held(), "too long ago, or by another clock")
+	}
 }

@@ -99,7 +99,7 @@ func TestBrokenComposeFile(t *testing.T) {
 		"the host's network":           {"    image: postgres:17.6", "    image: postgres:17.6\n    network_mode: host", "postgres: the host's network"},
 		"a setting of nobody":          {"FANOUT_LOG_LEVEL: ", "FANOUT_LOGLEVEL: ", "worker: FANOUT_LOGLEVEL is no setting of worker"},
 		"a setting of another process": {"      FANOUT_DEAD_LETTERS: /", "      FANOUT_MAX_STARTS: /", "worker: FANOUT_MAX_STARTS is no setting of worker"},
-		"a setting without effect yet": {"FANOUT_MAX_STARTS: ${FANOUT_MAX_STARTS:-}", "FANOUT_EAGER_START: true", "ingest: FANOUT_EAGER_START is no setting of ingest"},
+		"a setting without effect yet": {"FANOUT_MAX_STARTS: ${FANOUT_MAX_STARTS:-}", "FANOUT_PAYLOAD_KEYS: k", "ingest: FANOUT_PAYLOAD_KEYS is no setting of ingest"},
 		"a missing directory":          {"source: ./deploy/kafka,", "source: ./deploy/kafkaa,", "kafka: mount /etc/genesys-fanout: deploy/kafkaa is not there"},
 		"a missing targets file":       {"./targets.yaml}", "./target.yaml}", "worker: mount /etc/genesys-fanout/targets.yaml: target.yaml is not there"},
 		"a missing script":             {"/etc/genesys-fanout/schema.sh", "/etc/genesys-fanout/scheme.sh", "temporal-schema: /etc/genesys-fanout/scheme.sh: deploy/temporal/scheme.sh is not there"},

@@ -48,6 +48,9 @@ type Options struct {
 	Targets   *target.Set
 	Starter   Starter
 	MaxStarts int
+	// Drained, where set, is called when ctx has ended and no start is in flight
+	// any more: beside what then remains to be done with Kafka.
+	Drained func()
 	// SearchAttributes tells each run whether the namespace has ours.
 	SearchAttributes bool
 	Metrics          prometheus.Registerer

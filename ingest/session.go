@@ -95,6 +95,9 @@ func (s *session) run(ctx context.Context) error {
 	go s.forwardLogs()
 	err := s.consume(ctx, starting)
 	s.drain()
+	if ctx.Err() != nil && s.in.options.Drained != nil {
+		s.in.options.Drained()
+	}
 	close(stopCommits)
 	s.leave(commitsStopped)
 	return err

@@ -29,6 +29,10 @@ type Temporal struct {
 	Client        client.Client
 	DataConverter converter.DataConverter // the client's
 	TaskQueue     string
+
+	// EagerStart asks for a run's first task with its start. It takes a worker
+	// of TaskQueue on the same Client; without one nothing changes.
+	EagerStart bool
 }
 
 // Start implements Starter.
@@ -42,7 +46,9 @@ func (t Temporal) Start(ctx context.Context, in workflows.Input) (bool, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	_, err = t.Client.ExecuteWorkflow(ctx, workflows.StartOptions(in, t.TaskQueue), workflows.FanOutName, converter.NewRawValue(payload))
+	options := workflows.StartOptions(in, t.TaskQueue)
+	options.EnableEagerStart = t.EagerStart
+	_, err = t.Client.ExecuteWorkflow(ctx, options, workflows.FanOutName, converter.NewRawValue(payload))
 	var duplicate *serviceerror.WorkflowExecutionAlreadyStarted
 	switch {
 	case err == nil:

@@ -97,6 +97,9 @@ func expand(text string, lookupEnv func(string) (string, bool)) (value string, s
 // lookup reads a variable, or else the file that <name>_FILE names. One that is
 // empty counts as unset: an empty secret is a mistake.
 func lookup(name string, lookupEnv func(string) (string, bool)) (string, *unresolved) {
+	if lookupEnv == nil {
+		return "", nil
+	}
 	if value, _ := lookupEnv(name); value != "" {
 		return value, nil
 	}

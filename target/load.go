@@ -12,7 +12,8 @@ import (
 )
 
 // Load reads a targets file. lookupEnv, such as os.LookupEnv, resolves the ${}
-// of headers. The error is Problems.
+// of headers; nil leaves them empty, for a process that sends no requests and
+// should not be given their secrets. The error is Problems.
 func Load(path string, lookupEnv func(string) (string, bool)) (*Set, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {

@@ -38,6 +38,7 @@ type delivery struct {
 
 	progress  activities.Progress
 	notBefore time.Time
+	sighting  activities.Sighting
 	reason    deadletter.Reason // empty: not given up
 }
 
@@ -112,7 +113,7 @@ func (d *delivery) tryFastLane(ctx workflow.Context) (settled bool) {
 	if err != nil { // the process ended it: a request may be out, so it counts
 		outcome = activities.Outcome{Verdict: activities.Retry, Progress: activities.Progress{Attempts: 1, Error: err.Error()}}
 	}
-	d.progress, d.notBefore = outcome.Progress, outcome.NotBefore
+	d.progress, d.notBefore, d.sighting = outcome.Progress, outcome.NotBefore, outcome.Sighting
 	switch {
 	case outcome.Verdict == activities.Delivered:
 		return true
@@ -141,7 +142,7 @@ func (d *delivery) tryRetryLane(ctx workflow.Context) {
 		Summary:               d.summary(),
 	})
 	input := activities.Delivery{
-		Event: d.in.Event, Body: d.inline, Policy: d.policy, Progress: d.progress, NotBefore: d.notBefore,
+		Event: d.in.Event, Body: d.inline, Policy: d.policy, Progress: d.progress, NotBefore: d.notBefore, Sighting: d.sighting,
 	}
 	var outcome activities.Outcome
 	err := workflow.ExecuteActivity(ctx, acts.Deliver, input).Get(ctx, &outcome)

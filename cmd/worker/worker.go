@@ -5,17 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/worker"
-	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 	"genesys-fanout/internal/process"
+	"genesys-fanout/internal/queues"
 	"genesys-fanout/target"
 	"genesys-fanout/workflows"
 )
@@ -85,10 +82,10 @@ func (w *Worker) Run(ctx context.Context) error {
 	})
 }
 
-// serve starts all workers, waits for ctx or for one that fails for good, and
-// stops them side by side: each waits for what it has in flight.
-func serve(ctx context.Context, workers []worker.Worker, ready func()) error {
-	var started []worker.Worker
+// serve starts all workers, waits for ctx, and stops them side by side: each
+// waits for what it has in flight.
+func serve(ctx context.Context, workers []*queues.Worker, ready func()) error {
+	var started []*queues.Worker
 	defer func() { stop(started) }()
 	for _, one := range workers {
 		if err := one.Start(); err != nil {
@@ -101,7 +98,7 @@ func serve(ctx context.Context, workers []worker.Worker, ready func()) error {
 	return nil
 }
 
-func stop(workers []worker.Worker) {
+func stop(workers []*queues.Worker) {
 	var all sync.WaitGroup
 	for _, one := range workers {
 		all.Go(one.Stop)
@@ -109,119 +106,30 @@ func stop(workers []worker.Worker) {
 	all.Wait()
 }
 
-const (
-	// stickyRuns is how many open runs keep their state in memory, at 10 to 20
-	// KB each without their message. In an outage many more are open; they are
-	// replayed when they go on.
-	stickyRuns = 500
-
-	// workflowSlots is how many workflow tasks may be under way. Each stays
-	// open for its slowest first attempt; of a target that hangs those are at
-	// most 32, and its breaker opens after ten.
-	workflowSlots = 400
-
-	// localSlots is the number of first attempts per target: one for each workflow task.
-	localSlots = workflowSlots
-
-	// workflowPollers: on loopback a poll answers in about 2 ms, so a dozen hand
-	// out more tasks than one server starts.
-	workflowPollers = 12
-
-	// targetPollers fetch a backlog at some hundred tasks a second; at rest each
-	// costs a request a minute.
-	targetPollers = 4
-
-	// stopSlack is what an attempt in flight may need beyond its timeout to tell
-	// Temporal how it ended. A WorkerStopTimeout of 0 would run first attempts
-	// twice.
-	stopSlack = 2 * time.Second
-)
-
 // workers makes the pollers of this process: one for workflow tasks with their
 // first attempts, one for each target's retry lane, one for dead letters.
-func (w *Worker) workers(temporal client.Client, tracker activities.Tracker, registry prometheus.Registerer) []worker.Worker {
+func (w *Worker) workers(temporal client.Client, tracker activities.Tracker, registry prometheus.Registerer) []*queues.Worker {
 	o := w.options
-	acts := activities.New(activities.Options{
-		Targets: o.Targets,
-		Messages: activities.History{
-			Client: temporal, Namespace: o.Temporal.Options.Namespace, DataConverter: workflows.DataConverter(),
-		},
-		Tracker: tracker,
-		Metrics: registry,
-		Logger:  o.Log,
-	})
-	grace := longestTimeout(o.Targets) + stopSlack
-	worker.SetStickyWorkflowCacheSize(stickyRuns)
-
-	all := []worker.Worker{w.workflowWorker(temporal, acts, newEventAge(registry), grace)}
+	process := queues.Process{
+		Client: temporal, TaskQueue: o.TaskQueue, Targets: o.Targets, Log: o.Log,
+		Activities: activities.New(activities.Options{
+			Targets: o.Targets,
+			Messages: activities.History{
+				Client: temporal, Namespace: o.Temporal.Options.Namespace, DataConverter: workflows.DataConverter(),
+			},
+			Tracker: tracker,
+			Metrics: registry,
+			Logger:  o.Log,
+		}),
+	}
+	all := []*queues.Worker{process.Runs(registry)}
 	for _, t := range o.Targets.All() {
 		if t.State != target.Paused { // what waits for it rests in its queue
-			all = append(all, w.targetWorker(temporal, acts, t, grace))
+			all = append(all, process.RetryLane(t))
 		}
 	}
 	if tracker != nil {
-		all = append(all, w.deadLetterWorker(temporal, acts, grace))
+		all = append(all, process.DeadLetters())
 	}
 	return all
-}
-
-func (w *Worker) workflowWorker(temporal client.Client, acts *activities.Activities, age prometheus.Observer, grace time.Duration) worker.Worker {
-	one := worker.New(temporal, w.options.TaskQueue, worker.Options{
-		LocalActivityWorkerOnly:                 true,
-		MaxConcurrentWorkflowTaskExecutionSize:  workflowSlots,
-		MaxConcurrentLocalActivityExecutionSize: localSlots * len(w.options.Targets.All()),
-		MaxConcurrentWorkflowTaskPollers:        workflowPollers,
-		WorkerStopTimeout:                       grace,
-	})
-	fanOut := &workflows.Workflows{Delivered: func(d time.Duration) { age.Observe(d.Seconds()) }}
-	one.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: workflows.FanOutName})
-	one.RegisterActivity(acts.FirstAttempt)
-	return one
-}
-
-func (w *Worker) targetWorker(temporal client.Client, acts *activities.Activities, t *target.Target, grace time.Duration) worker.Worker {
-	one := worker.New(temporal, workflows.TargetQueue(w.options.TaskQueue, t.Name()), worker.Options{
-		DisableWorkflowWorker:            true,
-		Tuner:                            acts.Tuner(t),
-		TaskQueueActivitiesPerSecond:     t.RateLimit,
-		MaxConcurrentActivityTaskPollers: targetPollers,
-		// Deliver's heartbeats are no sign of life but its record of requests
-		// sent: each must be out before the next request is.
-		DefaultHeartbeatThrottleInterval: time.Nanosecond,
-		MaxHeartbeatThrottleInterval:     time.Nanosecond,
-		WorkerStopTimeout:                grace,
-	})
-	one.RegisterActivity(acts.Deliver)
-	return one
-}
-
-// deadLetterSlots: writes to one disk gain nothing from more.
-const deadLetterSlots = 16
-
-func (w *Worker) deadLetterWorker(temporal client.Client, acts *activities.Activities, grace time.Duration) worker.Worker {
-	one := worker.New(temporal, workflows.DeadLetterQueue(w.options.TaskQueue), worker.Options{
-		DisableWorkflowWorker:              true,
-		MaxConcurrentActivityExecutionSize: deadLetterSlots,
-		WorkerStopTimeout:                  grace,
-	})
-	one.RegisterActivityWithOptions(acts.RecordDeadLetter, activity.RegisterOptions{Name: "RecordDeadLetter"})
-	return one
-}
-
-func longestTimeout(targets *target.Set) time.Duration {
-	var longest time.Duration
-	for _, t := range targets.All() {
-		longest = max(longest, time.Duration(t.Policy.Timeout))
-	}
-	return longest
-}
-
-func newEventAge(registry prometheus.Registerer) prometheus.Observer {
-	age := prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name:    "fanout_event_age_seconds",
-		Help:    "Time from an event's publication to its last delivery, of events that reached every target.",
-		Buckets: prometheus.ExponentialBuckets(0.01, 2, 20), // 10 ms to 87 min
-	})
-	registry.MustRegister(age)
-	return age
 }

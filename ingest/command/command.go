@@ -5,13 +5,20 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.temporal.io/sdk/client"
+
+	"genesys-fanout/activities"
 	"genesys-fanout/genesys"
 	"genesys-fanout/ingest"
 	"genesys-fanout/internal/process"
+	"genesys-fanout/internal/queues"
 	"genesys-fanout/target"
 	"genesys-fanout/workflows"
 )
@@ -39,7 +46,11 @@ func run(ctx context.Context, newSource NewSource) error {
 		return problems.Err()
 	}
 	c := s.check(problems)
-	targets, err := target.Load(s.Targets, env.LookupEnv)
+	lookupEnv := env.LookupEnv
+	if !s.eager() {
+		lookupEnv = nil // it sends no request
+	}
+	targets, err := target.Load(s.Targets, lookupEnv)
 	problems.AddError(err)
 	temporal := process.TemporalOptions(env, problems)
 	if err := problems.Err(); err != nil {
@@ -100,15 +111,26 @@ func (i *instance) run(ctx context.Context) error {
 	}
 	go process.Watch(ctx, temporal, namespace, health, log)
 
+	stopFirstAttempts := func() {}
+	if i.settings.eager() {
+		if stopFirstAttempts, err = i.firstAttempts(temporal, registry, log); err != nil {
+			return err
+		}
+	}
+	defer stopFirstAttempts()
+
 	log.Info("ingest consumes", "http", server.Addr(), "brokers", first.BootstrapServers, "topics", first.Topics, "group", i.settings.KafkaGroupID)
 	in, err := ingest.New(ingest.Options{
-		Connect:          withFirst(first, connect),
-		GroupID:          i.settings.KafkaGroupID,
-		Reset:            i.settings.KafkaAutoOffsetReset,
-		Extra:            i.checked.extra,
-		Targets:          i.targets,
-		Starter:          ingest.Temporal{Client: temporal, DataConverter: workflows.DataConverter(), TaskQueue: i.settings.TaskQueue},
+		Connect: withFirst(first, connect),
+		GroupID: i.settings.KafkaGroupID,
+		Reset:   i.settings.KafkaAutoOffsetReset,
+		Extra:   i.checked.extra,
+		Targets: i.targets,
+		Starter: ingest.Temporal{
+			Client: temporal, DataConverter: workflows.DataConverter(), TaskQueue: i.settings.TaskQueue, EagerStart: i.settings.eager(),
+		},
 		MaxStarts:        i.checked.maxStarts,
+		Drained:          func() { go stopFirstAttempts() },
 		SearchAttributes: attributes,
 		Metrics:          registry,
 		Health:           health,
@@ -118,6 +140,20 @@ func (i *instance) run(ctx context.Context) error {
 		return err
 	}
 	return in.Run(ctx)
+}
+
+// firstAttempts begins to run the first task of each run in this process, on the
+// client that starts it. stop may be called more than once; it returns when what
+// is in flight has ended.
+func (i *instance) firstAttempts(temporal client.Client, registry prometheus.Registerer, log *slog.Logger) (stop func(), err error) {
+	runs := queues.Process{
+		Client: temporal, TaskQueue: i.settings.TaskQueue, Targets: i.targets, Log: log,
+		Activities: activities.New(activities.Options{Targets: i.targets, Metrics: registry, Logger: log}),
+	}.Runs(registry)
+	if err := runs.Start(); err != nil {
+		return nil, fmt.Errorf("start polling Temporal: %w", err)
+	}
+	return sync.OnceFunc(runs.Stop), nil
 }
 
 // genesysPatience is how long a Genesys API that is busy or away is waited for.

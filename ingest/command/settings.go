@@ -15,7 +15,8 @@ import (
 // settings are what ingest takes from flags and environment.
 type settings struct {
 	process.Shared
-	MaxStarts string `env:"FANOUT_MAX_STARTS" default:"256" help:"Most starts in flight."`
+	EagerStart string `env:"FANOUT_EAGER_START" default:"true" help:"true: ingest makes the first attempts, and needs every target's secrets and network path; false: worker makes them."`
+	MaxStarts  string `env:"FANOUT_MAX_STARTS" default:"256" help:"Most starts in flight."`
 
 	GenesysClientID        string         `env:"GENESYS_CLIENT_ID" placeholder:"ID" help:"OAuth client; needed unless KAFKA_BOOTSTRAP_SERVERS is set."`
 	GenesysClientSecret    process.Secret `kong:"-" env:"GENESYS_CLIENT_SECRET" help:"Its secret."`
@@ -54,6 +55,7 @@ type checked struct {
 
 // check reports every wrong setting of ingest itself.
 func (s *settings) check(problems *process.Problems) checked {
+	problems.OneOf("FANOUT_EAGER_START", s.EagerStart, "true", "false")
 	c := checked{
 		maxStarts: problems.PositiveInt("FANOUT_MAX_STARTS", s.MaxStarts, mostStarts),
 		extra:     s.checkOptions(problems),
@@ -90,6 +92,9 @@ func checkCA(path string) error {
 	}
 	return nil
 }
+
+// eager is true when ingest makes the first attempts.
+func (s *settings) eager() bool { return s.EagerStart != "false" }
 
 // static is true when the brokers are configured and Genesys is not asked.
 func (s *settings) static() bool { return s.KafkaBootstrapServers != "" }

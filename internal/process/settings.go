@@ -15,12 +15,12 @@ import (
 // version reads; a process ignores those of another.
 var supported = []string{
 	"FANOUT_TARGETS", "FANOUT_TASK_QUEUE", "FANOUT_HTTP_ADDR", "FANOUT_LOG_LEVEL", "FANOUT_LOG_FORMAT",
-	"FANOUT_DEAD_LETTERS", "FANOUT_MAX_STARTS",
+	"FANOUT_DEAD_LETTERS", "FANOUT_EAGER_START", "FANOUT_MAX_STARTS",
 }
 
 // unsupported are names that do nothing yet: silence would let a user believe
 // in encryption, for one, that is not there.
-var unsupported = []string{"FANOUT_EAGER_START", "FANOUT_PAYLOAD_KEYS", "FANOUT_PAYLOAD_KEYS_FILE"}
+var unsupported = []string{"FANOUT_PAYLOAD_KEYS", "FANOUT_PAYLOAD_KEYS_FILE"}
 
 // Shared are the settings of every process. A process embeds it into its own
 // struct of settings and hands that to Parse.

@@ -104,7 +104,7 @@ func TestVersion(t *testing.T) {
 
 func TestEveryProblemAtOnce(t *testing.T) {
 	settings, _, done, problems := parseExample([]string{"--preflight"}, Env{
-		"FANOUT_TARGET": "typo.yaml", "FANOUT_EAGER_START": "true", "FANOUT_PAYLOAD_KEYS": "id:c2VjcmV0",
+		"FANOUT_TARGET": "typo.yaml", "FANOUT_PAYLOAD_KEYS": "id:c2VjcmV0",
 		"FANOUT_DEAD_LETTERS": "of the worker", "FANOUT_HTTP_ADDR": "9465", "FANOUT_LOG_LEVEL": "loud", "FANOUT_LOG_FORMAT": "xml",
 		"KAFKA_SASL_PASSWORD": "hunter2", "KAFKA_SASL_PASSWORD_FILE": "/run/secrets/kafka",
 	})
@@ -113,7 +113,6 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	problems.AddError(errors.New("targets.yaml:3:5: url: is no URL; write https://host/path"))
 
 	assert.ElementsMatch(t, []string{
-		"FANOUT_EAGER_START: is not supported by this version; unset it",
 		"FANOUT_PAYLOAD_KEYS: is not supported by this version; unset it",
 		"FANOUT_TARGET: is no setting; correct the name or unset it; --help lists the settings",
 		"KAFKA_SASL_PASSWORD: is set, and so is KAFKA_SASL_PASSWORD_FILE; set one of the two",

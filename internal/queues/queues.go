@@ -1,0 +1,145 @@
+// Package queues makes the Temporal workers that serve FanOut's task queues: one
+// for workflow tasks with their first attempts, one for each target's retry lane,
+// one for dead letters. How many tasks each may hold, and why, stands here.
+//
+// The package refuses to start or stop anything: the process that asked for a
+// worker does.
+package queues
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"genesys-fanout/activities"
+	"genesys-fanout/target"
+	"genesys-fanout/workflows"
+)
+
+const (
+	// stickyRuns is how many open runs keep their state in memory, at 10 to 20
+	// KB each without their message. In an outage many more are open; they are
+	// replayed when they go on.
+	stickyRuns = 500
+
+	// movingRuns is how many workflow tasks may be under way beside those that
+	// wait for a target that hangs. A start takes one while Temporal answers, so
+	// it is FANOUT_MAX_STARTS' default; a start that finds none leaves the run's
+	// first task to whoever polls.
+	movingRuns = 256
+
+	// Pollers of workflow tasks. A poll answers in about 2 ms on loopback and 20
+	// ms in a network: 16 hand out 800 tasks a second there. At rest each costs a
+	// request a minute.
+	fewestPollers, mostPollers = 2, 16
+
+	// Pollers of one target's retry lane, which its slots bound too: in quiet
+	// times 1 for each partition that a queue has by default, 4.
+	fewestTargetPollers, mostTargetPollers = 1, 8
+
+	// deadLetterSlots: writes to one disk gain nothing from more.
+	deadLetterSlots = 16
+
+	// stopSlack is what an attempt in flight may need beyond its timeout to tell
+	// Temporal how it ended. A WorkerStopTimeout of 0 would run first attempts
+	// twice.
+	stopSlack = 2 * time.Second
+)
+
+// Process is what the workers of one process share.
+type Process struct {
+	Client     client.Client
+	TaskQueue  string // FANOUT_TASK_QUEUE; the others follow from it
+	Targets    *target.Set
+	Activities *activities.Activities
+	Log        *slog.Logger
+}
+
+// Runs makes the worker of workflow tasks and of the first attempts within
+// them. It registers the metric fanout_event_age_seconds. The size of its sticky
+// cache is the process's: make one per process.
+func (p Process) Runs(metrics prometheus.Registerer) *Worker {
+	worker.SetStickyWorkflowCacheSize(stickyRuns)
+	// Each target may keep as many tasks open as the fast lane takes of it at once.
+	tasks := movingRuns + activities.FastLaneLimit*len(p.Targets.All())
+	options := worker.Options{
+		LocalActivityWorkerOnly:                true,
+		MaxConcurrentWorkflowTaskExecutionSize: tasks,
+		// A task makes all its first attempts side by side.
+		MaxConcurrentLocalActivityExecutionSize: tasks * len(p.Targets.All()),
+		WorkflowTaskPollerBehavior:              scaled(fewestPollers, mostPollers),
+	}
+	age := newEventAge(metrics)
+	fanOut := &workflows.Workflows{Delivered: func(d time.Duration) { age.Observe(d.Seconds()) }}
+	return p.worker(p.TaskQueue, options, func(one worker.Worker) {
+		one.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: workflows.FanOutName})
+		one.RegisterActivity(p.Activities.FirstAttempt)
+	})
+}
+
+// RetryLane makes the worker of one target's queue.
+func (p Process) RetryLane(t *target.Target) *Worker {
+	options := worker.Options{
+		DisableWorkflowWorker:        true,
+		Tuner:                        p.Activities.Tuner(t),
+		TaskQueueActivitiesPerSecond: t.RateLimit,
+		ActivityTaskPollerBehavior:   scaled(fewestTargetPollers, mostTargetPollers),
+		// Deliver's heartbeats are no sign of life but its record of requests
+		// sent: each must be out before the next request is.
+		DefaultHeartbeatThrottleInterval: time.Nanosecond,
+		MaxHeartbeatThrottleInterval:     time.Nanosecond,
+	}
+	return p.worker(workflows.TargetQueue(p.TaskQueue, t.Name()), options, func(one worker.Worker) {
+		one.RegisterActivity(p.Activities.Deliver)
+	})
+}
+
+// DeadLetters makes the worker of the queue on which dead letters are recorded.
+func (p Process) DeadLetters() *Worker {
+	options := worker.Options{DisableWorkflowWorker: true, MaxConcurrentActivityExecutionSize: deadLetterSlots}
+	return p.worker(workflows.DeadLetterQueue(p.TaskQueue), options, func(one worker.Worker) {
+		one.RegisterActivity(p.Activities.RecordDeadLetter)
+	})
+}
+
+func (p Process) worker(queue string, options worker.Options, register func(worker.Worker)) *Worker {
+	options.WorkerStopTimeout = p.grace()
+	return newWorker(queue, p.Log, func(fatal func(error)) worker.Worker {
+		options.OnFatalError = fatal
+		one := worker.New(p.Client, queue, options)
+		register(one)
+		return one
+	})
+}
+
+// scaled lets the server's hints decide how many polls are out.
+func scaled(fewest, most int) worker.PollerBehavior {
+	return worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{
+		MinimumNumberOfPollers: fewest,
+		InitialNumberOfPollers: fewest,
+		MaximumNumberOfPollers: most,
+	})
+}
+
+// grace is how long a worker that stops waits for what it has in flight.
+func (p Process) grace() time.Duration {
+	var longest time.Duration
+	for _, t := range p.Targets.All() {
+		longest = max(longest, time.Duration(t.Policy.Timeout))
+	}
+	return longest + stopSlack
+}
+
+func newEventAge(registry prometheus.Registerer) prometheus.Observer {
+	age := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "fanout_event_age_seconds",
+		Help:    "Time from an event's publication to its last delivery, of events that reached every target.",
+		Buckets: prometheus.ExponentialBuckets(0.01, 2, 20), // 10 ms to 87 min
+	})
+	registry.MustRegister(age)
+	return age
+}
