@@ -269,11 +269,11 @@ func TestLearnClosesTheGate(t *testing.T) {
 }
 
 func TestLearnOpensTheBreaker(t *testing.T) {
-	h, c := testHold(64)
-	openBreaker(t, h)
-	seen := h.sighting()
+	away, _ := testHold(64)
+	openBreaker(t, away)
+	seen := away.sighting()
 
-	h, c = testHold(64)
+	h, c := testHold(64)
 	h.learn(seen, time.Hour)
 	assert.True(t, h.held())
 	c.advance(firstProbe)
@@ -284,7 +284,7 @@ func TestLearnOpensTheBreaker(t *testing.T) {
 	assert.False(t, h.held(), "it has answered since")
 
 	for _, skew := range []time.Duration{longestProbe, -longestProbe} {
-		h, c = testHold(64)
+		h, c := testHold(64)
 		h.learn(Sighting{AwayAt: c.now.Add(skew)}, time.Hour)
 		assert.False(t, h.held(), "too long ago, or by another clock")
 	}

@@ -158,8 +158,11 @@ func TestKilledProcesses(t *testing.T) {
 	s.publish(0, 300)
 	s.waitFor("analytics", hasEvents(20))
 	ingest.Kill()
-	s.waitFor("analytics", hasEvents(30))
+	ingest = s.run("ingest")
+	s.waitFor("analytics", hasEvents(100))
 	worker.Kill()
+	s.waitFor("analytics", hasEvents(120)) // ingest makes first attempts without it
+	ingest.Kill()
 	s.run("worker")
 	s.run("ingest")
 	s.atLeastOnce("analytics", 300)

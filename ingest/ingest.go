@@ -74,7 +74,7 @@ type Ingest struct {
 	options Options
 	metrics *metrics
 	starts  *starts
-	slots   chan struct{} // one per start in flight
+	flight  *flight
 }
 
 // New makes an Ingest; Run starts it. The error names what is missing in the
@@ -83,13 +83,13 @@ func New(options Options) (*Ingest, error) {
 	if err := options.validate(); err != nil {
 		return nil, err
 	}
-	in := &Ingest{options: options, slots: make(chan struct{}, options.MaxStarts)}
-	metrics, err := newMetrics(options.Metrics, func() float64 { return float64(len(in.slots)) })
+	in := &Ingest{options: options, flight: newFlight(options.MaxStarts)}
+	metrics, err := newMetrics(options.Metrics, func() float64 { return float64(in.flight.count()) })
 	if err != nil {
 		return nil, err
 	}
 	in.metrics = metrics
-	in.starts = &starts{options: options, metrics: metrics}
+	in.starts = &starts{options: options, metrics: metrics, flight: in.flight}
 	return in, nil
 }
 

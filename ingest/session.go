@@ -18,7 +18,7 @@ const (
 	statisticsInterval = time.Second
 	remindInterval     = 30 * time.Second
 
-	// pollWait bounds one poll, and slotWait the wait for a free start before
+	// pollWait bounds one poll, and slotWait the wait for a place in flight before
 	// the partitions are paused. Both are far below max.poll.interval.ms (5
 	// min), after which the group would drop this member.
 	pollWait = 100 * time.Millisecond
@@ -56,7 +56,7 @@ type session struct {
 
 	commits sync.Mutex // one commit at a time, or an older one could overtake
 
-	waiting []*kafka.Message // consumed, without a free slot yet
+	waiting []*kafka.Message // consumed, without a place in flight yet
 	paused  bool
 	joined  bool // the group was joined once
 
@@ -142,49 +142,32 @@ func (s *session) take(m *kafka.Message) {
 	s.waiting = append(s.waiting, m)
 }
 
-// startWaiting starts what waits. When no slot comes free it pauses the
+// startWaiting starts what waits. When no place comes free it pauses the
 // partitions, so that the next polls bring no more messages.
 func (s *session) startWaiting(ctx, starting context.Context) {
 	for len(s.waiting) > 0 {
-		select {
-		case s.in.slots <- struct{}{}:
-		default:
-			if s.paused || !s.awaitSlot(ctx) {
-				s.pause()
-				return
-			}
+		if !s.in.flight.enter() && (s.paused || !s.in.flight.enterWithin(ctx, slotWait)) {
+			s.pause()
+			return
 		}
 		m := s.waiting[0]
 		s.waiting = s.waiting[1:]
 		s.start(starting, m)
 	}
-	if s.paused && len(s.in.slots) <= cap(s.in.slots)/2 {
+	if s.paused && s.in.flight.halfEmpty() {
 		s.resume()
 	}
 }
 
-func (s *session) awaitSlot(ctx context.Context) bool {
-	timer := time.NewTimer(slotWait)
-	defer timer.Stop()
-	select {
-	case s.in.slots <- struct{}{}:
-		return true
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	return false
-}
-
-// start hands a message to Temporal on a goroutine that owns a slot.
+// start hands a message that has a place in flight to Temporal.
 func (s *session) start(ctx context.Context, m *kafka.Message) {
 	o := s.offsetsOf(m.TopicPartition)
 	if o == nil { // taken away since; its new owner has it
-		<-s.in.slots
+		s.in.flight.leave(true)
 		return
 	}
 	mark := o.consumed(int64(m.TopicPartition.Offset))
 	go func() {
-		defer func() { <-s.in.slots }()
 		if s.in.starts.hand(ctx, m) == nil {
 			o.settle(mark)
 		}

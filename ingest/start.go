@@ -45,12 +45,16 @@ const (
 type starts struct {
 	options Options
 	metrics *metrics
+	flight  *flight
 	refused refusals
 }
 
-// hand gives one message to Temporal. It returns nil once Temporal holds it, or
-// when no target wants it; an error only when ctx ends first.
+// hand gives one message that has a place in flight to Temporal, and the place
+// back. It returns nil once Temporal holds the message, or when no target wants
+// it; an error only when ctx ends first.
 func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
+	starting := true
+	defer func() { s.flight.leave(starting) }()
 	in, format := s.input(m)
 	s.metrics.consumed.WithLabelValues(format).Inc()
 	if in.Undeliverable == nil && len(in.Targets) == 0 {
@@ -65,8 +69,12 @@ func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
 	}()
 	retry := firstStartRetry
 	for {
+		began := time.Now()
 		started, err := s.options.Starter.Start(ctx, in)
 		if err == nil {
+			if started { // a duplicate costs the server less
+				s.flight.took(time.Since(began))
+			}
 			s.metrics.started.WithLabelValues(result(in, started)).Inc()
 			return nil
 		}
@@ -79,11 +87,17 @@ func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
 		}
 		s.refused.report(s.options, err, !waiting)
 		waiting = true
+		s.flight.refused()
+		starting = false
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(retry + rand.N(retry/2)):
 		}
+		if err := s.flight.again(ctx); err != nil {
+			return err
+		}
+		starting = true
 		retry = min(2*retry, longestStartRetry)
 	}
 }

@@ -55,7 +55,7 @@ func newStarts(t *testing.T, starter starterFunc) (*starts, *healthMap) {
 	options := Options{Targets: set, Starter: starter, Health: health, Log: slog.New(slog.DiscardHandler), SearchAttributes: true}
 	metrics, err := newMetrics(nil, nil)
 	require.NoError(t, err)
-	return &starts{options: options, metrics: metrics}, health
+	return &starts{options: options, metrics: metrics, flight: newFlight(1)}, health
 }
 
 var published = time.Date(2026, 3, 14, 9, 0, 0, 0, time.UTC)
