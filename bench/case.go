@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// figures are what one round of a case yields, by name.
+type figures map[string]float64
+
+// The names of figures.
+const (
+	rate      = "events/s"
+	p50       = "p50 ms"
+	p99       = "p99 ms"
+	startUp   = "start-up ms"
+	memIngest = "ingest MB"
+	memWorker = "worker MB"
+	histLen   = "history events"
+	histBytes = "history bytes"
+)
+
+func (f figures) String() string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		parts = append(parts, fmt.Sprintf("%s %.1f", name, f[name]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// measure runs one round.
+type measure func(ctx context.Context, l *lab, round int) (figures, error)
+
+// benchCase is one row of the table.
+type benchCase struct {
+	name    string
+	about   string
+	measure measure
+}
+
+// ratio compares two cases by a figure.
+type ratio struct {
+	name   string
+	of, to string // case names; to empty: the figure itself
+	figure string
+	goal   float64
+	// compare turns the two figures into the one that is held against the goal.
+	compare func(of, to float64) float64
+	atMost  bool // the goal is a bound from above
+}
+
+func quotient(of, to float64) float64   { return of / to }
+func inverse(of, to float64) float64    { return to / of }
+func difference(of, to float64) float64 { return of - to }
+func itself(of, _ float64) float64      { return of }
+
+// table is what one invocation measures.
+type table struct {
+	name   string
+	cases  []benchCase
+	ratios []ratio
+}
+
+// only keeps the named cases; none means all.
+func (t table) only(names string) ([]benchCase, error) {
+	if names == "" {
+		return t.cases, nil
+	}
+	var kept []benchCase
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(t.cases, func(c benchCase) bool { return c.name == strings.TrimSpace(name) })
+		if i < 0 {
+			return nil, fmt.Errorf("-only %q is no case of the table %s", name, t.name)
+		}
+		kept = append(kept, t.cases[i])
+	}
+	return kept, nil
+}
+
+// core is the table of `make bench`.
+func core() table {
+	three := healthy(3)
+	away := func(how behaviour) setup { return setup{targets: withOne(how)} }
+	return table{
+		name: "core",
+		cases: []benchCase{
+			{"ceiling", "an empty workflow, started eagerly by a bare client loop", ceiling},
+			{"plain", "three regular activities, no eager start", plain},
+			{"ours", "three targets, all up", ours(setup{targets: three})},
+			{"ours, one hanging", "one of three targets never answers", ours(away(hanging))},
+			{"ours, one 503", "one of three targets answers 503", ours(away(failing))},
+			{"ours, one refusing", "one of three targets refuses connections", ours(away(refusing))},
+			{"ours, one 429", "one of three targets answers 429 with Retry-After: 1", ours(away(limiting))},
+			{"ours, not eager", "FANOUT_EAGER_START=false", ours(setup{targets: three, env: []string{"FANOUT_EAGER_START=false"}})},
+			{"starts, bare loop", "the same inputs started by a bare client loop; nobody polls", bareStarts},
+			{"starts, ingest", "ingest starts them; nobody polls", ingestStarts},
+			{"half load", "half of the rate of ours in the first round", latency(setup{targets: three})},
+			{"half load, one hanging", "the same with one of three targets hanging; the other two", latency(away(hanging))},
+			{"half load, one 503", "the same with one of three targets answering 503; the other two", latency(away(failing))},
+		},
+		ratios: []ratio{
+			{"ours ÷ ceiling", "ours", "ceiling", rate, 0.9, quotient, false},
+			{"ours ÷ plain", "ours", "plain", rate, 4, quotient, false},
+			{"one hanging ÷ all up", "ours, one hanging", "ours", rate, 0.85, quotient, false},
+			{"one 503 ÷ all up", "ours, one 503", "ours", rate, 0.95, quotient, false},
+			{"one refusing ÷ all up", "ours, one refusing", "ours", rate, 0.95, quotient, false},
+			{"one 429 ÷ all up", "ours, one 429", "ours", rate, 0.95, quotient, false},
+			{"not eager ÷ eager", "ours, not eager", "ours", rate, 0, quotient, false},
+			{"starts of ingest ÷ bare loop", "starts, ingest", "starts, bare loop", rate, 0.95, quotient, false},
+			{"p99 at half load, ms", "half load", "", p99, 250, itself, true},
+			{"p99 more with one hanging, ms", "half load, one hanging", "half load", p99, 50, difference, true},
+			{"p99 more with one 503, ms", "half load, one 503", "half load", p99, 50, difference, true},
+		},
+	}
+}
+
+// backlog is the number of events that wait in the topic when memory is measured.
+const backlog = 100_000
+
+// growth is the table of `make bench-all`, beside core's.
+func growth() table {
+	sized := func(size int) measure { return ours(setup{targets: healthy(3), size: size, history: true}) }
+	away := func(how behaviour) measure { return ours(setup{targets: withOne(how), history: true}) }
+	return table{
+		name: "growth",
+		cases: []benchCase{
+			{"1 target", "1 KB events", ours(setup{targets: healthy(1), history: true})},
+			{"3 targets", "1 KB events", sized(kilobyte)},
+			{"10 targets", "1 KB events", ours(setup{targets: healthy(10), history: true})},
+			{"10 KB", "three targets", sized(10 * kilobyte)},
+			{"100 KB", "three targets", sized(100 * kilobyte)},
+			{"2 ingests", "three targets, 1 KB events, two ingest processes", ours(setup{targets: healthy(3), ingests: 2})},
+			{"one hanging", "one of three targets never answers", away(hanging)},
+			{"one 503", "one of three targets answers 503", away(failing)},
+			{"one refusing", "one of three targets refuses connections", away(refusing)},
+			{"one 429", "one of three targets answers 429 with Retry-After: 1", away(limiting)},
+			{"memory", fmt.Sprintf("%d events wait in the topic; most resident memory in %s", backlog, memoryTime), memory},
+		},
+		ratios: []ratio{
+			{"10 targets, cost of 1", "10 targets", "1 target", rate, 2.5, inverse, true},
+			{"3 targets, cost of 1", "3 targets", "1 target", rate, 0, inverse, true},
+			{"10 KB, cost of 1 KB", "10 KB", "3 targets", rate, 0, inverse, true},
+			{"100 KB, cost of 1 KB", "100 KB", "3 targets", rate, 0, inverse, true},
+			{"2 ingests ÷ 1", "2 ingests", "3 targets", rate, 0, quotient, false},
+			{"ingest, MB", "memory", "", memIngest, 150, itself, true},
+			{"worker, MB", "memory", "", memWorker, 150, itself, true},
+		},
+	}
+}
+
+func now() time.Time { return time.Now() }

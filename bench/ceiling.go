@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+	"golang.org/x/sync/errgroup"
+)
+
+// loopStarts is how many starts a bare client loop has in flight. On two cores
+// with the dev server 16 started more a second than 64.
+const loopStarts = 16
+
+// loop calls start for 0 to n-1 from loopStarts goroutines.
+func loop(ctx context.Context, n int, start func(ctx context.Context, i int) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	var next atomic.Int64
+	for range loopStarts {
+		group.Go(func() error {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n || ctx.Err() != nil {
+					return ctx.Err()
+				}
+				if err := start(ctx, i); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return group.Wait()
+}
+
+// ceiling is the most that one workflow per event can reach: the workflow does
+// nothing, and its only task comes back with its start.
+func ceiling(ctx context.Context, l *lab, _ int) (figures, error) {
+	c, err := l.temporal.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	l.made++
+	queue := fmt.Sprintf("%s-ceiling-%d", l.run, l.made)
+	ended := newCountdown(l.events)
+	w := worker.New(c, queue, worker.Options{LocalActivityWorkerOnly: true})
+	w.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ string) error {
+		if !workflow.IsReplaying(ctx) {
+			ended.one()
+		}
+		return nil
+	}, workflow.RegisterOptions{Name: "Empty"})
+	if err := w.Start(); err != nil {
+		return nil, err
+	}
+	defer w.Stop()
+	input := strings.Repeat("x", kilobyte)
+	began := time.Now()
+	err = loop(ctx, l.events, func(ctx context.Context, i int) error {
+		options := client.StartWorkflowOptions{ID: fmt.Sprintf("%s-%d", queue, i), TaskQueue: queue, EnableEagerStart: true}
+		_, err := c.ExecuteWorkflow(ctx, options, "Empty", input)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := ended.await(ctx); err != nil {
+		return nil, err
+	}
+	return figures{rate: float64(l.events) / time.Since(began).Seconds()}, nil
+}
+
+// countdown waits for n things to have happened.
+type countdown struct {
+	mu   sync.Mutex
+	left int
+	done chan struct{}
+}
+
+func newCountdown(n int) *countdown { return &countdown{left: n, done: make(chan struct{})} }
+
+func (c *countdown) one() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left--; c.left == 0 {
+		close(c.done)
+	}
+}
+
+func (c *countdown) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

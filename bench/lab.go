@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+
+	"go.temporal.io/sdk/client"
+
+	"genesys-fanout/internal/contactcentre"
+	"genesys-fanout/internal/devstack"
+)
+
+// backend is a running Temporal server.
+type backend interface {
+	Address() string
+	Client(ctx context.Context) (client.Client, error)
+	Close()
+}
+
+// lab is what all cases share: one Temporal, one broker, the built binaries.
+type lab struct {
+	temporal backend
+	kafka    *devstack.Kafka
+	bin      string
+	dir      string
+	events   int
+	run      string // in front of every name, since workflow IDs outlive a case
+	made     uint64 // names and seeds given out
+
+	saturated float64 // events/s of ours, once measured
+}
+
+func newLab(ctx context.Context, o options) (_ *lab, err error) {
+	l := &lab{events: o.events, run: fmt.Sprintf("b%06x", rand.N(1<<24))}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if l.bin, err = filepath.Abs(o.bin); err != nil {
+		return nil, err
+	}
+	if l.dir, err = os.MkdirTemp("", "fanout-bench-"); err != nil {
+		return nil, err
+	}
+	if l.temporal, err = startBackend(ctx, o.backend); err != nil {
+		return nil, err
+	}
+	l.kafka, err = devstack.StartKafka(ctx, devstack.KafkaOptions{Backend: devstack.BackendKfake, Dir: l.dir})
+	return l, err
+}
+
+func startBackend(ctx context.Context, name string) (backend, error) {
+	switch name {
+	case "dev":
+		return devstack.StartTemporal(ctx, devstack.TemporalOptions{})
+	default:
+		return nil, fmt.Errorf("-backend %q is not known; choose dev or postgres", name)
+	}
+}
+
+func (l *lab) close() {
+	if l.kafka != nil {
+		l.kafka.Close()
+	}
+	if l.temporal != nil {
+		l.temporal.Close()
+	}
+	if l.dir != "" {
+		_ = os.RemoveAll(l.dir)
+	}
+}
+
+// warmUp fills the caches of the server and of the operating system.
+func (l *lab) warmUp(ctx context.Context) error {
+	for _, measure := range []measure{ceiling, ours(setup{targets: healthy(3)})} {
+		if _, err := measure(ctx, l, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// messages are n events of a made-up contact centre, no two runs or cases
+// having one in common. Each is padded to size bytes where it is smaller.
+func (l *lab) messages(n, size int) []contactcentre.Event {
+	l.made++
+	centre := contactcentre.New(rand.Uint64()+l.made, now())
+	events := make([]contactcentre.Event, n)
+	for i := range events {
+		events[i] = centre.Next()
+		events[i].Message = padded(events[i].Message, size)
+	}
+	return events
+}
+
+// padded adds a member to a JSON object.
+func padded(message []byte, size int) []byte {
+	const member = `,"padding":"`
+	missing := size - len(message) - len(member) - 1
+	if missing <= 0 {
+		return message
+	}
+	out := append(make([]byte, 0, size), message[:len(message)-1]...)
+	out = append(out, member...)
+	for range missing {
+		out = append(out, 'x')
+	}
+	return append(out, `"}`...)
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"genesys-fanout/internal/devstack"
+)
+
+// plain is the design that one would write first: a workflow with one regular
+// activity per target, a worker with the SDK's defaults, no eager start. It runs
+// in this process and reads no Kafka, which is to its advantage.
+func plain(ctx context.Context, l *lab, _ int) (figures, error) {
+	var urls []string
+	var targets []*devstack.Target
+	for _, how := range healthy(3) {
+		target, err := devstack.StartTarget(ctx, devstack.TargetOptions{Script: how.script})
+		if err != nil {
+			return nil, err
+		}
+		defer target.Close()
+		targets, urls = append(targets, target), append(urls, target.URL())
+	}
+	c, err := l.temporal.Client(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	l.made++
+	queue := fmt.Sprintf("%s-plain-%d", l.run, l.made)
+	w := worker.New(c, queue, worker.Options{})
+	w.RegisterWorkflowWithOptions(plainWorkflow, workflow.RegisterOptions{Name: "Plain"})
+	w.RegisterActivity(post)
+	if err := w.Start(); err != nil {
+		return nil, err
+	}
+	defer w.Stop()
+	events := l.messages(l.events/plainShare, kilobyte)
+	err = loop(ctx, len(events), func(ctx context.Context, i int) error {
+		_, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "plain-" + events[i].ID, TaskQueue: queue},
+			"Plain", plainInput{ID: events[i].ID, Body: string(events[i].Message), URLs: urls})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, target := range targets {
+		if err := target.Wait(waiting, func(t *devstack.Target) bool { return t.Events() >= len(events) }); err != nil {
+			return nil, err
+		}
+	}
+	first, last := span(targets)
+	return figures{rate: float64(len(events)) / last.Sub(first).Seconds()}, nil
+}
+
+// plainShare: it is slow, so a third of the events takes about as long as all of
+// another case.
+const plainShare = 3
+
+type plainInput struct {
+	ID, Body string
+	URLs     []string
+}
+
+func plainWorkflow(ctx workflow.Context, in plainInput) error {
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{StartToCloseTimeout: 5 * time.Second})
+	var sent []workflow.Future
+	for _, url := range in.URLs {
+		sent = append(sent, workflow.ExecuteActivity(ctx, post, url, in.ID, in.Body))
+	}
+	for _, one := range sent {
+		if err := one.Get(ctx, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func post(ctx context.Context, url, id, body string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader([]byte(body)))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("X-Genesys-Event-ID", id)
+	response, err := plainClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close() //nolint:errcheck // only read
+	_, err = io.Copy(io.Discard, response.Body)
+	return err
+}
+
+// plainClient keeps enough connections: the standard two per host would measure
+// the opening of connections.
+var plainClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/client"
+	sdklog "go.temporal.io/sdk/log"
+
+	"genesys-fanout/event"
+	"genesys-fanout/internal/devstack"
+	"genesys-fanout/target"
+	"genesys-fanout/workflows"
+)
+
+// bareStarts starts the inputs that ingest would from a client loop. Nobody
+// polls the queue: only starts are measured.
+func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
+	f, err := l.fanout(ctx, setup{targets: healthy(3)})
+	if err != nil {
+		return nil, err
+	}
+	defer f.close(ctx)
+	targets, err := target.Load(f.path("targets.yaml"), nil)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.DialContext(ctx, client.Options{
+		HostPort: l.temporal.Address(), DataConverter: workflows.DataConverter(), Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	events := l.messages(l.events, kilobyte)
+	began := time.Now()
+	err = loop(ctx, len(events), func(ctx context.Context, i int) error {
+		e, err := event.Decode(events[i].Message)
+		if err != nil {
+			return err
+		}
+		in := workflows.Input{Event: e, Body: event.Body(events[i].Message), Targets: targets.Choose(e)}
+		_, err = c.ExecuteWorkflow(ctx, workflows.StartOptions(in, f.name), workflows.FanOutName, in)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return figures{rate: float64(len(events)) / time.Since(began).Seconds()}, nil
+}
+
+// ingestStarts measures ingest alone: nobody polls the queue.
+func ingestStarts(ctx context.Context, l *lab, _ int) (figures, error) {
+	f, err := l.fanout(ctx, setup{targets: healthy(3), env: []string{"FANOUT_EAGER_START=false"}})
+	if err != nil {
+		return nil, err
+	}
+	defer f.close(ctx)
+	events := l.messages(l.events, kilobyte)
+	if err := f.publish(ctx, events); err != nil {
+		return nil, err
+	}
+	if err := f.startIngests(ctx); err != nil {
+		return nil, err
+	}
+	return f.startRate(ctx, len(events))
+}
+
+// startRate follows ingest's own counter from its first start to its n-th.
+func (f *fanout) startRate(ctx context.Context, n int) (figures, error) {
+	const often = 10 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	tick := time.NewTicker(often)
+	defer tick.Stop()
+	var began time.Time
+	var before float64
+	for {
+		started, err := f.started(ctx, f.ingests[0])
+		switch {
+		case err != nil:
+			return nil, err
+		case began.IsZero() && started > 0:
+			began, before = time.Now(), started
+		case int(started) >= n:
+			return figures{rate: (started - before) / time.Since(began).Seconds()}, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// started reads how many runs ingest has started.
+func (f *fanout) started(ctx context.Context, p *devstack.Process) (float64, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.HTTPAddr()+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close() //nolint:errcheck // only read
+	lines := bufio.NewScanner(response.Body)
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), `fanout_workflows_started_total{result="started"} `); ok {
+			var n float64
+			_, err := fmt.Sscan(value, &n)
+			return n, err
+		}
+	}
+	return 0, lines.Err()
+}
