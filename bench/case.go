@@ -22,6 +22,10 @@ const (
 	memWorker = "worker MB"
 	histLen   = "history events"
 	histBytes = "history bytes"
+
+	cpuServer = "server CPU ms/event"
+	cpuIngest = "ingest CPU ms/event"
+	cpuWorker = "worker CPU ms/event"
 )
 
 func (f figures) String() string {

@@ -41,7 +41,7 @@ func loop(ctx context.Context, n int, start func(ctx context.Context, i int) err
 // ceiling is the most that one workflow per event can reach: the workflow does
 // nothing, and its only task comes back with its start.
 func ceiling(ctx context.Context, l *lab, _ int) (figures, error) {
-	c, err := l.temporal.Client(ctx)
+	c, err := l.client(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +60,10 @@ func ceiling(ctx context.Context, l *lab, _ int) (figures, error) {
 		return nil, err
 	}
 	defer w.Stop()
+	used, err := startCPU(map[string]meter{cpuServer: l.temporal.CPU})
+	if err != nil {
+		return nil, err
+	}
 	input := strings.Repeat("x", kilobyte)
 	began := time.Now()
 	err = loop(ctx, l.events, func(ctx context.Context, i int) error {
@@ -73,7 +77,8 @@ func ceiling(ctx context.Context, l *lab, _ int) (figures, error) {
 	if err := ended.await(ctx); err != nil {
 		return nil, err
 	}
-	return figures{rate: float64(l.events) / time.Since(began).Seconds()}, nil
+	got := figures{rate: float64(l.events) / time.Since(began).Seconds()}
+	return got, used.perEvent(l.events, got)
 }
 
 // countdown waits for n things to have happened.

@@ -184,6 +184,19 @@ func (f *fanout) startIngests(ctx context.Context) error {
 	return nil
 }
 
+// ingestCPU is that of all ingest processes; they start at nothing.
+func (f *fanout) ingestCPU() (time.Duration, error) {
+	var all time.Duration
+	for _, p := range f.ingests {
+		used, err := p.CPU()
+		if err != nil {
+			return 0, err
+		}
+		all += used
+	}
+	return all, nil
+}
+
 // close ends the processes at once: what they leave open rests in queues that
 // nobody polls, and costs the server nothing more.
 func (f *fanout) close(context.Context) {
@@ -249,6 +262,10 @@ func ours(s setup) measure {
 		if err := f.startWorker(ctx); err != nil {
 			return nil, err
 		}
+		used, err := startCPU(map[string]meter{cpuServer: l.temporal.CPU, cpuWorker: f.worker.CPU, cpuIngest: f.ingestCPU})
+		if err != nil {
+			return nil, err
+		}
 		began := time.Now()
 		if err := f.startIngests(ctx); err != nil {
 			return nil, err
@@ -264,10 +281,10 @@ func ours(s setup) measure {
 			rate:    float64(len(events)) / last.Sub(first).Seconds(),
 			startUp: float64(first.Sub(began).Milliseconds()),
 		}
-		if s.history {
-			return got, l.histories(ctx, events, got)
+		if err := used.perEvent(len(events), got); err != nil || !s.history {
+			return got, err
 		}
-		return got, nil
+		return got, l.histories(ctx, events, got)
 	}
 }
 

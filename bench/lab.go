@@ -3,20 +3,25 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"time"
 
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
 
 	"genesys-fanout/internal/contactcentre"
 	"genesys-fanout/internal/devstack"
+	"genesys-fanout/workflows"
 )
 
 // backend is a running Temporal server.
 type backend interface {
 	Address() string
 	Client(ctx context.Context) (client.Client, error)
+	CPU() (time.Duration, error) // used so far, by all of its processes
 	Close()
 }
 
@@ -72,6 +77,16 @@ func (l *lab) close() {
 	if l.dir != "" {
 		_ = os.RemoveAll(l.dir)
 	}
+}
+
+// client is connected as the fan-out's own processes are.
+func (l *lab) client(ctx context.Context) (client.Client, error) {
+	return client.DialContext(ctx, client.Options{
+		HostPort:          l.temporal.Address(),
+		DataConverter:     workflows.DataConverter(),
+		ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}},
+		Logger:            log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
 }
 
 // warmUp fills the caches of the server and of the operating system.

@@ -44,6 +44,10 @@ func plain(ctx context.Context, l *lab, _ int) (figures, error) {
 	}
 	defer w.Stop()
 	events := l.messages(l.events/plainShare, kilobyte)
+	used, err := startCPU(map[string]meter{cpuServer: l.temporal.CPU})
+	if err != nil {
+		return nil, err
+	}
 	err = loop(ctx, len(events), func(ctx context.Context, i int) error {
 		_, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "plain-" + events[i].ID, TaskQueue: queue},
 			"Plain", plainInput{ID: events[i].ID, Body: string(events[i].Message), URLs: urls})
@@ -60,7 +64,8 @@ func plain(ctx context.Context, l *lab, _ int) (figures, error) {
 		}
 	}
 	first, last := span(targets)
-	return figures{rate: float64(len(events)) / last.Sub(first).Seconds()}, nil
+	got := figures{rate: float64(len(events)) / last.Sub(first).Seconds()}
+	return got, used.perEvent(len(events), got)
 }
 
 // plainShare: it is slow, so a third of the events takes about as long as all of

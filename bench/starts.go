@@ -4,13 +4,9 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"time"
-
-	"go.temporal.io/sdk/client"
-	sdklog "go.temporal.io/sdk/log"
 
 	"genesys-fanout/event"
 	"genesys-fanout/internal/devstack"
@@ -30,9 +26,7 @@ func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.DialContext(ctx, client.Options{
-		HostPort: l.temporal.Address(), DataConverter: workflows.DataConverter(), Logger: sdklog.NewStructuredLogger(slog.New(slog.DiscardHandler)),
-	})
+	c, err := l.client(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -210,6 +210,9 @@ func (t *Temporal) UIURL() string {
 	return "http://" + Loopback(t.options.UIPort)
 }
 
+// CPU is the processor time that the server has used so far.
+func (t *Temporal) CPU() (time.Duration, error) { return t.process.CPU() }
+
 // Kill ends the server with SIGKILL, as a crash does. Start brings it back.
 func (t *Temporal) Kill() {
 	if t.process != nil {
