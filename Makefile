@@ -53,6 +53,21 @@ lint: tool-golangci-lint ## Check format, vet, linters and go.mod
 	$(CACHE)/golangci-lint run ./...
 	go mod tidy -diff
 
+BACKEND ?= dev
+
+.PHONY: bench
+bench: build tools-$(BACKEND) ## Measure the core table; BACKEND=postgres: on a server on PostgreSQL
+	go run ./bench -backend $(BACKEND) -doc docs/performance.md
+
+.PHONY: bench-all
+bench-all: bench ## The same, then memory and growth
+	go run ./bench -backend $(BACKEND) -all -doc docs/performance.md
+
+.PHONY: tools-dev tools-postgres
+tools-dev: tool-temporal
+tools-postgres: tool-temporal-server tool-temporal-sql
+
+SERVER_TOOLS := tool-temporal-server tool-temporal-sql
 TOOLS := tool-temporal tool-golangci-lint tool-workflowcheck
 
 .PHONY: tools
@@ -62,8 +77,11 @@ tool-temporal: PACKAGE := github.com/temporalio/cli/cmd/temporal
 tool-golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 tool-workflowcheck: PACKAGE := go.temporal.io/sdk/contrib/tools/workflowcheck
 
-.PHONY: $(TOOLS)
-$(TOOLS):
+tool-temporal-server: PACKAGE := go.temporal.io/server/cmd/server
+tool-temporal-sql: PACKAGE := go.temporal.io/server/cmd/tools/sql
+
+.PHONY: $(TOOLS) $(SERVER_TOOLS)
+$(TOOLS) $(SERVER_TOOLS):
 	@tools/build $(PACKAGE) "$(CURDIR)/$(CACHE)/$(@:tool-%=%)"
 
 .PHONY: clean

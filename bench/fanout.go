@@ -84,7 +84,7 @@ func (l *lab) fanout(ctx context.Context, s setup) (_ *fanout, err error) {
 	f := &fanout{lab: l, setup: s, name: fmt.Sprintf("%s-%d", l.run, l.made)}
 	defer func() {
 		if err != nil {
-			f.close(ctx)
+			f.close()
 		}
 	}()
 	f.dir = filepath.Join(l.dir, f.name)
@@ -184,22 +184,9 @@ func (f *fanout) startIngests(ctx context.Context) error {
 	return nil
 }
 
-// ingestCPU is that of all ingest processes; they start at nothing.
-func (f *fanout) ingestCPU() (time.Duration, error) {
-	var all time.Duration
-	for _, p := range f.ingests {
-		used, err := p.CPU()
-		if err != nil {
-			return 0, err
-		}
-		all += used
-	}
-	return all, nil
-}
-
 // close ends the processes at once: what they leave open rests in queues that
 // nobody polls, and costs the server nothing more.
-func (f *fanout) close(context.Context) {
+func (f *fanout) close() {
 	for _, p := range append(f.ingests, f.worker) {
 		if p != nil {
 			p.Close()
@@ -254,7 +241,7 @@ func ours(s setup) measure {
 		if err != nil {
 			return nil, err
 		}
-		defer f.close(ctx)
+		defer f.close()
 		events := l.messages(l.events, f.setup.size)
 		if err := f.publish(ctx, events); err != nil {
 			return nil, err
@@ -262,7 +249,7 @@ func ours(s setup) measure {
 		if err := f.startWorker(ctx); err != nil {
 			return nil, err
 		}
-		used, err := startCPU(map[string]meter{cpuServer: l.temporal.CPU, cpuWorker: f.worker.CPU, cpuIngest: f.ingestCPU})
+		cost, err := f.startCosts(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -281,10 +268,7 @@ func ours(s setup) measure {
 			rate:    float64(len(events)) / last.Sub(first).Seconds(),
 			startUp: float64(first.Sub(began).Milliseconds()),
 		}
-		if err := used.perEvent(len(events), got); err != nil || !s.history {
-			return got, err
-		}
-		return got, l.histories(ctx, events, got)
+		return got, cost.perEvent(ctx, events, got)
 	}
 }
 

@@ -62,6 +62,8 @@ func startBackend(ctx context.Context, name string) (backend, error) {
 	switch name {
 	case "dev":
 		return devstack.StartTemporal(ctx, devstack.TemporalOptions{})
+	case "postgres":
+		return devstack.StartTemporalServer(ctx)
 	default:
 		return nil, fmt.Errorf("-backend %q is not known; choose dev or postgres", name)
 	}

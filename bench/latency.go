@@ -28,7 +28,7 @@ func latency(s setup) measure {
 		if err != nil {
 			return nil, err
 		}
-		defer f.close(ctx)
+		defer f.close()
 		if err := f.startWorker(ctx); err != nil {
 			return nil, err
 		}

@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"time"
-
-	"genesys-fanout/internal/contactcentre"
-	"genesys-fanout/workflows"
 )
 
 // memoryTime is how long ingest and worker run on the backlog.
@@ -18,7 +15,7 @@ func memory(ctx context.Context, l *lab, _ int) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.close(ctx)
+	defer f.close()
 	if err := f.publish(ctx, l.messages(backlog, kilobyte)); err != nil {
 		return nil, err
 	}
@@ -43,29 +40,4 @@ func memory(ctx context.Context, l *lab, _ int) (figures, error) {
 	}
 	const megabyte = 1 << 20
 	return figures{memIngest: float64(ingest.Peak) / megabyte, memWorker: float64(worker.Peak) / megabyte}, nil
-}
-
-// sampled is how many runs stand for all of a case.
-const sampled = 20
-
-// histories adds what a run costs in history, on average over runs from all of
-// the case.
-func (l *lab) histories(ctx context.Context, events []contactcentre.Event, into figures) error {
-	c, err := l.temporal.Client(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	n := min(sampled, len(events))
-	for i := range n {
-		e := events[i*len(events)/n]
-		described, err := c.DescribeWorkflowExecution(ctx, workflows.ID(e.ID), "")
-		if err != nil {
-			return err
-		}
-		info := described.GetWorkflowExecutionInfo()
-		into[histLen] += float64(info.GetHistoryLength()) / float64(n)
-		into[histBytes] += float64(info.GetHistorySizeBytes()) / float64(n)
-	}
-	return nil
 }

@@ -20,9 +20,9 @@ type figure struct {
 
 var figuresOf = map[string][]figure{
 	"core": {
-		{"rate.svg", "Events per second, three healthy targets", "events/s", []string{"plain", "ours, not eager", "ours", "ceiling"}, ""},
+		{"rate.svg", "Events per second, three healthy targets", "events/s", []string{"plain", "not eager", "ours", "ceiling"}, ""},
 		{"isolation.svg", "What two healthy targets keep while the third is away", "share of the rate with all up",
-			[]string{"ours", "ours, one 429", "ours, one refusing", "ours, one 503", "ours, one hanging"}, "ours"},
+			[]string{"ours", "one 429", "one refusing", "one 503", "one hanging"}, "ours"},
 	},
 	"growth": {{"growth.svg", "Events per second as the work grows", "events/s", []string{"1 target", "3 targets", "10 targets", "10 KB", "100 KB", "2 ingests"}, ""}},
 }

@@ -21,7 +21,7 @@ func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.close(ctx)
+	defer f.close()
 	targets, err := target.Load(f.path("targets.yaml"), nil)
 	if err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func ingestStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.close(ctx)
+	defer f.close()
 	events := l.messages(l.events, kilobyte)
 	if err := f.publish(ctx, events); err != nil {
 		return nil, err

@@ -322,29 +322,39 @@ func (p *Process) RSS() (Memory, error) {
 	return m, nil
 }
 
-// CPU is the processor time that the process has used, in user and kernel mode,
-// all threads together. It reads /proc, which only Linux has.
+// CPU is the processor time that the process has used, all threads together,
+// and with it that of the children it has waited for. It reads /proc, which
+// only Linux has.
 func (p *Process) CPU() (time.Duration, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
+	_, used, err := cpuOf(strconv.Itoa(p.Pid()))
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("read the processor time of %s: %w", p.name(), err)
 	}
-	// The second field is the name in parentheses, which may hold blanks; utime and
-	// stime are the fields 14 and 15, in ticks of 10 ms (proc_pid_stat(5)).
+	return used, nil
+}
+
+// cpuOf reads the parent and the processor time of a process.
+func cpuOf(pid string) (parent string, used time.Duration, err error) {
+	data, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+	if err != nil {
+		return "", 0, err
+	}
+	// The second field is the name in parentheses, which may hold blanks. After it
+	// come state and parent; fields 14 to 17 are utime, stime, cutime and cstime,
+	// in ticks of 10 ms (proc_pid_stat(5)).
 	_, rest, _ := strings.Cut(string(data), ") ")
 	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("read the processor time of %s: %q has too few fields", p.name(), data)
+	if len(fields) < 15 {
+		return "", 0, fmt.Errorf("%q has too few fields", data)
 	}
-	var ticks int64
-	for _, field := range fields[11:13] {
-		n, err := strconv.ParseInt(field, 10, 64)
+	for _, field := range fields[11:15] {
+		ticks, err := strconv.ParseInt(field, 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("read the processor time of %s: %w", p.name(), err)
+			return "", 0, err
 		}
-		ticks += n
+		used += time.Duration(ticks) * 10 * time.Millisecond
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil
+	return fields[1], used, nil
 }
 
 func kilobytes(value string) (int64, error) {

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMedianAndPercentile(t *testing.T) {
+	assert.InDelta(t, 2, median([]float64{3, 1, 2}), 0)
+	assert.InDelta(t, 2.5, median([]float64{4, 1, 3, 2}), 0)
+	assert.True(t, math.IsNaN(median(nil)))
+	var hundred []float64
+	for i := range 100 {
+		hundred = append(hundred, float64(i+1))
+	}
+	assert.InDelta(t, 50, percentile(hundred, 50), 0)
+	assert.InDelta(t, 99, percentile(hundred, 99), 0)
+	assert.InDelta(t, 7, percentile([]float64{7}, 99), 0)
+}
+
+// report is one of two cases with three rounds each.
+func report() *Report {
+	r := &Report{Table: "core", Backend: "dev", Rounds: 3, Versions: map[string]string{}}
+	for i, v := range []float64{90, 80, 120} {
+		r.add(benchCase{name: "ours"}, figures{rate: v, p99: 100 + v})
+		r.add(benchCase{name: "ceiling"}, figures{rate: 100 + 100*float64(i)})
+	}
+	return r
+}
+
+func TestRatiosArePairedByRound(t *testing.T) {
+	r := report()
+	r.conclude([]ratio{
+		{"paired", "ours", "ceiling", rate, 0.4, quotient, false},
+		{"missed", "ours", "ceiling", rate, 0.9, quotient, false},
+		{"bounded", "ours", "", p99, 150, itself, true},
+		{"not measured", "ours", "plain", rate, 1, quotient, false},
+	})
+	require.Len(t, r.Ratios, 3)
+	paired, missed, bounded := r.Ratios[0], r.Ratios[1], r.Ratios[2]
+	assert.InDelta(t, 0.4, paired.Median, 1e-9, "of 0.9, 0.4 and 0.4")
+	assert.InDelta(t, 0.9, paired.Max, 1e-9)
+	assert.True(t, paired.Reached)
+	assert.False(t, missed.Reached)
+	assert.False(t, bounded.Reached, "190 is over 150")
+	text := r.markdown()
+	assert.Contains(t, text, "| missed | 0.40 | 0.40–0.90 | ≥ 0.90 | missed |")
+	assert.Contains(t, text, "| bounded | 190 | 180–220 | ≤ 150 | missed |")
+	assert.Contains(t, text, "events/s 90.0 (80.0–120)")
+}
+
+func TestEveryRatioHasItsCases(t *testing.T) {
+	for _, table := range []table{core(), growth()} {
+		names := map[string]bool{"": true}
+		for _, c := range table.cases {
+			assert.False(t, names[c.name], "%s is there twice", c.name)
+			names[c.name] = true
+		}
+		for _, q := range table.ratios {
+			assert.True(t, names[q.of] && names[q.to], q.name)
+		}
+		for _, f := range figuresOf[table.name] {
+			for _, name := range append(f.cases, f.to) {
+				assert.True(t, names[name], "%s: %s", f.file, name)
+			}
+		}
+		_, err := table.only("no such case")
+		assert.Error(t, err)
+	}
+}
+
+func TestInsertInto(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "performance.md")
+	require.NoError(t, os.WriteFile(path, []byte("before\n<!-- bench:core-dev -->\nold\n<!-- /bench:core-dev -->\nafter\n"), 0o600))
+	r := report()
+	require.NoError(t, r.insertInto(path))
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "before\n<!-- bench:core-dev -->\n"+r.markdown()+"<!-- /bench:core-dev -->\nafter\n", string(text))
+	r.Table = "growth"
+	assert.ErrorIs(t, r.insertInto(path), errNoMarkers)
+}
+
+func TestPlots(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, report().plot(dir))
+	svg, err := os.ReadFile(filepath.Join(dir, "rate.svg"))
+	require.NoError(t, err)
+	assert.Contains(t, string(svg), "<svg")
+}
+
+func TestPadded(t *testing.T) {
+	assert.Len(t, padded([]byte(`{"a":1}`), kilobyte), kilobyte)
+	assert.JSONEq(t, `{"a":1,"padding":"xx"}`, string(padded([]byte(`{"a":1}`), 22)))
+	assert.Equal(t, `{"a":1}`, string(padded([]byte(`{"a":1}`), 5)))
+}
