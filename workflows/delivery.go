@@ -34,6 +34,7 @@ type delivery struct {
 	in     Input
 	target string
 	policy target.Policy
+	began  time.Time  // of the run
 	inline event.Body // the message, where it may travel in an activity's input
 
 	progress  activities.Progress
@@ -94,8 +95,7 @@ func (d *delivery) expire(ctx workflow.Context) (settled bool) {
 
 // remaining is what is left of max_age, counted from the start of the run.
 func (d *delivery) remaining(ctx workflow.Context) time.Duration {
-	age := workflow.Now(ctx).Sub(workflow.GetInfo(ctx).WorkflowStartTime)
-	return time.Duration(d.policy.MaxAge) - age
+	return time.Duration(d.policy.MaxAge) - workflow.Now(ctx).Sub(d.began)
 }
 
 // tryFastLane makes the first attempt within the current workflow task.
