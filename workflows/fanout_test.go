@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -149,4 +150,17 @@ func TestResetAfterMaxAge(t *testing.T) {
 		execution := workflow.Execution{ID: run.GetID(), RunID: runID}
 		require.NoError(t, replayer.ReplayWorkflowExecution(r.ctx, r.client.WorkflowService(), nil, devstack.Namespace, execution))
 	}
+}
+
+// TestMaxAgePassesInTheFastLane: a target may hang for longer than max_age.
+func TestMaxAgePassesInTheFastLane(t *testing.T) {
+	r := startRuns(t, func(_ http.ResponseWriter, request *http.Request) {
+		_, _ = io.Copy(io.Discard, request.Body) // only then the server sees the client go
+		<-request.Context().Done()
+	}, "timeout: 3s, max_age: 2s")
+	r.start("evt-1")
+	got := r.recorded()
+	assert.Equal(t, deadletter.Expired, got.Reason)
+	assert.Equal(t, 1, got.Attempts)
+	assert.Contains(t, got.Error, "max_age has passed; no answer within 3s")
 }
