@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -163,4 +164,23 @@ func TestMaxAgePassesInTheFastLane(t *testing.T) {
 	assert.Equal(t, deadletter.Expired, got.Reason)
 	assert.Equal(t, 1, got.Attempts)
 	assert.Contains(t, got.Error, "max_age has passed; no answer within 3s")
+}
+
+// TestMaxAgePassesUnpolled: a target that is away is not polled for, and what
+// its attempts said is not lost with that, however long.
+func TestMaxAgePassesUnpolled(t *testing.T) {
+	var requests atomic.Int32
+	page := strings.Repeat("x", 4<<10)
+	r := startRuns(t, func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		answer(w, http.StatusServiceUnavailable, page)
+	}, "retry_statuses: [503], max_attempts: 100, max_age: 5s, backoff: {initial: 1s, multiplier: 1}")
+	r.start("evt-1")
+	require.Eventually(t, func() bool { return requests.Load() == 3 }, time.Minute, time.Millisecond)
+	r.retry.Stop()
+	got := r.recorded()
+	assert.Equal(t, deadletter.Expired, got.Reason)
+	assert.EqualValues(t, requests.Load(), got.Attempts)
+	assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode)
+	assert.Contains(t, got.Error, "max_age has passed; 503 Service Unavailable: xxx")
 }
