@@ -31,7 +31,7 @@ const (
 // deliver to a target that nobody configured.
 func NewHTTPClient() *http.Client {
 	return &http.Client{
-		Transport: &http.Transport{
+		Transport: answers{&http.Transport{
 			Proxy:       http.ProxyFromEnvironment,
 			DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 			// A target may get max_concurrency requests at once, by default 64,
@@ -43,9 +43,27 @@ func NewHTTPClient() *http.Client {
 			TLSHandshakeTimeout: 10 * time.Second,
 			ForceAttemptHTTP2:   true,
 			DisableCompression:  true, // the answer's body is not used
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}},
 	}
+}
+
+// answers leaves http.Client nothing to do with an answer but to hand it on.
+type answers struct{ *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (a answers) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := a.Transport.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	// Without it the client follows nothing; with it, it fails where it cannot
+	// parse it, and a failure would be tried again.
+	response.Header.Del("Location")
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		_ = response.Body.Close() // the connection itself, which no context ends
+		response.Body = http.NoBody
+	}
+	return response, nil
 }
 
 // answer is what came back of one request: a status, or err.
