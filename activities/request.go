@@ -21,8 +21,8 @@ const (
 	// quotedAnswer is how much of a failing answer an error quotes, in bytes.
 	quotedAnswer = 2 << 10
 
-	// drained is how much of a good answer is read so that its connection can
-	// be used again, in bytes. A longer one costs a new connection instead.
+	// drained is how much of an answer is read so that its connection can be
+	// used again, in bytes. A longer one costs a new connection instead.
 	drained = 64 << 10
 )
 
@@ -70,7 +70,7 @@ func (a answers) RoundTrip(request *http.Request) (*http.Response, error) {
 type answer struct {
 	status int
 	header http.Header
-	body   string // the beginning of a failing answer
+	body   string // of a failing answer, as much as was read
 	err    error
 }
 
@@ -92,8 +92,8 @@ func (a *Activities) send(ctx context.Context, t *target.Target, e event.Event, 
 		_, _ = io.CopyN(io.Discard, response.Body, drained) // delivered, whatever becomes of the body
 		return got
 	}
-	quoted, _ := io.ReadAll(io.LimitReader(response.Body, quotedAnswer)) // as much as there is
-	got.body = strings.ToValidUTF8(string(quoted), "\uFFFD")
+	body, _ := io.ReadAll(io.LimitReader(response.Body, drained)) // as much as there is
+	got.body = strings.ToValidUTF8(string(body), "\uFFFD")
 	return got
 }
 
@@ -145,7 +145,15 @@ func (got answer) failure(t *target.Target) string {
 		line += " " + text
 	}
 	if got.body != "" {
-		line += ": " + got.body
+		line += ": " + beginning(t.Redact(got.body)) // in this order: half a secret is not known for one
 	}
-	return t.Redact(line)
+	return line
+}
+
+// beginning is what an error quotes of an answer.
+func beginning(text string) string {
+	if len(text) <= quotedAnswer {
+		return text
+	}
+	return strings.ToValidUTF8(text[:quotedAnswer], "")
 }

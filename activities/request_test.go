@@ -1,12 +1,19 @@
 package activities
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/event"
 )
 
 // TestARedirectNobodyCanReadIsStillAnAnswer: net/http fails on it, and a failure
@@ -42,4 +49,36 @@ func TestSwitchingProtocolsEndsInTime(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the request never ends, and its permit is gone")
 	}
+}
+
+// TestASecretIsNotCutInHalf: half of one is no longer known for a secret.
+func TestASecretIsNotCutInHalf(t *testing.T) {
+	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = fmt.Fprint(w, strings.Repeat("x", quotedAnswer-8), r.Header.Get("Authorization"))
+	}, strings.Replace(oneTarget, "?key=${X}", "", 1))
+	got := f.firstAttempt(f.delivery()).Progress.Error
+	assert.Contains(t, got, "xxx")
+	assert.NotContains(t, got, "Bearer s")
+	assert.LessOrEqual(t, len(got), len("403 Forbidden: ")+quotedAnswer)
+}
+
+// TestFailuresUseTheirConnectionAgain: an outage with long error pages must not
+// cost a handshake for each.
+func TestFailuresUseTheirConnectionAgain(t *testing.T) {
+	connections := make(map[string]bool)
+	page := bytes.Repeat([]byte("x"), 16<<10)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connections[r.RemoteAddr] = true
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write(page)
+	}))
+	t.Cleanup(server.Close)
+	acts := New(Options{Targets: load(t, server.URL, "  - {name: a, url: $URL}\n")})
+	one, ok := acts.targets.Get("a")
+	require.True(t, ok)
+	for range 3 {
+		require.Equal(t, http.StatusServiceUnavailable, acts.send(t.Context(), one, event.Event{ID: "evt-1"}, []byte(message), 1, time.Minute).status)
+	}
+	assert.Len(t, connections, 1)
 }
