@@ -24,6 +24,10 @@ const (
 	// drained is how much of an answer is read so that its connection can be
 	// used again, in bytes. A longer one costs a new connection instead.
 	drained = 64 << 10
+
+	// maxIdle is how many connections may wait for a request: 16 targets with
+	// the default max_concurrency of 64. Each takes some 20 KB, with TLS twice that.
+	maxIdle = 1024
 )
 
 // NewHTTPClient makes the client that all targets share. It follows no
@@ -34,11 +38,12 @@ func NewHTTPClient() *http.Client {
 		Transport: answers{&http.Transport{
 			Proxy:       http.ProxyFromEnvironment,
 			DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-			// A target may get max_concurrency requests at once, by default 64,
-			// and each should find a connection waiting. Idle ones are closed
-			// before the 60 s after which many servers and balancers close them.
-			MaxIdleConns:        1024,
-			MaxIdleConnsPerHost: 64,
+			// A target may get max_concurrency requests at once and each should
+			// find a connection waiting: no other bound per host. Idle ones are
+			// closed before the 60 s after which many servers and balancers
+			// close them.
+			MaxIdleConns:        maxIdle,
+			MaxIdleConnsPerHost: maxIdle,
 			IdleConnTimeout:     50 * time.Second,
 			TLSHandshakeTimeout: 10 * time.Second,
 			ForceAttemptHTTP2:   true,

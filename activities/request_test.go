@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,4 +84,36 @@ func TestFailuresUseTheirConnectionAgain(t *testing.T) {
 		require.Equal(t, http.StatusServiceUnavailable, acts.send(t.Context(), one, event.Event{ID: "evt-1"}, []byte(message), 1, time.Minute).status)
 	}
 	assert.Len(t, connections, 1)
+}
+
+// TestABurstUsesItsConnectionsAgain: max_concurrency may be above its default.
+func TestABurstUsesItsConnectionsAgain(t *testing.T) {
+	const burst = 100
+	var opened atomic.Int32
+	var all sync.WaitGroup
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		all.Done()
+		all.Wait()
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	acts := New(Options{Targets: load(t, server.URL, "  - {name: a, url: $URL, max_concurrency: 100}\n")})
+	one, ok := acts.targets.Get("a")
+	require.True(t, ok)
+	for range 2 {
+		all.Add(burst)
+		var sent sync.WaitGroup
+		for range burst {
+			sent.Go(func() {
+				assert.Equal(t, http.StatusOK, acts.send(t.Context(), one, event.Event{ID: "evt-1"}, []byte(message), 1, time.Minute).status)
+			})
+		}
+		sent.Wait()
+	}
+	assert.EqualValues(t, burst, opened.Load())
 }
