@@ -124,13 +124,16 @@ func (h *hold) leave(p permit, d *decision) {
 
 func (h *hold) heed(p permit, d decision) {
 	now := h.now()
+	fresh := p.epoch == h.epoch
 	if d.unavailable {
 		h.countFailure(p, now)
+		if d.throttle > 0 {
+			h.close(d, now, fresh)
+		}
 		return
 	}
 	h.answered = now
 	h.failures = 0
-	fresh := p.epoch == h.epoch
 	if h.open { // whatever it says, it answers: what the probe was alone in may now come in pairs
 		h.open = false
 		h.limit = 1
@@ -140,7 +143,7 @@ func (h *hold) heed(p permit, d decision) {
 	if d.verdict == Delivered && fresh {
 		h.widen()
 	}
-	if d.throttle > 0 {
+	if d.throttle > 0 || d.throttled { // a 429 slows down also where it names no wait
 		h.close(d, now, fresh)
 	}
 }

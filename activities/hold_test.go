@@ -289,3 +289,27 @@ func TestLearnOpensTheBreaker(t *testing.T) {
 		assert.False(t, h.held(), "too long ago, or by another clock")
 	}
 }
+
+// TestGateReopensSlowlyWhateverTheWait: a 429 may name no time to wait, or one
+// that has passed by our clock.
+func TestGateReopensSlowlyWhateverTheWait(t *testing.T) {
+	h, _ := testHold(64)
+	too := tooMany(0)
+	h.leave(enter(t, h, RetryLane), &too)
+	assert.False(t, h.held())
+	trial := fill(h, RetryLane)
+	require.Len(t, trial, 1)
+	h.leave(trial[0], &good)
+	assert.Len(t, fill(h, RetryLane), 2)
+}
+
+// TestUsedUpRateLimitClosesTheGateWhateverTheStatus: also one that counts
+// towards the breaker.
+func TestUsedUpRateLimitClosesTheGateWhateverTheStatus(t *testing.T) {
+	h, c := testHold(64)
+	h.leave(enter(t, h, RetryLane), &decision{verdict: Retry, unavailable: true, throttle: 5 * time.Second})
+	assert.True(t, h.held())
+	assert.Equal(t, 1, h.failures)
+	c.advance(5 * time.Second)
+	assert.Len(t, fill(h, RetryLane), 1)
+}
