@@ -95,7 +95,7 @@ type Delivery struct {
 // process: it takes the word of the first and need not find out by requests.
 type Sighting struct {
 	ClosedUntil time.Time `json:"closed_until,omitzero"` // its gate was closed until then
-	AwayAt      time.Time `json:"away_at,omitzero"`      // its breaker was open then
+	AwayAt      time.Time `json:"away_at,omitzero"`      // its breaker is open, and it last failed to answer then
 }
 
 // Progress is how far a delivery has come. Deliver keeps it in its heartbeat
