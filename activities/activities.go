@@ -110,7 +110,7 @@ type Progress struct {
 type Outcome struct {
 	Verdict   Verdict   `json:"verdict"`
 	Progress  Progress  `json:"progress,omitzero"`
-	NotBefore time.Time `json:"not_before,omitzero"` // Retry only: earliest moment of the next attempt
+	NotBefore time.Time `json:"not_before,omitzero"` // Retry, and a failed probe: earliest moment of the next attempt
 	Sighting  Sighting  `json:"sighting,omitzero"`   // of the fast lane, where it did not deliver
 }
 

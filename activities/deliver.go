@@ -155,6 +155,7 @@ func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, 
 	case p.probe && decision.unavailable:
 		outcome.Verdict = Held
 		outcome.Progress.Attempts--
+		outcome.NotBefore = time.Now().Add(decision.retryAfter).UTC()
 	case decision.verdict == Retry:
 		outcome.NotBefore = time.Now().Add(nextDelay(d, outcome.Progress.Attempts, decision.retryAfter)).UTC()
 	}
@@ -178,7 +179,7 @@ func (o Outcome) failure(d Delivery) error {
 		return GivenUp(deadletter.Rejected, o.Progress, "")
 	case o.Verdict == Held:
 		d.Progress = o.Progress
-		return held(d, "the target does not answer", firstProbe)
+		return held(d, "the target does not answer", max(firstProbe, time.Until(o.NotBefore)))
 	case o.Progress.Attempts >= d.Policy.MaxAttempts:
 		return GivenUp(deadletter.Exhausted, o.Progress, "")
 	}

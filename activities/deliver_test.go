@@ -260,6 +260,30 @@ func TestProbeSpendsNoAttempt(t *testing.T) {
 	assert.Equal(t, 3, outcome.Progress.Attempts)
 }
 
+// TestAProbeHeedsRetryAfter: it spends no attempt, but the floor is the same.
+func TestAProbeHeedsRetryAfter(t *testing.T) {
+	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "60")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}, "  - {name: a, url: $URL, retry_statuses: [503]}\n")
+	h := f.acts.holds.of(f.targets.All()[0])
+	now := noon
+	h.now = func() time.Time { return now }
+	openBreaker(t, h)
+
+	now = now.Add(firstProbe)
+	outcome := f.firstAttempt(f.delivery())
+	assert.Equal(t, Held, outcome.Verdict)
+	assert.Zero(t, outcome.Progress.Attempts)
+	assert.WithinRange(t, outcome.NotBefore, time.Now().Add(50*time.Second), time.Now().Add(70*time.Second))
+
+	now = now.Add(longestProbe)
+	_, failure := f.deliver(f.delivery(), nil)
+	require.NotNil(t, failure)
+	assert.Equal(t, "held", failure.Type())
+	assert.GreaterOrEqual(t, failure.NextRetryDelay(), 50*time.Second)
+}
+
 func TestTransportFailures(t *testing.T) {
 	handlers := map[string]struct {
 		handler http.HandlerFunc
