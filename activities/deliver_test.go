@@ -17,8 +17,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
@@ -282,6 +285,24 @@ func TestAProbeHeedsRetryAfter(t *testing.T) {
 	require.NotNil(t, failure)
 	assert.Equal(t, "held", failure.Type())
 	assert.GreaterOrEqual(t, failure.NextRetryDelay(), 50*time.Second)
+}
+
+// TestCanceledBeforeItIsSent: the heartbeat before a request brings the run's
+// cancellation. It has counted the request by then.
+func TestCanceledBeforeItIsSent(t *testing.T) {
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL}\n")
+	background, cancel := context.WithCancelCause(t.Context())
+	env := f.suite.NewTestActivityEnvironment()
+	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: background})
+	env.RegisterActivity(f.acts.Deliver)
+	env.SetHeartbeatDetails(Progress{Attempts: 2, StatusCode: 503, Error: "503"})
+	env.SetOnActivityHeartbeatListener(func(*activity.Info, converter.EncodedValues) { cancel(temporal.NewCanceledError()) })
+	_, err := env.ExecuteActivity(f.acts.Deliver, f.delivery())
+	require.Error(t, err)
+	reason, progress := Explain(err, Progress{Attempts: 1})
+	assert.Equal(t, deadletter.Canceled, reason)
+	assert.Equal(t, Progress{Attempts: 2, StatusCode: 503, Error: "the run was canceled; 503"}, progress)
+	assert.Len(t, fill(f.acts.holds.of(f.targets.All()[0]), RetryLane), 64, "the permit is given back")
 }
 
 func TestTransportFailures(t *testing.T) {

@@ -50,13 +50,12 @@ func Explain(err error, known Progress) (deadletter.Reason, Progress) {
 	return deadletter.Exhausted, progress // ended from outside, by an operator's command
 }
 
-// lastProgress is the newest that err tells. A failure carries it, but Temporal
-// keeps of one over 4 KiB only the message, and a lost worker leaves none: a
-// time-out carries what the last heartbeat said too.
+// lastProgress is the newest that err tells. A failure or a cancellation carries
+// it, but Temporal keeps of a failure over 4 KiB only the message, and a lost
+// worker leaves none: a time-out carries what the last heartbeat said too.
 func lastProgress(err error, known Progress) Progress {
-	var failure *temporal.ApplicationError
 	var failed, beat Progress
-	hasFailed := errors.As(err, &failure) && failure.HasDetails() && failure.Details(&failed) == nil
+	hasFailed := toldBy[*temporal.ApplicationError](err, &failed) || toldBy[*temporal.CanceledError](err, &failed)
 	var timeout *temporal.TimeoutError
 	hasBeat := errors.As(err, &timeout) && timeout.HasLastHeartbeatDetails() && timeout.LastHeartbeatDetails(&beat) == nil
 	switch {
@@ -66,6 +65,16 @@ func lastProgress(err error, known Progress) Progress {
 		return failed
 	}
 	return known
+}
+
+// toldBy reads the progress from the details of an E in err's chain.
+func toldBy[E interface {
+	error
+	HasDetails() bool
+	Details(values ...any) error
+}](err error, progress *Progress) bool {
+	failure, ok := errors.AsType[E](err)
+	return ok && failure.HasDetails() && failure.Details(progress) == nil
 }
 
 func isTimeout(err error) bool {
