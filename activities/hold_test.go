@@ -269,11 +269,11 @@ func TestLearnClosesTheGate(t *testing.T) {
 }
 
 func TestLearnOpensTheBreaker(t *testing.T) {
-	h, c := testHold(64)
+	h, _ := testHold(64)
 	openBreaker(t, h)
 	seen := h.sighting()
 
-	h, c = testHold(64)
+	h, c := testHold(64)
 	h.learn(seen, time.Hour)
 	assert.True(t, h.held())
 	c.advance(firstProbe)
