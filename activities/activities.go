@@ -95,7 +95,7 @@ type Delivery struct {
 // process: it takes the word of the first and need not find out by requests.
 type Sighting struct {
 	ClosedUntil time.Time `json:"closed_until,omitzero"` // its gate was closed until then
-	AwayAt      time.Time `json:"away_at,omitzero"`      // its breaker was open then
+	AwayAt      time.Time `json:"away_at,omitzero"`      // its breaker is open, and it last failed to answer then
 }
 
 // Progress is how far a delivery has come. Deliver keeps it in its heartbeat
@@ -110,7 +110,7 @@ type Progress struct {
 type Outcome struct {
 	Verdict   Verdict   `json:"verdict"`
 	Progress  Progress  `json:"progress,omitzero"`
-	NotBefore time.Time `json:"not_before,omitzero"` // Retry only: earliest moment of the next attempt
+	NotBefore time.Time `json:"not_before,omitzero"` // Retry, and a failed probe: earliest moment of the next attempt
 	Sighting  Sighting  `json:"sighting,omitzero"`   // of the fast lane, where it did not deliver
 }
 

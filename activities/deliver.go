@@ -106,13 +106,23 @@ func (a *Activities) deliver(ctx context.Context, t *target.Target, d Delivery) 
 		begun.Attempts++
 		activity.RecordHeartbeat(ctx, begun)
 	}
-	if err := ctx.Err(); err != nil { // the heartbeat brought the run's cancellation
+	if ctx.Err() != nil { // what the heartbeat brought
 		hold.leave(permit, nil)
-		return Outcome{}, err
+		return Outcome{}, unsent(ctx, d.Progress)
 	}
 	outcome := a.attempt(ctx, t, hold, permit, d, message)
 	activity.RecordHeartbeat(ctx, outcome.Progress)
 	return outcome, outcome.failure(d)
+}
+
+// unsent ends an activity whose context is done. The run's cancellation is told
+// with the progress, since the heartbeat before has counted a request that was
+// not sent.
+func unsent(ctx context.Context, progress Progress) error {
+	if temporal.IsCanceledError(context.Cause(ctx)) {
+		return temporal.NewCanceledError(progress)
+	}
+	return ctx.Err()
 }
 
 // enterWithin waits a while where only the requests in flight are in the way.
@@ -155,6 +165,7 @@ func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, 
 	case p.probe && decision.unavailable:
 		outcome.Verdict = Held
 		outcome.Progress.Attempts--
+		outcome.NotBefore = time.Now().Add(decision.retryAfter).UTC()
 	case decision.verdict == Retry:
 		outcome.NotBefore = time.Now().Add(nextDelay(d, outcome.Progress.Attempts, decision.retryAfter)).UTC()
 	}
@@ -178,7 +189,7 @@ func (o Outcome) failure(d Delivery) error {
 		return GivenUp(deadletter.Rejected, o.Progress, "")
 	case o.Verdict == Held:
 		d.Progress = o.Progress
-		return held(d, "the target does not answer", firstProbe)
+		return held(d, "the target does not answer", max(firstProbe, time.Until(o.NotBefore)))
 	case o.Progress.Attempts >= d.Policy.MaxAttempts:
 		return GivenUp(deadletter.Exhausted, o.Progress, "")
 	}

@@ -17,8 +17,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/worker"
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
@@ -258,6 +261,48 @@ func TestProbeSpendsNoAttempt(t *testing.T) {
 	outcome, failure := f.deliver(f.delivery(), &Progress{Attempts: 2})
 	require.Nil(t, failure)
 	assert.Equal(t, 3, outcome.Progress.Attempts)
+}
+
+// TestAProbeHeedsRetryAfter: it spends no attempt, but the floor is the same.
+func TestAProbeHeedsRetryAfter(t *testing.T) {
+	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "60")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}, "  - {name: a, url: $URL, retry_statuses: [503]}\n")
+	h := f.acts.holds.of(f.targets.All()[0])
+	now := noon
+	h.now = func() time.Time { return now }
+	openBreaker(t, h)
+
+	now = now.Add(firstProbe)
+	outcome := f.firstAttempt(f.delivery())
+	assert.Equal(t, Held, outcome.Verdict)
+	assert.Zero(t, outcome.Progress.Attempts)
+	assert.WithinRange(t, outcome.NotBefore, time.Now().Add(50*time.Second), time.Now().Add(70*time.Second))
+
+	now = now.Add(longestProbe)
+	_, failure := f.deliver(f.delivery(), nil)
+	require.NotNil(t, failure)
+	assert.Equal(t, "held", failure.Type())
+	assert.GreaterOrEqual(t, failure.NextRetryDelay(), 50*time.Second)
+}
+
+// TestCanceledBeforeItIsSent: the heartbeat before a request brings the run's
+// cancellation. It has counted the request by then.
+func TestCanceledBeforeItIsSent(t *testing.T) {
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL}\n")
+	background, cancel := context.WithCancelCause(t.Context())
+	env := f.suite.NewTestActivityEnvironment()
+	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: background})
+	env.RegisterActivity(f.acts.Deliver)
+	env.SetHeartbeatDetails(Progress{Attempts: 2, StatusCode: 503, Error: "503"})
+	env.SetOnActivityHeartbeatListener(func(*activity.Info, converter.EncodedValues) { cancel(temporal.NewCanceledError()) })
+	_, err := env.ExecuteActivity(f.acts.Deliver, f.delivery())
+	require.Error(t, err)
+	reason, progress := Explain(err, Progress{Attempts: 1})
+	assert.Equal(t, deadletter.Canceled, reason)
+	assert.Equal(t, Progress{Attempts: 2, StatusCode: 503, Error: "the run was canceled; 503"}, progress)
+	assert.Len(t, fill(f.acts.holds.of(f.targets.All()[0]), RetryLane), 64, "the permit is given back")
 }
 
 func TestTransportFailures(t *testing.T) {

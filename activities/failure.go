@@ -31,14 +31,9 @@ func isGivenUp(err error) bool {
 // Explain reads the failure of Deliver as a workflow sees it: why the delivery
 // ended, and how far it had come. known is the progress before Deliver ran.
 func Explain(err error, known Progress) (deadletter.Reason, Progress) {
-	progress := known
+	progress := lastProgress(err, known)
 	var failure *temporal.ApplicationError
-	if errors.As(err, &failure) && failure.HasDetails() {
-		if failure.Details(&progress) != nil {
-			progress = known
-		}
-	}
-	if failure != nil && slices.Contains(terminal, deadletter.Reason(failure.Type())) {
+	if errors.As(err, &failure) && slices.Contains(terminal, deadletter.Reason(failure.Type())) {
 		return deadletter.Reason(failure.Type()), progress
 	}
 	switch {
@@ -53,6 +48,33 @@ func Explain(err error, known Progress) (deadletter.Reason, Progress) {
 		progress.Error = rootMessage(err)
 	}
 	return deadletter.Exhausted, progress // ended from outside, by an operator's command
+}
+
+// lastProgress is the newest that err tells. A failure or a cancellation carries
+// it, but Temporal keeps of a failure over 4 KiB only the message, and a lost
+// worker leaves none: a time-out carries what the last heartbeat said too.
+func lastProgress(err error, known Progress) Progress {
+	var failed, beat Progress
+	hasFailed := toldBy[*temporal.ApplicationError](err, &failed) || toldBy[*temporal.CanceledError](err, &failed)
+	var timeout *temporal.TimeoutError
+	hasBeat := errors.As(err, &timeout) && timeout.HasLastHeartbeatDetails() && timeout.LastHeartbeatDetails(&beat) == nil
+	switch {
+	case hasBeat && (!hasFailed || beat.Attempts > failed.Attempts):
+		return beat
+	case hasFailed:
+		return failed
+	}
+	return known
+}
+
+// toldBy reads the progress from the details of an E in err's chain.
+func toldBy[E interface {
+	error
+	HasDetails() bool
+	Details(values ...any) error
+}](err error, progress *Progress) bool {
+	failure, ok := errors.AsType[E](err)
+	return ok && failure.HasDetails() && failure.Details(progress) == nil
 }
 
 func isTimeout(err error) bool {

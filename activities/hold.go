@@ -20,6 +20,10 @@ const (
 
 	firstProbe   = time.Second
 	longestProbe = 30 * time.Second
+
+	// sightingAge is how old a sighting may be: between two probes it is up to
+	// longestProbe, and its task may wait as long again.
+	sightingAge = 2 * longestProbe
 )
 
 // hold decides, for one target in one process, whether a request may go out
@@ -45,6 +49,7 @@ type hold struct {
 	epoch       int  // counts closings: an answer to an older request says nothing of this opening
 
 	answered   time.Time // when the target last answered, whatever it said
+	failed     time.Time // when it last did not
 	failures   int       // in a row
 	open       bool
 	probing    bool
@@ -124,13 +129,16 @@ func (h *hold) leave(p permit, d *decision) {
 
 func (h *hold) heed(p permit, d decision) {
 	now := h.now()
+	fresh := p.epoch == h.epoch
 	if d.unavailable {
 		h.countFailure(p, now)
+		if d.throttle > 0 {
+			h.close(d, now, fresh)
+		}
 		return
 	}
 	h.answered = now
 	h.failures = 0
-	fresh := p.epoch == h.epoch
 	if h.open { // whatever it says, it answers: what the probe was alone in may now come in pairs
 		h.open = false
 		h.limit = 1
@@ -140,7 +148,7 @@ func (h *hold) heed(p permit, d decision) {
 	if d.verdict == Delivered && fresh {
 		h.widen()
 	}
-	if d.throttle > 0 {
+	if d.throttle > 0 || d.throttled { // a 429 slows down also where it names no wait
 		h.close(d, now, fresh)
 	}
 }
@@ -156,6 +164,7 @@ func (h *hold) widen() {
 }
 
 func (h *hold) countFailure(p permit, now time.Time) {
+	h.failed = now
 	switch {
 	case p.probe:
 		h.probeDelay = min(2*h.probeDelay, longestProbe)
@@ -201,7 +210,8 @@ func (h *hold) reopenSlowly() {
 	}
 }
 
-// sighting is what another process should know.
+// sighting is what another process should know, and how old it is: the other
+// may have had an answer since.
 func (h *hold) sighting() Sighting {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -211,7 +221,7 @@ func (h *hold) sighting() Sighting {
 		s.ClosedUntil = h.closedUntil.UTC()
 	}
 	if h.open {
-		s.AwayAt = now.UTC()
+		s.AwayAt = h.failed.UTC()
 	}
 	return s
 }
@@ -230,7 +240,8 @@ func (h *hold) learn(s Sighting, maxRetryAfter time.Duration) {
 		h.closedUntil = s.ClosedUntil
 		h.reopenSlowly()
 	}
-	if !h.open && s.AwayAt.After(h.answered) && now.Sub(s.AwayAt).Abs() < longestProbe {
+	if !h.open && s.AwayAt.After(h.answered) && now.Sub(s.AwayAt).Abs() < sightingAge {
+		h.failed = s.AwayAt
 		h.trip(now)
 	}
 }

@@ -283,9 +283,51 @@ func TestLearnOpensTheBreaker(t *testing.T) {
 	h.learn(seen, time.Hour)
 	assert.False(t, h.held(), "it has answered since")
 
-	for _, skew := range []time.Duration{longestProbe, -longestProbe} {
+	for _, skew := range []time.Duration{sightingAge, -sightingAge} {
 		h, c := testHold(64)
 		h.learn(Sighting{AwayAt: c.now.Add(skew)}, time.Hour)
 		assert.False(t, h.held(), "too long ago, or by another clock")
 	}
+}
+
+// TestGateReopensSlowlyWhateverTheWait: a 429 may name no time to wait, or one
+// that has passed by our clock.
+func TestGateReopensSlowlyWhateverTheWait(t *testing.T) {
+	h, _ := testHold(64)
+	too := tooMany(0)
+	h.leave(enter(t, h, RetryLane), &too)
+	assert.False(t, h.held())
+	trial := fill(h, RetryLane)
+	require.Len(t, trial, 1)
+	h.leave(trial[0], &good)
+	assert.Len(t, fill(h, RetryLane), 2)
+}
+
+// TestUsedUpRateLimitClosesTheGateWhateverTheStatus: also one that counts
+// towards the breaker.
+func TestUsedUpRateLimitClosesTheGateWhateverTheStatus(t *testing.T) {
+	h, c := testHold(64)
+	h.leave(enter(t, h, RetryLane), &decision{verdict: Retry, unavailable: true, throttle: 5 * time.Second})
+	assert.True(t, h.held())
+	assert.Equal(t, 1, h.failures)
+	c.advance(5 * time.Second)
+	assert.Len(t, fill(h, RetryLane), 1)
+}
+
+// TestLearnKnowsWhatIsOlder: who has not asked a target for a while does not
+// make away one that has answered another process since.
+func TestLearnKnowsWhatIsOlder(t *testing.T) {
+	ingest, c := testHold(64)
+	worker := newHold(64, ingest.now)
+	openBreaker(t, ingest)
+	worker.learn(ingest.sighting(), time.Hour)
+	c.advance(firstProbe)
+	probe := enter(t, ingest, FastLane)
+	ingest.leave(probe, &unavailable) // the next is due in 2 s
+	c.advance(time.Millisecond)
+	worker.leave(enter(t, worker, RetryLane), &good)
+	c.advance(firstProbe)
+	require.Empty(t, fill(ingest, FastLane))
+	worker.learn(ingest.sighting(), time.Hour)
+	assert.False(t, worker.held())
 }

@@ -21,9 +21,13 @@ const (
 	// quotedAnswer is how much of a failing answer an error quotes, in bytes.
 	quotedAnswer = 2 << 10
 
-	// drained is how much of a good answer is read so that its connection can
-	// be used again, in bytes. A longer one costs a new connection instead.
+	// drained is how much of an answer is read so that its connection can be
+	// used again, in bytes. A longer one costs a new connection instead.
 	drained = 64 << 10
+
+	// maxIdle is how many connections may wait for a request: 16 targets with
+	// the default max_concurrency of 64. Each takes some 20 KB, with TLS twice that.
+	maxIdle = 1024
 )
 
 // NewHTTPClient makes the client that all targets share. It follows no
@@ -31,28 +35,47 @@ const (
 // deliver to a target that nobody configured.
 func NewHTTPClient() *http.Client {
 	return &http.Client{
-		Transport: &http.Transport{
+		Transport: answers{&http.Transport{
 			Proxy:       http.ProxyFromEnvironment,
 			DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-			// A target may get max_concurrency requests at once, by default 64,
-			// and each should find a connection waiting. Idle ones are closed
-			// before the 60 s after which many servers and balancers close them.
-			MaxIdleConns:        1024,
-			MaxIdleConnsPerHost: 64,
+			// A target may get max_concurrency requests at once and each should
+			// find a connection waiting: no other bound per host. Idle ones are
+			// closed before the 60 s after which many servers and balancers
+			// close them.
+			MaxIdleConns:        maxIdle,
+			MaxIdleConnsPerHost: maxIdle,
 			IdleConnTimeout:     50 * time.Second,
 			TLSHandshakeTimeout: 10 * time.Second,
 			ForceAttemptHTTP2:   true,
 			DisableCompression:  true, // the answer's body is not used
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}},
 	}
+}
+
+// answers leaves http.Client nothing to do with an answer but to hand it on.
+type answers struct{ *http.Transport }
+
+// RoundTrip implements http.RoundTripper.
+func (a answers) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := a.Transport.RoundTrip(request)
+	if err != nil {
+		return nil, err
+	}
+	// Without it the client follows nothing; with it, it fails where it cannot
+	// parse it, and a failure would be tried again.
+	response.Header.Del("Location")
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		_ = response.Body.Close() // the connection itself, which no context ends
+		response.Body = http.NoBody
+	}
+	return response, nil
 }
 
 // answer is what came back of one request: a status, or err.
 type answer struct {
 	status int
 	header http.Header
-	body   string // the beginning of a failing answer
+	body   string // of a failing answer, as much as was read
 	err    error
 }
 
@@ -74,8 +97,8 @@ func (a *Activities) send(ctx context.Context, t *target.Target, e event.Event, 
 		_, _ = io.CopyN(io.Discard, response.Body, drained) // delivered, whatever becomes of the body
 		return got
 	}
-	quoted, _ := io.ReadAll(io.LimitReader(response.Body, quotedAnswer)) // as much as there is
-	got.body = strings.ToValidUTF8(string(quoted), "\uFFFD")
+	body, _ := io.ReadAll(io.LimitReader(response.Body, drained)) // as much as there is
+	got.body = strings.ToValidUTF8(string(body), "\uFFFD")
 	return got
 }
 
@@ -127,7 +150,15 @@ func (got answer) failure(t *target.Target) string {
 		line += " " + text
 	}
 	if got.body != "" {
-		line += ": " + got.body
+		line += ": " + beginning(t.Redact(got.body)) // in this order: half a secret is not known for one
 	}
-	return t.Redact(line)
+	return line
+}
+
+// beginning is what an error quotes of an answer.
+func beginning(text string) string {
+	if len(text) <= quotedAnswer {
+		return text
+	}
+	return strings.ToValidUTF8(text[:quotedAnswer], "")
 }

@@ -34,6 +34,7 @@ type delivery struct {
 	in     Input
 	target string
 	policy target.Policy
+	began  time.Time  // of the run
 	inline event.Body // the message, where it may travel in an activity's input
 
 	progress  activities.Progress
@@ -75,7 +76,7 @@ func inline(in Input, targets int) event.Body {
 
 // run delivers, or records why it could not.
 func (d *delivery) run(ctx workflow.Context) {
-	if d.reason == "" && !d.expire(ctx) && !d.tryFastLane(ctx) {
+	if d.reason == "" && !d.expire(ctx) && !d.tryFastLane(ctx) && !d.expire(ctx) {
 		d.tryRetryLane(ctx)
 	}
 	if d.reason != "" {
@@ -84,18 +85,24 @@ func (d *delivery) run(ctx workflow.Context) {
 }
 
 // expire gives up a delivery whose run began more than max_age ago: its worker
-// was away for that long.
+// was away for that long, or the first attempt took what was left. Temporal
+// refuses an activity without time.
 func (d *delivery) expire(ctx workflow.Context) (settled bool) {
 	if d.remaining(ctx) > 0 {
 		return false
 	}
-	return d.giveUp(deadletter.Expired, activities.Progress{Error: "max_age has passed before the first attempt"})
+	progress := d.progress
+	if progress.Error == "" {
+		progress.Error = "max_age has passed before the first attempt"
+	} else {
+		progress.Error = "max_age has passed; " + progress.Error
+	}
+	return d.giveUp(deadletter.Expired, progress)
 }
 
 // remaining is what is left of max_age, counted from the start of the run.
 func (d *delivery) remaining(ctx workflow.Context) time.Duration {
-	age := workflow.Now(ctx).Sub(workflow.GetInfo(ctx).WorkflowStartTime)
-	return time.Duration(d.policy.MaxAge) - age
+	return time.Duration(d.policy.MaxAge) - workflow.Now(ctx).Sub(d.began)
 }
 
 // tryFastLane makes the first attempt within the current workflow task.

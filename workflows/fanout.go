@@ -25,8 +25,10 @@ type Workflows struct {
 // else fails with DeadLettered.
 func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
 	deliveries := plan(in)
+	start := began(ctx)
 	all := workflow.NewWaitGroup(ctx)
 	for _, d := range deliveries {
+		d.began = start
 		all.Add(1)
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			defer all.Done()
@@ -38,6 +40,17 @@ func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
 	all.Wait(lasting)
 	w.reportAge(ctx, in, deliveries)
 	return conclude(ctx, deliveries)
+}
+
+// began is when the run began, from which max_age counts. The history of a reset
+// run starts as that of the run before it, perhaps long ago: it begins with its
+// reset. One that was reset to a later point keeps what it was counted by there.
+func began(ctx workflow.Context) time.Time {
+	info := workflow.GetInfo(ctx)
+	if info.OriginalRunID != info.WorkflowExecution.RunID && workflow.GetVersion(ctx, "max_age from the reset", workflow.DefaultVersion, 1) == 1 {
+		return workflow.Now(ctx)
+	}
+	return info.WorkflowStartTime
 }
 
 // conclude turns what became of the deliveries into the end of the run.

@@ -1,0 +1,119 @@
+package activities
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/event"
+)
+
+// TestARedirectNobodyCanReadIsStillAnAnswer: net/http fails on it, and a failure
+// would be tried again.
+func TestARedirectNobodyCanReadIsStillAnAnswer(t *testing.T) {
+	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "http://[::1")
+		w.WriteHeader(http.StatusFound)
+	}, "  - {name: a, url: $URL}\n")
+	outcome := f.firstAttempt(f.delivery())
+	assert.Equal(t, Rejected, outcome.Verdict)
+	assert.Equal(t, http.StatusFound, outcome.Progress.StatusCode)
+}
+
+// TestSwitchingProtocolsEndsInTime: such an answer has no body but a connection,
+// which no time-out ends.
+func TestSwitchingProtocolsEndsInTime(t *testing.T) {
+	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		conn, buffered, err := http.NewResponseController(w).Hijack()
+		if assert.NoError(t, err) {
+			t.Cleanup(func() { _ = conn.Close() })
+			_, _ = buffered.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: anything\r\n\r\n")
+			_ = buffered.Flush()
+		}
+	}, "  - {name: a, url: $URL, timeout: 1s}\n")
+	done := make(chan Outcome, 1)
+	go func() { done <- f.firstAttempt(f.delivery()) }()
+	select {
+	case outcome := <-done:
+		assert.Equal(t, Rejected, outcome.Verdict)
+		assert.Equal(t, http.StatusSwitchingProtocols, outcome.Progress.StatusCode)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the request never ends, and its permit is gone")
+	}
+}
+
+// TestASecretIsNotCutInHalf: half of one is no longer known for a secret.
+func TestASecretIsNotCutInHalf(t *testing.T) {
+	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = fmt.Fprint(w, strings.Repeat("x", quotedAnswer-8), r.Header.Get("Authorization"))
+	}, strings.Replace(oneTarget, "?key=${X}", "", 1))
+	got := f.firstAttempt(f.delivery()).Progress.Error
+	assert.Contains(t, got, "xxx")
+	assert.NotContains(t, got, "Bearer s")
+	assert.LessOrEqual(t, len(got), len("403 Forbidden: ")+quotedAnswer)
+}
+
+// TestFailuresUseTheirConnectionAgain: an outage with long error pages must not
+// cost a handshake for each.
+func TestFailuresUseTheirConnectionAgain(t *testing.T) {
+	connections := make(map[string]bool)
+	page := bytes.Repeat([]byte("x"), 16<<10)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		connections[r.RemoteAddr] = true
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write(page)
+	}))
+	t.Cleanup(server.Close)
+	acts := New(Options{Targets: load(t, server.URL, "  - {name: a, url: $URL}\n")})
+	one, ok := acts.targets.Get("a")
+	require.True(t, ok)
+	for range 3 {
+		require.Equal(t, http.StatusServiceUnavailable, acts.send(t.Context(), one, event.Event{ID: "evt-1"}, []byte(message), 1, time.Minute).status)
+	}
+	assert.Len(t, connections, 1)
+}
+
+// TestABurstUsesItsConnectionsAgain: max_concurrency may be above its default.
+func TestABurstUsesItsConnectionsAgain(t *testing.T) {
+	const burst = 100
+	var opened atomic.Int32
+	var all sync.WaitGroup
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		all.Done()
+		all.Wait()
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	acts := New(Options{Targets: load(t, server.URL, "  - {name: a, url: $URL, max_concurrency: 100}\n")})
+	one, ok := acts.targets.Get("a")
+	require.True(t, ok)
+	for range 2 {
+		all.Add(burst)
+		var sent sync.WaitGroup
+		for range burst {
+			sent.Go(func() {
+				assert.Equal(t, http.StatusOK, acts.send(t.Context(), one, event.Event{ID: "evt-1"}, []byte(message), 1, time.Minute).status)
+			})
+		}
+		sent.Wait()
+	}
+	assert.EqualValues(t, burst, opened.Load())
+}

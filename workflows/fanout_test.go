@@ -1,0 +1,186 @@
+package workflows_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"genesys-fanout/activities"
+	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/internal/devstack"
+	"genesys-fanout/internal/queues"
+	"genesys-fanout/target"
+	"genesys-fanout/workflows"
+)
+
+// tracker hands over what is recorded.
+type tracker chan deadletter.Record
+
+func (t tracker) Record(_ context.Context, record deadletter.Record) error {
+	t <- record
+	return nil
+}
+
+// runs is FanOut with its workers on a real server, in front of one target.
+type runs struct {
+	t       *testing.T
+	ctx     context.Context
+	client  client.Client
+	targets *target.Set
+	queue   string
+	records tracker
+	retry   *queues.Worker // of the retry lane
+}
+
+// startRuns serves the target that yaml describes: members of a flow mapping,
+// without its name and url.
+func startRuns(t *testing.T, handler http.HandlerFunc, yaml string) *runs {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{})
+	require.NoError(t, err)
+	t.Cleanup(temporal.Close)
+	quiet := slog.New(slog.DiscardHandler)
+	c, err := client.DialContext(ctx, client.Options{
+		HostPort: temporal.Address(), Namespace: devstack.Namespace, DataConverter: workflows.DataConverter(), Logger: log.NewStructuredLogger(quiet),
+	})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	set, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: "+server.URL+", "+yaml+"}\n"), nil)
+	require.NoError(t, err)
+
+	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: workflows.DefaultTaskQueue, records: make(tracker, 10)}
+	acts := activities.New(activities.Options{
+		Targets: set, Tracker: r.records, Logger: quiet,
+		Messages: activities.History{Client: c, Namespace: devstack.Namespace, DataConverter: workflows.DataConverter()},
+	})
+	process := queues.Process{Client: c, TaskQueue: r.queue, Targets: set, Activities: acts, Log: quiet}
+	var stopped sync.WaitGroup
+	t.Cleanup(stopped.Wait)
+	r.retry = process.RetryLane(set.All()[0])
+	for _, w := range []*queues.Worker{process.Runs(prometheus.NewRegistry()), r.retry, process.DeadLetters()} {
+		require.NoError(t, w.Start())
+		if w != r.retry {
+			t.Cleanup(func() { stopped.Go(w.Stop) })
+		}
+	}
+	return r
+}
+
+// start starts the run of an event.
+func (r *runs) start(id string) client.WorkflowRun {
+	r.t.Helper()
+	in := workflows.Input{
+		Event:   event.Event{ID: id, Type: "conversation.started"},
+		Body:    event.Body(`{"event_id":"` + id + `"}`),
+		Targets: []target.Policy{r.targets.All()[0].Policy},
+	}
+	run, err := r.client.ExecuteWorkflow(r.ctx, workflows.StartOptions(in, r.queue), workflows.FanOutName, in)
+	require.NoError(r.t, err)
+	return run
+}
+
+// recorded waits for the next dead letter.
+func (r *runs) recorded() deadletter.Record {
+	r.t.Helper()
+	select {
+	case record := <-r.records:
+		return record
+	case <-r.ctx.Done():
+		r.t.Fatal("no dead letter was recorded")
+		return deadletter.Record{}
+	}
+}
+
+func answer(w http.ResponseWriter, status int, body string) {
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, body)
+}
+
+// TestResetAfterMaxAge: dead letters are looked at when people have time, and a
+// reset run begins anew.
+func TestResetAfterMaxAge(t *testing.T) {
+	var mended atomic.Bool
+	r := startRuns(t, func(w http.ResponseWriter, _ *http.Request) {
+		if mended.Load() {
+			answer(w, http.StatusOK, "")
+			return
+		}
+		answer(w, http.StatusBadRequest, "")
+	}, "max_age: 3s")
+	run := r.start("evt-1")
+	require.Error(t, run.Get(r.ctx, nil))
+	require.Equal(t, deadletter.Rejected, r.recorded().Reason)
+	mended.Store(true)
+	maxAge := time.NewTimer(time.Duration(r.targets.All()[0].Policy.MaxAge))
+	<-maxAge.C
+
+	const firstTask = 3 // started, scheduled, and this
+	reset, err := r.client.ResetWorkflowExecution(r.ctx, &workflowservice.ResetWorkflowExecutionRequest{
+		Namespace: devstack.Namespace, WorkflowExecution: &common.WorkflowExecution{WorkflowId: run.GetID(), RunId: run.GetRunID()},
+		WorkflowTaskFinishEventId: firstTask, RequestId: t.Name(),
+	})
+	require.NoError(t, err)
+	require.NoError(t, r.client.GetWorkflow(r.ctx, run.GetID(), reset.GetRunId()).Get(r.ctx, nil))
+
+	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DataConverter: workflows.DataConverter()})
+	require.NoError(t, err)
+	replayer.RegisterWorkflowWithOptions((&workflows.Workflows{}).FanOut, workflow.RegisterOptions{Name: workflows.FanOutName})
+	for _, runID := range []string{run.GetRunID(), reset.GetRunId()} {
+		execution := workflow.Execution{ID: run.GetID(), RunID: runID}
+		require.NoError(t, replayer.ReplayWorkflowExecution(r.ctx, r.client.WorkflowService(), nil, devstack.Namespace, execution))
+	}
+}
+
+// TestMaxAgePassesInTheFastLane: a target may hang for longer than max_age.
+func TestMaxAgePassesInTheFastLane(t *testing.T) {
+	r := startRuns(t, func(_ http.ResponseWriter, request *http.Request) {
+		_, _ = io.Copy(io.Discard, request.Body) // only then the server sees the client go
+		<-request.Context().Done()
+	}, "timeout: 3s, max_age: 2s")
+	r.start("evt-1")
+	got := r.recorded()
+	assert.Equal(t, deadletter.Expired, got.Reason)
+	assert.Equal(t, 1, got.Attempts)
+	assert.Contains(t, got.Error, "max_age has passed; no answer within 3s")
+}
+
+// TestMaxAgePassesUnpolled: a target that is away is not polled for, and what
+// its attempts said is not lost with that, however long.
+func TestMaxAgePassesUnpolled(t *testing.T) {
+	var requests atomic.Int32
+	page := strings.Repeat("x", 4<<10)
+	r := startRuns(t, func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		answer(w, http.StatusServiceUnavailable, page)
+	}, "retry_statuses: [503], max_attempts: 100, max_age: 5s, backoff: {initial: 1s, multiplier: 1}")
+	r.start("evt-1")
+	require.Eventually(t, func() bool { return requests.Load() == 3 }, time.Minute, time.Millisecond)
+	r.retry.Stop()
+	got := r.recorded()
+	assert.Equal(t, deadletter.Expired, got.Reason)
+	assert.EqualValues(t, requests.Load(), got.Attempts)
+	assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode)
+	assert.Contains(t, got.Error, "max_age has passed; 503 Service Unavailable: xxx")
+}
