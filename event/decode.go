@@ -22,7 +22,7 @@ func Decode(message []byte) (Event, error) {
 	if len(document) == 0 {
 		return Event{}, fmt.Errorf("%w: it is empty", ErrUndecodable)
 	}
-	if err := checkSyntax(document); err != nil {
+	if err := checkSyntax(message); err != nil {
 		return Event{}, fmt.Errorf("%w: %w", ErrUndecodable, err)
 	}
 	e, format := read(message)
@@ -38,13 +38,14 @@ func Decode(message []byte) (Event, error) {
 	return e.identified(), nil
 }
 
-// checkSyntax names the byte at which a message stops being JSON.
-func checkSyntax(document []byte) error {
-	if json.Valid(document) {
+// checkSyntax names the byte of the message, counted from 1, at which it stops
+// being JSON.
+func checkSyntax(message []byte) error {
+	if json.Valid(message) {
 		return nil
 	}
 	var anything json.RawMessage
-	err := json.Unmarshal(document, &anything)
+	err := json.Unmarshal(message, &anything)
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
 		return fmt.Errorf("byte %d: %w", syntax.Offset, err)

@@ -127,8 +127,15 @@ func TestDecodeRefusesOnlyWhatIsNoJSON(t *testing.T) {
 		_, err := Decode([]byte(message))
 		assert.ErrorIs(t, err, ErrUndecodable, "%q", message)
 	}
-	_, err := Decode([]byte(`{"a":x}`))
-	assert.ErrorContains(t, err, "byte 6")
+	for message, want := range map[string]string{
+		`{"a":x}`:           "byte 6:",
+		" \r\n\t{\"a\":x}":  "byte 10:", // white space counts too: it is the message's byte
+		"{\"a\":1}\n\n x\n": "byte 11:",
+		"\n{\"a\":1 \n":     "byte 9:", // its last: the end came too early
+	} {
+		_, err := Decode([]byte(message))
+		assert.ErrorContains(t, err, want, "%q", message)
+	}
 }
 
 func FuzzDecode(f *testing.F) {
