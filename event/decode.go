@@ -27,8 +27,8 @@ func Decode(message []byte) (Event, error) {
 	}
 	e, format := read(message)
 	if format == Other {
-		if inside, ok := unwrap(document); ok {
-			if inner, innerFormat := read(inside); innerFormat != Other {
+		for _, inside := range wrapped(document) {
+			if inner, innerFormat := read([]byte(inside)); innerFormat != Other {
 				inner.Format = Wrapped
 				return inner.identified(), nil
 			}
@@ -184,20 +184,21 @@ func status(topic string) string {
 	return ""
 }
 
-// unwrap takes a document out of a JSON string, or out of the envelope of a
-// queue: SQS has body, SNS has Message.
-func unwrap(document []byte) ([]byte, bool) {
-	var inside string
+// wrapped are the texts that may hold the event, in the order in which they are
+// tried: a JSON string, or the members in which a queue puts it, SQS body and
+// SNS Message. A body that holds no event does not hide a Message that does.
+func wrapped(document []byte) []string {
 	switch document[0] {
 	case '"':
-		if json.Unmarshal(document, &inside) != nil {
-			return nil, false
+		var inside string
+		if json.Unmarshal(document, &inside) == nil {
+			return []string{inside}
 		}
 	case '{':
 		root := object(document)
-		inside = first(root.text("body"), root.text("Message"))
+		return []string{root.text("body"), root.text("Message")}
 	}
-	return []byte(inside), json.Valid([]byte(inside))
+	return nil
 }
 
 func first(a, b string) string {
