@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -91,12 +92,31 @@ func (m members) text(name string) string {
 	return s
 }
 
-// moment is the string member of that name as an ISO 8601 time; zero when there
-// is none, or when its year in UTC cannot be written as JSON again: such an
-// event could never be started.
+// moment is the string member of that name as an ISO 8601 time with an offset;
+// zero when there is none.
 func (m members) moment(name string) time.Time {
-	at, err := time.Parse(time.RFC3339, m.text(name))
-	if at = at.UTC(); err != nil || at.Year() < 1 || at.Year() > 9999 {
+	at, err := time.Parse(time.RFC3339, m.text(name)) // takes a fraction too
+	if err != nil {
+		return time.Time{}
+	}
+	return writable(at)
+}
+
+// epochMoment is the number member of that name as milliseconds since 1970; zero
+// when there is none. One below 1 is an unset one: it would make the
+// event half a century old.
+func (m members) epochMoment(name string) time.Time {
+	milliseconds, err := strconv.ParseFloat(string(m[name]), 64)
+	if err != nil || milliseconds < 1 || milliseconds >= 1<<53 {
+		return time.Time{} // a float64 beyond int64 converts to anything; 2^53 ms is the year 287,396
+	}
+	return writable(time.UnixMilli(int64(milliseconds)))
+}
+
+// writable is the time in UTC; zero when its year cannot be written as JSON
+// again: such an event could never be started.
+func writable(at time.Time) time.Time {
+	if at = at.UTC(); at.Year() < 1 || at.Year() > 9999 {
 		return time.Time{}
 	}
 	return at
@@ -124,13 +144,20 @@ func readFlat(root members) Event {
 		return Event{}
 	}
 	interaction := object(root["interaction"])
+	published := root.moment("event_time")
+	if published.IsZero() {
+		published = root.epochMoment("event_time")
+	}
+	if published.IsZero() {
+		published = root.moment("timestamp")
+	}
 	return Event{
 		ID:            root.text("event_id"),
 		Type:          root.text("event_type"),
 		InteractionID: interaction.text("id"),
 		ChannelType:   first(interaction.text("channel_type"), root.text("channel_type")),
 		Status:        first(interaction.text("status"), root.text("status")),
-		PublishedAt:   root.moment("timestamp"),
+		PublishedAt:   published,
 	}
 }
 

@@ -103,6 +103,48 @@ func TestDecodeOddShapes(t *testing.T) {
 	}
 }
 
+func TestDecodeReadsTheTimeOfAFlatEvent(t *testing.T) {
+	second := time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
+	millisecond := second.Add(589 * time.Millisecond)
+	for members, want := range map[string]time.Time{
+		`"event_time":"2026-03-14T09:26:53Z"`:                                        second,
+		`"event_time":"2026-03-14T09:26:53.589Z"`:                                    millisecond,
+		`"event_time":"2026-03-14T10:26:53.589+01:00"`:                               millisecond,
+		`"event_time":1773480413589`:                                                 millisecond,
+		`"event_time":1773480413589.25`:                                              millisecond,
+		`"event_time":1.773480413589e12`:                                             millisecond,
+		`"event_time":253402300799999`:                                               time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC),
+		`"event_time":"2026-03-14T09:26:53.589Z","timestamp":"2020-01-01T00:00:00Z"`: millisecond,
+		`"event_time":"soon","timestamp":"2026-03-14T09:26:53Z"`:                     second,
+		`"timestamp":"2026-03-14T09:26:53Z"`:                                         second,
+
+		// None of these is a time.
+		`"a":1`:                                {},
+		`"event_time":null`:                    {},
+		`"event_time":true`:                    {},
+		`"event_time":""`:                      {},
+		`"event_time":"soon"`:                  {},
+		`"event_time":"2026-03-14"`:            {},
+		`"event_time":"2026-03-14T09:26:53"`:   {}, // of which zone?
+		`"event_time":"1773480413589"`:         {},
+		`"event_time":{"at":1773480413589}`:    {},
+		`"event_time":[1773480413589]`:         {},
+		`"event_time":0`:                       {},
+		`"event_time":0.5`:                     {},
+		`"event_time":-1773480413589`:          {},
+		`"event_time":0.000001e-400`:           {},
+		`"event_time":253402300800000`:         {},
+		`"event_time":9007199254740993`:        {},
+		`"event_time":1e300`:                   {},
+		`"event_time":1e400`:                   {},
+		`"event_time":"10000-01-01T00:00:00Z"`: {},
+	} {
+		e, err := Decode([]byte(`{"event_id":"a",` + members + `}`))
+		require.NoError(t, err)
+		assert.Equal(t, want, e.PublishedAt, members)
+	}
+}
+
 // TestDecodeKeepsEveryEventStartable: a run's input must be writable as JSON.
 func TestDecodeKeepsEveryEventStartable(t *testing.T) {
 	for _, at := range []string{"9999-12-31T23:59:59-23:00", "0000-01-01T00:00:00+23:00", "0000-06-01T00:00:00Z"} {
