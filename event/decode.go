@@ -31,12 +31,22 @@ func Decode(message []byte) (Event, error) {
 		for _, inside := range wrapped(document) {
 			if inner, innerFormat := read([]byte(inside)); innerFormat != Other {
 				inner.Format = Wrapped
-				return inner.identified(), nil
+				return inner.identified(own(inside, message)), nil
 			}
 		}
 	}
 	e.Format = format
-	return e.identified(), nil
+	return e.identified(message), nil
+}
+
+// own are the bytes that tell a wrapped event from another: its own, so that what
+// a queue adds around them makes no difference. Where they hold U+FFFD they have
+// lost what stood there before, which the message still holds.
+func own(inside string, message []byte) []byte {
+	if strings.ContainsRune(inside, utf8.RuneError) {
+		return message
+	}
+	return []byte(inside)
 }
 
 // checkSyntax names the byte of the message, counted from 1, at which it stops
@@ -54,12 +64,12 @@ func checkSyntax(message []byte) error {
 	return err
 }
 
-// identified gives an event without an id of its own the identity of its bytes.
+// identified gives an event without an id of its own the identity of content.
 // An id with U+FFFD is none: that stands for bytes which were no text, so two
 // events could share it and the second would be dropped as a duplicate.
-func (e Event) identified() Event {
+func (e Event) identified(content []byte) Event {
 	if e.ID == "" || strings.ContainsRune(e.ID, utf8.RuneError) {
-		e.ID = contentID(e.Document)
+		e.ID = contentID(content)
 	}
 	if e.Type == "" {
 		e.Type = UnknownType

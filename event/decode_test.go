@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -166,6 +167,13 @@ func TestDecodeIdentityOfBytes(t *testing.T) {
 	assert.NotEqual(t, id(`{"a":1}`), id(`{"a": 1}`))
 	assert.Equal(t, id(`{"body":"{\"detail-type\":\"x\",\"detail\":{}}","messageId":"1"}`),
 		id(`{"body":"{\"detail-type\":\"x\",\"detail\":{}}","messageId":"2"}`), "a queue's own id is not the event's")
+	for _, form := range []string{`{"event_id":"%s"}`, `{"body":"{\"event_id\":\"%s\"}"}`, `"{\"event_id\":\"%s\"}"`, `{"body":"{\"event_id\":\"\",\"detail-type\":\"%s\",\"detail\":{}}"}`} {
+		of := func(part string) string { return id(fmt.Sprintf(form, part)) }
+		assert.Equal(t, of("a\xff"), of("a\xff"), form)
+		assert.NotEqual(t, of("a\xff"), of("a\xfe"), "%s: bytes that are no text all read as U+FFFD", form)
+		assert.NotEqual(t, of(`a\ud800`), of(`a\udfff`), "%s: and so do lone surrogates", form)
+		assert.NotEqual(t, of("a\xff"), of("a\ufffd"), form)
+	}
 	assert.NotEqual(t, UndecodableID(Source{"t", 1, 23}), UndecodableID(Source{"t", 12, 3}))
 	assert.Equal(t, UndecodableID(Source{"t", 1, 2}), UndecodableID(Source{"t", 1, 2}))
 }
