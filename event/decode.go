@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -22,29 +23,40 @@ func Decode(message []byte) (Event, error) {
 	if len(document) == 0 {
 		return Event{}, fmt.Errorf("%w: it is empty", ErrUndecodable)
 	}
-	if err := checkSyntax(document); err != nil {
+	if err := checkSyntax(message); err != nil {
 		return Event{}, fmt.Errorf("%w: %w", ErrUndecodable, err)
 	}
 	e, format := read(message)
 	if format == Other {
-		if inside, ok := unwrap(document); ok {
-			if inner, innerFormat := read(inside); innerFormat != Other {
+		for _, inside := range wrapped(document) {
+			if inner, innerFormat := read([]byte(inside)); innerFormat != Other {
 				inner.Format = Wrapped
-				return inner.identified(), nil
+				return inner.identified(own(inside, message)), nil
 			}
 		}
 	}
 	e.Format = format
-	return e.identified(), nil
+	return e.identified(message), nil
 }
 
-// checkSyntax names the byte at which a message stops being JSON.
-func checkSyntax(document []byte) error {
-	if json.Valid(document) {
+// own are the bytes that tell a wrapped event from another: its own, so that what
+// a queue adds around them makes no difference. Where they hold U+FFFD they have
+// lost what stood there before, which the message still holds.
+func own(inside string, message []byte) []byte {
+	if strings.ContainsRune(inside, utf8.RuneError) {
+		return message
+	}
+	return []byte(inside)
+}
+
+// checkSyntax names the byte of the message, counted from 1, at which it stops
+// being JSON.
+func checkSyntax(message []byte) error {
+	if json.Valid(message) {
 		return nil
 	}
 	var anything json.RawMessage
-	err := json.Unmarshal(document, &anything)
+	err := json.Unmarshal(message, &anything)
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
 		return fmt.Errorf("byte %d: %w", syntax.Offset, err)
@@ -52,12 +64,12 @@ func checkSyntax(document []byte) error {
 	return err
 }
 
-// identified gives an event without an id of its own the identity of its bytes.
+// identified gives an event without an id of its own the identity of content.
 // An id with U+FFFD is none: that stands for bytes which were no text, so two
 // events could share it and the second would be dropped as a duplicate.
-func (e Event) identified() Event {
+func (e Event) identified(content []byte) Event {
 	if e.ID == "" || strings.ContainsRune(e.ID, utf8.RuneError) {
-		e.ID = contentID(e.Document)
+		e.ID = contentID(content)
 	}
 	if e.Type == "" {
 		e.Type = UnknownType
@@ -90,12 +102,31 @@ func (m members) text(name string) string {
 	return s
 }
 
-// moment is the string member of that name as an ISO 8601 time; zero when there
-// is none, or when its year in UTC cannot be written as JSON again: such an
-// event could never be started.
+// moment is the string member of that name as an ISO 8601 time with an offset;
+// zero when there is none.
 func (m members) moment(name string) time.Time {
-	at, err := time.Parse(time.RFC3339, m.text(name))
-	if at = at.UTC(); err != nil || at.Year() < 1 || at.Year() > 9999 {
+	at, err := time.Parse(time.RFC3339, m.text(name)) // takes a fraction too
+	if err != nil {
+		return time.Time{}
+	}
+	return writable(at)
+}
+
+// epochMoment is the number member of that name as milliseconds since 1970; zero
+// when there is none. One below 1 is an unset one: it would make the
+// event half a century old.
+func (m members) epochMoment(name string) time.Time {
+	milliseconds, err := strconv.ParseFloat(string(m[name]), 64)
+	if err != nil || milliseconds < 1 || milliseconds >= 1<<53 {
+		return time.Time{} // a float64 beyond int64 converts to anything; 2^53 ms is the year 287,396
+	}
+	return writable(time.UnixMilli(int64(milliseconds)))
+}
+
+// writable is the time in UTC; zero when its year cannot be written as JSON
+// again: such an event could never be started.
+func writable(at time.Time) time.Time {
+	if at = at.UTC(); at.Year() < 1 || at.Year() > 9999 {
 		return time.Time{}
 	}
 	return at
@@ -123,13 +154,20 @@ func readFlat(root members) Event {
 		return Event{}
 	}
 	interaction := object(root["interaction"])
+	published := root.moment("event_time")
+	if published.IsZero() {
+		published = root.epochMoment("event_time")
+	}
+	if published.IsZero() {
+		published = root.moment("timestamp")
+	}
 	return Event{
 		ID:            root.text("event_id"),
 		Type:          root.text("event_type"),
 		InteractionID: interaction.text("id"),
 		ChannelType:   first(interaction.text("channel_type"), root.text("channel_type")),
 		Status:        first(interaction.text("status"), root.text("status")),
-		PublishedAt:   root.moment("timestamp"),
+		PublishedAt:   published,
 	}
 }
 
@@ -183,20 +221,21 @@ func status(topic string) string {
 	return ""
 }
 
-// unwrap takes a document out of a JSON string, or out of the envelope of a
-// queue: SQS has body, SNS has Message.
-func unwrap(document []byte) ([]byte, bool) {
-	var inside string
+// wrapped are the texts that may hold the event, in the order in which they are
+// tried: a JSON string, or the members in which a queue puts it, SQS body and
+// SNS Message. A body that holds no event does not hide a Message that does.
+func wrapped(document []byte) []string {
 	switch document[0] {
 	case '"':
-		if json.Unmarshal(document, &inside) != nil {
-			return nil, false
+		var inside string
+		if json.Unmarshal(document, &inside) == nil {
+			return []string{inside}
 		}
 	case '{':
 		root := object(document)
-		inside = first(root.text("body"), root.text("Message"))
+		return []string{root.text("body"), root.text("Message")}
 	}
-	return []byte(inside), json.Valid([]byte(inside))
+	return nil
 }
 
 func first(a, b string) string {

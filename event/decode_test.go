@@ -2,6 +2,7 @@ package event
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,6 +79,12 @@ func TestDecodeOddShapes(t *testing.T) {
 		"wrapped twice":             {`{"body":"{\"body\":\"{\\\"event_id\\\":\\\"a\\\"}\"}"}`, Event{Format: Other, Type: "unknown"}},
 		"wrapped nothing known":     {`{"body":"{\"x\":1}"}`, Event{Format: Other, Type: "unknown"}},
 		"wrapped no JSON":           {`{"body":"hello"}`, Event{Format: Other, Type: "unknown"}},
+		"body and Message":          {`{"body":"{\"event_id\":\"a\"}","Message":"{\"event_id\":\"b\"}"}`, Event{Format: Wrapped, ID: "a", Type: "unknown"}},
+		"body is no event":          {`{"body":"{\"x\":1}","Message":"{\"event_id\":\"b\"}"}`, Event{Format: Wrapped, ID: "b", Type: "unknown"}},
+		"body is no JSON":           {`{"body":"hello","Message":"{\"event_id\":\"b\"}"}`, Event{Format: Wrapped, ID: "b", Type: "unknown"}},
+		"body is no string":         {`{"body":{"event_id":"a"},"Message":"{\"event_id\":\"b\"}"}`, Event{Format: Wrapped, ID: "b", Type: "unknown"}},
+		"body wrapped twice":        {`{"body":"{\"Message\":\"{}\"}","Message":"{\"id\":\"b\",\"detail-type\":\"x\",\"detail\":{}}"}`, Event{Format: Wrapped, ID: "b", Type: "x"}},
+		"neither is an event":       {`{"body":"hello","Message":"[1]"}`, Event{Format: Other, Type: "unknown"}},
 		"wrapped without an id":     {`{"body":"{\"detail-type\":\"x\",\"detail\":{}}","messageId":"1"}`, Event{Format: Wrapped, Type: "x"}},
 		"array":                     {`[1,2]`, Event{Format: Other, Type: "unknown"}},
 		"number":                    {` 12 `, Event{Format: Other, Type: "unknown"}},
@@ -94,6 +101,48 @@ func TestDecodeOddShapes(t *testing.T) {
 			got.Document = nil
 			assert.Equal(t, test.want, got)
 		})
+	}
+}
+
+func TestDecodeReadsTheTimeOfAFlatEvent(t *testing.T) {
+	second := time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
+	millisecond := second.Add(589 * time.Millisecond)
+	for members, want := range map[string]time.Time{
+		`"event_time":"2026-03-14T09:26:53Z"`:                                        second,
+		`"event_time":"2026-03-14T09:26:53.589Z"`:                                    millisecond,
+		`"event_time":"2026-03-14T10:26:53.589+01:00"`:                               millisecond,
+		`"event_time":1773480413589`:                                                 millisecond,
+		`"event_time":1773480413589.25`:                                              millisecond,
+		`"event_time":1.773480413589e12`:                                             millisecond,
+		`"event_time":253402300799999`:                                               time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC),
+		`"event_time":"2026-03-14T09:26:53.589Z","timestamp":"2020-01-01T00:00:00Z"`: millisecond,
+		`"event_time":"soon","timestamp":"2026-03-14T09:26:53Z"`:                     second,
+		`"timestamp":"2026-03-14T09:26:53Z"`:                                         second,
+
+		// None of these is a time.
+		`"a":1`:                                {},
+		`"event_time":null`:                    {},
+		`"event_time":true`:                    {},
+		`"event_time":""`:                      {},
+		`"event_time":"soon"`:                  {},
+		`"event_time":"2026-03-14"`:            {},
+		`"event_time":"2026-03-14T09:26:53"`:   {}, // of which zone?
+		`"event_time":"1773480413589"`:         {},
+		`"event_time":{"at":1773480413589}`:    {},
+		`"event_time":[1773480413589]`:         {},
+		`"event_time":0`:                       {},
+		`"event_time":0.5`:                     {},
+		`"event_time":-1773480413589`:          {},
+		`"event_time":0.000001e-400`:           {},
+		`"event_time":253402300800000`:         {},
+		`"event_time":9007199254740993`:        {},
+		`"event_time":1e300`:                   {},
+		`"event_time":1e400`:                   {},
+		`"event_time":"10000-01-01T00:00:00Z"`: {},
+	} {
+		e, err := Decode([]byte(`{"event_id":"a",` + members + `}`))
+		require.NoError(t, err)
+		assert.Equal(t, want, e.PublishedAt, members)
 	}
 }
 
@@ -118,6 +167,13 @@ func TestDecodeIdentityOfBytes(t *testing.T) {
 	assert.NotEqual(t, id(`{"a":1}`), id(`{"a": 1}`))
 	assert.Equal(t, id(`{"body":"{\"detail-type\":\"x\",\"detail\":{}}","messageId":"1"}`),
 		id(`{"body":"{\"detail-type\":\"x\",\"detail\":{}}","messageId":"2"}`), "a queue's own id is not the event's")
+	for _, form := range []string{`{"event_id":"%s"}`, `{"body":"{\"event_id\":\"%s\"}"}`, `"{\"event_id\":\"%s\"}"`, `{"body":"{\"event_id\":\"\",\"detail-type\":\"%s\",\"detail\":{}}"}`} {
+		of := func(part string) string { return id(fmt.Sprintf(form, part)) }
+		assert.Equal(t, of("a\xff"), of("a\xff"), form)
+		assert.NotEqual(t, of("a\xff"), of("a\xfe"), "%s: bytes that are no text all read as U+FFFD", form)
+		assert.NotEqual(t, of(`a\ud800`), of(`a\udfff`), "%s: and so do lone surrogates", form)
+		assert.NotEqual(t, of("a\xff"), of("a\ufffd"), form)
+	}
 	assert.NotEqual(t, UndecodableID(Source{"t", 1, 23}), UndecodableID(Source{"t", 12, 3}))
 	assert.Equal(t, UndecodableID(Source{"t", 1, 2}), UndecodableID(Source{"t", 1, 2}))
 }
@@ -127,8 +183,15 @@ func TestDecodeRefusesOnlyWhatIsNoJSON(t *testing.T) {
 		_, err := Decode([]byte(message))
 		assert.ErrorIs(t, err, ErrUndecodable, "%q", message)
 	}
-	_, err := Decode([]byte(`{"a":x}`))
-	assert.ErrorContains(t, err, "byte 6")
+	for message, want := range map[string]string{
+		`{"a":x}`:           "byte 6:",
+		" \r\n\t{\"a\":x}":  "byte 10:", // white space counts too: it is the message's byte
+		"{\"a\":1}\n\n x\n": "byte 11:",
+		"\n{\"a\":1 \n":     "byte 9:", // its last: the end came too early
+	} {
+		_, err := Decode([]byte(message))
+		assert.ErrorContains(t, err, want, "%q", message)
+	}
 }
 
 func FuzzDecode(f *testing.F) {

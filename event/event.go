@@ -35,7 +35,7 @@ type Event struct {
 	ChannelType   string    `json:"channel_type,omitempty"`
 	Status        string    `json:"status,omitempty"`
 	Format        Format    `json:"format,omitempty"`
-	PublishedAt   time.Time `json:"published_at,omitzero"` // the envelope's time, else Kafka's timestamp; zero when neither is known
+	PublishedAt   time.Time `json:"published_at,omitzero"` // the event's own time, else Kafka's timestamp; zero when neither is known
 
 	// Document is the JSON of the event itself: the message, or what a wrapped
 	// message holds inside. It aliases the message and never enters Temporal.

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,9 +28,10 @@ func (s *session) heed(e kafka.Error) error {
 			return s.refused()
 		}
 	case e.Code() == kafka.ErrUnknownTopicOrPart, e.Code() == kafka.ErrUnknownTopic:
-		err := fmt.Errorf("%w; create the topic or correct KAFKA_TOPIC", e)
+		err := fmt.Errorf("%w; %s", e, topicCure)
 		s.down.report(err)
-		s.down.log.Warn("waiting for a topic", "error", err) // librdkafka tells once
+		s.down.log.Warn("waiting for a topic", "error", err)
+		s.absent.suspect()
 	case e.IsFatal():
 		return &fatalError{e}
 	default:
@@ -84,7 +86,7 @@ type statistics struct {
 }
 
 // observe sets readiness and lag by librdkafka's statistics.
-func (s *session) observe(text string) {
+func (s *session) observe(ctx context.Context, text string) {
 	var stats statistics
 	if err := json.Unmarshal([]byte(text), &stats); err != nil {
 		s.in.options.Log.Warn("librdkafka's statistics cannot be read", "error", err)
@@ -98,6 +100,7 @@ func (s *session) observe(text string) {
 		s.refusedSince = time.Time{}
 		s.down.over()
 		s.in.options.Health.Set(CheckKafka, nil)
+		s.absent.remind(ctx)
 	} else {
 		s.in.options.Health.Set(CheckKafka, s.down.reason())
 		s.down.remind()

@@ -188,7 +188,10 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // librdkafka's other names of two of them; go. ones change what Poll returns.
 var refusedSettings = []string{"enable.auto.", "auto.commit.enable", "group.id", "bootstrap.servers", "metadata.broker.list", "go."}
 
-const statisticsSetting = "statistics.interval.ms"
+const (
+	statisticsSetting = "statistics.interval.ms"
+	protocolSetting   = "group.protocol"
+)
 
 // CheckExtra says what is wrong with extra librdkafka settings, nil when nothing
 // is. It connects to nothing.
@@ -205,6 +208,12 @@ func CheckExtra(extra map[string]string) error {
 		if n, err := strconv.Atoi(interval); err != nil || n < 1 || n > 10_000 {
 			return fmt.Errorf("%s is %q, and /readyz needs 1 to 10000", statisticsSetting, interval)
 		}
+	}
+	// The protocol "consumer" rebalances in another way, which commits on revocation
+	// were not built for. librdkafka would refuse it over our session.timeout.ms,
+	// which is not what is wrong.
+	if protocol, ok := extra[protocolSetting]; ok && !strings.EqualFold(strings.TrimSpace(protocol), "classic") {
+		return fmt.Errorf("%s is %q, and ingest is built on the rebalances of classic", protocolSetting, protocol)
 	}
 	config := config(Options{GroupID: "check", Reset: "earliest", Extra: extra}, Connection{SecurityProtocol: "PLAINTEXT"})
 	delete(config, "bootstrap.servers")

@@ -22,9 +22,16 @@ func TestCheckExtra(t *testing.T) {
 		"auto.commit.enable":       "may not be set",
 		"go.events.channel.enable": "may not be set",
 		"statistics.interval.ms":   "/readyz",
+		"group.protocol":           "classic",
 		"no.such.setting":          "no.such.setting",
 	} {
 		assert.ErrorContains(t, CheckExtra(map[string]string{name: "x"}), want)
+	}
+	for _, protocol := range []string{"consumer", "CONSUMER", ""} {
+		assert.ErrorContains(t, CheckExtra(map[string]string{"group.protocol": protocol}), "built on the rebalances of classic")
+	}
+	for _, protocol := range []string{"classic", "Classic"} {
+		assert.NoError(t, CheckExtra(map[string]string{"group.protocol": protocol}))
 	}
 	assert.ErrorContains(t, CheckExtra(map[string]string{"fetch.wait.max.ms": "soon"}), "fetch.wait.max.ms")
 }

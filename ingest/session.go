@@ -61,6 +61,7 @@ type session struct {
 	joined  bool // the group was joined once
 
 	down         outage
+	absent       absence
 	refusedSince time.Time
 	refusal      error
 }
@@ -71,10 +72,14 @@ func (in *Ingest) newSession(connection Connection) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the Kafka consumer: %w", err)
 	}
+	log := in.options.Log.With("brokers", connection.BootstrapServers, "topics", connection.Topics)
 	return &session{
 		in: in, connection: connection, consumer: consumer,
 		assigned: make(map[partitionKey]*offsets),
-		down:     outage{log: in.options.Log.With("brokers", connection.BootstrapServers, "topics", connection.Topics)},
+		down:     outage{log: log},
+		absent: absence{log: log, every: remindInterval, ask: func(ctx context.Context) ([]string, error) {
+			return missingTopics(ctx, consumer, connection.Topics)
+		}},
 	}, nil
 }
 
@@ -93,7 +98,9 @@ func (s *session) run(ctx context.Context) error {
 		s.commitEvery(commitInterval, stopCommits)
 	}()
 	go s.forwardLogs()
-	err := s.consume(ctx, starting)
+	polling, stopLooking := context.WithCancel(ctx)
+	err := s.consume(polling, starting)
+	stopLooking()
 	s.drain()
 	if ctx.Err() != nil && s.in.options.Drained != nil {
 		s.in.options.Drained()
@@ -123,7 +130,7 @@ func (s *session) consume(ctx, starting context.Context) error {
 				return err
 			}
 		case *kafka.Stats:
-			s.observe(e.String())
+			s.observe(ctx, e.String())
 		}
 		if err := s.checkRefusal(); err != nil {
 			return err
@@ -363,6 +370,7 @@ func (s *session) leave(commitsStopped <-chan struct{}) {
 	left := make(chan error, 1)
 	go func() {
 		<-commitsStopped
+		s.absent.looking.Wait()
 		s.commitAssigned()
 		left <- s.consumer.Close()
 	}()

@@ -131,15 +131,20 @@ type member struct {
 	ended  chan error
 }
 
-// run starts an Ingest; it is stopped when the test ends.
-func run(t *testing.T, kafka *devstack.Kafka, starter Starter, change func(*Options)) *member {
+func oneTarget(t *testing.T) *target.Set {
 	t.Helper()
 	targets, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: 'http://127.0.0.1:1'}\n"), nil)
 	require.NoError(t, err)
+	return targets
+}
+
+// run starts an Ingest; it is stopped when the test ends.
+func run(t *testing.T, kafka *devstack.Kafka, starter Starter, change func(*Options)) *member {
+	t.Helper()
 	m := &member{health: newHealth(), log: &logLines{}, ended: make(chan error, 1)}
 	options := Options{
 		Connect: func(context.Context) (Connection, error) { return connectionTo(kafka), nil },
-		GroupID: group, Reset: "earliest", Targets: targets, Starter: starter, MaxStarts: 32,
+		GroupID: group, Reset: "earliest", Targets: oneTarget(t), Starter: starter, MaxStarts: 32,
 		Health: m.health, Log: slog.New(slog.NewTextHandler(m.log, nil)),
 	}
 	if change != nil {

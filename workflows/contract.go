@@ -45,6 +45,11 @@ var (
 	DeadLetterTargets = temporal.NewSearchAttributeKeyKeywordList("DeadLetterTargets")
 )
 
+// SearchAttributeKeys are all of them, for whoever registers them.
+func SearchAttributeKeys() []temporal.SearchAttributeKey {
+	return []temporal.SearchAttributeKey{EventType, InteractionID, ChannelType, DeadLetterTargets}
+}
+
 // Input is FanOut's one argument. It carries everything the run needs to replay
 // the same later, and nothing secret.
 type Input struct {

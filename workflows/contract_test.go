@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
@@ -19,6 +20,26 @@ func TestNames(t *testing.T) {
 	assert.Equal(t, "genesys-fanout/dead-letter", DeadLetterQueue(DefaultTaskQueue))
 	for reason, want := range map[deadletter.Reason]string{deadletter.Undecodable: deadletter.UndecodableTarget, deadletter.Oversize: deadletter.OversizeTarget} {
 		assert.Equal(t, want, (&Undeliverable{Reason: reason}).target())
+	}
+}
+
+// TestSearchAttributes: what is registered are the names and types that filters
+// are written with, and a start uses no other.
+func TestSearchAttributes(t *testing.T) {
+	types := map[string]enums.IndexedValueType{}
+	for _, key := range SearchAttributeKeys() {
+		types[key.GetName()] = key.GetValueType()
+	}
+	assert.Equal(t, map[string]enums.IndexedValueType{
+		"EventType":         enums.INDEXED_VALUE_TYPE_KEYWORD,
+		"InteractionId":     enums.INDEXED_VALUE_TYPE_KEYWORD,
+		"ChannelType":       enums.INDEXED_VALUE_TYPE_KEYWORD,
+		"DeadLetterTargets": enums.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+	}, types)
+	started := StartOptions(Input{Event: event.Event{ID: "a", Type: "b", InteractionID: "c", ChannelType: "d"}, SearchAttributes: true}, "").TypedSearchAttributes
+	assert.Equal(t, 3, started.Size())
+	for key := range started.GetUntypedValues() {
+		assert.Contains(t, types, key.GetName())
 	}
 }
 

@@ -71,7 +71,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	namespace := o.Temporal.Options.Namespace
 	// ingest tells each run whether the namespace has them; a worker that comes
 	// first prepares it.
-	if _, err := process.EnsureSearchAttributes(ctx, temporal, namespace, o.Log); err != nil {
+	if _, err := process.EnsureSearchAttributes(ctx, temporal, namespace, workflows.SearchAttributeKeys(), o.Log); err != nil {
 		return err
 	}
 	go process.Watch(ctx, temporal, namespace, health, o.Log)

@@ -105,7 +105,7 @@ func (i *instance) run(ctx context.Context) error {
 	}
 	defer temporal.Close()
 	namespace := i.temporal.Options.Namespace
-	attributes, err := process.EnsureSearchAttributes(ctx, temporal, namespace, log)
+	attributes, err := process.EnsureSearchAttributes(ctx, temporal, namespace, workflows.SearchAttributeKeys(), log)
 	if err != nil {
 		return err
 	}

@@ -135,7 +135,7 @@ func (s *settings) checkOptions(problems *process.Problems) map[string]string {
 		extra[strings.TrimSpace(name)] = value
 	}
 	if err := ingest.CheckExtra(extra); err != nil {
-		problems.Add("KAFKA_OPTIONS", err.Error(), "correct it by librdkafka's CONFIGURATION.md")
+		problems.Add("KAFKA_OPTIONS", err.Error(), "correct it or leave it out; librdkafka's CONFIGURATION.md lists what there is")
 	}
 	return extra
 }

@@ -57,6 +57,7 @@ func TestWrongSettings(t *testing.T) {
 		"an option that is ours":       {fromGenesys(process.Env{"KAFKA_OPTIONS": "enable.auto.commit=true"}), []string{"KAFKA_OPTIONS: ", "enable.auto.commit"}},
 		"our option by its other name": {fromGenesys(process.Env{"KAFKA_OPTIONS": "metadata.broker.list=b:1"}), []string{"KAFKA_OPTIONS: ", "metadata.broker.list"}},
 		"statistics switched off":      {fromGenesys(process.Env{"KAFKA_OPTIONS": "statistics.interval.ms=0"}), []string{"KAFKA_OPTIONS: ", "/readyz"}},
+		"another group protocol":       {fromGenesys(process.Env{"KAFKA_OPTIONS": "group.protocol=consumer"}), []string{"KAFKA_OPTIONS: ", `group.protocol is "consumer"`, "classic", "leave it out"}},
 		"Genesys by http":              {fromGenesys(process.Env{"GENESYS_API_URL": "http://api.mypurecloud.com"}), []string{"GENESYS_API_URL"}},
 		"two at once": {fromGenesys(process.Env{"KAFKA_SECURITY_PROTOCOL": "TLS", "FANOUT_MAX_STARTS": "x"}), []string{
 			"KAFKA_SECURITY_PROTOCOL: ", "FANOUT_MAX_STARTS: ",

@@ -14,52 +14,58 @@ import (
 	"go.temporal.io/api/operatorservice/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 	"google.golang.org/grpc/codes"
 )
-
-// searchAttributes are the ones that FanOut upserts.
-var searchAttributes = map[string]enums.IndexedValueType{
-	"EventType":         enums.INDEXED_VALUE_TYPE_KEYWORD,
-	"InteractionId":     enums.INDEXED_VALUE_TYPE_KEYWORD,
-	"ChannelType":       enums.INDEXED_VALUE_TYPE_KEYWORD,
-	"DeadLetterTargets": enums.INDEXED_VALUE_TYPE_KEYWORD_LIST,
-}
 
 const (
 	registerBound    = 15 * time.Second // of trying in all
 	registerInterval = 500 * time.Millisecond
 )
 
-// EnsureSearchAttributes registers the project's search attributes where the
+// EnsureSearchAttributes registers the attributes of these keys where the
 // namespace lacks them, and reports whether a run may use them: only true says
 // so, as an upsert of an unregistered one fails a workflow task for ever. Where
 // they cannot be had it logs one warning with the consequence and the cure. The
-// error is that of ctx.
-func EnsureSearchAttributes(ctx context.Context, c client.Client, namespace string, log *slog.Logger) (bool, error) {
-	err := catalogOf(c, namespace).ensure(ctx)
+// error is that of ctx. Keys are of type Keyword or KeywordList: whether they are
+// usable is asked by a text.
+func EnsureSearchAttributes(ctx context.Context, c client.Client, namespace string, keys []temporal.SearchAttributeKey, log *slog.Logger) (bool, error) {
+	wanted := typesOf(keys)
+	err := catalogOf(c, namespace, wanted).ensure(ctx)
 	if err == nil {
 		return true, nil
 	}
 	if ctx.Err() != nil {
 		return false, ctx.Err()
 	}
-	log.Warn("search attributes are not available: runs cannot be searched by "+strings.Join(names(searchAttributes), ", ")+
-		"; run the command and restart", "error", err, "command", cureCommand(namespace, err))
+	log.Warn("search attributes are not available: runs cannot be searched by "+strings.Join(names(wanted), ", ")+
+		"; run the command and restart", "error", err, "command", cureCommand(namespace, wanted, err))
 	return false, nil
+}
+
+func typesOf(keys []temporal.SearchAttributeKey) map[string]enums.IndexedValueType {
+	types := make(map[string]enums.IndexedValueType, len(keys))
+	for _, key := range keys {
+		types[key.GetName()] = key.GetValueType()
+	}
+	return types
 }
 
 // catalog is what a namespace offers about its search attributes.
 type catalog struct {
+	wanted map[string]enums.IndexedValueType
+
 	list func(context.Context) (map[string]enums.IndexedValueType, error)
 	add  func(context.Context, map[string]enums.IndexedValueType) error
 
-	// usable asks for runs by every one of our attributes. A server lists an
+	// usable asks for runs by every one of the wanted attributes. A server lists an
 	// attribute before its frontends accept it, so being listed is not enough.
 	usable func(context.Context) error
 }
 
-func catalogOf(c client.Client, namespace string) catalog {
+func catalogOf(c client.Client, namespace string, wanted map[string]enums.IndexedValueType) catalog {
 	return catalog{
+		wanted: wanted,
 		list: func(ctx context.Context) (map[string]enums.IndexedValueType, error) {
 			answer, err := c.OperatorService().ListSearchAttributes(ctx, &operatorservice.ListSearchAttributesRequest{Namespace: namespace})
 			return answer.GetCustomAttributes(), err
@@ -71,7 +77,7 @@ func catalogOf(c client.Client, namespace string) catalog {
 			return err
 		},
 		usable: func(ctx context.Context) error {
-			query := strings.Join(names(searchAttributes), " = 'x' AND ") + " = 'x'"
+			query := strings.Join(names(wanted), " = 'x' AND ") + " = 'x'"
 			_, err := c.WorkflowService().CountWorkflowExecutions(ctx, &workflowservice.CountWorkflowExecutionsRequest{
 				Namespace: namespace, Query: query,
 			})
@@ -148,8 +154,8 @@ func (c catalog) missing(ctx context.Context) (map[string]enums.IndexedValueType
 		return nil, err
 	}
 	missing := map[string]enums.IndexedValueType{}
-	for _, name := range names(searchAttributes) {
-		want := searchAttributes[name]
+	for _, name := range names(c.wanted) {
+		want := c.wanted[name]
 		switch registered, ok := have[name]; {
 		case !ok:
 			missing[name] = want
@@ -180,15 +186,15 @@ func lasting(err error) bool {
 }
 
 // cureCommand is what an operator with the rights for it types.
-func cureCommand(namespace string, err error) string {
+func cureCommand(namespace string, wanted map[string]enums.IndexedValueType, err error) string {
 	var clash *typeClashError
 	if errors.As(err, &clash) {
 		return fmt.Sprintf("temporal operator search-attribute remove --namespace %s --name %s", namespace, clash.name)
 	}
 	var command strings.Builder
 	fmt.Fprintf(&command, "temporal operator search-attribute create --namespace %s", namespace)
-	for _, name := range names(searchAttributes) {
-		fmt.Fprintf(&command, " --name %s --type %s", name, searchAttributes[name])
+	for _, name := range names(wanted) {
+		fmt.Fprintf(&command, " --name %s --type %s", name, wanted[name])
 	}
 	return command.String()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/temporal"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -23,11 +24,18 @@ import (
 
 type attributes = map[string]enums.IndexedValueType
 
+var keys = []temporal.SearchAttributeKey{
+	temporal.NewSearchAttributeKeyKeyword("Color"),
+	temporal.NewSearchAttributeKeyKeyword("Size"),
+	temporal.NewSearchAttributeKeyKeywordList("Tags"),
+}
+
 // namespaceWith is a namespace that takes attributes at once.
 func namespaceWith(have attributes) (c catalog, added *attributes) {
 	added = &attributes{}
 	return catalog{
-		list: func(context.Context) (attributes, error) { return have, nil },
+		wanted: typesOf(keys),
+		list:   func(context.Context) (attributes, error) { return have, nil },
 		add: func(_ context.Context, missing attributes) error {
 			maps.Copy(have, missing)
 			maps.Copy(*added, missing)
@@ -39,12 +47,11 @@ func namespaceWith(have attributes) (c catalog, added *attributes) {
 
 func TestOnlyMissingAttributesAreAdded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, added := namespaceWith(attributes{"EventType": enums.INDEXED_VALUE_TYPE_KEYWORD, "Theirs": enums.INDEXED_VALUE_TYPE_INT})
+		c, added := namespaceWith(attributes{"Color": enums.INDEXED_VALUE_TYPE_KEYWORD, "Theirs": enums.INDEXED_VALUE_TYPE_INT})
 		require.NoError(t, c.ensure(t.Context()))
 		assert.Equal(t, attributes{
-			"InteractionId":     enums.INDEXED_VALUE_TYPE_KEYWORD,
-			"ChannelType":       enums.INDEXED_VALUE_TYPE_KEYWORD,
-			"DeadLetterTargets": enums.INDEXED_VALUE_TYPE_KEYWORD_LIST,
+			"Size": enums.INDEXED_VALUE_TYPE_KEYWORD,
+			"Tags": enums.INDEXED_VALUE_TYPE_KEYWORD_LIST,
 		}, *added)
 
 		*added = attributes{}
@@ -55,11 +62,11 @@ func TestOnlyMissingAttributesAreAdded(t *testing.T) {
 
 func TestAnAttributeOfAnotherTypeIsRefusedWithItsCure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, added := namespaceWith(attributes{"EventType": enums.INDEXED_VALUE_TYPE_TEXT})
+		c, added := namespaceWith(attributes{"Color": enums.INDEXED_VALUE_TYPE_TEXT})
 		err := c.ensure(t.Context())
-		require.EqualError(t, err, "EventType is registered as Text, not as Keyword")
+		require.EqualError(t, err, "Color is registered as Text, not as Keyword")
 		assert.Empty(t, *added)
-		assert.Equal(t, "temporal operator search-attribute remove --namespace fanout --name EventType", cureCommand("fanout", err))
+		assert.Equal(t, "temporal operator search-attribute remove --namespace fanout --name Color", cureCommand("fanout", c.wanted, err))
 	})
 }
 
@@ -134,20 +141,20 @@ func TestWithoutTheOperatorServiceThereIsOneWarning(t *testing.T) {
 	defer c.Close()
 
 	var out bytes.Buffer
-	ok, err := EnsureSearchAttributes(t.Context(), c, "fanout", Logger(&out, "info", "text"))
+	ok, err := EnsureSearchAttributes(t.Context(), c, "fanout", keys, Logger(&out, "info", "text"))
 	require.NoError(t, err)
 	assert.False(t, ok)
 	assert.Equal(t, 1, strings.Count(out.String(), "\n"), out.String())
 	for _, want := range []string{
-		"level=WARN", "cannot be searched by ChannelType, DeadLetterTargets, EventType, InteractionId",
-		"temporal operator search-attribute create --namespace fanout --name ChannelType --type Keyword --name DeadLetterTargets --type KeywordList",
+		"level=WARN", "cannot be searched by Color, Size, Tags",
+		"temporal operator search-attribute create --namespace fanout --name Color --type Keyword --name Size --type Keyword --name Tags --type KeywordList",
 	} {
 		assert.Contains(t, out.String(), want)
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = EnsureSearchAttributes(ctx, c, "fanout", Logger(&out, "info", "text"))
+	_, err = EnsureSearchAttributes(ctx, c, "fanout", keys, Logger(&out, "info", "text"))
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -162,11 +169,11 @@ func TestOnARealServer(t *testing.T) {
 	require.NoError(t, err)
 	defer c.Close()
 
-	ok, err := EnsureSearchAttributes(t.Context(), c, "default", conn.Log)
+	ok, err := EnsureSearchAttributes(t.Context(), c, "default", keys, conn.Log)
 	require.NoError(t, err)
 	require.True(t, ok, out.String())
 	_, err = c.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
-		Query: "EventType = 'x' AND DeadLetterTargets IN ('a', 'b')",
+		Query: "Color = 'x' AND Size = 'y' AND Tags IN ('a', 'b')",
 	})
 	require.NoError(t, err)
 
@@ -180,11 +187,11 @@ func TestOnARealServer(t *testing.T) {
 	// The command that a warning names is one that the CLI takes.
 	create := exec.CommandContext(t.Context(), cli, "operator", "namespace", "create", "--namespace", "other", "--address", server.Address())
 	require.NoError(t, create.Run())
-	words := strings.Fields(cureCommand("other", errors.New("any")))[1:]
+	words := strings.Fields(cureCommand("other", typesOf(keys), errors.New("any")))[1:]
 	require.Eventually(t, func() bool {
 		return exec.CommandContext(t.Context(), cli, append(words, "--address", server.Address())...).Run() == nil
 	}, 30*time.Second, 200*time.Millisecond)
-	other := catalogOf(c, "other")
+	other := catalogOf(c, "other", typesOf(keys))
 	left, err := other.missing(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, left)
