@@ -105,12 +105,13 @@ func save(r *Report, o options) error {
 	if err := os.WriteFile(filepath.Join(dir, "results.md"), []byte(r.markdown()), 0o644); err != nil { //nolint:gosec // a public document
 		return err
 	}
-	if err := r.plot(dir); err != nil {
+	plots, err := r.plot(dir)
+	if err != nil {
 		return fmt.Errorf("plot: %w", err)
 	}
 	fmt.Fprintln(os.Stderr, "saved in", dir)
 	if o.doc == "" {
 		return nil
 	}
-	return r.insertInto(o.doc)
+	return r.insertInto(o.doc, plots)
 }

@@ -27,17 +27,26 @@ var figuresOf = map[string][]figure{
 	"growth": {{"growth.svg", "Events per second as the work grows", "events/s", []string{"1 target", "3 targets", "10 targets", "10 KB", "100 KB", "2 ingests"}, ""}},
 }
 
+// drawing is a plot that was saved.
+type drawing struct{ title, path string }
+
 // plot draws what this table has plots for and what was measured.
-func (r *Report) plot(dir string) error {
+func (r *Report) plot(dir string) (plots []drawing, err error) {
 	for _, f := range figuresOf[r.Table] {
-		if err := r.draw(f, filepath.Join(dir, f.file)); err != nil {
-			return err
+		path := filepath.Join(dir, f.file)
+		drawn, err := r.draw(f, path)
+		if err != nil {
+			return nil, err
+		}
+		if drawn {
+			plots = append(plots, drawing{f.title, path})
 		}
 	}
-	return nil
+	return plots, nil
 }
 
-func (r *Report) draw(f figure, path string) error {
+// draw reports false where none of the cases was measured.
+func (r *Report) draw(f figure, path string) (bool, error) {
 	var values plotter.Values
 	var names []string
 	one := 1.0
@@ -50,12 +59,12 @@ func (r *Report) draw(f figure, path string) error {
 		}
 	}
 	if len(values) == 0 {
-		return nil
+		return false, nil
 	}
 	const width = 40
 	bars, err := plotter.NewBarChart(values, vg.Points(width))
 	if err != nil {
-		return err
+		return false, err
 	}
 	bars.Color = color.RGBA{R: 0x3b, G: 0x6e, B: 0xa8, A: 0xff}
 	bars.LineStyle.Width = 0
@@ -64,7 +73,7 @@ func (r *Report) draw(f figure, path string) error {
 	p.Y.Min = 0
 	p.Add(plotter.NewGrid(), bars)
 	p.NominalX(names...)
-	return p.Save(vg.Length(len(names))*1.4*vg.Inch+vg.Inch, 4*vg.Inch, path)
+	return true, p.Save(vg.Length(len(names))*1.4*vg.Inch+vg.Inch, 4*vg.Inch, path)
 }
 
 func (r *Report) medianRate(name string) float64 {

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -229,13 +230,22 @@ func (r *Report) writeJSON(path string) error {
 	return os.WriteFile(path, append(data, '\n'), 0o644) //nolint:gosec // a public document
 }
 
-// insertInto replaces the part of a document between this table's markers.
-func (r *Report) insertInto(path string) error {
+// insertInto replaces the part of a document between this table's markers with
+// the table and the plots.
+func (r *Report) insertInto(path string, plots []drawing) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	text, err := between(string(data), r.Table+"-"+r.Backend, r.markdown())
+	part := r.markdown()
+	for _, p := range plots {
+		link, err := filepath.Rel(filepath.Dir(path), p.path)
+		if err != nil {
+			return err
+		}
+		part += fmt.Sprintf("\n![%s](%s)\n", p.title, filepath.ToSlash(link))
+	}
+	text, err := between(string(data), r.Table+"-"+r.Backend, part)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

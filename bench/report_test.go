@@ -75,21 +75,24 @@ func TestEveryRatioHasItsCases(t *testing.T) {
 }
 
 func TestInsertInto(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "performance.md")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "performance.md")
 	require.NoError(t, os.WriteFile(path, []byte("before\n<!-- bench:core-dev -->\nold\n<!-- /bench:core-dev -->\nafter\n"), 0o600))
 	r := report()
-	require.NoError(t, r.insertInto(path))
+	require.NoError(t, r.insertInto(path, []drawing{{"Rates", filepath.Join(dir, "results", "rate.svg")}}))
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
-	assert.Equal(t, "before\n<!-- bench:core-dev -->\n"+r.markdown()+"<!-- /bench:core-dev -->\nafter\n", string(text))
+	assert.Equal(t, "before\n<!-- bench:core-dev -->\n"+r.markdown()+"\n![Rates](results/rate.svg)\n<!-- /bench:core-dev -->\nafter\n", string(text))
 	r.Table = "growth"
-	assert.ErrorIs(t, r.insertInto(path), errNoMarkers)
+	assert.ErrorIs(t, r.insertInto(path, nil), errNoMarkers)
 }
 
 func TestPlots(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, report().plot(dir))
-	svg, err := os.ReadFile(filepath.Join(dir, "rate.svg"))
+	plots, err := report().plot(dir)
+	require.NoError(t, err)
+	require.NotEmpty(t, plots)
+	svg, err := os.ReadFile(plots[0].path)
 	require.NoError(t, err)
 	assert.Contains(t, string(svg), "<svg")
 }
