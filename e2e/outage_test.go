@@ -208,3 +208,25 @@ func (s *stack) fromGenesys(g *devstack.Genesys) []string {
 		"GENESYS_CLIENT_ID=" + g.ClientID(), "GENESYS_CLIENT_SECRET=" + g.ClientSecret(),
 	}
 }
+
+// TestABusyTemporal: a server that takes few requests a second is not drowned in
+// starts, and gets all of them.
+func TestABusyTemporal(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{DynamicConfig: []string{"frontend.namespaceRPS=60", "frontend.namespaceBurstRatio=1.0"}})
+	require.NoError(t, err)
+	t.Cleanup(temporal.Close)
+	s := newStackOn(t, temporal, shared.kafka, targetScripts{"analytics": ok}, oneTarget)
+	s.run("worker")
+	ingest := s.run("ingest")
+	s.publish(0, 600)
+	most := 0.0
+	s.eventually(func() bool {
+		most = max(most, s.metric(ingest, "fanout_starts_in_flight"))
+		return s.targets["analytics"].Events() == 600
+	}, "every event arrives")
+	s.exactlyOnce("analytics", 600)
+	assert.Less(t, most, 64.0, "of 256 that are allowed")
+	s.waitCommitted(600)
+}
