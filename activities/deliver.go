@@ -58,6 +58,16 @@ func (a *Activities) FirstAttempt(ctx context.Context, d Delivery) (Outcome, err
 	}, func(o Outcome, _ error) bool { return o.Verdict != Held })
 }
 
+// Recall asks the process that may have made a first attempt what became of it:
+// the workflow task in which it was made is lost, and another process has the
+// next. It sends nothing. Where this process has made none it says Held, and
+// makes none for this run later either.
+func (a *Activities) Recall(ctx context.Context, d Delivery) (Outcome, error) {
+	return a.recent.once(ctx, recentKey{runID(ctx), d.Policy.Target, FastLane},
+		func() (Outcome, error) { return Outcome{Verdict: Held, Progress: d.Progress}, nil },
+		func(Outcome, error) bool { return true })
+}
+
 // Deliver is one dispatch of the retry lane: at most one request. It fails with
 // an ApplicationError whose type says how to go on: "retry" (an attempt was
 // spent) and "held" (none was) are retried by Temporal after NextRetryDelay; a

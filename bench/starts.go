@@ -39,7 +39,7 @@ func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 			return err
 		}
 		in := workflows.Input{Event: e, Body: event.Body(events[i].Message), Targets: targets.Choose(e)}
-		_, err = c.ExecuteWorkflow(ctx, workflows.StartOptions(in, f.name), workflows.FanOutName, in)
+		_, err = c.ExecuteWorkflow(ctx, workflows.StartOptions(in, f.name, ""), workflows.FanOutName, in)
 		return err
 	})
 	if err != nil {

@@ -230,3 +230,31 @@ func TestABusyTemporal(t *testing.T) {
 	assert.Less(t, most, 64.0, "of 256 that are allowed")
 	s.waitCommitted(600)
 }
+
+// TestTemporalKilledUnderLoad: what was being delivered when Temporal went away
+// arrives once, whichever process gets the task that was lost.
+func TestTemporalKilledUnderLoad(t *testing.T) {
+	t.Parallel()
+	temporal, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
+	require.NoError(t, err)
+	t.Cleanup(temporal.Close)
+	slow := func(devstack.Request) devstack.Answer {
+		return devstack.Answer{Status: http.StatusOK, Delay: 200 * time.Millisecond}
+	}
+	s := newStackOn(t, temporal, shared.kafka, targetScripts{"analytics": slow, "notification": ok}, `
+  - {name: analytics, url: $ANALYTICS}
+  - {name: notification, url: $NOTIFICATION}
+`)
+	worker := s.run("worker")
+	s.run("ingest")
+	s.publish(0, 400)
+	s.waitFor("analytics", hasEvents(50))
+	temporal.Kill()
+	// Longer than a workflow task may take (10 s) and than the SDK repeats its answer.
+	_, err = worker.WaitLine(s.ctx, "for=3")
+	require.NoError(t, err)
+	require.NoError(t, temporal.Start(s.ctx))
+	s.exactlyOnce("analytics", 400)
+	s.exactlyOnce("notification", 400)
+	s.waitCommitted(400)
+}

@@ -30,9 +30,10 @@ type Temporal struct {
 	DataConverter converter.DataConverter // the client's
 	TaskQueue     string
 
-	// EagerStart asks for a run's first task with its start. It takes a worker
-	// of TaskQueue on the same Client; without one nothing changes.
-	EagerStart bool
+	// RecallQueue, where it is set, is this process's own: runs are started
+	// eagerly, which takes a worker of TaskQueue on the same Client, and one of
+	// RecallQueue.
+	RecallQueue string
 }
 
 // Start implements Starter.
@@ -46,8 +47,7 @@ func (t Temporal) Start(ctx context.Context, in workflows.Input) (bool, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	options := workflows.StartOptions(in, t.TaskQueue)
-	options.EnableEagerStart = t.EagerStart
+	options := workflows.StartOptions(in, t.TaskQueue, t.RecallQueue)
 	_, err = t.Client.ExecuteWorkflow(ctx, options, workflows.FanOutName, converter.NewRawValue(payload))
 	var duplicate *serviceerror.WorkflowExecutionAlreadyStarted
 	switch {

@@ -26,10 +26,17 @@ func DeadLetterQueue(taskQueue string) string { return taskQueue + "/dead-letter
 // message finds its run already there.
 func ID(eventID string) string { return "event-" + event.Escape(eventID) }
 
+// RecallQueue names the queue on which one process answers for the first attempts
+// that it made. instance is the process's, new with each of its starts.
+func RecallQueue(taskQueue, instance string) string { return taskQueue + "/first-attempts/" + instance }
+
 // The memo that tells who started a run; a run without it was started by hand.
+// One that names a recall queue was started eagerly: the process that started it
+// makes its first attempts, and answers for them there.
 const (
 	MemoStartedBy   = "started_by"
 	StartedByIngest = "ingest"
+	MemoRecallQueue = "recall_queue"
 )
 
 // DeadLettered is the type of the ApplicationError with which a run fails that
@@ -81,16 +88,22 @@ type Result struct {
 	Delivered []string `json:"delivered"` // target names, in the input's order
 }
 
-// StartOptions are the options under which ingest starts FanOut for an event.
+// StartOptions are the options under which ingest starts FanOut for an event:
+// eagerly where it makes the first attempts itself, and recallQueue is its own.
 // Starting an event twice fails with *serviceerror.WorkflowExecutionAlreadyStarted,
 // whether its run is open or closed.
-func StartOptions(in Input, taskQueue string) client.StartWorkflowOptions {
+func StartOptions(in Input, taskQueue, recallQueue string) client.StartWorkflowOptions {
+	memo := map[string]any{MemoStartedBy: StartedByIngest}
+	if recallQueue != "" {
+		memo[MemoRecallQueue] = recallQueue
+	}
 	options := client.StartWorkflowOptions{
 		ID:                                       ID(in.Event.ID),
 		TaskQueue:                                taskQueue,
 		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
-		Memo:                                     map[string]any{MemoStartedBy: StartedByIngest},
+		Memo:                                     memo,
+		EnableEagerStart:                         recallQueue != "",
 		StaticSummary:                            summary(in.Event),
 	}
 	if in.SearchAttributes {

@@ -36,7 +36,7 @@ func TestSearchAttributes(t *testing.T) {
 		"ChannelType":       enums.INDEXED_VALUE_TYPE_KEYWORD,
 		"DeadLetterTargets": enums.INDEXED_VALUE_TYPE_KEYWORD_LIST,
 	}, types)
-	started := StartOptions(Input{Event: event.Event{ID: "a", Type: "b", InteractionID: "c", ChannelType: "d"}, SearchAttributes: true}, "").TypedSearchAttributes
+	started := StartOptions(Input{Event: event.Event{ID: "a", Type: "b", InteractionID: "c", ChannelType: "d"}, SearchAttributes: true}, "", "").TypedSearchAttributes
 	assert.Equal(t, 3, started.Size())
 	for key := range started.GetUntypedValues() {
 		assert.Contains(t, types, key.GetName())

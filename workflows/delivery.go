@@ -25,6 +25,11 @@ const (
 	// localSlack is what a fast-lane attempt may take beyond the target's timeout.
 	localSlack = 5 * time.Second
 
+	// recallTimeout is how long a process may take to fetch the question what
+	// became of a first attempt. It is asked when Temporal was away: pollers find
+	// it again within 10 s.
+	recallTimeout = 20 * time.Second
+
 	// recordTimeout is for one write to the tracker's disk.
 	recordTimeout = 30 * time.Second
 )
@@ -36,6 +41,8 @@ type delivery struct {
 	policy target.Policy
 	began  time.Time  // of the run
 	inline event.Body // the message, where it may travel in an activity's input
+
+	recallQueue string // where to ask for the first attempt; empty: it is yet to be made
 
 	progress  activities.Progress
 	notBefore time.Time
@@ -110,6 +117,14 @@ func (d *delivery) tryFastLane(ctx workflow.Context) (settled bool) {
 	if !d.policy.FastLane || ctx.Err() != nil {
 		return false
 	}
+	if d.recallQueue != "" {
+		return d.settle(d.recall(ctx))
+	}
+	return d.settle(d.attempt(ctx))
+}
+
+// attempt makes the first attempt.
+func (d *delivery) attempt(ctx workflow.Context) activities.Outcome {
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: time.Duration(d.policy.Timeout) + localSlack,
 		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
@@ -120,6 +135,30 @@ func (d *delivery) tryFastLane(ctx workflow.Context) (settled bool) {
 	if err != nil { // the process ended it: a request may be out, so it counts
 		outcome = activities.Outcome{Verdict: activities.Retry, Progress: activities.Progress{Attempts: 1, Error: err.Error()}}
 	}
+	return outcome
+}
+
+// recall asks the process that may have made the first attempt. One that does
+// not answer was killed: the retry lane then delivers, perhaps again.
+func (d *delivery) recall(ctx workflow.Context) activities.Outcome {
+	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		ActivityID:             "recall-" + d.target,
+		TaskQueue:              d.recallQueue,
+		ScheduleToCloseTimeout: recallTimeout + time.Duration(d.policy.Timeout),
+		ScheduleToStartTimeout: recallTimeout,
+		DisableEagerExecution:  true,
+		Summary:                d.target + ": what became of the first attempt?",
+	})
+	var outcome activities.Outcome
+	input := activities.Delivery{Event: d.in.Event, Policy: d.policy}
+	if err := workflow.ExecuteActivity(ctx, acts.Recall, input).Get(ctx, &outcome); err != nil {
+		return activities.Outcome{Verdict: activities.Held}
+	}
+	return outcome
+}
+
+// settle takes what the first attempt came to.
+func (d *delivery) settle(outcome activities.Outcome) (settled bool) {
 	d.progress, d.notBefore, d.sighting = outcome.Progress, outcome.NotBefore, outcome.Sighting
 	switch {
 	case outcome.Verdict == activities.Delivered:

@@ -26,9 +26,10 @@ type Workflows struct {
 func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
 	deliveries := plan(in)
 	start := began(ctx)
+	recall := recallQueue(ctx, start)
 	all := workflow.NewWaitGroup(ctx)
 	for _, d := range deliveries {
-		d.began = start
+		d.began, d.recallQueue = start, recall
 		all.Add(1)
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			defer all.Done()
@@ -51,6 +52,27 @@ func began(ctx workflow.Context) time.Time {
 		return workflow.Now(ctx)
 	}
 	return info.WorkflowStartTime
+}
+
+// recallQueue is where to ask for the first attempts of this run, empty when they
+// are yet to be made. A run that is started eagerly has its first task at once;
+// one that gets it after a task's time-out has lost a task, with first
+// attempts made in it perhaps, and may be in another process now.
+func recallQueue(ctx workflow.Context, start time.Time) string {
+	info := workflow.GetInfo(ctx)
+	if workflow.Now(ctx).Sub(start) < info.WorkflowTaskTimeout {
+		return ""
+	}
+	memo, ok := info.Memo.GetFields()[MemoRecallQueue]
+	if !ok {
+		return ""
+	}
+	var queue string
+	if err := DataConverter().FromPayload(memo, &queue); err != nil {
+		workflow.GetLogger(ctx).Error("the memo cannot be read; first attempts may be made twice", "memo", MemoRecallQueue, "error", err)
+		return ""
+	}
+	return queue
 }
 
 // conclude turns what became of the deliveries into the end of the run.

@@ -96,7 +96,7 @@ func (r *runs) start(id string) client.WorkflowRun {
 		Body:    event.Body(`{"event_id":"` + id + `"}`),
 		Targets: []target.Policy{r.targets.All()[0].Policy},
 	}
-	run, err := r.client.ExecuteWorkflow(r.ctx, workflows.StartOptions(in, r.queue), workflows.FanOutName, in)
+	run, err := r.client.ExecuteWorkflow(r.ctx, workflows.StartOptions(in, r.queue, ""), workflows.FanOutName, in)
 	require.NoError(r.t, err)
 	return run
 }

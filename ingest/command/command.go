@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/client"
 
@@ -111,9 +112,10 @@ func (i *instance) run(ctx context.Context) error {
 	}
 	go process.Watch(ctx, temporal, namespace, health, log)
 
-	stopFirstAttempts := func() {}
+	recallQueue, stopFirstAttempts := "", func() {}
 	if i.settings.eager() {
-		if stopFirstAttempts, err = i.firstAttempts(temporal, registry, log); err != nil {
+		recallQueue = workflows.RecallQueue(i.settings.TaskQueue, uuid.NewString())
+		if stopFirstAttempts, err = i.firstAttempts(temporal, recallQueue, registry, log); err != nil {
 			return err
 		}
 	}
@@ -127,7 +129,7 @@ func (i *instance) run(ctx context.Context) error {
 		Extra:   i.checked.extra,
 		Targets: i.targets,
 		Starter: ingest.Temporal{
-			Client: temporal, DataConverter: workflows.DataConverter(), TaskQueue: i.settings.TaskQueue, EagerStart: i.settings.eager(),
+			Client: temporal, DataConverter: workflows.DataConverter(), TaskQueue: i.settings.TaskQueue, RecallQueue: recallQueue,
 		},
 		MaxStarts:        i.checked.maxStarts,
 		Drained:          func() { go stopFirstAttempts() },
@@ -143,17 +145,27 @@ func (i *instance) run(ctx context.Context) error {
 }
 
 // firstAttempts begins to run the first task of each run in this process, on the
-// client that starts it. stop may be called more than once; it returns when what
-// is in flight has ended.
-func (i *instance) firstAttempts(temporal client.Client, registry prometheus.Registerer, log *slog.Logger) (stop func(), err error) {
-	runs := queues.Process{
+// client that starts it, and to answer for it on recallQueue. stop may be called
+// more than once; it returns when what is in flight has ended.
+func (i *instance) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, log *slog.Logger) (stop func(), err error) {
+	process := queues.Process{
 		Client: temporal, TaskQueue: i.settings.TaskQueue, Targets: i.targets, Log: log,
 		Activities: activities.New(activities.Options{Targets: i.targets, Metrics: registry, Logger: log}),
-	}.Runs(registry)
-	if err := runs.Start(); err != nil {
+	}
+	recalls, runs := process.Recalls(recallQueue), process.Runs(registry)
+	if err := recalls.Start(); err != nil {
 		return nil, fmt.Errorf("start polling Temporal: %w", err)
 	}
-	return sync.OnceFunc(runs.Stop), nil
+	if err := runs.Start(); err != nil {
+		recalls.Stop()
+		return nil, fmt.Errorf("start polling Temporal: %w", err)
+	}
+	return sync.OnceFunc(func() {
+		var both sync.WaitGroup
+		both.Go(recalls.Stop)
+		both.Go(runs.Stop)
+		both.Wait()
+	}), nil
 }
 
 // genesysPatience is how long a Genesys API that is busy or away is waited for.

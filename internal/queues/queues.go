@@ -1,6 +1,6 @@
 // Package queues makes the Temporal workers that serve FanOut's task queues: one
-// for workflow tasks with their first attempts, one for each target's retry lane,
-// one for dead letters. How many tasks each may hold, and why, stands here.
+// for workflow tasks with their first attempts, one that answers for those, one
+// for each target's retry lane, one for dead letters. How many tasks each may hold, and why, stands here.
 //
 // The package refuses to start or stop anything: the process that asked for a
 // worker does.
@@ -78,6 +78,15 @@ func (p Process) Runs(metrics prometheus.Registerer) *Worker {
 	return p.worker(p.TaskQueue, options, func(one worker.Worker) {
 		one.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: workflows.FanOutName})
 		one.RegisterActivity(p.Activities.FirstAttempt)
+	})
+}
+
+// Recalls makes the worker that answers for the first attempts of this process,
+// on a queue of its own. It is asked only when a workflow task was lost.
+func (p Process) Recalls(queue string) *Worker {
+	options := worker.Options{DisableWorkflowWorker: true, ActivityTaskPollerBehavior: scaled(1, mostTargetPollers)}
+	return p.worker(queue, options, func(one worker.Worker) {
+		one.RegisterActivity(p.Activities.Recall)
 	})
 }
 
