@@ -20,7 +20,10 @@ var errNotJoined = errors.New("the consumer group is not joined yet")
 func (s *session) heed(e kafka.Error) error {
 	switch {
 	case isRefusal(e):
-		s.refusal = e
+		s.down.report(e)
+		if !isTopicRefusal(s.refusal) { // which nothing else takes back
+			s.refusal = e
+		}
 		if s.refusedSince.IsZero() {
 			s.refusedSince = time.Now()
 		}
@@ -57,6 +60,13 @@ func isAuthentication(err error) bool {
 }
 
 func (s *session) refused() error { return &RefusedError{Connection: s.connection, Err: s.refusal} }
+
+// isTopicRefusal is true for what being in the group says nothing of: who may not
+// read a topic may join all the same. librdkafka tells of it once.
+func isTopicRefusal(err error) bool {
+	var e kafka.Error
+	return errors.As(err, &e) && e.Code() == kafka.ErrTopicAuthorizationFailed
+}
 
 // checkRefusal ends the session when its credentials were refused for long
 // enough at the start.
@@ -95,7 +105,7 @@ func (s *session) observe(ctx context.Context, text string) {
 	if stats.connected() && isAuthentication(s.refusal) {
 		s.refusedSince = time.Time{} // a broker has learned of the user since
 	}
-	if stats.joined() {
+	if stats.joined() && !isTopicRefusal(s.refusal) {
 		s.joined = true
 		s.refusedSince = time.Time{}
 		s.down.over()

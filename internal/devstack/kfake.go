@@ -49,6 +49,16 @@ func (b *kfakeBroker) disconnect(context.Context, string) error {
 	return nil
 }
 
+// Fault makes the broker refuse requests, as Kafka would for reasons that cannot
+// be had at will: an ACL, a coordinator that fails. It takes BackendKfake.
+func (k *Kafka) Fault(faults ...kfake.Fault) (*kfake.FaultHandle, error) {
+	b, ok := k.broker.(*kfakeBroker)
+	if !ok {
+		return nil, fmt.Errorf("faults take %s; the broker is %s", BackendKfake, k.Backend())
+	}
+	return b.cluster.Fault(faults...), nil
+}
+
 func (b *kfakeBroker) close() {
 	b.cluster.Close()
 	_ = b.gate.Close()
