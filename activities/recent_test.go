@@ -2,10 +2,13 @@ package activities
 
 import (
 	"context"
+	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestRecentForgetsAnAttemptThatPanicked(t *testing.T) {
@@ -26,4 +29,27 @@ func TestRecentForgetsAnAttemptThatPanicked(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the next caller looks for ever")
 	}
+}
+
+// TestRecall: what was sent is told; what was not is not sent after it either.
+func TestRecall(t *testing.T) {
+	var requests atomic.Int32
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) }, "  - {name: a, url: $URL}\n")
+	recall := func() Outcome {
+		env := f.suite.NewTestActivityEnvironment()
+		env.RegisterActivity(f.acts.Recall)
+		value, err := env.ExecuteActivity(f.acts.Recall, f.delivery())
+		require.NoError(t, err)
+		var outcome Outcome
+		require.NoError(t, value.Get(&outcome))
+		return outcome
+	}
+	require.Equal(t, Held, recall().Verdict)
+	require.Equal(t, Held, f.firstAttempt(f.delivery()).Verdict)
+	require.Zero(t, requests.Load())
+
+	f = newFixture(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) }, "  - {name: a, url: $URL}\n")
+	require.Equal(t, Delivered, f.firstAttempt(f.delivery()).Verdict)
+	require.Equal(t, Delivered, recall().Verdict)
+	require.EqualValues(t, 1, requests.Load())
 }

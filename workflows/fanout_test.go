@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/worker"
@@ -183,4 +184,41 @@ func TestMaxAgePassesUnpolled(t *testing.T) {
 	assert.EqualValues(t, requests.Load(), got.Attempts)
 	assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode)
 	assert.Contains(t, got.Error, "max_age has passed; 503 Service Unavailable: xxx")
+}
+
+// TestALostFirstTaskIsAskedFor: the next task may come to another process; what
+// the first one says of its attempt counts, and only what it did not send is sent.
+func TestALostFirstTaskIsAskedFor(t *testing.T) {
+	for verdict, requests := range map[activities.Verdict]int32{activities.Delivered: 0, activities.Held: 1} {
+		t.Run(string(verdict), func(t *testing.T) {
+			var got atomic.Int32
+			r := startRuns(t, func(http.ResponseWriter, *http.Request) { got.Add(1) }, "timeout: 3s")
+			queue := "first-process-lost"
+			recallQueue := workflows.RecallQueue(queue, "it")
+			first := worker.New(r.client, recallQueue, worker.Options{DisableWorkflowWorker: true})
+			first.RegisterActivityWithOptions(func(activities.Delivery) (activities.Outcome, error) {
+				return activities.Outcome{Verdict: verdict}, nil
+			}, activity.RegisterOptions{Name: "Recall"})
+			require.NoError(t, first.Start())
+			t.Cleanup(first.Stop)
+
+			in := workflows.Input{Event: event.Event{ID: "evt-1"}, Body: event.Body(`{}`), Targets: []target.Policy{r.targets.All()[0].Policy}}
+			options := workflows.StartOptions(in, queue, recallQueue)
+			options.EnableEagerStart = false // its task is for whoever comes after the time-out
+			options.WorkflowTaskTimeout = time.Second
+			run, err := r.client.ExecuteWorkflow(r.ctx, options, workflows.FanOutName, in)
+			require.NoError(t, err)
+			late := time.NewTimer(options.WorkflowTaskTimeout)
+			<-late.C
+
+			second := queues.Process{Client: r.client, TaskQueue: queue, Targets: r.targets, Log: slog.New(slog.DiscardHandler),
+				Activities: activities.New(activities.Options{Targets: r.targets, Logger: slog.New(slog.DiscardHandler)})}
+			for _, w := range []*queues.Worker{second.Runs(prometheus.NewRegistry()), second.RetryLane(r.targets.All()[0])} {
+				require.NoError(t, w.Start())
+				t.Cleanup(w.Stop)
+			}
+			require.NoError(t, run.Get(r.ctx, nil))
+			assert.Equal(t, requests, got.Load())
+		})
+	}
 }
