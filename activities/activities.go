@@ -80,8 +80,8 @@ func New(options Options) *Activities {
 
 // Delivery is one event for one target: the input of FirstAttempt and Deliver.
 type Delivery struct {
-	Event  event.Event   `json:"event"`
-	Body   event.Body    `json:"body,omitzero"` // absent: read from the first event of the run's history
+	Event  event.Event   `json:"event,omitzero"` // either may be absent where it is large:
+	Body   event.Body    `json:"body,omitzero"`  // read from the first event of the run's history
 	Policy target.Policy `json:"policy"`
 
 	// What the fast lane left behind; zero where it was skipped.

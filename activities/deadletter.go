@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -16,7 +15,7 @@ type DeadLetter struct {
 	Target   string            `json:"target"`
 	Reason   deadletter.Reason `json:"reason"`
 	Progress Progress          `json:"progress"`
-	Event    event.Event       `json:"event"`
+	Event    event.Event       `json:"event,omitzero"` // absent: read from the run's history
 	Source   event.Source      `json:"source"`
 	Body     event.Body        `json:"body,omitzero"` // absent: read from the run's history
 	NoBody   bool              `json:"no_body,omitempty"`
@@ -27,6 +26,13 @@ type DeadLetter struct {
 // the tracker has it on disk, and may be repeated.
 func (a *Activities) RecordDeadLetter(ctx context.Context, d DeadLetter) error {
 	run := activity.GetInfo(ctx).WorkflowExecution
+	if d.Event.ID == "" || len(d.Body) == 0 && !d.NoBody {
+		message, err := a.messages.complete(ctx, Message{d.Event, d.Body}, run.ID, run.RunID)
+		if err != nil {
+			return err
+		}
+		d.Event, d.Body = message.Event, message.Body
+	}
 	record := deadletter.Record{
 		EventID:       d.Event.ID,
 		TargetName:    d.Target,
@@ -42,11 +48,7 @@ func (a *Activities) RecordDeadLetter(ctx context.Context, d DeadLetter) error {
 		Source:        d.Source,
 	}
 	if !d.NoBody {
-		message, err := a.messages.message(ctx, d.Body, run.ID, run.RunID)
-		if err != nil && !errors.Is(err, errNoMessage) {
-			return err
-		}
-		deadletter.SetPayload(&record, message)
+		deadletter.SetPayload(&record, d.Body)
 	}
 	if err := a.tracker.Record(ctx, record); err != nil {
 		return err

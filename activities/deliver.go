@@ -50,7 +50,7 @@ func (a *Activities) FirstAttempt(ctx context.Context, d Delivery) (Outcome, err
 			a.metrics.delivery(t, FastLane, Held)
 			return Outcome{Verdict: Held, Progress: d.Progress, Sighting: hold.sighting()}, nil
 		}
-		outcome := a.attempt(ctx, t, hold, permit, d, d.Body)
+		outcome := a.attempt(ctx, t, hold, permit, d)
 		if outcome.Verdict != Delivered {
 			outcome.Sighting = hold.sighting()
 		}
@@ -101,10 +101,14 @@ func (a *Activities) deliver(ctx context.Context, t *target.Target, d Delivery) 
 		return Outcome{}, GivenUp(deadletter.Exhausted, d.Progress, "the last attempt was cut off")
 	}
 	info := activity.GetInfo(ctx)
-	message, err := a.messages.message(ctx, d.Body, info.WorkflowExecution.ID, info.WorkflowExecution.RunID)
+	message, err := a.messages.complete(ctx, Message{d.Event, d.Body}, info.WorkflowExecution.ID, info.WorkflowExecution.RunID)
+	if err == nil && len(message.Body) == 0 {
+		err = errNoMessage
+	}
 	if err != nil {
 		return Outcome{}, err
 	}
+	d.Event, d.Body = message.Event, message.Body
 	hold := a.holds.of(t)
 	permit, refusal := enterWithin(ctx, hold)
 	if refusal != nil {
@@ -120,7 +124,7 @@ func (a *Activities) deliver(ctx context.Context, t *target.Target, d Delivery) 
 		hold.leave(permit, nil)
 		return Outcome{}, unsent(ctx, d.Progress)
 	}
-	outcome := a.attempt(ctx, t, hold, permit, d, message)
+	outcome := a.attempt(ctx, t, hold, permit, d)
 	activity.RecordHeartbeat(ctx, outcome.Progress)
 	return outcome, outcome.failure(d)
 }
@@ -156,9 +160,9 @@ func enterWithin(ctx context.Context, h *hold) (permit, *refusal) {
 }
 
 // attempt sends one request under a permit and decides what it means.
-func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, p permit, d Delivery, message []byte) Outcome {
+func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, p permit, d Delivery) Outcome {
 	started := time.Now()
-	got := a.send(ctx, t, d.Event, message, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
+	got := a.send(ctx, t, d.Event, d.Body, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
 	if got.err != nil && ctx.Err() != nil { // our own end, not the target's fault
 		hold.leave(p, nil)
 	}

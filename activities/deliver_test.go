@@ -411,25 +411,31 @@ func TestABrokenReusedConnectionIsNotUsedTwice(t *testing.T) {
 	assert.EqualValues(t, 2, requests.Load())
 }
 
-type messagesFunc func(ctx context.Context, workflowID, runID string) (event.Body, error)
+type messagesFunc func(ctx context.Context, workflowID, runID string) (Message, error)
 
-func (f messagesFunc) Message(ctx context.Context, workflowID, runID string) (event.Body, error) {
+func (f messagesFunc) Message(ctx context.Context, workflowID, runID string) (Message, error) {
 	return f(ctx, workflowID, runID)
 }
 
 func TestLargeMessagesAreReadOncePerRun(t *testing.T) {
 	reads := 0
-	cache := newMessageCache(messagesFunc(func(_ context.Context, _, runID string) (event.Body, error) {
+	cache := newMessageCache(messagesFunc(func(_ context.Context, _, runID string) (Message, error) {
 		reads++
-		return event.Body("message of " + runID), nil
+		return Message{Event: event.Event{ID: "held"}, Body: event.Body("message of " + runID)}, nil
 	}))
 	for range 3 {
-		got, err := cache.message(t.Context(), nil, "event-1", "run-1")
+		got, err := cache.complete(t.Context(), Message{Event: event.Event{ID: "carried"}}, "event-1", "run-1")
 		require.NoError(t, err)
-		assert.Equal(t, "message of run-1", string(got))
+		assert.Equal(t, Message{event.Event{ID: "carried"}, event.Body("message of run-1")}, got)
 	}
-	assert.Equal(t, 1, reads)
-	got, err := cache.message(t.Context(), event.Body("inline"), "event-1", "run-2")
+	got, err := cache.complete(t.Context(), Message{Body: event.Body("carried")}, "event-1", "run-1")
 	require.NoError(t, err)
-	assert.Equal(t, "inline", string(got))
+	assert.Equal(t, Message{event.Event{ID: "held"}, event.Body("carried")}, got)
+	assert.Equal(t, 1, reads)
+
+	whole := Message{event.Event{ID: "carried"}, event.Body("carried")}
+	got, err = cache.complete(t.Context(), whole, "event-1", "run-2")
+	require.NoError(t, err)
+	assert.Equal(t, whole, got)
+	assert.Equal(t, 1, reads)
 }

@@ -15,10 +15,16 @@ import (
 	"genesys-fanout/event"
 )
 
+// Message is an event with its bytes, as a run was started with them.
+type Message struct {
+	Event event.Event `json:"event"`
+	Body  event.Body  `json:"body"`
+}
+
 // Messages reads the message of a run that no activity's input carries because
 // it is large: Temporal holds it once, in the first event of the run's history.
 type Messages interface {
-	Message(ctx context.Context, workflowID, runID string) (event.Body, error)
+	Message(ctx context.Context, workflowID, runID string) (Message, error)
 }
 
 // History reads messages from Temporal.
@@ -31,31 +37,26 @@ type History struct {
 // errNoMessage says that a run was started without a message.
 var errNoMessage = errors.New("the run's input holds no message")
 
-// Message implements Messages.
-func (h History) Message(ctx context.Context, workflowID, runID string) (event.Body, error) {
+// Message implements Messages. A run that was started without a body has none.
+func (h History) Message(ctx context.Context, workflowID, runID string) (Message, error) {
 	answer, err := h.Client.WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
 		Namespace:       h.Namespace,
 		Execution:       &common.WorkflowExecution{WorkflowId: workflowID, RunId: runID},
 		MaximumPageSize: 1,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
+		return Message{}, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
 	}
 	events := answer.GetHistory().GetEvents()
 	if len(events) == 0 {
-		return nil, fmt.Errorf("read the message from the history of run %s: it has no events", runID)
+		return Message{}, fmt.Errorf("read the message from the history of run %s: it has no events", runID)
 	}
-	var input struct {
-		Body event.Body `json:"body"`
-	}
+	var message Message
 	payloads := events[0].GetWorkflowExecutionStartedEventAttributes().GetInput()
-	if err := h.DataConverter.FromPayloads(payloads, &input); err != nil {
-		return nil, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
+	if err := h.DataConverter.FromPayloads(payloads, &message); err != nil {
+		return Message{}, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
 	}
-	if len(input.Body) == 0 {
-		return nil, fmt.Errorf("run %s: %w", runID, errNoMessage)
-	}
-	return input.Body, nil
+	return message, nil
 }
 
 // cachedMessages × 1 MiB, the largest message, is what the cache may take.
@@ -66,30 +67,44 @@ const cachedMessages = 16
 type messageCache struct {
 	source Messages
 	flight singleflight.Group
-	kept   *expirable.LRU[string, event.Body]
+	kept   *expirable.LRU[string, Message]
 }
 
 func newMessageCache(source Messages) *messageCache {
-	return &messageCache{source: source, kept: expirable.NewLRU[string, event.Body](cachedMessages, nil, 0)}
+	return &messageCache{source: source, kept: expirable.NewLRU[string, Message](cachedMessages, nil, 0)}
 }
 
-// message is inline where the input carried it, and otherwise the message of the run.
-func (c *messageCache) message(ctx context.Context, inline event.Body, workflowID, runID string) (event.Body, error) {
-	if len(inline) > 0 {
-		return inline, nil
+// complete adds to what an activity's input carried what it left to the history.
+func (c *messageCache) complete(ctx context.Context, carried Message, workflowID, runID string) (Message, error) {
+	if carried.Event.ID != "" && len(carried.Body) > 0 {
+		return carried, nil
 	}
-	if body, ok := c.kept.Get(runID); ok {
-		return body, nil
+	held, err := c.read(ctx, workflowID, runID)
+	if err != nil {
+		return Message{}, err
 	}
-	body, err, _ := c.flight.Do(runID, func() (any, error) {
-		body, err := c.source.Message(ctx, workflowID, runID)
+	if carried.Event.ID == "" {
+		carried.Event = held.Event
+	}
+	if len(carried.Body) == 0 {
+		carried.Body = held.Body
+	}
+	return carried, nil
+}
+
+func (c *messageCache) read(ctx context.Context, workflowID, runID string) (Message, error) {
+	if message, ok := c.kept.Get(runID); ok {
+		return message, nil
+	}
+	message, err, _ := c.flight.Do(runID, func() (any, error) {
+		message, err := c.source.Message(ctx, workflowID, runID)
 		if err == nil {
-			c.kept.Add(runID, body)
+			c.kept.Add(runID, message)
 		}
-		return body, err
+		return message, err
 	})
 	if err != nil {
-		return nil, err
+		return Message{}, err
 	}
-	return body.(event.Body), nil
+	return message.(Message), nil
 }

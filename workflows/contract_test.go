@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
 
+	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
 	"genesys-fanout/target"
@@ -96,11 +98,31 @@ func TestPlanIsSafeForInputsWrittenByHand(t *testing.T) {
 
 func TestLargeBodiesStayOutOfActivityInputs(t *testing.T) {
 	body := func(size, targets int) event.Body {
-		return inline(Input{Body: make(event.Body, size)}, targets)
+		return inline(Input{Body: make(event.Body, size)}, targets).Body
 	}
 	assert.NotNil(t, body(128<<10, 8))
 	assert.Nil(t, body(128<<10+1, 1))
 	assert.Nil(t, body(64<<10, 17), "all commands of one task together stay under 4 MiB")
+}
+
+// TestLongIDsStayOutOfActivityInputs: the commands of one task that are together
+// over 4 MiB are refused, and again with each new try of the task.
+func TestLongIDsStayOutOfActivityInputs(t *testing.T) {
+	in := Input{Event: event.Event{ID: strings.Repeat("\x01", inlineEvent)}, Body: make(event.Body, inlineTotal/100)}
+	for i := range 100 {
+		in.Targets = append(in.Targets, target.Policy{Target: strconv.Itoa(i)})
+	}
+	commands := func() (total int) {
+		for _, d := range plan(in) {
+			payload, err := DataConverter().ToPayload(activities.Delivery{Event: d.inline.Event, Body: d.inline.Body, Policy: d.policy})
+			require.NoError(t, err)
+			total += len(payload.GetData())
+		}
+		return total
+	}
+	assert.Less(t, commands(), 4<<20)
+	in.Event.ID += "x"
+	assert.Less(t, commands(), 2<<20)
 }
 
 func TestSummariesStayShort(t *testing.T) {

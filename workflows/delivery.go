@@ -10,7 +10,6 @@ import (
 
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
-	"genesys-fanout/event"
 	"genesys-fanout/target"
 )
 
@@ -21,6 +20,11 @@ const (
 	// double. A larger one is read from the run's history by the activity.
 	inlineBody  = 128 << 10
 	inlineTotal = 1 << 20
+
+	// inlineEvent is how long an event's own words may be, in bytes, to travel in
+	// activity inputs: escaped, six times that for each of 100 targets leaves
+	// room for inlineTotal.
+	inlineEvent = 4 << 10
 
 	// localSlack is what a fast-lane attempt may take beyond the target's timeout.
 	localSlack = 5 * time.Second
@@ -39,8 +43,8 @@ type delivery struct {
 	in     Input
 	target string
 	policy target.Policy
-	began  time.Time  // of the run
-	inline event.Body // the message, where it may travel in an activity's input
+	began  time.Time          // of the run
+	inline activities.Message // what of the message may travel in an activity's input
 
 	recallQueue string // where to ask for the first attempt; empty: it is yet to be made
 
@@ -74,11 +78,16 @@ func plan(in Input) []*delivery {
 	return deliveries
 }
 
-func inline(in Input, targets int) event.Body {
-	if len(in.Body) > inlineBody || len(in.Body)*targets > inlineTotal {
-		return nil
+func inline(in Input, targets int) activities.Message {
+	var m activities.Message
+	e := in.Event
+	if len(e.ID)+len(e.Type)+len(e.InteractionID)+len(e.ChannelType)+len(e.Status) <= inlineEvent {
+		m.Event = e
 	}
-	return in.Body
+	if len(in.Body) <= inlineBody && len(in.Body)*targets <= inlineTotal {
+		m.Body = in.Body
+	}
+	return m
 }
 
 // run delivers, or records why it could not.
@@ -150,7 +159,7 @@ func (d *delivery) recall(ctx workflow.Context) activities.Outcome {
 		Summary:                d.target + ": what became of the first attempt?",
 	})
 	var outcome activities.Outcome
-	input := activities.Delivery{Event: d.in.Event, Policy: d.policy}
+	input := activities.Delivery{Policy: d.policy} // it sends nothing
 	if err := workflow.ExecuteActivity(ctx, acts.Recall, input).Get(ctx, &outcome); err != nil {
 		return activities.Outcome{Verdict: activities.Held}
 	}
@@ -188,7 +197,7 @@ func (d *delivery) tryRetryLane(ctx workflow.Context) {
 		Summary:               d.summary(),
 	})
 	input := activities.Delivery{
-		Event: d.in.Event, Body: d.inline, Policy: d.policy, Progress: d.progress, NotBefore: d.notBefore, Sighting: d.sighting,
+		Event: d.inline.Event, Body: d.inline.Body, Policy: d.policy, Progress: d.progress, NotBefore: d.notBefore, Sighting: d.sighting,
 	}
 	var outcome activities.Outcome
 	err := workflow.ExecuteActivity(ctx, acts.Deliver, input).Get(ctx, &outcome)
@@ -237,7 +246,7 @@ func (d *delivery) record(ctx workflow.Context) {
 	})
 	letter := activities.DeadLetter{
 		Target: d.target, Reason: d.reason, Progress: d.progress,
-		Event: d.in.Event, Source: d.in.Source, Body: d.inline, NoBody: len(d.in.Body) == 0,
+		Event: d.inline.Event, Source: d.in.Source, Body: d.inline.Body, NoBody: len(d.in.Body) == 0,
 		At: workflow.Now(ctx).UTC(),
 	}
 	for {

@@ -222,3 +222,19 @@ func TestALostFirstTaskIsAskedFor(t *testing.T) {
 		})
 	}
 }
+
+// TestALongIDIsReadFromTheHistory: no activity's input carries it, and yet target
+// and record have it.
+func TestALongIDIsReadFromTheHistory(t *testing.T) {
+	id := strings.Repeat("x", 64<<10)
+	keys := make(chan string, 1)
+	r := startRuns(t, func(w http.ResponseWriter, request *http.Request) {
+		keys <- request.Header.Get("Idempotency-Key")
+		answer(w, http.StatusBadRequest, "")
+	}, "rate_limit: 50/s") // no fast lane
+	r.start(id)
+	got := r.recorded()
+	assert.Equal(t, id, got.EventID)
+	assert.Contains(t, string(got.Payload), id)
+	assert.Equal(t, event.Escape(id), <-keys)
+}
