@@ -54,13 +54,17 @@ func began(ctx workflow.Context) time.Time {
 	return info.WorkflowStartTime
 }
 
+// unharmed is the length of a run's history when its first task comes, if none
+// came before: the run's start, the task, and that it is taken.
+const unharmed = 3
+
 // recallQueue is where to ask for the first attempts of this run, empty when they
-// are yet to be made. A run that is started eagerly has its first task at once;
-// one that gets it after a task's time-out has lost a task, with first
-// attempts made in it perhaps, and may be in another process now.
+// are yet to be made. A longer history tells of a task that was lost, with first
+// attempts made in it perhaps, in another process; a task that only comes late,
+// from a backlog, is none. Nor is what stands before a reset.
 func recallQueue(ctx workflow.Context, start time.Time) string {
 	info := workflow.GetInfo(ctx)
-	if workflow.Now(ctx).Sub(start) < info.WorkflowTaskTimeout {
+	if info.GetCurrentHistoryLength() <= unharmed || !start.Equal(info.WorkflowStartTime) {
 		return ""
 	}
 	memo, ok := info.Memo.GetFields()[MemoRecallQueue]

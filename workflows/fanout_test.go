@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
@@ -102,6 +104,15 @@ func (r *runs) start(id string) client.WorkflowRun {
 	return run
 }
 
+// replay fails the test where the run does not replay.
+func (r *runs) replay(id, runID string) {
+	r.t.Helper()
+	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DataConverter: workflows.DataConverter()})
+	require.NoError(r.t, err)
+	replayer.RegisterWorkflowWithOptions((&workflows.Workflows{}).FanOut, workflow.RegisterOptions{Name: workflows.FanOutName})
+	require.NoError(r.t, replayer.ReplayWorkflowExecution(r.ctx, r.client.WorkflowService(), nil, devstack.Namespace, workflow.Execution{ID: id, RunID: runID}))
+}
+
 // recorded waits for the next dead letter.
 func (r *runs) recorded() deadletter.Record {
 	r.t.Helper()
@@ -145,13 +156,8 @@ func TestResetAfterMaxAge(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, r.client.GetWorkflow(r.ctx, run.GetID(), reset.GetRunId()).Get(r.ctx, nil))
 
-	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DataConverter: workflows.DataConverter()})
-	require.NoError(t, err)
-	replayer.RegisterWorkflowWithOptions((&workflows.Workflows{}).FanOut, workflow.RegisterOptions{Name: workflows.FanOutName})
-	for _, runID := range []string{run.GetRunID(), reset.GetRunId()} {
-		execution := workflow.Execution{ID: run.GetID(), RunID: runID}
-		require.NoError(t, replayer.ReplayWorkflowExecution(r.ctx, r.client.WorkflowService(), nil, devstack.Namespace, execution))
-	}
+	r.replay(run.GetID(), run.GetRunID())
+	r.replay(run.GetID(), reset.GetRunId())
 }
 
 // TestMaxAgePassesInTheFastLane: a target may hang for longer than max_age.
@@ -188,26 +194,43 @@ func TestMaxAgePassesUnpolled(t *testing.T) {
 
 // TestALostFirstTaskIsAskedFor: the next task may come to another process; what
 // the first one says of its attempt counts, and only what it did not send is sent.
+// A task that nobody had is only late: its first attempt is made as any other.
 func TestALostFirstTaskIsAskedFor(t *testing.T) {
-	for verdict, requests := range map[activities.Verdict]int32{activities.Delivered: 0, activities.Held: 1} {
-		t.Run(string(verdict), func(t *testing.T) {
-			var got atomic.Int32
+	for name, test := range map[string]struct {
+		lost                 bool
+		verdict              activities.Verdict
+		questioned, requests int32
+	}{
+		"delivered": {lost: true, verdict: activities.Delivered, questioned: 1, requests: 0},
+		"held":      {lost: true, verdict: activities.Held, questioned: 1, requests: 1},
+		"late":      {lost: false, verdict: activities.Held, questioned: 0, requests: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var questioned, got atomic.Int32
 			r := startRuns(t, func(http.ResponseWriter, *http.Request) { got.Add(1) }, "timeout: 3s")
 			queue := "first-process-lost"
 			recallQueue := workflows.RecallQueue(queue, "it")
 			first := worker.New(r.client, recallQueue, worker.Options{DisableWorkflowWorker: true})
 			first.RegisterActivityWithOptions(func(activities.Delivery) (activities.Outcome, error) {
-				return activities.Outcome{Verdict: verdict}, nil
+				questioned.Add(1)
+				return activities.Outcome{Verdict: test.verdict}, nil
 			}, activity.RegisterOptions{Name: "Recall"})
 			require.NoError(t, first.Start())
 			t.Cleanup(first.Stop)
 
 			in := workflows.Input{Event: event.Event{ID: "evt-1"}, Body: event.Body(`{}`), Targets: []target.Policy{r.targets.All()[0].Policy}}
 			options := workflows.StartOptions(in, queue, recallQueue)
-			options.EnableEagerStart = false // its task is for whoever comes after the time-out
+			options.EnableEagerStart = false // its task is for whoever asks
 			options.WorkflowTaskTimeout = time.Second
 			run, err := r.client.ExecuteWorkflow(r.ctx, options, workflows.FanOutName, in)
 			require.NoError(t, err)
+			if test.lost {
+				task, err := r.client.WorkflowService().PollWorkflowTaskQueue(r.ctx, &workflowservice.PollWorkflowTaskQueueRequest{
+					Namespace: devstack.Namespace, TaskQueue: &taskqueue.TaskQueue{Name: queue, Kind: enums.TASK_QUEUE_KIND_NORMAL},
+				})
+				require.NoError(t, err)
+				require.NotEmpty(t, task.GetTaskToken())
+			}
 			late := time.NewTimer(options.WorkflowTaskTimeout)
 			<-late.C
 
@@ -218,23 +241,9 @@ func TestALostFirstTaskIsAskedFor(t *testing.T) {
 				t.Cleanup(w.Stop)
 			}
 			require.NoError(t, run.Get(r.ctx, nil))
-			assert.Equal(t, requests, got.Load())
+			assert.Equal(t, test.questioned, questioned.Load())
+			assert.Equal(t, test.requests, got.Load())
+			r.replay(run.GetID(), run.GetRunID())
 		})
 	}
-}
-
-// TestALongIDIsReadFromTheHistory: no activity's input carries it, and yet target
-// and record have it.
-func TestALongIDIsReadFromTheHistory(t *testing.T) {
-	id := strings.Repeat("x", 64<<10)
-	keys := make(chan string, 1)
-	r := startRuns(t, func(w http.ResponseWriter, request *http.Request) {
-		keys <- request.Header.Get("Idempotency-Key")
-		answer(w, http.StatusBadRequest, "")
-	}, "rate_limit: 50/s") // no fast lane
-	r.start(id)
-	got := r.recorded()
-	assert.Equal(t, id, got.EventID)
-	assert.Contains(t, string(got.Payload), id)
-	assert.Equal(t, event.Escape(id), <-keys)
 }
