@@ -45,6 +45,10 @@ test-kafka: ## The same against Apache Kafka (needs a Java 17 runtime and Maven)
 		echo "make test-kafka needs $$tool: install a Java 17 runtime and Maven, as with: apt-get install openjdk-17-jre-headless maven" >&2; exit 1; }; done
 	E2E_KAFKA=apache $(MAKE) test-e2e
 
+.PHONY: test-postgres
+test-postgres: tools-postgres ## Test the Temporal server on PostgreSQL that make bench can run
+	TEST_POSTGRES=1 go test -count=1 -run TestTemporalServer ./internal/devstack
+
 .PHONY: lint
 lint: tool-golangci-lint ## Check format, vet, linters and go.mod
 	@unformatted=$$(gofmt -s -l .); if [ -n "$$unformatted" ]; then \

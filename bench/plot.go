@@ -73,6 +73,7 @@ func (r *Report) draw(f figure, path string) (bool, error) {
 	p.Y.Min = 0
 	p.Add(plotter.NewGrid(), bars)
 	p.NominalX(names...)
+	p.X.Min, p.X.Max = -0.6, float64(len(names))-0.4 // room for half a bar and its name
 	return true, p.Save(vg.Length(len(names))*1.4*vg.Inch+vg.Inch, 4*vg.Inch, path)
 }
 
