@@ -102,3 +102,15 @@ func TestPadded(t *testing.T) {
 	assert.JSONEq(t, `{"a":1,"padding":"xx"}`, string(padded([]byte(`{"a":1}`), 22)))
 	assert.Equal(t, `{"a":1}`, string(padded([]byte(`{"a":1}`), 5)))
 }
+
+// TestTheDocumentTakesEveryTable: a run must not fail when all is measured.
+func TestTheDocumentTakesEveryTable(t *testing.T) {
+	document, err := os.ReadFile(filepath.Join("..", "docs", "performance.md"))
+	require.NoError(t, err)
+	for _, table := range []table{core(), growth()} {
+		for _, backend := range []string{"dev", "postgres"} {
+			_, err := between(string(document), table.name+"-"+backend, "")
+			assert.NoError(t, err)
+		}
+	}
+}
