@@ -1,6 +1,7 @@
 package devstack
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,16 +43,22 @@ func startPostgres(ctx context.Context, dir string) (_ *postgres, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := owner.own(data); err != nil {
+	if err := handOver(data, owner); err != nil {
 		return nil, err
 	}
-	initdb := owner.command(filepath.Join(p.bin, "initdb"), "-D", data, "-U", postgresUser, "--auth=trust", "--encoding=UTF8", "--locale=C")
-	if out, err := exec.CommandContext(ctx, initdb[0], initdb[1:]...).CombinedOutput(); err != nil { //nolint:gosec // a program of this machine
+	initdb := exec.CommandContext(ctx, filepath.Join(p.bin, "initdb"), //nolint:gosec // a program of this machine
+		"-D", data, "-U", postgresUser, "--auth=trust", "--encoding=UTF8", "--locale=C")
+	initdb.Dir, initdb.SysProcAttr = data, &syscall.SysProcAttr{Credential: owner}
+	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w:\n%s", err, out)
 	}
-	serve := owner.command(filepath.Join(p.bin, "postgres"), "-D", data,
-		"-c", "listen_addresses="+loopback, "-c", "unix_socket_directories=", "-p", strconv.Itoa(p.port))
-	if p.process, err = StartProcess(ctx, ProcessOptions{Path: serve[0], Args: serve[1:], Dir: data}); err != nil {
+	if p.process, err = StartProcess(ctx, ProcessOptions{
+		Path: filepath.Join(p.bin, "postgres"),
+		Args: []string{"-D", data, "-c", "listen_addresses=" + loopback, "-c", "unix_socket_directories=", "-p", strconv.Itoa(p.port)},
+		Dir:  data, credential: owner,
+		// SIGKILL would leave its shared memory to the machine, 1 MB each time.
+		deathSignal: syscall.SIGQUIT,
+	}); err != nil {
 		return nil, err
 	}
 	if err := p.listens(ctx); err != nil {
@@ -64,12 +71,8 @@ func startPostgres(ctx context.Context, dir string) (_ *postgres, err error) {
 // postgresPrograms is the folder of initdb, postgres and psql: the newest of
 // Debian's, which are not on PATH, else that of PATH.
 func postgresPrograms() (string, error) {
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/psql")
-	if err != nil {
-		return "", err
-	}
-	if len(found) > 0 {
-		return filepath.Dir(slices.Max(found)), nil
+	if dir := newestServer("/usr/lib/postgresql"); dir != "" {
+		return dir, nil
 	}
 	path, err := exec.LookPath("initdb")
 	if err != nil {
@@ -79,33 +82,41 @@ func postgresPrograms() (string, error) {
 	return filepath.Dir(path), err
 }
 
-// account is whom PostgreSQL runs as: it refuses root.
-type account struct {
-	uid, gid int
-	change   bool
+// newestServer is the folder of the highest version's programs below root, empty
+// where there is none. It asks for initdb: a client's package brings psql alone.
+func newestServer(root string) string {
+	found, err := filepath.Glob(filepath.Join(root, "*", "bin", "initdb"))
+	if err != nil || len(found) == 0 {
+		return ""
+	}
+	version := func(path string) float64 { // 9.6 and 15: as text, 9.6 would be the later one
+		v, _ := strconv.ParseFloat(filepath.Base(filepath.Dir(filepath.Dir(path))), 64)
+		return v
+	}
+	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return cmp.Compare(version(a), version(b)) }))
 }
 
-func unprivileged() (account, error) {
+// unprivileged is whom PostgreSQL runs as, as it refuses root; nil where this
+// process is not root.
+func unprivileged() (*syscall.Credential, error) {
 	if os.Getuid() != 0 {
-		return account{}, nil
+		return nil, nil
 	}
 	for _, name := range []string{"postgres", "nobody"} {
 		found, err := user.Lookup(name)
 		if err != nil {
 			continue
 		}
-		a := account{change: true}
-		var errUID, errGID error
-		a.uid, errUID = strconv.Atoi(found.Uid)
-		a.gid, errGID = strconv.Atoi(found.Gid)
-		return a, errors.Join(errUID, errGID)
+		uid, errUID := strconv.ParseUint(found.Uid, 10, 32)
+		gid, errGID := strconv.ParseUint(found.Gid, 10, 32)
+		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(errUID, errGID)
 	}
-	return account{}, errors.New("PostgreSQL does not run as root, and this machine has neither a user postgres nor nobody")
+	return nil, errors.New("PostgreSQL does not run as root, and this machine has neither a user postgres nor nobody")
 }
 
-// own gives a folder to the account and lets it reach it.
-func (a account) own(dir string) error {
-	if !a.change {
+// handOver gives a folder to its owner and lets it pass through the one above.
+func handOver(dir string, owner *syscall.Credential) error {
+	if owner == nil {
 		return nil
 	}
 	parent := filepath.Dir(dir)
@@ -113,19 +124,7 @@ func (a account) own(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(os.Chmod(parent, info.Mode().Perm()|0o011), os.Chown(dir, a.uid, a.gid)) //nolint:gosec // to pass through, not to read
-}
-
-// command runs a program as the account. A change of user clears the wish to end
-// with the parent, so setpriv sets it again.
-func (a account) command(path string, args ...string) []string {
-	line := append([]string{path}, args...)
-	if !a.change {
-		return line
-	}
-	return append([]string{
-		"setpriv", "--reuid=" + strconv.Itoa(a.uid), "--regid=" + strconv.Itoa(a.gid), "--clear-groups", "--pdeathsig=KILL", "--",
-	}, line...)
+	return errors.Join(os.Chmod(parent, info.Mode().Perm()|0o011), os.Chown(dir, int(owner.Uid), int(owner.Gid))) //nolint:gosec // to pass through, not to read
 }
 
 func (p *postgres) listens(ctx context.Context) error {
@@ -151,9 +150,12 @@ func (p *postgres) listens(ctx context.Context) error {
 func (p *postgres) query(ctx context.Context, database, statement string) (string, error) {
 	psql := exec.CommandContext(ctx, filepath.Join(p.bin, "psql"), //nolint:gosec // a program of this machine
 		"-h", loopback, "-p", strconv.Itoa(p.port), "-U", postgresUser, "-d", database, "-AtXc", statement)
+	psql.Env = withDefaults(nil) // PGOPTIONS and the like are not meant for this one
+	var complaint strings.Builder
+	psql.Stderr = &complaint
 	out, err := psql.Output()
 	if err != nil {
-		return "", fmt.Errorf("psql: %w", err)
+		return "", fmt.Errorf("psql: %w: %s", err, strings.TrimSpace(complaint.String()))
 	}
 	return strings.TrimSpace(string(out)), nil
 }

@@ -31,6 +31,9 @@ type ProcessOptions struct {
 	HTTPAddr string
 	// OnLine, where set, gets each line of stdout and stderr as it comes.
 	OnLine func(line string)
+
+	credential  *syscall.Credential // whom it runs as, where not as this process
+	deathSignal syscall.Signal      // how it ends with this process, on Linux; default SIGKILL
 }
 
 // Process is a running binary.
@@ -56,7 +59,7 @@ func StartProcess(ctx context.Context, options ProcessOptions) (*Process, error)
 	cmd := exec.Command(options.Path, options.Args...) //nolint:noctx // see above
 	cmd.Dir = options.Dir
 	cmd.Env = withDefaults(options.Env)
-	cmd.SysProcAttr = childAttributes()
+	cmd.SysProcAttr = childAttributes(options)
 	p := &Process{options: options, cmd: cmd, done: make(chan struct{}), changed: make(chan struct{})}
 	started := make(chan error)
 	go p.run(started)
