@@ -6,6 +6,7 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
+SERVER_TOOLS := tool-temporal-server tool-temporal-sql # not part of tools: no other chore needs them
 BIN := bin
 CACHE := .cache/bin
 export TEMPORAL_CLI := $(CURDIR)/$(CACHE)/temporal
@@ -14,7 +15,7 @@ UNIT_PACKAGES = $$(go list ./... | grep -v '/e2e$$' | grep -v '/e2e/')
 
 .PHONY: help
 help: ## List these targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 .PHONY: build
 build: ## Build bin/worker, bin/ingest and bin/demo
@@ -69,9 +70,8 @@ bench-all: bench ## The same, then memory and growth
 
 .PHONY: tools-dev tools-postgres
 tools-dev: tool-temporal
-tools-postgres: tool-temporal-server tool-temporal-sql
+tools-postgres: $(SERVER_TOOLS) ## Build the pinned Temporal server and its SQL tool; takes minutes once
 
-SERVER_TOOLS := tool-temporal-server tool-temporal-sql
 TOOLS := tool-temporal tool-golangci-lint tool-workflowcheck
 
 .PHONY: tools

@@ -23,6 +23,8 @@ import (
 const (
 	asChild  = "DEVSTACK_CHILD"
 	asParent = "DEVSTACK_PARENT"
+
+	asServerParent = "DEVSTACK_SERVER_PARENT"
 )
 
 func TestMain(m *testing.M) {
@@ -31,6 +33,9 @@ func TestMain(m *testing.M) {
 	}
 	if addr := os.Getenv(asParent); addr != "" {
 		os.Exit(parent(addr))
+	}
+	if os.Getenv(asServerParent) != "" {
+		os.Exit(untilKilled())
 	}
 	os.Exit(m.Run())
 }

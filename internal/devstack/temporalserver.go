@@ -19,7 +19,8 @@ import (
 // TemporalServer is a Temporal server on a PostgreSQL of its own, all on this
 // machine, with the durability that both have by default. It serves Namespace.
 type TemporalServer struct {
-	Temporal // its address and its clients
+	Temporal        // its address and its clients
+	server   string // path of the binary
 	postgres *postgres
 	dir      string
 }
@@ -37,15 +38,14 @@ const (
 // StartTemporalServer starts both, with their data in a temporary folder. The
 // error says what to install or to build where something is missing.
 func StartTemporalServer(ctx context.Context) (_ *TemporalServer, err error) {
-	server, err := tool("temporal-server")
-	if err != nil {
+	s := &TemporalServer{}
+	if s.server, err = tool("temporal-server"); err != nil {
 		return nil, err
 	}
 	sql, err := tool("temporal-sql")
 	if err != nil {
 		return nil, err
 	}
-	s := &TemporalServer{}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -69,14 +69,29 @@ func StartTemporalServer(ctx context.Context) (_ *TemporalServer, err error) {
 	if err := os.WriteFile(filepath.Join(s.dir, "server.yaml"), []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	if s.process, err = StartProcess(ctx, ProcessOptions{
-		Path: server, Args: []string{"--root", s.dir, "--config", ".", "--env", "server", "--allow-no-auth", "start"},
-	}); err != nil {
-		return nil, err
+	return s, s.Start(ctx)
+}
+
+// Start starts the server again after Kill, on the same ports and database, and
+// waits until it serves its namespace. It does nothing on a running server.
+func (s *TemporalServer) Start(ctx context.Context) error {
+	if s.process != nil {
+		return nil
 	}
+	process, err := StartProcess(ctx, ProcessOptions{
+		Path: s.server, Args: []string{"--root", s.dir, "--config", ".", "--env", "server", "--allow-no-auth", "start"},
+	})
+	if err != nil {
+		return err
+	}
+	s.process = process
 	ctx, cancel := context.WithTimeout(ctx, readyFor)
 	defer cancel()
-	return s, s.makeNamespace(ctx)
+	if err := s.makeNamespace(ctx); err != nil {
+		s.Kill()
+		return err
+	}
+	return nil
 }
 
 // tool is one that make tools-postgres builds.
@@ -102,6 +117,7 @@ func (s *TemporalServer) makeDatabase(ctx context.Context, sql, database, schema
 			"--plugin", "postgres12", "--endpoint", loopback, "--port", strconv.Itoa(s.postgres.port),
 			"--user", postgresUser, "--password", "none", "--database", database,
 		}, args...)...)
+		command.Env = withDefaults(nil) // SQL_TLS and the like are not meant for this one
 		if out, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s of database %s: %w:\n%s", args[0], database, err, out)
 		}

@@ -1,35 +1,132 @@
-package devstack
+package devstack_test
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+
+	"genesys-fanout/internal/devstack"
+	"genesys-fanout/internal/process"
 )
 
-// TestTemporalServer needs what make tools-postgres builds, and PostgreSQL.
-func TestTemporalServer(t *testing.T) {
+// needsPostgres skips a test that needs PostgreSQL and the built server, and
+// takes longer than the others of this package.
+func needsPostgres(t *testing.T) {
+	t.Helper()
 	if os.Getenv("TEST_POSTGRES") == "" {
 		t.Skip("TEST_POSTGRES is not set: make test-postgres sets it")
 	}
-	server, err := StartTemporalServer(t.Context())
+}
+
+func startTemporalServer(t *testing.T) *devstack.TemporalServer {
+	t.Helper()
+	server, err := devstack.StartTemporalServer(deadline(t))
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
-	c, err := server.Client(t.Context())
+	return server
+}
+
+const greetings = "greetings" // a task queue
+
+func greet(_ workflow.Context, name string) (string, error) { return "hello " + name, nil }
+
+func TestTemporalServerKeepsItsRunsThroughAKill(t *testing.T) {
+	needsPostgres(t)
+	ctx, server := deadline(t), startTemporalServer(t)
+	address := server.Address()
+	c, err := server.Client(ctx)
 	require.NoError(t, err)
 	defer c.Close()
-	before, err := server.Writes(t.Context())
+
+	greeter := worker.New(c, greetings, worker.Options{})
+	greeter.RegisterWorkflow(greet)
+	require.NoError(t, greeter.Start())
+	done, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "done", TaskQueue: greetings}, greet, "you")
+	require.NoError(t, err, "a start right after the server is said to be up")
+	var said string
+	require.NoError(t, done.Get(ctx, &said))
+	assert.Equal(t, "hello you", said)
+	greeter.Stop()
+
+	kind := temporal.NewSearchAttributeKeyKeyword("Kind")
+	usable, err := process.EnsureSearchAttributes(ctx, c, devstack.Namespace, []temporal.SearchAttributeKey{kind}, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	_, err = c.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: "one", TaskQueue: "nobody-polls"}, "Any")
+	require.True(t, usable)
+	open, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+		ID: "open", TaskQueue: greetings, TypedSearchAttributes: temporal.NewSearchAttributes(kind.ValueSet("kept")),
+	}, greet, "again")
 	require.NoError(t, err)
+
+	server.Kill()
+	_, err = server.Client(ctx)
+	require.Error(t, err)
+	require.NoError(t, server.Start(ctx))
+	require.NoError(t, server.Start(ctx), "on a running server")
+	assert.Equal(t, address, server.Address())
+
+	require.NoError(t, c.GetWorkflow(ctx, "done", done.GetRunID()).Get(ctx, &said))
 	require.Eventually(t, func() bool {
-		after, err := server.Writes(t.Context())
-		return err == nil && after.Inserts > before.Inserts && after.Transactions > before.Transactions
-	}, 30*time.Second, 100*time.Millisecond, "the database counts what was written")
+		found, err := c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Query: `Kind = "kept" AND ExecutionStatus = "Running"`})
+		return err == nil && len(found.GetExecutions()) == 1 && found.GetExecutions()[0].GetExecution().GetRunId() == open.GetRunID()
+	}, limit, 100*time.Millisecond)
+	greeter = worker.New(c, greetings, worker.Options{})
+	greeter.RegisterWorkflow(greet)
+	require.NoError(t, greeter.Start())
+	defer greeter.Stop()
+	require.NoError(t, open.Get(ctx, &said), "the server goes on with what was open")
+	assert.Equal(t, "hello again", said)
+
 	used, err := server.CPU()
 	require.NoError(t, err)
 	assert.Positive(t, used)
+}
+
+// untilKilled plays a process that is killed while it has a server.
+func untilKilled() int {
+	if _, err := devstack.StartTemporalServer(context.Background()); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("serving")
+	select {}
+}
+
+// PostgreSQL removes its lock file and its shared memory when it is told to end,
+// and neither when it is killed.
+func TestTemporalServerEndsOrderlyWithItsParent(t *testing.T) {
+	needsPostgres(t)
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux ends a child with its parent")
+	}
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755)) // PostgreSQL may run as another user
+	path, err := os.Executable()
+	require.NoError(t, err)
+	ctx := deadline(t)
+	parent, err := devstack.StartProcess(ctx, devstack.ProcessOptions{Path: path, Env: []string{asServerParent + "=1", "TMPDIR=" + dir}})
+	require.NoError(t, err)
+	t.Cleanup(parent.Close)
+	_, err = parent.WaitLine(ctx, "serving")
+	require.NoError(t, err)
+	lock, err := filepath.Glob(filepath.Join(dir, "*", "postgres", "postmaster.pid"))
+	require.NoError(t, err)
+	require.Len(t, lock, 1)
+	parent.Kill()
+	assert.Eventually(t, func() bool {
+		_, err := os.Stat(lock[0])
+		return os.IsNotExist(err)
+	}, 20*time.Second, 20*time.Millisecond)
 }
