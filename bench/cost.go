@@ -96,18 +96,15 @@ type writer interface {
 	Writes(ctx context.Context) (devstack.Writes, error)
 }
 
-// reportedAfter is the time after which PostgreSQL has counted what was written:
-// its processes report once a second.
-const reportedAfter = 1500 * time.Millisecond
-
 // writes is what the backend has written so far; nothing where it does not say.
+// It waits until all of it is counted.
 func (l *lab) writes(ctx context.Context) (devstack.Writes, error) {
 	counts, ok := l.temporal.(writer)
 	if !ok {
 		return devstack.Writes{}, nil
 	}
 	select {
-	case <-time.After(reportedAfter):
+	case <-time.After(devstack.WritesReportedAfter):
 	case <-ctx.Done():
 		return devstack.Writes{}, ctx.Err()
 	}

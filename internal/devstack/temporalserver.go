@@ -224,8 +224,15 @@ type Writes struct {
 // Rows is the number of rows written, however.
 func (w Writes) Rows() int64 { return w.Inserts + w.Updates + w.Deletes }
 
-// Writes reads PostgreSQL's own statistics. Its processes report what they did at
-// most every second, so let one pass before.
+// WritesReportedAfter is how long after a write Writes surely counts it. A session
+// of PostgreSQL reports at most once a second, and what it held back when it next
+// works or has been idle for 10 s: 10 s, and one for the reporting. Most of the
+// server's sessions idle once the load ends.
+const WritesReportedAfter = 11 * time.Second
+
+// Writes reads PostgreSQL's own statistics, which lag by up to WritesReportedAfter.
+// The server deletes finished tasks in sweeps, so the deletes of half a minute may
+// be those of other events, or none.
 func (s *TemporalServer) Writes(ctx context.Context) (Writes, error) {
 	row, err := s.postgres.query(ctx, "postgres",
 		"select sum(xact_commit)::text, sum(tup_inserted)::text, sum(tup_updated)::text, sum(tup_deleted)::text from pg_stat_database where datname like 'temporal%'")

@@ -94,6 +94,32 @@ func TestTemporalServerKeepsItsRunsThroughAKill(t *testing.T) {
 	assert.Positive(t, used)
 }
 
+func TestTemporalServerCountsItsWrites(t *testing.T) {
+	needsPostgres(t)
+	ctx, server := deadline(t), startTemporalServer(t)
+	c, err := server.Client(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	before, err := server.Writes(ctx)
+	require.NoError(t, err)
+	const runs = 200
+	for i := range runs {
+		_, err = c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: fmt.Sprint("run-", i), TaskQueue: "nobody-polls"}, "Any")
+		require.NoError(t, err)
+	}
+	// A start is eight rows and more: current and own execution, its history's tree
+	// and node, two tasks of its shard, one of its queue, its visibility.
+	const rowsOfStart = 8
+	var rows, transactions int64
+	assert.Eventually(t, func() bool {
+		after, err := server.Writes(ctx)
+		rows, transactions = after.Inserts-before.Inserts, after.Transactions-before.Transactions
+		return err == nil && rows >= runs*rowsOfStart && transactions > runs
+	}, devstack.WritesReportedAfter+3*time.Second, 100*time.Millisecond) // three to write what starts leave behind
+	assert.GreaterOrEqual(t, rows, int64(runs*rowsOfStart))
+	t.Logf("%d runs: %d transactions, %d rows inserted", runs, transactions, rows)
+}
+
 // untilKilled plays a process that is killed while it has a server.
 func untilKilled() int {
 	if _, err := devstack.StartTemporalServer(context.Background()); err != nil {
