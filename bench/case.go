@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 )
 
 // figures are what one round of a case yields, by name.
@@ -158,5 +157,3 @@ func growth() table {
 		},
 	}
 }
-
-func now() time.Time { return time.Now() }

@@ -46,8 +46,7 @@ func ceiling(ctx context.Context, l *lab, _ int) (figures, error) {
 		return nil, err
 	}
 	defer c.Close()
-	l.made++
-	queue := fmt.Sprintf("%s-ceiling-%d", l.run, l.made)
+	queue := l.name("ceiling")
 	ended := newCountdown(l.events)
 	w := worker.New(c, queue, worker.Options{LocalActivityWorkerOnly: true})
 	w.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ string) error {

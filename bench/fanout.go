@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,8 +81,7 @@ type fanout struct {
 func (l *lab) fanout(ctx context.Context, s setup) (_ *fanout, err error) {
 	s.size = max(s.size, kilobyte)
 	s.ingests = max(s.ingests, 1)
-	l.made++
-	f := &fanout{lab: l, setup: s, name: fmt.Sprintf("%s-%d", l.run, l.made)}
+	f := &fanout{lab: l, setup: s, name: l.name("ours")}
 	defer func() {
 		if err != nil {
 			f.close()
@@ -140,7 +140,7 @@ func (f *fanout) start(ctx context.Context, binary string, extra ...string) (*de
 	if err != nil {
 		return nil, err
 	}
-	kafka, address := f.lab.kafka, devstack.Loopback(port)
+	address := devstack.Loopback(port)
 	p, err := devstack.StartProcess(ctx, devstack.ProcessOptions{
 		Path: filepath.Join(f.lab.bin, binary), Dir: f.dir, HTTPAddr: address,
 		Env: append([]string{
@@ -150,13 +150,7 @@ func (f *fanout) start(ctx context.Context, binary string, extra ...string) (*de
 			"FANOUT_TASK_QUEUE=" + f.name,
 			"FANOUT_DEAD_LETTERS=" + f.path("dead-letters"),
 			"FANOUT_LOG_LEVEL=error",
-			"KAFKA_BOOTSTRAP_SERVERS=" + kafka.Bootstrap(),
-			"KAFKA_SASL_USERNAME=" + kafka.Username(),
-			"KAFKA_SASL_PASSWORD=" + kafka.Password(),
-			"KAFKA_SSL_CA_LOCATION=" + kafka.CAFile(),
-			"KAFKA_TOPIC=" + f.name,
-			"KAFKA_GROUP_ID=" + f.name,
-		}, extra...),
+		}, slices.Concat(f.lab.kafka.Settings(f.name, f.name), extra)...),
 	})
 	if err != nil {
 		return nil, err

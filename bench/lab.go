@@ -33,7 +33,7 @@ type lab struct {
 	dir      string
 	events   int
 	run      string // in front of every name, since workflow IDs outlive a case
-	made     uint64 // names and seeds given out
+	named    int    // names given out
 
 	saturated float64 // events/s of ours, once measured
 }
@@ -101,11 +101,16 @@ func (l *lab) warmUp(ctx context.Context) error {
 	return nil
 }
 
+// name is one that nothing else has in this run or another.
+func (l *lab) name(of string) string {
+	l.named++
+	return fmt.Sprintf("%s-%s-%d", l.run, of, l.named)
+}
+
 // messages are n events of a made-up contact centre, no two runs or cases
 // having one in common. Each is padded to size bytes where it is smaller.
 func (l *lab) messages(n, size int) []contactcentre.Event {
-	l.made++
-	centre := contactcentre.New(rand.Uint64()+l.made, now())
+	centre := contactcentre.New(rand.Uint64(), time.Now())
 	events := make([]contactcentre.Event, n)
 	for i := range events {
 		events[i] = centre.Next()

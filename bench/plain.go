@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -34,8 +33,7 @@ func plain(ctx context.Context, l *lab, _ int) (figures, error) {
 		return nil, err
 	}
 	defer c.Close()
-	l.made++
-	queue := fmt.Sprintf("%s-plain-%d", l.run, l.made)
+	queue := l.name("plain")
 	w := worker.New(c, queue, worker.Options{})
 	w.RegisterWorkflowWithOptions(plainWorkflow, workflow.RegisterOptions{Name: "Plain"})
 	w.RegisterActivity(post)

@@ -1,15 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"net/http"
-	"strings"
 	"time"
 
 	"genesys-fanout/event"
-	"genesys-fanout/internal/devstack"
 	"genesys-fanout/target"
 	"genesys-fanout/workflows"
 )
@@ -75,7 +70,7 @@ func (f *fanout) startRate(ctx context.Context, n int) (figures, error) {
 	var began time.Time
 	var before float64
 	for {
-		started, err := f.started(ctx, f.ingests[0])
+		started, err := f.ingests[0].Metric(ctx, `fanout_workflows_started_total{result="started"}`)
 		switch {
 		case err != nil:
 			return nil, err
@@ -90,26 +85,4 @@ func (f *fanout) startRate(ctx context.Context, n int) (figures, error) {
 			return nil, ctx.Err()
 		}
 	}
-}
-
-// started reads how many runs ingest has started.
-func (f *fanout) started(ctx context.Context, p *devstack.Process) (float64, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.HTTPAddr()+"/metrics", nil)
-	if err != nil {
-		return 0, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close() //nolint:errcheck // only read
-	lines := bufio.NewScanner(response.Body)
-	for lines.Scan() {
-		if value, ok := strings.CutPrefix(lines.Text(), `fanout_workflows_started_total{result="started"} `); ok {
-			var n float64
-			_, err := fmt.Sscan(value, &n)
-			return n, err
-		}
-	}
-	return 0, lines.Err()
 }

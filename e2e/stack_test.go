@@ -7,11 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,13 +135,7 @@ func (s *stack) env(extra ...string) []string {
 		"FANOUT_TARGETS=" + s.targetsFile(),
 		"FANOUT_TASK_QUEUE=" + s.name,
 		"FANOUT_DEAD_LETTERS=" + s.deadLetters(),
-		"KAFKA_BOOTSTRAP_SERVERS=" + s.kafka.Bootstrap(),
-		"KAFKA_SASL_USERNAME=" + s.kafka.Username(),
-		"KAFKA_SASL_PASSWORD=" + s.kafka.Password(),
-		"KAFKA_SSL_CA_LOCATION=" + s.kafka.CAFile(),
-		"KAFKA_TOPIC=" + s.name,
-		"KAFKA_GROUP_ID=" + s.name,
-	}, extra...)
+	}, slices.Concat(s.kafka.Settings(s.name, s.name), extra)...)
 }
 
 // start runs a binary without waiting for anything.
@@ -265,26 +259,15 @@ func (s *stack) records() []string {
 
 // metric reads one sample of a process; 0 when it is not there.
 func (s *stack) metric(p *devstack.Process, sample string) float64 {
-	for line := range strings.Lines(s.get(p, "/metrics")) {
-		if rest, ok := strings.CutPrefix(line, sample+" "); ok {
-			var value float64
-			_, err := fmt.Sscan(rest, &value)
-			require.NoError(s.t, err)
-			return value
-		}
-	}
-	return 0
+	value, err := p.Metric(s.ctx, sample)
+	require.NoError(s.t, err)
+	return value
 }
 
 func (s *stack) get(p *devstack.Process, path string) string {
-	request, err := http.NewRequestWithContext(s.ctx, http.MethodGet, "http://"+p.HTTPAddr()+path, nil)
+	_, body, err := p.Read(s.ctx, path)
 	require.NoError(s.t, err)
-	response, err := http.DefaultClient.Do(request)
-	require.NoError(s.t, err)
-	defer response.Body.Close() //nolint:errcheck // only read
-	body, err := io.ReadAll(response.Body)
-	require.NoError(s.t, err)
-	return string(body)
+	return body
 }
 
 // exactlyOnce waits until each of n events was answered well, and asserts that

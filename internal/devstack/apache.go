@@ -188,20 +188,13 @@ func (b *apacheBroker) start(ctx context.Context) error {
 // listens waits until the port answers; without a logging configuration the
 // broker says nothing.
 func (b *apacheBroker) listens(ctx context.Context) error {
-	for {
+	return b.process.await(ctx, "its port "+b.address, func(ctx context.Context) error {
 		conn, err := dial(ctx, b.address)
-		if err == nil {
-			return conn.Close()
+		if err != nil {
+			return err
 		}
-		select {
-		case <-b.process.Done():
-			return b.process.errEnded("its port " + b.address)
-		default:
-		}
-		if !pause(ctx) {
-			return b.process.errLate("its port "+b.address, ctx.Err())
-		}
-	}
+		return conn.Close()
+	})
 }
 
 func (b *apacheBroker) stop() {

@@ -124,6 +124,18 @@ func (k *Kafka) Password() string {
 // CAFile is the authority's certificate in PEM, as for KAFKA_SSL_CA_LOCATION.
 func (k *Kafka) CAFile() string { return k.certificates.caFile }
 
+// Settings are those of an ingest that consumes topics, with commas, as a group.
+func (k *Kafka) Settings(topics, group string) []string {
+	return []string{
+		"KAFKA_BOOTSTRAP_SERVERS=" + k.Bootstrap(),
+		"KAFKA_SASL_USERNAME=" + k.Username(),
+		"KAFKA_SASL_PASSWORD=" + k.Password(),
+		"KAFKA_SSL_CA_LOCATION=" + k.CAFile(),
+		"KAFKA_TOPIC=" + topics,
+		"KAFKA_GROUP_ID=" + group,
+	}
+}
+
 // Stop begins an outage: the port is closed and every connection breaks.
 func (k *Kafka) Stop() { k.broker.stop() }
 

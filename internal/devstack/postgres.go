@@ -130,20 +130,10 @@ func handOver(dir string, owner *syscall.Credential) error {
 func (p *postgres) listens(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyFor)
 	defer cancel()
-	for {
+	return p.process.await(ctx, "its port "+strconv.Itoa(p.port), func(ctx context.Context) error {
 		_, err := p.query(ctx, "postgres", "select 1")
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-p.process.Done():
-			return p.process.errEnded("its port " + strconv.Itoa(p.port))
-		default:
-		}
-		if !pause(ctx) {
-			return p.process.errLate("its port "+strconv.Itoa(p.port), errors.Join(ctx.Err(), err))
-		}
-	}
+		return err
+	})
 }
 
 // query runs a statement and returns its rows as lines, fields between |.

@@ -202,18 +202,12 @@ func (p *Process) count() int {
 	return len(p.lines)
 }
 
-// WaitReady waits until GET /readyz answers 200.
-func (p *Process) WaitReady(ctx context.Context) error {
-	return p.WaitStatus(ctx, "/readyz", http.StatusOK)
-}
-
-// WaitStatus waits until GET path on HTTPAddr answers with status. It fails when
-// ctx or the process ends before.
-func (p *Process) WaitStatus(ctx context.Context, path string, status int) error {
-	what := fmt.Sprintf("GET %s with status %d", path, status)
+// await asks until the answer is nil. It fails when ctx or the process ends
+// before what it waits for.
+func (p *Process) await(ctx context.Context, what string, ask func(context.Context) error) error {
 	for {
-		got, err := p.Get(ctx, path)
-		if err == nil && got == status {
+		err := ask(ctx)
+		if err == nil {
 			return nil
 		}
 		select {
@@ -222,26 +216,63 @@ func (p *Process) WaitStatus(ctx context.Context, path string, status int) error
 		default:
 		}
 		if !pause(ctx) {
-			return p.errLate(what, fmt.Errorf("%w, the last answer was %d", ctx.Err(), got))
+			return p.errLate(what, errors.Join(ctx.Err(), err))
 		}
 	}
 }
 
+// WaitReady waits until GET /readyz answers 200.
+func (p *Process) WaitReady(ctx context.Context) error {
+	return p.WaitStatus(ctx, "/readyz", http.StatusOK)
+}
+
+// WaitStatus waits until GET path on HTTPAddr answers with status. It fails when
+// ctx or the process ends before.
+func (p *Process) WaitStatus(ctx context.Context, path string, status int) error {
+	return p.await(ctx, fmt.Sprintf("GET %s with status %d", path, status), func(ctx context.Context) error {
+		got, err := p.Get(ctx, path)
+		if err == nil && got != status {
+			err = fmt.Errorf("the last answer was %d", got)
+		}
+		return err
+	})
+}
+
 // Get asks HTTPAddr for path and returns the status.
 func (p *Process) Get(ctx context.Context, path string) (int, error) {
+	status, _, err := p.Read(ctx, path)
+	return status, err
+}
+
+// Metric reads one sample of /metrics, as "name{label=\"value\"}"; 0 where it is not there.
+func (p *Process) Metric(ctx context.Context, sample string) (float64, error) {
+	_, body, err := p.Read(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(body) {
+		if value, ok := strings.CutPrefix(line, sample+" "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		}
+	}
+	return 0, nil
+}
+
+// Read asks HTTPAddr for path and returns the status and the body.
+func (p *Process) Read(ctx context.Context, path string) (status int, body string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.options.HTTPAddr+path, http.NoBody)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	_, err = io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode, err
+	content, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(content), err
 }
 
 // Signal sends a signal; it fails with os.ErrProcessDone on an ended process.

@@ -2,7 +2,6 @@ package devstack
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -77,16 +76,25 @@ func StartTemporal(ctx context.Context, options TemporalOptions) (*Temporal, err
 func TemporalCLI() (string, error) {
 	path := os.Getenv("TEMPORAL_CLI")
 	if path == "" {
-		root, err := moduleRoot()
-		if err != nil {
-			return "", err
-		}
-		path = filepath.Join(root, ".cache", "bin", "temporal")
+		return tool("temporal", "make tools")
 	}
 	if _, err := os.Stat(path); err != nil {
 		return "", fmt.Errorf("the Temporal CLI is missing (run: make tools): %w", err)
 	}
 	return filepath.Abs(path)
+}
+
+// tool is the absolute path of one of this module's pinned tools; cure builds it.
+func tool(name, cure string) (string, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(root, ".cache", "bin", name)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%s is missing (run: %s): %w", name, cure, err)
+	}
+	return path, nil
 }
 
 // moduleRoot is the next directory upwards that holds a go.mod.
@@ -157,20 +165,7 @@ func orDefault(value, fallback string) string {
 const askFor = 2 * time.Second
 
 func (t *Temporal) waitServed(ctx context.Context) error {
-	for {
-		err := t.ask(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-t.process.Done():
-			return t.process.errEnded("namespace " + Namespace)
-		default:
-		}
-		if !pause(ctx) {
-			return t.process.errLate("namespace "+Namespace, errors.Join(ctx.Err(), err))
-		}
-	}
+	return t.process.await(ctx, "namespace "+Namespace, t.ask)
 }
 
 // ask reads the namespace and its runs: the first is served before the second.

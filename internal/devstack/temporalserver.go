@@ -26,11 +26,13 @@ type TemporalServer struct {
 }
 
 const (
-	// HistoryShards is what Temporal's own images take.
-	HistoryShards = 4
+	// historyShards is what Temporal's own images take.
+	historyShards = 4
 
 	// serverRetention of the one namespace: the least there is.
 	serverRetention = 24 * time.Hour
+
+	toolsCure = "make tools-postgres"
 
 	storeDatabase, visibilityDatabase = "temporal", "temporal_visibility"
 )
@@ -39,10 +41,10 @@ const (
 // error says what to install or to build where something is missing.
 func StartTemporalServer(ctx context.Context) (_ *TemporalServer, err error) {
 	s := &TemporalServer{}
-	if s.server, err = tool("temporal-server"); err != nil {
+	if s.server, err = tool("temporal-server", toolsCure); err != nil {
 		return nil, err
 	}
-	sql, err := tool("temporal-sql")
+	sql, err := tool("temporal-sql", toolsCure)
 	if err != nil {
 		return nil, err
 	}
@@ -92,19 +94,6 @@ func (s *TemporalServer) Start(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// tool is one that make tools-postgres builds.
-func tool(name string) (string, error) {
-	root, err := moduleRoot()
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(root, ".cache", "bin", name)
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%s is missing (run: make tools-postgres): %w", name, err)
-	}
-	return path, nil
 }
 
 func (s *TemporalServer) makeDatabase(ctx context.Context, sql, database, schema string) error {
@@ -164,27 +153,17 @@ clusterMetadata:
     active: {enabled: true, initialFailoverVersion: 1, rpcName: frontend, rpcAddress: %q}
 dcRedirectionPolicy: {policy: noop}
 publicClient: {hostPort: %q}
-`, HistoryShards, store(storeDatabase, 20), store(visibilityDatabase, 10),
+`, historyShards, store(storeDatabase, 20), store(visibilityDatabase, 10),
 		ports[0], ports[1], ports[2], ports[3], ports[4], ports[5], ports[6], ports[7], ports[8],
 		Loopback(ports[0]), Loopback(ports[0])), nil
 }
 
 // makeNamespace waits until the server is up and serves the namespace.
 func (s *TemporalServer) makeNamespace(ctx context.Context) error {
-	for {
-		err := s.register(ctx)
-		if err == nil {
-			return s.waitServed(ctx)
-		}
-		select {
-		case <-s.process.Done():
-			return s.process.errEnded("namespace " + Namespace)
-		default:
-		}
-		if !pause(ctx) {
-			return s.process.errLate("namespace "+Namespace, errors.Join(ctx.Err(), err))
-		}
+	if err := s.process.await(ctx, "namespace "+Namespace, s.register); err != nil {
+		return err
 	}
+	return s.waitServed(ctx)
 }
 
 func (s *TemporalServer) register(ctx context.Context) error {
