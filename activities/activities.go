@@ -23,10 +23,12 @@ import (
 	"genesys-fanout/target"
 )
 
-// Tracker keeps dead letters. Record is durable when it returns nil, and
-// recording the same delivery of the same run twice is recording it once.
+// Tracker keeps dead letters. What Record and Resolve did is durable when they
+// return nil; doing it again for the same run changes nothing.
 type Tracker interface {
 	Record(ctx context.Context, record deadletter.Record) error
+	Resolve(ctx context.Context, target, eventID, runID string, at time.Time) error
+	OpenTargets(ctx context.Context, eventID string) ([]string, error)
 }
 
 // Targets finds a target by name.
@@ -38,6 +40,7 @@ type Targets interface {
 type Options struct {
 	Targets  Targets
 	Messages Messages              // reads the bodies that are too large for an activity's input
+	Runs     Runs                  // tells of the run before, and of activities under way
 	Tracker  Tracker               // nil where this process records no dead letters
 	Metrics  prometheus.Registerer // nil: not counted
 	Logger   *slog.Logger          // nil: slog.Default
@@ -49,6 +52,7 @@ type Options struct {
 type Activities struct {
 	targets  Targets
 	messages *messageCache
+	runs     Runs
 	tracker  Tracker
 	http     *http.Client
 	log      *slog.Logger
@@ -69,6 +73,7 @@ func New(options Options) *Activities {
 	return &Activities{
 		targets:  options.Targets,
 		messages: newMessageCache(options.Messages),
+		runs:     options.Runs,
 		tracker:  options.Tracker,
 		http:     options.HTTP,
 		log:      options.Logger,

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -57,4 +58,80 @@ func (a *Activities) RecordDeadLetter(ctx context.Context, d DeadLetter) error {
 	a.log.Warn("dead letter", "target", record.TargetName, "event", event.Escape(record.EventID), "reason", record.Reason,
 		"status", record.StatusCode, "attempts", record.Attempts)
 	return nil
+}
+
+// DeadLettered is the type of the failure with which a run ends that leaves dead
+// letters behind.
+const DeadLettered = "DeadLettered"
+
+// Rerun is the input of Outstanding.
+type Rerun struct {
+	Event event.Event `json:"event,omitzero"` // absent: read from the run's history
+
+	// Settled is true where the runs before this one are known to have settled
+	// every delivery; else the run before this one is looked at.
+	Settled bool `json:"settled,omitempty"`
+}
+
+// Open is what the tracker has of an event.
+type Open struct {
+	// Settled is false where some delivery of the run before may have neither
+	// arrived nor been recorded.
+	Settled bool     `json:"settled"`
+	Targets []string `json:"targets,omitempty"` // with an open record, sorted
+}
+
+// Outstanding tells a run that is not the first of its event what is left to do.
+func (a *Activities) Outstanding(ctx context.Context, r Rerun) (Open, error) {
+	run := activity.GetInfo(ctx).WorkflowExecution
+	settled := r.Settled
+	if !settled {
+		var err error
+		if settled, err = a.runs.SettledBefore(ctx, run.ID, run.RunID); err != nil {
+			return Open{}, err
+		}
+	}
+	id, err := a.eventID(ctx, r.Event)
+	if err != nil {
+		return Open{}, err
+	}
+	targets, err := a.tracker.OpenTargets(ctx, id)
+	return Open{Settled: settled, Targets: targets}, err
+}
+
+// Resolution is the input of ResolveDeadLetter.
+type Resolution struct {
+	Target string      `json:"target"`
+	Event  event.Event `json:"event,omitzero"` // absent: read from the run's history
+	At     time.Time   `json:"at"`             // when it was delivered after all
+}
+
+// Resolved is what became of an open record.
+type Resolved struct {
+	Damaged string `json:"damaged,omitempty"` // why the record stays open: its file holds none
+}
+
+// ResolveDeadLetter closes the record of a delivery that succeeded after all,
+// where there is an open one. It may be repeated.
+func (a *Activities) ResolveDeadLetter(ctx context.Context, r Resolution) (Resolved, error) {
+	id, err := a.eventID(ctx, r.Event)
+	if err != nil {
+		return Resolved{}, err
+	}
+	err = a.tracker.Resolve(ctx, r.Target, id, runID(ctx), r.At)
+	var damaged *deadletter.DamagedError
+	if errors.As(err, &damaged) { // no further try would mend it
+		a.log.Error("a dead letter that was delivered cannot be resolved", "target", r.Target, "event", event.Escape(id), "error", err)
+		return Resolved{Damaged: err.Error()}, nil
+	}
+	return Resolved{}, err
+}
+
+func (a *Activities) eventID(ctx context.Context, carried event.Event) (string, error) {
+	if carried.ID != "" {
+		return carried.ID, nil
+	}
+	run := activity.GetInfo(ctx).WorkflowExecution
+	message, err := a.messages.complete(ctx, Message{Event: carried}, run.ID, run.RunID)
+	return message.Event.ID, err
 }

@@ -27,7 +27,7 @@ type Messages interface {
 	Message(ctx context.Context, workflowID, runID string) (Message, error)
 }
 
-// History reads messages from Temporal.
+// History reads from Temporal: messages, and what became of runs.
 type History struct {
 	Client        client.Client
 	Namespace     string

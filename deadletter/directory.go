@@ -5,12 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"iter"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"genesys-fanout/event"
@@ -28,6 +25,7 @@ type Directory struct {
 	path   string
 	writer chan struct{}                       // holds a token while this process writes
 	link   func(oldname, newname string) error // os.Link; not every file system has it
+	names  targetNames
 }
 
 // Open opens the tracker at path and makes its folders where they are missing,
@@ -50,7 +48,24 @@ func Open(path string) (*Directory, error) {
 			return nil, fmt.Errorf("make the tracker's folder: %w", err)
 		}
 	}
-	return &Directory{path: path, writer: make(chan struct{}, 1), link: os.Link}, nil
+	return newDirectory(path), nil
+}
+
+// Existing is the tracker at path as it is found, for those who only read it:
+// nothing is made there, and nothing tried.
+func Existing(path string) (*Directory, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no directory", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the tracker: %w", err)
+	}
+	return newDirectory(path), nil
+}
+
+func newDirectory(path string) *Directory {
+	return &Directory{path: path, writer: make(chan struct{}, 1), link: os.Link}
 }
 
 // FileName is the name of a delivery's record.
@@ -87,6 +102,7 @@ func (d *Directory) record(ctx context.Context, name string, record Record) erro
 	if err != nil {
 		return err
 	}
+	d.names.add(targetOf(name))
 	return syncDir(d.path)
 }
 
@@ -162,55 +178,4 @@ func sameResolution(file string, record Record) bool {
 	a, errA := json.Marshal(kept)
 	b, errB := json.Marshal(record)
 	return errA == nil && errB == nil && string(a) == string(b)
-}
-
-// Get reads the open record of a delivery. Without one the error is
-// fs.ErrNotExist; a file that does not hold it is a *DamagedError.
-func (d *Directory) Get(target, eventID string) (Record, error) {
-	return read(filepath.Join(d.path, FileName(target, eventID)))
-}
-
-// listBatch is how many names All holds at once.
-const listBatch = 256
-
-// All yields the open records in no order, one in memory at a time. A damaged
-// file yields its *DamagedError and the listing goes on; an error of ctx or of
-// the directory ends it. A record that opens or closes meanwhile may be missing.
-func (d *Directory) All(ctx context.Context) iter.Seq2[Record, error] {
-	return func(yield func(Record, error) bool) {
-		dir, err := os.Open(d.path)
-		if err != nil {
-			yield(Record{}, fmt.Errorf("list the dead letters: %w", err))
-			return
-		}
-		defer func() { _ = dir.Close() }() // it was only read
-		for more := true; more; {
-			entries, err := dir.ReadDir(listBatch)
-			for _, entry := range entries {
-				if !d.yieldOpen(ctx, entry, yield) {
-					return
-				}
-			}
-			more = err == nil
-			if err != nil && !errors.Is(err, io.EOF) {
-				yield(Record{}, fmt.Errorf("list the dead letters: %w", err))
-			}
-		}
-	}
-}
-
-func (d *Directory) yieldOpen(ctx context.Context, entry fs.DirEntry, yield func(Record, error) bool) (goOn bool) {
-	if err := ctx.Err(); err != nil {
-		yield(Record{}, err)
-		return false
-	}
-	name := entry.Name()
-	if entry.IsDir() || strings.HasPrefix(name, ".") || !strings.HasSuffix(name, ".json") {
-		return true
-	}
-	record, err := read(filepath.Join(d.path, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return true // resolved since
-	}
-	return yield(record, err)
 }

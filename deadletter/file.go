@@ -47,6 +47,9 @@ func read(file string) (Record, error) {
 	if string(record.Payload) == "null" {
 		record.Payload = nil
 	}
+	if !record.consistent() {
+		return Record{}, &DamagedError{File: file, Err: errors.New("its payload and its payload_base64 are not the same message")}
+	}
 	return record, nil
 }
 

@@ -44,6 +44,19 @@ func (r *Record) Message() []byte {
 	return compact.Bytes()
 }
 
+// consistent is false where somebody edited one form of the message and not the
+// other: which of the two was meant cannot be told.
+func (r *Record) consistent() bool {
+	if r.Payload == nil || r.PayloadBase64 == nil {
+		return true
+	}
+	var again Record
+	SetPayload(&again, r.PayloadBase64)
+	var kept, want bytes.Buffer
+	return again.Payload != nil && json.Compact(&kept, r.Payload) == nil && json.Compact(&want, again.Payload) == nil &&
+		bytes.Equal(kept.Bytes(), want.Bytes())
+}
+
 // canonical tells whether parsing valid JSON and writing it again, compactly
 // and with its members in order, gives the same bytes whatever the language: no
 // white space, no needless escape, no number with a second spelling, no member

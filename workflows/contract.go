@@ -1,10 +1,13 @@
 package workflows
 
 import (
+	"fmt"
+
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 
+	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
 	"genesys-fanout/target"
@@ -30,18 +33,23 @@ func ID(eventID string) string { return "event-" + event.Escape(eventID) }
 // that it made. instance is the process's, new with each of its starts.
 func RecallQueue(taskQueue, instance string) string { return taskQueue + "/first-attempts/" + instance }
 
-// The memo that tells who started a run; a run without it was started by hand.
-// One that names a recall queue was started eagerly: the process that started it
+// The memo that tells who started a run; a run without it was started by hand,
+// with UI's "Start Workflow Like This One" for one. One that names a recall queue was started eagerly: the process that started it
 // makes its first attempts, and answers for them there.
 const (
 	MemoStartedBy   = "started_by"
 	StartedByIngest = "ingest"
+	StartedByReplay = "replay"
 	MemoRecallQueue = "recall_queue"
 )
 
 // DeadLettered is the type of the ApplicationError with which a run fails that
 // leaves dead letters behind.
-const DeadLettered = "DeadLettered"
+const DeadLettered = activities.DeadLettered
+
+// QueryDeliveries is the query that tells the State of each delivery of a run,
+// open or closed.
+const QueryDeliveries = "deliveries"
 
 // The search attributes of a run. Temporal knows them only once they are
 // registered; Input.SearchAttributes tells the workflow whether they are.
@@ -97,14 +105,32 @@ func StartOptions(in Input, taskQueue, recallQueue string) client.StartWorkflowO
 	if recallQueue != "" {
 		memo[MemoRecallQueue] = recallQueue
 	}
+	options := startOptions(in, taskQueue, memo)
+	options.WorkflowIDReusePolicy = enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
+	options.EnableEagerStart = recallQueue != ""
+	return options
+}
+
+// ReplayOptions are the options under which the dead letters of an event are
+// sent again: to the targets of the input that still have an open record when
+// the run begins. Where a run of the event is open, starting fails with
+// *serviceerror.WorkflowExecutionAlreadyStarted.
+func ReplayOptions(in Input, taskQueue string) client.StartWorkflowOptions {
+	options := startOptions(in, taskQueue, map[string]any{MemoStartedBy: StartedByReplay})
+	options.WorkflowIDReusePolicy = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
+	options.WorkflowIDConflictPolicy = enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL
+	options.StaticSummary = "replay of " + options.StaticSummary
+	return options
+}
+
+func startOptions(in Input, taskQueue string, memo map[string]any) client.StartWorkflowOptions {
 	options := client.StartWorkflowOptions{
 		ID:                                       ID(in.Event.ID),
 		TaskQueue:                                taskQueue,
-		WorkflowIDReusePolicy:                    enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
 		WorkflowExecutionErrorWhenAlreadyStarted: true,
 		Memo:                                     memo,
-		EnableEagerStart:                         recallQueue != "",
 		StaticSummary:                            summary(in.Event),
+		StaticDetails:                            details(in),
 	}
 	if in.SearchAttributes {
 		options.TypedSearchAttributes = searchAttributes(in.Event)
@@ -136,4 +162,13 @@ func summary(e event.Event) string {
 		line += " · " + event.Escape(e.ChannelType)
 	}
 	return line
+}
+
+// details are what Temporal UI tells of a run beside its summary.
+func details(in Input) string {
+	text := fmt.Sprintf("event `%s` of interaction `%s`\n\n", event.Escape(in.Event.ID), event.Escape(in.Event.InteractionID))
+	if in.Event.InteractionID == "" {
+		text = fmt.Sprintf("event `%s`\n\n", event.Escape(in.Event.ID))
+	}
+	return text + fmt.Sprintf("from Kafka topic `%s`, partition %d, offset %d", in.Source.Topic, in.Source.Partition, in.Source.Offset)
 }

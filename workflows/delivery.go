@@ -34,8 +34,9 @@ const (
 	// it again within 10 s.
 	recallTimeout = 20 * time.Second
 
-	// recordTimeout is for one write to the tracker's disk.
-	recordTimeout = 30 * time.Second
+	// lastProgressTimeout is for the question how far a delivery has come, asked
+	// of Temporal while its cancellation waits.
+	lastProgressTimeout = 3 * time.Second
 )
 
 // delivery is one event on its way to one target.
@@ -46,12 +47,17 @@ type delivery struct {
 	began  time.Time          // of the run
 	inline activities.Message // what of the message may travel in an activity's input
 
+	rerun       bool   // an earlier run may have left a record of it
 	recallQueue string // where to ask for the first attempt; empty: it is yet to be made
 
 	progress  activities.Progress
 	notBefore time.Time
 	sighting  activities.Sighting
 	reason    deadletter.Reason // empty: not given up
+	damaged   string            // why the open record of a delivery that succeeded could not be resolved
+
+	state   State
+	changed func() // tells the run's current details that the state is another
 }
 
 // plan makes the deliveries of a run: one per target, or a single one that goes
@@ -59,7 +65,7 @@ type delivery struct {
 func plan(in Input) []*delivery {
 	if u := in.Undeliverable; u != nil {
 		return []*delivery{{
-			in: in, target: u.target(), inline: inline(in, 1),
+			in: in, target: u.target(), inline: inline(in, 1), state: Waiting, changed: func() {},
 			reason: u.Reason, progress: activities.Progress{Error: u.Error},
 		}}
 	}
@@ -72,7 +78,7 @@ func plan(in Input) []*delivery {
 		}
 		planned[policy.Target] = true
 		deliveries = append(deliveries, &delivery{
-			in: in, target: policy.Target, policy: policy, inline: inline(in, len(in.Targets)),
+			in: in, target: policy.Target, policy: policy, inline: inline(in, len(in.Targets)), state: Waiting, changed: func() {},
 		})
 	}
 	return deliveries
@@ -97,7 +103,11 @@ func (d *delivery) run(ctx workflow.Context) {
 	}
 	if d.reason != "" {
 		d.record(ctx)
+		d.become(DeadLetter)
+		return
 	}
+	d.resolve(ctx)
+	d.become(Delivered)
 }
 
 // expire gives up a delivery whose run began more than max_age ago: its worker
@@ -137,6 +147,7 @@ func (d *delivery) attempt(ctx workflow.Context) activities.Outcome {
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: time.Duration(d.policy.Timeout) + localSlack,
 		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
+		Summary:                d.target + ": first attempt",
 	})
 	input := activities.Delivery{Event: d.in.Event, Body: d.in.Body, Policy: d.policy}
 	var outcome activities.Outcome
@@ -183,10 +194,15 @@ func (d *delivery) settle(outcome activities.Outcome) (settled bool) {
 // tryRetryLane leaves the delivery to the target's own queue, where Temporal
 // retries it until it is delivered or given up.
 func (d *delivery) tryRetryLane(ctx workflow.Context) {
-	queue := workflow.GetInfo(ctx).TaskQueueName
-	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		ActivityID:             "deliver-" + d.target,
-		TaskQueue:              TargetQueue(queue, d.target),
+	if err := ctx.Err(); err != nil {
+		d.giveUp(activities.Explain(err, d.progress))
+		return
+	}
+	d.become(Retrying)
+	lasting, _ := workflow.NewDisconnectedContext(ctx)
+	lane, cancel := workflow.WithCancel(workflow.WithActivityOptions(lasting, workflow.ActivityOptions{
+		ActivityID:             activities.DeliverID(d.target),
+		TaskQueue:              TargetQueue(workflow.GetInfo(ctx).TaskQueueName, d.target),
 		ScheduleToCloseTimeout: d.remaining(ctx),
 		StartToCloseTimeout:    time.Duration(d.policy.Timeout) + activities.Overhead,
 		RetryPolicy:            retryPolicy(d.policy),
@@ -195,17 +211,40 @@ func (d *delivery) tryRetryLane(ctx workflow.Context) {
 		WaitForCancellation:   true,
 		DisableEagerExecution: true,
 		Summary:               d.summary(),
-	})
+	}))
 	input := activities.Delivery{
 		Event: d.inline.Event, Body: d.inline.Body, Policy: d.policy, Progress: d.progress, NotBefore: d.notBefore, Sighting: d.sighting,
 	}
+	delivered := workflow.ExecuteActivity(lane, acts.Deliver, input)
+	workflow.NewSelector(ctx).
+		AddFuture(delivered, func(workflow.Future) {}).
+		AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) { d.learnProgress(lasting); cancel() }).
+		Select(lasting)
 	var outcome activities.Outcome
-	err := workflow.ExecuteActivity(ctx, acts.Deliver, input).Get(ctx, &outcome)
-	if err != nil {
+	if err := delivered.Get(lasting, &outcome); err != nil {
 		d.giveUp(activities.Explain(err, d.progress))
 		return
 	}
 	d.progress = outcome.Progress
+}
+
+// learnProgress asks, before the retry lane is canceled, how far it has come: a
+// cancellation that meets it between two attempts ends it without a word.
+func (d *delivery) learnProgress(ctx workflow.Context) {
+	if workflow.GetVersion(ctx, "progress of "+d.target, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return
+	}
+	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		ScheduleToCloseTimeout: lastProgressTimeout,
+		Summary:                d.target + ": how far has the delivery come?",
+	})
+	var progress activities.Progress
+	err := workflow.ExecuteLocalActivity(ctx, acts.LastProgress, d.target).Get(ctx, &progress)
+	if err != nil {
+		workflow.GetLogger(ctx).Error("the attempts of the retry lane are not known", "target", d.target, "error", err)
+	} else if progress.Attempts >= d.progress.Attempts {
+		d.progress = progress
+	}
 }
 
 // retryPolicy is the target's backoff as Temporal knows it. It has no maximum of
@@ -228,46 +267,28 @@ func (d *delivery) giveUp(reason deadletter.Reason, progress activities.Progress
 // record keeps the dead letter. It is tried until the tracker has it, also when
 // the run is canceled meanwhile.
 func (d *delivery) record(ctx workflow.Context) {
-	ctx, _ = workflow.NewDisconnectedContext(ctx)
-	if d.in.SearchAttributes {
-		d.mark(ctx)
-	}
-	recording := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		ActivityID:          "record-" + d.target,
-		TaskQueue:           DeadLetterQueue(workflow.GetInfo(ctx).TaskQueueName),
-		StartToCloseTimeout: recordTimeout,
-		RetryPolicy: &temporal.RetryPolicy{
-			InitialInterval:    time.Second,
-			BackoffCoefficient: 2,
-			MaximumInterval:    time.Minute,
-		},
-		DisableEagerExecution: true,
-		Summary:               d.verdict(),
-	})
+	d.become(Recording)
+	mark(ctx, d.in, d.target)
 	letter := activities.DeadLetter{
 		Target: d.target, Reason: d.reason, Progress: d.progress,
 		Event: d.inline.Event, Source: d.in.Source, Body: d.inline.Body, NoBody: len(d.in.Body) == 0,
 		At: workflow.Now(ctx).UTC(),
 	}
-	for {
-		err := workflow.ExecuteActivity(recording, acts.RecordDeadLetter, letter).Get(recording, nil)
-		if err == nil {
-			return
-		}
-		// Only an operator's command can end it otherwise, and then it starts again.
-		workflow.GetLogger(ctx).Error("a dead letter was not recorded", "target", d.target, "error", err)
-		if workflow.Sleep(ctx, time.Minute) != nil {
-			return
-		}
-	}
+	tell(ctx, "record-"+d.target, d.verdict(), acts.RecordDeadLetter, letter, nil)
 }
 
-// mark adds the target to the run's search attribute DeadLetterTargets.
-func (d *delivery) mark(ctx workflow.Context) {
-	marked, _ := workflow.GetTypedSearchAttributes(ctx).GetKeywordList(DeadLetterTargets)
-	if err := workflow.UpsertTypedSearchAttributes(ctx, DeadLetterTargets.ValueSet(append(marked, d.target))); err != nil {
-		workflow.GetLogger(ctx).Error("the search attribute DeadLetterTargets was not set", "target", d.target, "error", err)
+// resolve closes the record that an earlier run left of the delivery. The first
+// run of an event has none. Each target is a change of its own: a run that is
+// reset to a later point may have delivered to some before that.
+func (d *delivery) resolve(ctx workflow.Context) {
+	if !d.rerun || workflow.GetVersion(ctx, "resolve "+d.target, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return
 	}
+	d.become(Resolving)
+	resolution := activities.Resolution{Target: d.target, Event: d.inline.Event, At: workflow.Now(ctx).UTC()}
+	var resolved activities.Resolved
+	tell(ctx, "resolve-"+d.target, d.target+" delivered: its dead letter is resolved", acts.ResolveDeadLetter, resolution, &resolved)
+	d.damaged = resolved.Damaged
 }
 
 // summary is the line beside the retry lane's activity in Temporal UI.

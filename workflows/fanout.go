@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,13 +24,21 @@ type Workflows struct {
 // side and none waits for another; one that is given up is recorded at once. The
 // run completes when all were delivered, ends Canceled when it was canceled, and
 // else fails with DeadLettered.
+//
+// A run that is not the first of its event makes only the deliveries that are
+// outstanding, resolves the record of each that succeeds, and fails where it
+// leaves any record of the event open.
 func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
-	deliveries := plan(in)
+	deliveries, open, rerun := plan(in), []string(nil), isRerun(ctx)
+	if rerun {
+		deliveries, open = narrow(ctx, in, deliveries)
+	}
+	show(ctx, deliveries)
 	start := began(ctx)
 	recall := recallQueue(ctx, start)
 	all := workflow.NewWaitGroup(ctx)
 	for _, d := range deliveries {
-		d.began, d.recallQueue = start, recall
+		d.began, d.recallQueue, d.rerun = start, recall, rerun
 		all.Add(1)
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			defer all.Done()
@@ -40,18 +49,17 @@ func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
 	lasting, _ := workflow.NewDisconnectedContext(ctx)
 	all.Wait(lasting)
 	w.reportAge(ctx, in, deliveries)
-	return conclude(ctx, deliveries)
+	return conclude(ctx, in, deliveries, open)
 }
 
 // began is when the run began, from which max_age counts. The history of a reset
 // run starts as that of the run before it, perhaps long ago: it begins with its
 // reset. One that was reset to a later point keeps what it was counted by there.
 func began(ctx workflow.Context) time.Time {
-	info := workflow.GetInfo(ctx)
-	if info.OriginalRunID != info.WorkflowExecution.RunID && workflow.GetVersion(ctx, "max_age from the reset", workflow.DefaultVersion, 1) == 1 {
+	if isReset(ctx) && workflow.GetVersion(ctx, "max_age from the reset", workflow.DefaultVersion, 1) == 1 {
 		return workflow.Now(ctx)
 	}
-	return info.WorkflowStartTime
+	return workflow.GetInfo(ctx).WorkflowStartTime
 }
 
 // unharmed is the length of a run's history when its first task comes, if none
@@ -79,26 +87,42 @@ func recallQueue(ctx workflow.Context, start time.Time) string {
 	return queue
 }
 
-// conclude turns what became of the deliveries into the end of the run.
-func conclude(ctx workflow.Context, deliveries []*delivery) (Result, error) {
+// conclude turns what became of the deliveries into the end of the run. open are
+// other targets with an open record of the event.
+func conclude(ctx workflow.Context, in Input, deliveries []*delivery, open []string) (Result, error) {
 	var result Result
-	var dead []string
+	var dead, left []string
 	canceled := false
 	for _, d := range deliveries {
 		if d.reason == "" {
 			result.Delivered = append(result.Delivered, d.target)
-			continue
+		} else {
+			dead = append(dead, d.verdict())
 		}
-		dead = append(dead, d.verdict())
+		if d.damaged != "" {
+			open = append(open, d.target)
+			left = append(left, d.target+" (delivered; "+d.damaged+")")
+		}
 		canceled = canceled || d.reason == deadletter.Canceled
+	}
+	for _, target := range open {
+		if !slices.ContainsFunc(deliveries, func(d *delivery) bool { return d.target == target }) {
+			left = append(left, target)
+		}
+	}
+	var parts []string
+	if len(dead) > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d deliveries dead-lettered: %s", len(dead), len(deliveries), strings.Join(dead, "; ")))
+	}
+	if len(left) > 0 {
+		parts = append(parts, "dead letters of earlier runs stay open: "+strings.Join(left, ", "))
 	}
 	switch {
 	case canceled:
 		return Result{}, ctx.Err()
-	case len(dead) > 0:
-		return Result{}, temporal.NewApplicationErrorWithOptions(
-			fmt.Sprintf("%d of %d deliveries dead-lettered: %s", len(dead), len(deliveries), strings.Join(dead, "; ")),
-			DeadLettered, temporal.ApplicationErrorOptions{NonRetryable: true})
+	case len(parts) > 0:
+		mark(ctx, in, open...)
+		return Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(parts, "; "), DeadLettered, temporal.ApplicationErrorOptions{NonRetryable: true})
 	}
 	return result, nil
 }
@@ -106,7 +130,7 @@ func conclude(ctx workflow.Context, deliveries []*delivery) (Result, error) {
 // reportAge tells the process how old the event was when its last target had
 // it. It is no part of the run: a replay says nothing.
 func (w *Workflows) reportAge(ctx workflow.Context, in Input, deliveries []*delivery) {
-	if w.Delivered == nil || workflow.IsReplaying(ctx) || in.Event.PublishedAt.IsZero() {
+	if w.Delivered == nil || workflow.IsReplaying(ctx) || in.Event.PublishedAt.IsZero() || len(deliveries) == 0 {
 		return
 	}
 	for _, d := range deliveries {

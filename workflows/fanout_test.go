@@ -35,11 +35,17 @@ import (
 )
 
 // tracker hands over what is recorded.
-type tracker chan deadletter.Record
+type tracker struct {
+	*deadletter.Directory
+	recorded chan deadletter.Record
+}
 
-func (t tracker) Record(_ context.Context, record deadletter.Record) error {
-	t <- record
-	return nil
+func (t tracker) Record(ctx context.Context, record deadletter.Record) error {
+	err := t.Directory.Record(ctx, record)
+	if err == nil {
+		t.recorded <- record
+	}
+	return err
 }
 
 // runs is FanOut with its workers on a real server, in front of one target.
@@ -49,7 +55,7 @@ type runs struct {
 	client  client.Client
 	targets *target.Set
 	queue   string
-	records tracker
+	tracker tracker
 	retry   *queues.Worker // of the retry lane
 }
 
@@ -73,11 +79,11 @@ func startRuns(t *testing.T, handler http.HandlerFunc, yaml string) *runs {
 	set, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: "+server.URL+", "+yaml+"}\n"), nil)
 	require.NoError(t, err)
 
-	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: workflows.DefaultTaskQueue, records: make(tracker, 10)}
-	acts := activities.New(activities.Options{
-		Targets: set, Tracker: r.records, Logger: quiet,
-		Messages: activities.History{Client: c, Namespace: devstack.Namespace, DataConverter: workflows.DataConverter()},
-	})
+	directory, err := deadletter.Open(t.TempDir())
+	require.NoError(t, err)
+	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: workflows.DefaultTaskQueue, tracker: tracker{directory, make(chan deadletter.Record, 10)}}
+	history := activities.History{Client: c, Namespace: devstack.Namespace, DataConverter: workflows.DataConverter()}
+	acts := activities.New(activities.Options{Targets: set, Tracker: r.tracker, Logger: quiet, Messages: history, Runs: history})
 	process := queues.Process{Client: c, TaskQueue: r.queue, Targets: set, Activities: acts, Log: quiet}
 	var stopped sync.WaitGroup
 	t.Cleanup(stopped.Wait)
@@ -117,7 +123,7 @@ func (r *runs) replay(id, runID string) {
 func (r *runs) recorded() deadletter.Record {
 	r.t.Helper()
 	select {
-	case record := <-r.records:
+	case record := <-r.tracker.recorded:
 		return record
 	case <-r.ctx.Done():
 		r.t.Fatal("no dead letter was recorded")

@@ -110,16 +110,16 @@ func stop(workers []*queues.Worker) {
 // first attempts, one for each target's retry lane, one for dead letters.
 func (w *Worker) workers(temporal client.Client, tracker activities.Tracker, registry prometheus.Registerer) []*queues.Worker {
 	o := w.options
+	history := activities.History{Client: temporal, Namespace: o.Temporal.Options.Namespace, DataConverter: workflows.DataConverter()}
 	process := queues.Process{
 		Client: temporal, TaskQueue: o.TaskQueue, Targets: o.Targets, Log: o.Log,
 		Activities: activities.New(activities.Options{
-			Targets: o.Targets,
-			Messages: activities.History{
-				Client: temporal, Namespace: o.Temporal.Options.Namespace, DataConverter: workflows.DataConverter(),
-			},
-			Tracker: tracker,
-			Metrics: registry,
-			Logger:  o.Log,
+			Targets:  o.Targets,
+			Messages: history,
+			Runs:     history,
+			Tracker:  tracker,
+			Metrics:  registry,
+			Logger:   o.Log,
 		}),
 	}
 	all := []*queues.Worker{process.Runs(registry)}

@@ -148,9 +148,10 @@ func (i *instance) run(ctx context.Context) error {
 // client that starts it, and to answer for it on recallQueue. stop may be called
 // more than once; it returns when what is in flight has ended.
 func (i *instance) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, log *slog.Logger) (stop func(), err error) {
+	history := activities.History{Client: temporal, Namespace: i.temporal.Options.Namespace, DataConverter: workflows.DataConverter()}
 	process := queues.Process{
 		Client: temporal, TaskQueue: i.settings.TaskQueue, Targets: i.targets, Log: log,
-		Activities: activities.New(activities.Options{Targets: i.targets, Metrics: registry, Logger: log}),
+		Activities: activities.New(activities.Options{Targets: i.targets, Runs: history, Metrics: registry, Logger: log}),
 	}
 	recalls, runs := process.Recalls(recallQueue), process.Runs(registry)
 	if err := recalls.Start(); err != nil {

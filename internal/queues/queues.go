@@ -78,6 +78,7 @@ func (p Process) Runs(metrics prometheus.Registerer) *Worker {
 	return p.worker(p.TaskQueue, options, func(one worker.Worker) {
 		one.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: workflows.FanOutName})
 		one.RegisterActivity(p.Activities.FirstAttempt)
+		one.RegisterActivity(p.Activities.LastProgress)
 	})
 }
 
@@ -107,11 +108,14 @@ func (p Process) RetryLane(t *target.Target) *Worker {
 	})
 }
 
-// DeadLetters makes the worker of the queue on which dead letters are recorded.
+// DeadLetters makes the worker of the queue on which dead letters are recorded,
+// looked up and resolved.
 func (p Process) DeadLetters() *Worker {
 	options := worker.Options{DisableWorkflowWorker: true, MaxConcurrentActivityExecutionSize: deadLetterSlots}
 	return p.worker(workflows.DeadLetterQueue(p.TaskQueue), options, func(one worker.Worker) {
 		one.RegisterActivity(p.Activities.RecordDeadLetter)
+		one.RegisterActivity(p.Activities.ResolveDeadLetter)
+		one.RegisterActivity(p.Activities.Outstanding)
 	})
 }
 

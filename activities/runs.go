@@ -1,0 +1,154 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflow/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/activity"
+)
+
+// Runs tells what Temporal knows of runs.
+type Runs interface {
+	// SettledBefore is true where the run before the named one settled every
+	// delivery: it delivered or recorded each. That is the base run of a reset,
+	// else the last closed run of the same ID; without one it is false.
+	SettledBefore(ctx context.Context, workflowID, runID string) (bool, error)
+
+	// Progress is how far an activity has come that has not ended; false where
+	// there is none, or where it told nothing yet.
+	Progress(ctx context.Context, workflowID, runID, activityID string) (Progress, bool, error)
+}
+
+// LastProgress is how far Deliver has come for a target, while it waits for its
+// next attempt or makes one. Temporal keeps it only until the activity ends,
+// and a cancellation ends it without a word.
+func (a *Activities) LastProgress(ctx context.Context, target string) (Progress, error) {
+	run := activity.GetInfo(ctx).WorkflowExecution
+	progress, _, err := a.runs.Progress(ctx, run.ID, run.RunID, DeliverID(target))
+	return progress, err
+}
+
+// DeliverID is the ActivityID of the retry lane, stable so that an operator can
+// name it to pause, unpause or reset the delivery.
+func DeliverID(target string) string { return "deliver-" + target }
+
+// SettledBefore implements Runs.
+func (h History) SettledBefore(ctx context.Context, workflowID, runID string) (bool, error) {
+	before, err := h.resetFrom(ctx, workflowID, runID)
+	if err == nil && before == "" {
+		before, err = h.lastClosed(ctx, workflowID, runID)
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for the run before %s: %w", runID, err)
+	}
+	if before == "" {
+		return false, nil
+	}
+	settled, err := h.settled(ctx, workflowID, before)
+	if err != nil {
+		return false, fmt.Errorf("look at the run before, %s: %w", before, err)
+	}
+	return settled, nil
+}
+
+// resetFrom is the base run of a reset one, empty where it is none. The last
+// reset counts: what stands before it came with the history of the base run.
+func (h History) resetFrom(ctx context.Context, workflowID, runID string) (base string, err error) {
+	history := h.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for history.HasNext() {
+		e, err := history.Next()
+		if err != nil {
+			return "", err
+		}
+		failed := e.GetWorkflowTaskFailedEventAttributes()
+		if failed.GetCause() == enums.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW {
+			base = failed.GetBaseRunId()
+		}
+	}
+	return base, nil
+}
+
+// lastClosed is the run of an ID that closed last. Visibility comes late, but
+// it is the start of a run that must be seen here; how it ended is asked for.
+func (h History) lastClosed(ctx context.Context, workflowID, runID string) (last string, err error) {
+	list := &workflowservice.ListWorkflowExecutionsRequest{Namespace: h.Namespace, Query: "WorkflowId = " + quoted(workflowID)}
+	var newest *workflow.WorkflowExecutionInfo
+	for {
+		page, err := h.Client.ListWorkflow(ctx, list)
+		if err != nil {
+			return "", err
+		}
+		for _, listed := range page.GetExecutions() {
+			if listed.GetExecution().GetRunId() == runID {
+				continue
+			}
+			described, err := h.Client.DescribeWorkflowExecution(ctx, workflowID, listed.GetExecution().GetRunId())
+			var gone *serviceerror.NotFound
+			if errors.As(err, &gone) {
+				continue // its retention has passed
+			}
+			if err != nil {
+				return "", err
+			}
+			run := described.GetWorkflowExecutionInfo()
+			if run.GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING && (newest == nil || run.GetCloseTime().AsTime().After(newest.GetCloseTime().AsTime())) {
+				newest = run
+			}
+		}
+		if list.NextPageToken = page.GetNextPageToken(); len(list.NextPageToken) == 0 {
+			return newest.GetExecution().GetRunId(), nil
+		}
+	}
+}
+
+// quoted writes a string for a visibility query.
+func quoted(s string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(s) + "'"
+}
+
+func (h History) settled(ctx context.Context, workflowID, runID string) (bool, error) {
+	answer, err := h.Client.WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
+		Namespace:              h.Namespace,
+		Execution:              &common.WorkflowExecution{WorkflowId: workflowID, RunId: runID},
+		HistoryEventFilterType: enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT,
+	})
+	if err != nil {
+		return false, err
+	}
+	for _, e := range answer.GetHistory().GetEvents() {
+		switch e.GetEventType() {
+		case enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+			return true, nil
+		case enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+			failure := e.GetWorkflowExecutionFailedEventAttributes().GetFailure()
+			return failure.GetApplicationFailureInfo().GetType() == DeadLettered, nil
+		}
+	}
+	return false, nil
+}
+
+// Progress implements Runs.
+func (h History) Progress(ctx context.Context, workflowID, runID, activityID string) (Progress, bool, error) {
+	described, err := h.Client.DescribeWorkflowExecution(ctx, workflowID, runID)
+	if err != nil {
+		return Progress{}, false, fmt.Errorf("describe run %s: %w", runID, err)
+	}
+	for _, pending := range described.GetPendingActivities() {
+		if pending.GetActivityId() != activityID || pending.GetHeartbeatDetails() == nil {
+			continue
+		}
+		var progress Progress
+		if err := h.DataConverter.FromPayloads(pending.GetHeartbeatDetails(), &progress); err != nil {
+			return Progress{}, false, fmt.Errorf("read the progress of %s: %w", activityID, err)
+		}
+		return progress, true, nil
+	}
+	return Progress{}, false, nil
+}
