@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
 )
@@ -75,42 +76,69 @@ func (h History) resetFrom(ctx context.Context, workflowID, runID string) (base 
 	return base, nil
 }
 
-// lastClosed is the run of an ID that closed last. Visibility comes late, but
-// it is the start of a run that must be seen here; how it ended is asked for.
+// Visibility comes late, by a second or so. It is in order for one workflow ID:
+// once it has the run that asks, it has those before it.
+const (
+	visibilityTick     = 200 * time.Millisecond
+	visibilityPatience = 10 * time.Second
+)
+
+// lastClosed is the run of an ID that closed last, empty where there is none, or
+// where it cannot be asked for: what a visibility query has between its quotes
+// is compared with its backslashes.
 func (h History) lastClosed(ctx context.Context, workflowID, runID string) (last string, err error) {
-	list := &workflowservice.ListWorkflowExecutionsRequest{Namespace: h.Namespace, Query: "WorkflowId = " + quoted(workflowID)}
-	var newest *workflow.WorkflowExecutionInfo
-	for {
-		page, err := h.Client.ListWorkflow(ctx, list)
+	if strings.ContainsAny(workflowID, `'"\`) {
+		return "", nil
+	}
+	var others []string
+	for deadline := time.Now().Add(visibilityPatience); ; {
+		runs, err := h.runsOf(ctx, workflowID)
 		if err != nil {
 			return "", err
 		}
-		for _, listed := range page.GetExecutions() {
-			if listed.GetExecution().GetRunId() == runID {
-				continue
-			}
-			described, err := h.Client.DescribeWorkflowExecution(ctx, workflowID, listed.GetExecution().GetRunId())
-			var gone *serviceerror.NotFound
-			if errors.As(err, &gone) {
-				continue // its retention has passed
-			}
-			if err != nil {
-				return "", err
-			}
-			run := described.GetWorkflowExecutionInfo()
-			if run.GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING && (newest == nil || run.GetCloseTime().AsTime().After(newest.GetCloseTime().AsTime())) {
-				newest = run
-			}
+		others = slices.DeleteFunc(runs, func(run string) bool { return run == runID })
+		if len(others) < len(runs) || time.Now().After(deadline) {
+			break
 		}
-		if list.NextPageToken = page.GetNextPageToken(); len(list.NextPageToken) == 0 {
-			return newest.GetExecution().GetRunId(), nil
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(visibilityTick):
 		}
 	}
+	var closed time.Time
+	for _, run := range others {
+		described, err := h.Client.DescribeWorkflowExecution(ctx, workflowID, run)
+		var gone *serviceerror.NotFound
+		if errors.As(err, &gone) {
+			continue // its retention has passed
+		}
+		if err != nil {
+			return "", err
+		}
+		info := described.GetWorkflowExecutionInfo()
+		if at := info.GetCloseTime().AsTime(); info.GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_RUNNING && at.After(closed) {
+			last, closed = run, at
+		}
+	}
+	return last, nil
 }
 
-// quoted writes a string for a visibility query.
-func quoted(s string) string {
-	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(s) + "'"
+// runsOf are the runs of a workflow ID, as visibility has them.
+func (h History) runsOf(ctx context.Context, workflowID string) (runs []string, err error) {
+	list := &workflowservice.ListWorkflowExecutionsRequest{Namespace: h.Namespace, Query: "WorkflowId = '" + workflowID + "'"}
+	for {
+		page, err := h.Client.ListWorkflow(ctx, list)
+		if err != nil {
+			return nil, err
+		}
+		for _, listed := range page.GetExecutions() {
+			runs = append(runs, listed.GetExecution().GetRunId())
+		}
+		if list.NextPageToken = page.GetNextPageToken(); len(list.NextPageToken) == 0 {
+			return runs, nil
+		}
+	}
 }
 
 func (h History) settled(ctx context.Context, workflowID, runID string) (bool, error) {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -55,13 +56,22 @@ type runs struct {
 	client  client.Client
 	targets *target.Set
 	queue   string
+	dir     string // the tracker's
 	tracker tracker
-	retry   *queues.Worker // of the retry lane
+	process queues.Process
+	retry   *queues.Worker // of the first target's retry lane
+	records *queues.Worker // of the dead letters
 }
 
 // startRuns serves the target that yaml describes: members of a flow mapping,
 // without its name and url.
 func startRuns(t *testing.T, handler http.HandlerFunc, yaml string) *runs {
+	t.Helper()
+	return startFleet(t, handler, "  - {name: a, url: $URL, "+yaml+"}\n")
+}
+
+// startFleet serves the targets of a list in which $URL is the handler's.
+func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
@@ -76,38 +86,78 @@ func startRuns(t *testing.T, handler http.HandlerFunc, yaml string) *runs {
 	t.Cleanup(c.Close)
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	set, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: "+server.URL+", "+yaml+"}\n"), nil)
+	set, err := target.Parse("targets.yaml", []byte("targets:\n"+strings.ReplaceAll(list, "$URL", server.URL)), nil)
 	require.NoError(t, err)
 
-	directory, err := deadletter.Open(t.TempDir())
+	dir := t.TempDir()
+	directory, err := deadletter.Open(dir)
 	require.NoError(t, err)
-	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: workflows.DefaultTaskQueue, tracker: tracker{directory, make(chan deadletter.Record, 10)}}
+	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: workflows.DefaultTaskQueue, dir: dir, tracker: tracker{directory, make(chan deadletter.Record, 10)}}
 	history := activities.History{Client: c, Namespace: devstack.Namespace, DataConverter: workflows.DataConverter()}
 	acts := activities.New(activities.Options{Targets: set, Tracker: r.tracker, Logger: quiet, Messages: history, Runs: history})
 	process := queues.Process{Client: c, TaskQueue: r.queue, Targets: set, Activities: acts, Log: quiet}
+	r.process = process
 	var stopped sync.WaitGroup
 	t.Cleanup(stopped.Wait)
-	r.retry = process.RetryLane(set.All()[0])
-	for _, w := range []*queues.Worker{process.Runs(prometheus.NewRegistry()), r.retry, process.DeadLetters()} {
+	r.records = process.DeadLetters()
+	workers := []*queues.Worker{process.Runs(prometheus.NewRegistry()), r.records}
+	for _, one := range set.All() {
+		workers = append(workers, process.RetryLane(one))
+	}
+	r.retry = workers[2]
+	for _, w := range workers {
 		require.NoError(t, w.Start())
-		if w != r.retry {
+		if w != r.retry && w != r.records {
 			t.Cleanup(func() { stopped.Go(w.Stop) })
 		}
 	}
 	return r
 }
 
-// start starts the run of an event.
+// input is an event for all targets.
+func (r *runs) input(id string) workflows.Input {
+	in := workflows.Input{
+		Event: event.Event{ID: id, Type: "conversation.started"},
+		Body:  event.Body(`{"event_id":"evt"}`),
+	}
+	for _, one := range r.targets.All() {
+		in.Targets = append(in.Targets, one.Policy)
+	}
+	return in
+}
+
+// start starts the run of an event as ingest does.
 func (r *runs) start(id string) client.WorkflowRun {
 	r.t.Helper()
-	in := workflows.Input{
-		Event:   event.Event{ID: id, Type: "conversation.started"},
-		Body:    event.Body(`{"event_id":"` + id + `"}`),
-		Targets: []target.Policy{r.targets.All()[0].Policy},
-	}
-	run, err := r.client.ExecuteWorkflow(r.ctx, workflows.StartOptions(in, r.queue, ""), workflows.FanOutName, in)
+	in := r.input(id)
+	return r.execute(workflows.StartOptions(in, r.queue, ""), in)
+}
+
+func (r *runs) execute(options client.StartWorkflowOptions, in workflows.Input) client.WorkflowRun {
+	r.t.Helper()
+	run, err := r.client.ExecuteWorkflow(r.ctx, options, workflows.FanOutName, in)
 	require.NoError(r.t, err)
 	return run
+}
+
+// Every wait is bounded far beyond what anything takes.
+const (
+	patience = 30 * time.Second
+	tick     = 10 * time.Millisecond
+)
+
+// firstTask is where a run's first workflow task ends: started, scheduled, and this.
+const firstTask = 3
+
+// reset resets a run to a workflow task, and gives the new run.
+func (r *runs) reset(run client.WorkflowRun, toTask int64) client.WorkflowRun {
+	r.t.Helper()
+	reset, err := r.client.ResetWorkflowExecution(r.ctx, &workflowservice.ResetWorkflowExecutionRequest{
+		Namespace: devstack.Namespace, WorkflowExecution: &common.WorkflowExecution{WorkflowId: run.GetID(), RunId: run.GetRunID()},
+		WorkflowTaskFinishEventId: toTask, RequestId: uuid.NewString(),
+	})
+	require.NoError(r.t, err)
+	return r.client.GetWorkflow(r.ctx, run.GetID(), reset.GetRunId())
 }
 
 // replay fails the test where the run does not replay.
@@ -154,16 +204,11 @@ func TestResetAfterMaxAge(t *testing.T) {
 	maxAge := time.NewTimer(time.Duration(r.targets.All()[0].Policy.MaxAge))
 	<-maxAge.C
 
-	const firstTask = 3 // started, scheduled, and this
-	reset, err := r.client.ResetWorkflowExecution(r.ctx, &workflowservice.ResetWorkflowExecutionRequest{
-		Namespace: devstack.Namespace, WorkflowExecution: &common.WorkflowExecution{WorkflowId: run.GetID(), RunId: run.GetRunID()},
-		WorkflowTaskFinishEventId: firstTask, RequestId: t.Name(),
-	})
-	require.NoError(t, err)
-	require.NoError(t, r.client.GetWorkflow(r.ctx, run.GetID(), reset.GetRunId()).Get(r.ctx, nil))
+	reset := r.reset(run, firstTask)
+	require.NoError(t, reset.Get(r.ctx, nil))
 
 	r.replay(run.GetID(), run.GetRunID())
-	r.replay(run.GetID(), reset.GetRunId())
+	r.replay(run.GetID(), reset.GetRunID())
 }
 
 // TestMaxAgePassesInTheFastLane: a target may hang for longer than max_age.
