@@ -1,0 +1,181 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/internal/devstack"
+	"genesys-fanout/workflows"
+)
+
+const (
+	completed  = enums.WORKFLOW_EXECUTION_STATUS_COMPLETED
+	failed     = enums.WORKFLOW_EXECUTION_STATUS_FAILED
+	canceled   = enums.WORKFLOW_EXECUTION_STATUS_CANCELED
+	terminated = enums.WORKFLOW_EXECUTION_STATUS_TERMINATED
+	running    = enums.WORKFLOW_EXECUTION_STATUS_RUNNING
+)
+
+// temporalCLI runs the command lines that the documents give.
+func (s *stack) temporalCLI(args ...string) string {
+	s.t.Helper()
+	path, err := devstack.TemporalCLI()
+	require.NoError(s.t, err)
+	cli := exec.CommandContext(s.ctx, path, append(args, "--address", s.temporal.Address(), "--namespace", devstack.Namespace)...)
+	out, err := cli.CombinedOutput()
+	require.NoError(s.t, err, "temporal %v:\n%s", args, out)
+	return string(out)
+}
+
+func (s *stack) reset(eventID string) {
+	s.t.Helper()
+	s.temporalCLI("workflow", "reset", "--workflow-id", workflows.ID(eventID), "--type", "FirstWorkflowTask", "--reason", "the target is mended")
+}
+
+// waitRecorded waits until a target has n open records.
+func (s *stack) waitRecorded(target string, n int) {
+	s.t.Helper()
+	s.eventually(func() bool { return s.count(target) == n }, "%d open records of %s, there are %d", n, target, s.count(target))
+}
+
+// count is the number of a target's records in the tracker, or in a folder of it.
+func (s *stack) count(target string, folder ...string) int {
+	files, err := filepath.Glob(filepath.Join(append(append([]string{s.deadLetters()}, folder...), target+"_*")...))
+	require.NoError(s.t, err)
+	return len(files)
+}
+
+// TestResetAfterTheTargetIsMended: one run by its ID, others by a query. The
+// targets that have the event get nothing.
+func TestResetAfterTheTargetIsMended(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok, "compliance": status(http.StatusBadRequest)},
+		"  - {name: analytics, url: $ANALYTICS}\n  - {name: compliance, url: $COMPLIANCE}\n")
+	s.run("worker")
+	ingest := s.run("ingest")
+	s.publish(0, 6)
+	s.waitRecorded("compliance", 6)
+	for i := range 6 {
+		s.waitStatus(s.id(i), failed)
+	}
+	s.targets["compliance"].SetScript(ok)
+	s.reset(s.id(0))
+	s.waitStatus(s.id(0), completed)
+
+	query := `ExecutionStatus="Failed" AND DeadLetterTargets="compliance" AND TaskQueue="` + s.name + `"`
+	s.eventually(func() bool {
+		found, err := s.client.CountWorkflow(s.ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
+		return err == nil && found.GetCount() == 6 // the first run of the one that was reset stays Failed
+	}, "the failed runs are found")
+	s.temporalCLI("workflow", "reset", "--query", query, "--type", "FirstWorkflowTask", "--reason", "the target is mended", "--yes")
+	for i := range 6 {
+		s.waitStatus(s.id(i), completed)
+	}
+	s.exactlyOnce("compliance", 6)
+	s.exactlyOnce("analytics", 6)
+	assert.Empty(t, s.records())
+	assert.Equal(t, 6, s.count("compliance", "resolved"))
+
+	s.produce(flat(s.id(0), "conversation.started")) // redelivered
+	s.publish(6, 1)
+	s.waitFor("compliance", hasEvents(7))
+	s.exactlyOnce("compliance", 7)
+	assert.InDelta(t, 1, s.metric(ingest, `fanout_workflows_started_total{result="duplicate"}`), 0)
+}
+
+// TestStartedByHand: UI's "Start Workflow Like This One" gives ID, type, queue and
+// the first argument as the run before had them.
+func TestStartedByHand(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok, "compliance": status(http.StatusBadRequest)},
+		"  - {name: analytics, url: $ANALYTICS}\n  - {name: compliance, url: $COMPLIANCE}\n")
+	s.run("worker")
+	s.run("ingest")
+	s.publish(0, 1)
+	s.waitRecorded("compliance", 1)
+	s.waitStatus(s.id(0), failed)
+	history := s.client.GetWorkflowHistory(s.ctx, workflows.ID(s.id(0)), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	started, err := history.Next()
+	require.NoError(t, err)
+	input := string(started.GetWorkflowExecutionStartedEventAttributes().GetInput().GetPayloads()[0].GetData())
+
+	s.targets["compliance"].SetScript(ok)
+	byHand := func(id string) {
+		s.temporalCLI("workflow", "start", "--workflow-id", id, "--type", workflows.FanOutName, "--task-queue", s.name, "--input", input)
+	}
+	byHand(workflows.ID(s.id(0)))
+	s.waitStatus(s.id(0), completed)
+	s.exactlyOnce("analytics", 1)
+	s.exactlyOnce("compliance", 1)
+	s.eventually(func() bool {
+		found, err := s.client.CountWorkflow(s.ctx, &workflowservice.CountWorkflowExecutionsRequest{
+			Query: `ExecutionStatus="Completed" AND InteractionId="conv-` + s.id(0) + `"`,
+		})
+		return err == nil && found.GetCount() == 1
+	}, "the run is found by its interaction")
+
+	byHand("once-more-" + s.id(0))
+	s.eventually(func() bool { return delivered(s.targets["analytics"])[s.id(0)] == 2 && delivered(s.targets["compliance"])[s.id(0)] == 2 },
+		"under another ID it is sent again to every target")
+}
+
+// TestWhateverAnOperatorClicks: cancel, terminate, reset of what runs: nothing is
+// lost, and nothing is wedged.
+func TestWhateverAnOperatorClicks(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok, "notification": status(http.StatusServiceUnavailable)}, `
+  - {name: analytics, url: $ANALYTICS}
+  - {name: notification, url: $NOTIFICATION, retry_statuses: [429, 503], max_attempts: 50, backoff: {initial: 1s, multiplier: 1}}
+`)
+	s.run("worker")
+	s.run("ingest")
+	s.publish(0, 4)
+	s.waitFor("notification", hasEvents(4))
+	s.waitFor("analytics", hasEvents(4))
+	id := func(i int) string { return workflows.ID(s.id(i)) }
+
+	s.temporalCLI("workflow", "cancel", "--workflow-id", id(0))
+	s.waitStatus(s.id(0), canceled)
+	assert.Equal(t, deadletter.Canceled, s.record("notification", s.id(0)).Reason)
+	s.temporalCLI("workflow", "terminate", "--workflow-id", id(1), "--reason", "a test")
+	s.waitStatus(s.id(1), terminated)
+	s.reset(s.id(2)) // it runs, and the reset ends it
+	s.waitStatus(s.id(2), running)
+
+	s.targets["notification"].SetScript(ok)
+	s.reset(s.id(0))
+	s.reset(s.id(1))
+	for i := range 4 {
+		s.waitStatus(s.id(i), completed)
+	}
+	times := delivered(s.targets["notification"])
+	assert.Len(t, times, 4)
+	assert.Equal(t, 1, times[s.id(0)])
+	assert.Equal(t, 1, times[s.id(3)])
+	times = delivered(s.targets["analytics"])
+	assert.Equal(t, 1, times[s.id(0)], "the canceled run had settled it")
+	assert.Equal(t, 2, times[s.id(1)], "what a terminated run delivered is not known")
+	assert.Empty(t, s.records())
+	assert.Equal(t, 1, s.count("notification", "resolved"))
+
+	var statuses []workflows.Status
+	out := s.temporalCLI("workflow", "query", "--workflow-id", id(0), "--type", workflows.QueryDeliveries, "--output", "json")
+	var answer struct {
+		QueryResult [][]workflows.Status `json:"queryResult"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &answer), out)
+	require.NotEmpty(t, answer.QueryResult)
+	statuses = answer.QueryResult[0]
+	require.Len(t, statuses, 1)
+	assert.Equal(t, "notification", statuses[0].Target)
+	assert.Equal(t, workflows.Delivered, statuses[0].State)
+}
