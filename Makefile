@@ -18,7 +18,7 @@ help: ## List these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 .PHONY: build
-build: ## Build bin/worker, bin/ingest and bin/demo
+build: ## Build bin/worker, bin/ingest, bin/deadletter and bin/demo
 	@mkdir -p $(BIN)
 	go build -trimpath -o $(BIN)/ ./cmd/...
 
@@ -65,8 +65,12 @@ bench: build tools-$(BACKEND) ## Measure the core table; BACKEND=postgres: on a 
 	go run ./bench -backend $(BACKEND) -doc docs/performance.md
 
 .PHONY: bench-all
-bench-all: bench ## The same, then memory and growth
-	go run ./bench -backend $(BACKEND) -all -doc docs/performance.md
+bench-all: bench bench-records ## The same, then memory and growth, then dead letters
+	go run ./bench -backend $(BACKEND) -table growth -doc docs/performance.md
+
+.PHONY: bench-records
+bench-records: build tools-$(BACKEND) ## Measure deadletter on 100,000 records
+	go run ./bench -backend $(BACKEND) -table records -doc docs/performance.md
 
 .PHONY: tools-dev tools-postgres
 tools-dev: tool-temporal

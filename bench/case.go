@@ -87,6 +87,18 @@ func (t table) only(names string) ([]benchCase, error) {
 	return kept, nil
 }
 
+func tableOf(name string) (table, error) {
+	switch name {
+	case "core":
+		return core(), nil
+	case "growth":
+		return growth(), nil
+	case "records":
+		return recordsTable(), nil
+	}
+	return table{}, fmt.Errorf("-table %q is not known; choose core, growth or records", name)
+}
+
 // core is the table of `make bench`.
 func core() table {
 	three := healthy(3)
@@ -127,7 +139,7 @@ func core() table {
 // backlog is the number of events that wait in the topic when memory is measured.
 const backlog = 100_000
 
-// growth is the table of `make bench-all`, beside core's.
+// growth is a table of `make bench-all`, beside core's.
 func growth() table {
 	sized := func(size int) measure { return ours(setup{targets: healthy(3), size: size, history: true}) }
 	away := func(how behaviour) measure { return ours(setup{targets: withOne(how), history: true}) }

@@ -27,7 +27,7 @@ type options struct {
 	rounds  int
 	events  int
 	only    string
-	all     bool
+	table   string
 	bin     string
 	out     string
 	doc     string
@@ -41,8 +41,8 @@ func run() int {
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each case")
 	flag.IntVar(&o.events, "events", 1500, "events per round of a case")
 	flag.StringVar(&o.only, "only", "", "names of cases, with commas; default all of the table")
-	flag.BoolVar(&o.all, "all", false, "measure the second table: memory, growth and history")
-	flag.StringVar(&o.bin, "bin", "bin", "folder of the built worker and ingest")
+	flag.StringVar(&o.table, "table", "core", "core: the fan-out; growth: memory, growth and history; records: the command deadletter")
+	flag.StringVar(&o.bin, "bin", "bin", "folder of the built binaries")
 	flag.StringVar(&o.out, "out", "bench/results", "folder for the results")
 	flag.StringVar(&o.doc, "doc", "", "Markdown file whose marked part is replaced by the table")
 	flag.Parse()
@@ -54,9 +54,9 @@ func run() int {
 }
 
 func bench(ctx context.Context, o options) error {
-	table := core()
-	if o.all {
-		table = growth()
+	table, err := tableOf(o.table)
+	if err != nil {
+		return err
 	}
 	cases, err := table.only(o.only)
 	if err != nil {
