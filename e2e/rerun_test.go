@@ -179,3 +179,31 @@ func TestWhateverAnOperatorClicks(t *testing.T) {
 	assert.Equal(t, "notification", statuses[0].Target)
 	assert.Equal(t, workflows.Delivered, statuses[0].State)
 }
+
+// TestActivityCommands: what UI and CLI offer for one delivery that waits.
+func TestActivityCommands(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok, "notification": status(http.StatusServiceUnavailable)}, `
+  - {name: analytics, url: $ANALYTICS}
+  - {name: notification, url: $NOTIFICATION, retry_statuses: [429, 503], max_attempts: 50, backoff: {initial: 1s, multiplier: 1}}
+`)
+	s.run("worker")
+	s.run("ingest")
+	s.publish(0, 4)
+	s.waitFor("notification", hasEvents(4))
+	activity := func(i int, command string, args ...string) {
+		s.temporalCLI(append([]string{"activity", command, "--workflow-id", workflows.ID(s.id(i)), "--activity-id", "deliver-notification"}, args...)...)
+	}
+	activity(0, "pause")
+	activity(1, "reset") // at once, not after the backoff
+	s.targets["notification"].SetScript(ok)
+	for i := 1; i < 4; i++ {
+		s.waitStatus(s.id(i), completed)
+	}
+	assert.Zero(t, delivered(s.targets["notification"])[s.id(0)], "paused")
+	s.waitStatus(s.id(0), running)
+	activity(0, "unpause")
+	s.waitStatus(s.id(0), completed)
+	s.exactlyOnce("notification", 4)
+	assert.Empty(t, s.records())
+}
