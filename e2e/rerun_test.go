@@ -124,7 +124,9 @@ func TestStartedByHand(t *testing.T) {
 	}, "the run is found by its interaction")
 
 	byHand("once-more-" + s.id(0))
-	s.eventually(func() bool { return delivered(s.targets["analytics"])[s.id(0)] == 2 && delivered(s.targets["compliance"])[s.id(0)] == 2 },
+	s.eventually(func() bool {
+		return delivered(s.targets["analytics"])[s.id(0)] == 2 && delivered(s.targets["compliance"])[s.id(0)] == 2
+	},
 		"under another ID it is sent again to every target")
 }
 
