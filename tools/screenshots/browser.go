@@ -75,10 +75,14 @@ const missing = `texts => {
 	const ends = a => a.effect.getComputedTiming().endTime !== Infinity; // some icons never rest
 	document.getAnimations().filter(a => a.playState === 'running' && ends(a)).forEach(a => lacks.push('the end of the animation of ' + a.effect.target.className));
 	document.querySelectorAll('.animate-spin, .animate-pulse').forEach(e => lacks.push('the end of ' + e.className));
-	[...document.images].filter(i => !i.complete).forEach(i => lacks.push(i.src));
+	[...document.images].filter(i => !i.complete).forEach(i => lacks.push('the image ' + i.src));
 	if (document.fonts.status !== 'loaded') lacks.push('its fonts');
 	return lacks;
 }`
+
+// painted waits until images are decoded and a frame with them is drawn.
+const painted = `Promise.all([...document.images].map(image => image.decode()))
+	.then(() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true)))))`
 
 // take photographs the page into the file path.
 func (p picture) take(browser context.Context, s *scene, path string) error {
@@ -92,6 +96,9 @@ func (p picture) take(browser context.Context, s *scene, path string) error {
 	if _, err := chromedp.Run(browser, chromedp.PollFunction[bool](rests, chromedp.WithPollingArgs(texts), chromedp.WithPollingTimeout(loadsIn))); err != nil {
 		lacks, _ := chromedp.Run(browser, chromedp.PollFunction[[]string](missing, chromedp.WithPollingArgs(texts))) // empty where that fails too
 		return fmt.Errorf("waited %s for %s: %w; it lacks %s", loadsIn, address, err, strings.Join(lacks, ", "))
+	}
+	if _, err := chromedp.Run(browser, chromedp.Evaluate[bool](painted, chromedp.EvalAwaitPromise)); err != nil {
+		return fmt.Errorf("wait for the images of %s: %w", address, err)
 	}
 	shot, err := chromedp.Run(browser, chromedp.CaptureScreenshot())
 	if err != nil {

@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -39,8 +40,8 @@ func run() int {
 func takeAll(ctx context.Context, bin, out string) (err error) {
 	s := &scene{}
 	defer func() {
-		if struck := s.strike(); err == nil {
-			err = struck
+		if err = errors.Join(err, s.strike()); err != nil {
+			err = fmt.Errorf("%w\n%s\n%s", err, s.demo.tail(), s.worker.tail())
 		}
 	}()
 	if err := s.set(ctx, bin); err != nil {

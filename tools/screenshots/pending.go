@@ -26,9 +26,6 @@ const retryAfter = "600"
 // 429, through a worker of our own on a task queue of its own.
 func (s *scene) setPending(ctx context.Context, bin, address string, runs []*workflow.WorkflowExecutionInfo) (err error) {
 	const taskQueue = "screenshots"
-	if s.dir, err = os.MkdirTemp("", "genesys-fanout-screenshots-"); err != nil {
-		return err
-	}
 	s.limited = httptest.NewServer(http.HandlerFunc(answer))
 	targets := filepath.Join(s.dir, "targets.yaml")
 	if err := os.WriteFile(targets, []byte(targetsFile(s.limited.URL)), 0o600); err != nil {

@@ -14,29 +14,29 @@ type picture struct {
 }
 
 const (
-	width     = 1400
+	width     = 1440
 	namespace = "default"        // the dev server's only one
 	loadsIn   = 30 * time.Second // longest wait for a page
 )
 
 var pictures = []picture{
 	{
-		file: "workflows-failed.png", height: 815,
+		file: "workflows-failed.png", height: 819,
 		page:  func(*scene) string { return list(`ExecutionStatus="Failed"`) },
 		shows: func(*scene) []string { return []string{"DeadLetterTargets", "compliance-service"} },
 	},
 	{
-		file: "conversation.png", height: 721,
+		file: "conversation.png", height: 710,
 		page:  func(s *scene) string { return list(`InteractionId="` + s.conversation + `"`) },
 		shows: func(s *scene) []string { return []string{s.conversation, "Completed", "compliance-service"} },
 	},
 	{
-		file: "run-failed.png", height: 1200,
+		file: "run-failed.png", height: 1090,
 		page:  func(s *scene) string { return s.failed.page("history") },
 		shows: func(*scene) []string { return []string{"dead-lettered: compliance-service", "RecordDeadLetter", "SDK"} },
 	},
 	{
-		file: "run-details.png", height: 800,
+		file: "run-details.png", height: 990,
 		page:  func(s *scene) string { return s.failed.page("user-metadata") },
 		shows: func(*scene) []string { return []string{"Kafka topic", "compliance-service rejected", "SDK"} },
 	},

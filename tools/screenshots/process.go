@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,7 +25,6 @@ type process struct {
 	cmd    *exec.Cmd
 	stop   context.CancelFunc
 	done   chan struct{}
-	ended  error // set before done is closed
 	mu     sync.Mutex
 	output bytes.Buffer
 }
@@ -46,7 +46,7 @@ func start(ctx context.Context, path, name string, env ...string) (*process, err
 	}
 	go func() {
 		defer close(p.done)
-		p.ended = p.cmd.Wait()
+		_ = p.cmd.Wait() // end looks at the status
 	}()
 	return p, nil
 }
@@ -64,9 +64,12 @@ func (p *process) printed() string {
 	return p.output.String()
 }
 
-// tail is the end of what it printed.
+// tail is the end of what it printed, without the demo's secret.
 func (p *process) tail() string {
-	lines := strings.Split(strings.TrimSpace(p.printed()), "\n")
+	if p == nil {
+		return ""
+	}
+	lines := slices.DeleteFunc(strings.Split(strings.TrimSpace(p.printed()), "\n"), func(line string) bool { return strings.Contains(line, "SECRET") })
 	return p.name + " printed last:\n" + strings.Join(lines[max(0, len(lines)-20):], "\n")
 }
 
@@ -84,9 +87,9 @@ func (p *process) await(ctx context.Context, what string, holds func() (bool, er
 		select {
 		case <-ticker.C:
 		case <-p.done:
-			return fmt.Errorf("waiting for %s: %s has ended (%v)\n%s", what, p.name, p.ended, p.tail())
+			return fmt.Errorf("waiting for %s: %s has ended", what, p.name)
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w\n%s", what, ctx.Err(), p.tail())
+			return fmt.Errorf("waiting for %s: %w", what, ctx.Err())
 		}
 	}
 }
@@ -99,7 +102,7 @@ func (p *process) end() error {
 	p.stop()
 	<-p.done
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		return fmt.Errorf("%s ended with %s\n%s", p.name, p.cmd.ProcessState, p.tail())
+		return fmt.Errorf("%s ended with: %s", p.name, p.cmd.ProcessState)
 	}
 	return nil
 }

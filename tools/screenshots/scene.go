@@ -22,17 +22,16 @@ import (
 
 // scene is what stands before the camera.
 type scene struct {
+	dir      string // for everybody's files
 	demo     *process
 	temporal client.Client
-	ui       string // its URL
+	limited  *httptest.Server
+	worker   *process // sends to limited
 
+	ui           string    // its URL
 	failed       execution // of an event that a target rejected
 	conversation string    // the InteractionId of several runs, one of them failed
 	pending      execution // of an event whose target asks for patience
-
-	limited *httptest.Server
-	worker  *process // sends to limited
-	dir     string   // for its targets.yaml
 }
 
 // execution is one run.
@@ -42,7 +41,7 @@ func (e execution) page(name string) string {
 	return strings.Join([]string{"workflows", e.id, e.run, name}, "/")
 }
 
-// What the demo prints: the last line, and what is read from it.
+// What the demo prints: its last line, and what is read from the others.
 const staysUp = "Everything stays up"
 
 var (
@@ -54,8 +53,11 @@ var (
 // set runs the demo, and beside it a run that waits. Call strike after it, also
 // when it fails.
 func (s *scene) set(ctx context.Context, bin string) (err error) {
+	if s.dir, err = os.MkdirTemp("", "genesys-fanout-screenshots-"); err != nil {
+		return err
+	}
 	fmt.Println("running the demo …")
-	if s.demo, err = start(ctx, filepath.Join(bin, "demo"), "demo", "DEMO_ONCE=0"); err != nil {
+	if s.demo, err = start(ctx, filepath.Join(bin, "demo"), "demo", "DEMO_ONCE=0", "TMPDIR="+s.dir); err != nil {
 		return err
 	}
 	if err := s.demo.await(ctx, "the demo's summary", func() (bool, error) { return strings.Contains(s.demo.printed(), staysUp), nil }); err != nil {
@@ -63,7 +65,7 @@ func (s *scene) set(ctx context.Context, bin string) (err error) {
 	}
 	address, ui, failed := read(s.demo, temporalAddress), read(s.demo, uiURL), read(s.demo, failedRun)
 	if address == nil || ui == nil || failed == nil {
-		return fmt.Errorf("the demo told no address, UI or failed run\n%s", s.demo.tail())
+		return errors.New("the demo told no address, UI or failed run")
 	}
 	s.ui, s.failed = ui[1], execution{failed[1], failed[2]}
 	s.temporal, err = client.DialContext(ctx, client.Options{HostPort: address[1], Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler))})
@@ -121,15 +123,12 @@ func conversation(run *workflow.WorkflowExecutionInfo) string {
 
 // strike ends what set started, the last first.
 func (s *scene) strike() error {
-	err := s.worker.end()
+	ended := s.worker.end()
 	if s.limited != nil {
 		s.limited.Close()
 	}
 	if s.temporal != nil {
 		s.temporal.Close()
 	}
-	if s.dir != "" {
-		err = errors.Join(err, os.RemoveAll(s.dir))
-	}
-	return errors.Join(err, s.demo.end())
+	return errors.Join(ended, s.demo.end(), os.RemoveAll(s.dir))
 }
