@@ -80,8 +80,10 @@ const missing = `texts => {
 	return lacks;
 }`
 
-// painted waits until images are decoded and a frame with them is drawn.
-const painted = `Promise.all([...document.images].map(image => image.decode()))
+// painted waits until images are decoded and a frame with them is drawn. Icons that
+// blink stop first, or chance would decide whether they are seen.
+const painted = `document.getAnimations().forEach(a => a.cancel());
+	Promise.all([...document.images].map(image => image.decode()))
 	.then(() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true)))))`
 
 // take photographs the page into the file path.
