@@ -77,7 +77,7 @@ screenshots: ## Take the pictures in docs/img of Temporal UI, from the demo (nee
 	@command -v chromium >/dev/null || { \
 		echo "make screenshots needs chromium: install it, as with: apt-get install chromium" >&2; exit 1; }
 	$(MAKE) tool-temporal build
-	GOWORK=off go build -C tools/screenshots -trimpath -o $(CURDIR)/$(BIN)/screenshots .
+	GOWORK=off go build -C tools/screenshots -trimpath -o "$(CURDIR)/$(BIN)/screenshots" .
 	$(BIN)/screenshots
 
 .PHONY: tools-dev tools-postgres
