@@ -72,6 +72,14 @@ bench-all: bench bench-records ## The same, then memory and growth, then dead le
 bench-records: build tools-$(BACKEND) ## Measure deadletter on 100,000 records
 	go run ./bench -backend $(BACKEND) -table records -doc docs/performance.md
 
+.PHONY: screenshots
+screenshots: ## Take the pictures in docs/img of Temporal UI, from the demo (needs chromium)
+	@command -v chromium >/dev/null || { \
+		echo "make screenshots needs chromium: install it, as with: apt-get install chromium" >&2; exit 1; }
+	$(MAKE) tool-temporal build
+	GOWORK=off go build -C tools/screenshots -trimpath -o "$(CURDIR)/$(BIN)/screenshots" .
+	$(BIN)/screenshots
+
 .PHONY: tools-dev tools-postgres
 tools-dev: tool-temporal
 tools-postgres: $(SERVER_TOOLS) ## Build the pinned Temporal server and its SQL tool; takes minutes once

@@ -57,11 +57,23 @@ func demo(ctx context.Context) error {
 	s.makeEvents()
 	defer s.close()
 	err := s.show(ctx)
-	if err == nil && s.tty && os.Getenv("DEMO_ONCE") != "1" {
+	if err == nil && staysUp(os.Getenv("DEMO_ONCE"), s.tty) {
 		fmt.Println("\nEverything stays up until Ctrl-C.")
 		<-ctx.Done()
 	}
 	return errors.Join(err, s.stop())
+}
+
+// staysUp says whether everything runs on after the summary: for whoever sits at
+// a terminal, unless DEMO_ONCE says 1 (no) or 0 (yes, without a terminal too).
+func staysUp(once string, tty bool) bool {
+	switch once {
+	case "0":
+		return true
+	case "1":
+		return false
+	}
+	return tty
 }
 
 // show does everything up to the summary, within its time.

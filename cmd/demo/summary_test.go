@@ -85,3 +85,10 @@ func TestCopyable(t *testing.T) {
 	assert.Equal(t, `  export A='it'\''s=1'`, copyable("A=it's=1"))
 	assert.Contains(t, copyable(secretName+"x"), "# a secret")
 }
+
+func TestStaysUp(t *testing.T) {
+	assert.True(t, staysUp("", true))
+	assert.False(t, staysUp("", false), "a pipeline must end")
+	assert.False(t, staysUp("1", true))
+	assert.True(t, staysUp("0", false))
+}
