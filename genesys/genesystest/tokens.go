@@ -194,7 +194,7 @@ func scopes(t *testing.T, newSource NewSource) {
 	for scope, want := range map[string]url.Values{
 		"":                 {"grant_type": {"client_credentials"}},
 		"eventbridge:read": {"grant_type": {"client_credentials"}, "scope": {"eventbridge:read"}},
-		" a   b ":          {"grant_type": {"client_credentials"}, "scope": {"a b"}},
+		"a   b":            {"grant_type": {"client_credentials"}, "scope": {"a b"}},
 	} {
 		genesysCloud := &cloud{token: func(_ int32, r *http.Request) (*http.Response, error) {
 			assert.Equal(t, "application/x-www-form-urlencoded", r.Header.Get("Content-Type"))

@@ -39,10 +39,10 @@ func (c *APIClient) SetHttpClient(client any) error {
 	return nil
 }
 
-// CallAPI makes one request; path is a whole URL. fileName, fileBytes and
-// pathName have no effect here.
+// CallAPI makes one request; path is a whole URL. The last three, a file's name
+// and content and a name for the path, have no effect here.
 func (c *APIClient) CallAPI(path, method string, postBody any, headerParams, queryParams map[string]string, formParams url.Values,
-	fileName string, fileBytes []byte, pathName string,
+	_ string, _ []byte, _ string,
 ) (*APIResponse, error) {
 	address, _ := url.Parse(path) // the SDK does not look at the error either
 	if address != nil && len(queryParams) > 0 {
@@ -64,6 +64,7 @@ func (c *APIClient) CallAPI(path, method string, postBody any, headerParams, que
 	if err != nil {
 		return nil, err
 	}
+	defer response.Body.Close()
 	body, _ := io.ReadAll(response.Body) // nor at this one
 	if _, sent := options.headers["Authorization"]; sent {
 		options.headers["Authorization"] = []string{"[REDACTED]"}

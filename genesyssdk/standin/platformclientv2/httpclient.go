@@ -13,9 +13,9 @@ import (
 
 // AbstractHttpClient sends the requests of an APIClient. Of the SDK's methods
 // those are left out that take types of github.com/hashicorp/go-retryablehttp.
-type AbstractHttpClient interface { //nolint:revive // the SDK's name
+type AbstractHttpClient interface {
 	Do(options *HTTPRequestOptions) (*http.Response, error)
-	SetRetryMax(max int)
+	SetRetryMax(most int)
 	SetRetryWaitMax(duration time.Duration)
 	SetRetryWaitMin(duration time.Duration)
 	SetTransport(transport *http.Transport)
