@@ -2,6 +2,7 @@ package genesys
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -140,6 +141,8 @@ func (c *Client) exchange(ctx context.Context, ask question, send func(context.C
 		return rec.answer, nil
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("genesys: %s: %w", ask.request, context.Cause(ctx))
+	case err == nil:
+		err = errors.New("the caller made no request through the client that it was given")
 	}
 	cause := ask.clean.cause(err)
 	return nil, &Temporary{Request: ask.request, Message: ask.clean.clean(cause.Error()), Cure: connectionCure(err, ask.setting), Err: cause}

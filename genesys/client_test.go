@@ -2,6 +2,7 @@ package genesys_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/oauth2"
 
 	"genesys-fanout/genesys"
 	"genesys-fanout/genesys/genesystest"
@@ -43,4 +45,19 @@ func TestPrintedValuesHoldNoSecret(t *testing.T) {
 	genesystest.NoSecret(t, logged.String())
 	assert.Contains(t, logged.String(), "h:1")
 	assert.Contains(t, logged.String(), "api.example.com")
+}
+
+// bypass is a Caller that does not use the client it is given.
+type bypass struct{}
+
+func (bypass) Token(context.Context, *http.Client, string) (*oauth2.Token, error) { return nil, nil }
+
+func (bypass) Details(context.Context, *http.Client, string, *oauth2.Token) error { return nil }
+
+func TestNothingIsBelievedThatTheClientDidNotSee(t *testing.T) {
+	c, err := genesys.NewWith(genesys.Options{ClientID: genesystest.ClientID, ClientSecret: genesystest.ClientSecret}, bypass{})
+	require.NoError(t, err)
+	_, err = c.ConnectionDetails(t.Context())
+	require.ErrorAs(t, err, new(*genesys.Temporary))
+	require.ErrorContains(t, err, "no request through the client")
 }

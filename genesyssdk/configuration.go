@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 
@@ -61,7 +60,7 @@ func (c *httpClient) Do(options *platformclientv2.HTTPRequestOptions) (*http.Res
 		return nil, err
 	}
 	for name, values := range options.GetHeaders() {
-		request.Header[http.CanonicalHeaderKey(name)] = slices.Clone(values) // the SDK changes them afterwards, for its log
+		request.Header[http.CanonicalHeaderKey(name)] = values
 	}
 	return c.client.Do(request)
 }

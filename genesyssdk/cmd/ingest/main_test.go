@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"debug/buildinfo"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ func TestIngestAsksThroughTheSDK(t *testing.T) {
 	ingest := filepath.Join(dir, "ingest")
 	built, err := exec.CommandContext(t.Context(), "go", "build", "-o", ingest, ".").CombinedOutput()
 	require.NoError(t, err, string(built))
+	assert.Contains(t, modules(t, ingest), "github.com/mypurecloud/platform-client-sdk-go/v188")
 	targets := filepath.Join(dir, "targets.yaml")
 	require.NoError(t, os.WriteFile(targets, []byte("targets:\n  - {name: one, url: \"http://127.0.0.1:1/\"}\n"), 0o600))
 
@@ -42,4 +44,16 @@ func TestIngestAsksThroughTheSDK(t *testing.T) {
 	assert.Equal(t, 1, exit.ExitCode())
 	assert.Contains(t, printed.String(), "genesys: GET /api/v2/eventbridge: status 403, code missing.permission: No permission (contextId ctx-1) (correlation id corr-1)")
 	genesystest.NoSecret(t, printed.String())
+}
+
+// modules are those that a binary is built from.
+func modules(t *testing.T, binary string) []string {
+	t.Helper()
+	info, err := buildinfo.ReadFile(binary)
+	require.NoError(t, err)
+	var paths []string
+	for _, module := range info.Deps {
+		paths = append(paths, module.Path)
+	}
+	return paths
 }

@@ -64,7 +64,7 @@ func (c *APIClient) CallAPI(path, method string, postBody any, headerParams, que
 	if err != nil {
 		return nil, err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	body, _ := io.ReadAll(response.Body) // nor at this one
 	if _, sent := options.headers["Authorization"]; sent {
 		options.headers["Authorization"] = []string{"[REDACTED]"}
