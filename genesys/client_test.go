@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -16,17 +20,34 @@ import (
 	"genesys-fanout/genesys/genesystest"
 )
 
-// expires_in is a number (RFC 6749, 5.1). golang.org/x/oauth2 takes a text too, the
-// Genesys SDK does not.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// expires_in is a number (RFC 6749, 5.1). golang.org/x/oauth2 takes a text too,
+// the Genesys SDK does not.
 func TestALifetimeMayBeAText(t *testing.T) {
-	token := genesystest.Answer{Status: http.StatusOK, Body: `{"access_token":"` + genesystest.AccessToken + `","expires_in":"86400"}`}
-	c, err := genesys.New(genesys.Options{
-		APIURL:   genesystest.Server(t, token, genesystest.Answer{}).URL,
-		ClientID: genesystest.ClientID, ClientSecret: genesystest.ClientSecret,
+	synctest.Test(t, func(t *testing.T) {
+		tokens := 0
+		cloud := roundTrip(func(r *http.Request) (*http.Response, error) {
+			body := genesystest.GrantedDetails
+			if r.Method == http.MethodPost {
+				tokens++
+				body = `{"access_token":"t","expires_in":"86400"}`
+			}
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body))}, nil
+		})
+		c, err := genesys.New(genesys.Options{
+			ClientID: genesystest.ClientID, ClientSecret: genesystest.ClientSecret, HTTPClient: &http.Client{Transport: cloud},
+		})
+		require.NoError(t, err)
+		for _, want := range []int{1, 1, 2} { // at once, after 12 h, after 24 h
+			_, err = c.ConnectionDetails(t.Context())
+			require.NoError(t, err)
+			assert.Equal(t, want, tokens)
+			<-time.After(12 * time.Hour)
+		}
 	})
-	require.NoError(t, err)
-	_, err = c.ConnectionDetails(t.Context())
-	require.NoError(t, err)
 }
 
 func TestPrintedValuesHoldNoSecret(t *testing.T) {

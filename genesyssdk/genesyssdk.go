@@ -11,6 +11,7 @@ package genesyssdk
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -47,7 +48,8 @@ func (c caller) Token(ctx context.Context, hc *http.Client, address string) (*oa
 	}
 	token := &oauth2.Token{AccessToken: config.AccessToken}
 	if config.AccessTokenExpiresIn > 0 {
-		token.Expiry = time.Now().Add(time.Duration(config.AccessTokenExpiresIn) * time.Second)
+		seconds := min(config.AccessTokenExpiresIn, math.MaxInt32) // a Duration holds no more than 292 years
+		token.Expiry = time.Now().Add(time.Duration(seconds) * time.Second)
 	}
 	return token, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"testing"
@@ -37,6 +38,7 @@ func lifetimes(t *testing.T, newSource NewSource) {
 		expiresIn string
 		used      time.Duration
 	}{
+		{`9999999999999`, math.MaxInt32*time.Second - 5*time.Minute},
 		{`86400`, 24*time.Hour - 5*time.Minute},
 		{`900`, 10 * time.Minute},
 		{`600`, 5 * time.Minute},
