@@ -2,26 +2,25 @@ package genesys
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 
 	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/sync/singleflight"
 )
 
 // Client reads the connection details from Genesys Cloud. It keeps its token
 // between calls and is safe for concurrent use.
 type Client struct {
-	urls  endpoints
-	http  *http.Client
-	oauth *clientcredentials.Config
-	log   *slog.Logger
+	urls   endpoints
+	http   *http.Client
+	caller Caller
+	log    *slog.Logger
 	// secret cleans texts of the client's secret.
 	secret redactor
 
@@ -37,20 +36,19 @@ var _ Source = (*Client)(nil)
 // New checks the options and makes a Client; it connects to nothing. Its error
 // has one line per wrong setting, "VARIABLE: what is wrong; cure".
 func New(o Options) (*Client, error) {
+	return NewWith(o, plain{id: o.ClientID, secret: o.ClientSecret, scope: o.Scope})
+}
+
+// NewWith is New with another Caller.
+func NewWith(o Options, caller Caller) (*Client, error) {
 	urls, err := o.endpoints()
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{
-		urls: urls,
-		http: httpClient(o.HTTPClient),
-		oauth: &clientcredentials.Config{
-			ClientID:     o.ClientID,
-			ClientSecret: o.ClientSecret,
-			TokenURL:     urls.token.String(),
-			AuthStyle:    oauth2.AuthStyleInHeader,
-			Scopes:       strings.Fields(o.Scope),
-		},
+		urls:   urls,
+		http:   httpClient(o.HTTPClient),
+		caller: caller,
 		log:    o.Logger,
 		secret: redactor{}.withClient(o.ClientID, o.ClientSecret),
 	}
@@ -118,17 +116,7 @@ func (c *Client) redactor() redactor {
 func (c *Client) askDetails(ctx context.Context, token *oauth2.Token) (*answer, error) {
 	ask := question{request: requestName(http.MethodGet, c.urls.details), setting: apiURLSetting, clean: c.redactor().with(token.AccessToken)}
 	return c.exchange(ctx, ask, func(ctx context.Context, hc *http.Client) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.urls.details.String(), nil)
-		if err != nil {
-			return err
-		}
-		req.Header.Set("Accept", "application/json")
-		token.SetAuthHeader(req)
-		resp, err := hc.Do(req)
-		if err != nil {
-			return err
-		}
-		return resp.Body.Close()
+		return c.caller.Details(ctx, hc, c.urls.details.String(), token)
 	})
 }
 
@@ -153,6 +141,8 @@ func (c *Client) exchange(ctx context.Context, ask question, send func(context.C
 		return rec.answer, nil
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("genesys: %s: %w", ask.request, context.Cause(ctx))
+	case err == nil:
+		err = errors.New("the caller made no request through the client that it was given")
 	}
 	cause := ask.clean.cause(err)
 	return nil, &Temporary{Request: ask.request, Message: ask.clean.clean(cause.Error()), Cure: connectionCure(err, ask.setting), Err: cause}

@@ -77,7 +77,7 @@ func (c *Client) refresh(ctx context.Context) (*oauth2.Token, error) {
 	var tokenErr error
 	ask := question{request: request, setting: c.urls.tokenSetting, clean: c.redactor()}
 	got, err := c.exchange(ctx, ask, func(ctx context.Context, hc *http.Client) error {
-		token, tokenErr = c.oauth.Token(context.WithValue(ctx, oauth2.HTTPClient, hc))
+		token, tokenErr = c.caller.Token(ctx, hc, c.urls.token.String())
 		return tokenErr
 	})
 	if err != nil {
@@ -106,7 +106,7 @@ func usedUntil(now, expiry time.Time) time.Time {
 }
 
 // judgeToken says whether the answer of the token endpoint holds a token that
-// can be used. parsed is the OAuth library's verdict on the body.
+// can be used. parsed is the Caller's verdict on the body.
 func (c *Client) judgeToken(got *answer, request string, parsed error) error {
 	texts := got.texts()
 	clean := c.redactor()

@@ -1,8 +1,8 @@
-// Package genesystest holds the behaviour that every genesys.Source keeps, as a
-// table that runs against any of them over a scripted server on loopback.
+// Package genesystest holds the behaviour that every genesys.Source keeps: a
+// table of answers over a scripted server on loopback, and what depends on time
+// over a network without sockets.
 //
-// It refuses to check what only one implementation can give, such as
-// Retry-After or the number of requests.
+// It refuses to check what only one implementation can give.
 package genesystest
 
 import (
@@ -133,6 +133,17 @@ func behaviours() []behaviour {
 			behaviour{name: fmt.Sprintf("token: %d", status), token: Answer{Status: status, Body: `{}`}},
 			behaviour{name: fmt.Sprintf("details: %d", status), details: Answer{Status: status, Body: `{}`}})
 	}
+	// JSON that is no object: read into a pointer, null leaves nothing behind it.
+	for _, status := range []int{200, 400, 401, 403, 404} {
+		table = append(table,
+			behaviour{name: fmt.Sprintf("token: %d null", status), token: Answer{Status: status, Body: `null`}, refused: askToken, says: []string{fmt.Sprint(status), "GENESYS_"}},
+			behaviour{name: fmt.Sprintf("details: %d null", status), details: Answer{Status: status, Body: `null`}, refused: askDetails, says: []string{fmt.Sprint(status), "GENESYS_"}})
+	}
+	for _, status := range []int{429, 500, 501} {
+		table = append(table,
+			behaviour{name: fmt.Sprintf("token: %d null", status), token: Answer{Status: status, Body: `null`}},
+			behaviour{name: fmt.Sprintf("details: %d null", status), details: Answer{Status: status, Body: `null`}})
+	}
 	echo := func(status int) Answer {
 		all := ClientSecret + " " + AccessToken + " " + SASLPassword
 		return Answer{Status: status, Header: http.Header{"Inin-Correlation-Id": {all}, "Location": {"/?" + url.QueryEscape(all)}}, Body: Echo()}
@@ -184,9 +195,8 @@ func Server(t *testing.T, token, details Answer) *httptest.Server {
 	return server
 }
 
-// Run checks a Source against the table. newSource must use the options as
-// they stand, the logger too.
-func Run(t *testing.T, newSource func(*testing.T, genesys.Options) genesys.Source) {
+// Run checks a Source.
+func Run(t *testing.T, newSource NewSource) {
 	t.Helper()
 	t.Run("granted", func(t *testing.T) {
 		src, logged := source(t, Server(t, Answer{}, Answer{}).URL, newSource)
@@ -222,10 +232,13 @@ func Run(t *testing.T, newSource func(*testing.T, genesys.Options) genesys.Sourc
 		behaviour{}.check(t, err)
 		NoSecret(t, logged.String())
 	})
+	tokens(t, newSource)
+	failures(t, newSource)
+	connections(t, newSource)
 }
 
 // source makes a Source whose logger, at the lowest level, writes to logged.
-func source(t *testing.T, apiURL string, newSource func(*testing.T, genesys.Options) genesys.Source) (src genesys.Source, logged *bytes.Buffer) {
+func source(t *testing.T, apiURL string, newSource NewSource) (src genesys.Source, logged *bytes.Buffer) {
 	t.Helper()
 	logged = new(bytes.Buffer)
 	return newSource(t, genesys.Options{

@@ -1,4 +1,4 @@
-package genesys_test
+package genesystest
 
 import (
 	"crypto/tls"
@@ -16,25 +16,29 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/genesys"
-	"genesys-fanout/genesys/genesystest"
 )
 
-// temporary asks a client of the options and gives the failure.
-func temporary(t *testing.T, o genesys.Options) *genesys.Temporary {
+// connections checks what is told where no answer came: the cause, and what to
+// check.
+func connections(t *testing.T, newSource NewSource) {
+	t.Run("TLS failures name the cure", func(t *testing.T) { tlsFailures(t, newSource) })
+	t.Run("connection failures name the cure", func(t *testing.T) { connectionFailures(t, newSource) })
+}
+
+// temporary asks a source of the options and gives the failure.
+func temporary(t *testing.T, newSource NewSource, o genesys.Options) *genesys.Temporary {
 	t.Helper()
-	o.ClientID, o.ClientSecret = genesystest.ClientID, genesystest.ClientSecret
-	c, err := genesys.New(o)
-	require.NoError(t, err)
-	_, err = c.ConnectionDetails(t.Context())
+	o.ClientID, o.ClientSecret = ClientID, ClientSecret
+	_, err := newSource(t, o).ConnectionDetails(t.Context())
 	var got *genesys.Temporary
 	require.ErrorAs(t, err, &got)
 	assert.True(t, strings.HasSuffix(got.Error(), got.Cure))
 	assert.NotContains(t, got.Error(), "\n")
-	genesystest.NoSecret(t, got.Error())
+	NoSecret(t, got.Error())
 	return got
 }
 
-func TestTLSFailuresNameTheCure(t *testing.T) {
+func tlsFailures(t *testing.T, newSource NewSource) {
 	quiet := log.New(io.Discard, "", 0)
 	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
 	secure.Config.ErrorLog = quiet
@@ -44,25 +48,25 @@ func TestTLSFailuresNameTheCure(t *testing.T) {
 	t.Cleanup(plain.Close)
 
 	t.Run("an unknown authority", func(t *testing.T) {
-		got := temporary(t, genesys.Options{APIURL: secure.URL, HTTPClient: &http.Client{Transport: &http.Transport{}}})
+		got := temporary(t, newSource, genesys.Options{APIURL: secure.URL, HTTPClient: &http.Client{Transport: &http.Transport{}}})
 		require.ErrorAs(t, got, new(x509.UnknownAuthorityError))
 		assert.Contains(t, got.Cure, "SSL_CERT_FILE")
 		assert.Contains(t, got.Cure, "GENESYS_API_URL")
 	})
 	t.Run("the certificate of another host", func(t *testing.T) {
 		url := strings.Replace(secure.URL, "127.0.0.1", "localhost", 1)
-		got := temporary(t, genesys.Options{APIURL: url, HTTPClient: secure.Client()})
+		got := temporary(t, newSource, genesys.Options{APIURL: url, HTTPClient: secure.Client()})
 		require.ErrorAs(t, got, new(x509.HostnameError))
 		assert.Contains(t, got.Cure, "another host's: check the host in GENESYS_API_URL")
 	})
 	t.Run("a server without TLS", func(t *testing.T) {
 		url := strings.Replace(plain.URL, "http:", "https:", 1)
-		got := temporary(t, genesys.Options{APIURL: url, HTTPClient: &http.Client{Transport: &http.Transport{}}})
+		got := temporary(t, newSource, genesys.Options{APIURL: url, HTTPClient: &http.Client{Transport: &http.Transport{}}})
 		assert.Contains(t, got.Cure, "check scheme, host and port in GENESYS_API_URL")
 	})
 }
 
-func TestConnectionFailuresNameTheCure(t *testing.T) {
+func connectionFailures(t *testing.T, newSource NewSource) {
 	noHost := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "login.example.invalid", IsNotFound: true}}
 	for _, tt := range []struct {
 		name     string
@@ -76,11 +80,11 @@ func TestConnectionFailuresNameTheCure(t *testing.T) {
 		{"an expired certificate", &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Cert: &x509.Certificate{}, Reason: x509.Expired}}, "", []string{"clock"}},
 		{"no roots", x509.SystemRootsError{Err: errors.New("none")}, "", []string{"SSL_CERT_FILE"}},
 		{"no common version of TLS", &net.OpError{Op: "remote error", Err: tls.AlertError(70)}, "", []string{"GENESYS_API_URL", "proxy"}},
-		{"an unknown host, and a text that holds the secret", errors.Join(noHost, errors.New(genesystest.ClientSecret)), "", []string{"check the host"}},
+		{"an unknown host, and a text that holds the secret", errors.Join(noHost, errors.New(ClientSecret)), "", []string{"check the host"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			broken := wire(func(*http.Request) (*http.Response, error) { return nil, tt.err })
-			got := temporary(t, genesys.Options{TokenURL: tt.tokenURL, HTTPClient: &http.Client{Transport: broken}})
+			got := temporary(t, newSource, genesys.Options{TokenURL: tt.tokenURL, HTTPClient: &http.Client{Transport: broken}})
 			for _, text := range tt.cure {
 				assert.Contains(t, got.Cure, text)
 			}
@@ -88,11 +92,11 @@ func TestConnectionFailuresNameTheCure(t *testing.T) {
 	}
 	t.Run("a connection that broke", func(t *testing.T) {
 		broken := wire(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF })
-		assert.Empty(t, temporary(t, genesys.Options{HTTPClient: &http.Client{Transport: broken}}).Cure)
+		assert.Empty(t, temporary(t, newSource, genesys.Options{HTTPClient: &http.Client{Transport: broken}}).Cure)
 	})
 	t.Run("the host of connection details is the API's", func(t *testing.T) {
 		details := &cloud{detail: func(int32, *http.Request) (*http.Response, error) { return nil, noHost }}
-		got := temporary(t, genesys.Options{TokenURL: "https://sso.example.com/oauth/token", HTTPClient: &http.Client{Transport: details}})
+		got := temporary(t, newSource, genesys.Options{TokenURL: "https://sso.example.com/oauth/token", HTTPClient: &http.Client{Transport: details}})
 		assert.Contains(t, got.Cure, "check the host in GENESYS_API_URL")
 	})
 }
