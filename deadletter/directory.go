@@ -73,6 +73,11 @@ func FileName(target, eventID string) string {
 	return event.EscapeFileName(target) + "_" + event.EscapeFileName(eventID) + ".json"
 }
 
+// File is the path of a delivery's open record, whether there is one or not.
+func (d *Directory) File(target, eventID string) string {
+	return filepath.Join(d.path, FileName(target, eventID))
+}
+
 // Record keeps a dead letter. When it returns nil the record is on disk. The
 // same delivery of the same run is written again in place; a record that another
 // run left, and a file that is damaged, moves to superseded/ first.

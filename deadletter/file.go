@@ -77,6 +77,9 @@ func prepare(file string, record Record) (*renameio.PendingFile, error) {
 // message nested thousands deep would grow by its depth on every line.
 const maxIndent = 1 << 20
 
+// JSON is the record as its file holds it.
+func (r *Record) JSON() ([]byte, error) { return encode(*r) }
+
 func encode(record Record) ([]byte, error) {
 	var data bytes.Buffer
 	encoder := json.NewEncoder(&data)

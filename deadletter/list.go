@@ -19,7 +19,7 @@ import (
 // Get reads the open record of a delivery. Without one the error is
 // fs.ErrNotExist; a file that does not hold it is a *DamagedError.
 func (d *Directory) Get(target, eventID string) (Record, error) {
-	return read(filepath.Join(d.path, FileName(target, eventID)))
+	return read(d.File(target, eventID))
 }
 
 // All yields the open records of the named targets, or of all where none is
@@ -71,7 +71,7 @@ func (d *Directory) OpenTargets(ctx context.Context, eventID string) ([]string, 
 	}
 	var open []string
 	for _, target := range names {
-		_, err := os.Stat(filepath.Join(d.path, FileName(target, eventID)))
+		_, err := os.Stat(d.File(target, eventID))
 		if err == nil {
 			open = append(open, target)
 		} else if !errors.Is(err, fs.ErrNotExist) {

@@ -27,6 +27,11 @@ const (
 	Oversize    Reason = "oversize"    // the message is too large for Temporal
 )
 
+// Reasons are all of them.
+func Reasons() []Reason {
+	return []Reason{Rejected, Exhausted, Expired, Canceled, Retired, Undecodable, Oversize}
+}
+
 // The targets of messages that could not be fanned out at all.
 const (
 	UndecodableTarget = "_undecodable"

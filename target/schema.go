@@ -218,25 +218,31 @@ var legalRate = regexp.MustCompile(`^(\d{1,9}(?:\.\d{1,9})?)/([sm])$`)
 // per second, by which it means no limit.
 const maxRate = 100_000
 
-// rate reads "50/s" or "90/m" as requests per second.
-func (r *reader) rate(node ast.Node, field string) float64 {
-	text, ok := r.text(node, field)
-	if !ok {
-		return 0
-	}
-	const cure = "write it as 50/s or 90/m, or leave it out for no limit"
+// ParseRate reads "50/s" or "90/m" as so many per second.
+func ParseRate(text string) (perSecond float64, err error) {
 	parts := legalRate.FindStringSubmatch(text)
 	if parts == nil {
-		r.add(node, field, fmt.Sprintf("%q is not a rate", text), cure)
-		return 0
+		return 0, fmt.Errorf("%q is not a rate", text)
 	}
 	rate, err := strconv.ParseFloat(parts[1], 64)
 	if parts[2] == "m" {
 		rate /= 60
 	}
 	if err != nil || rate <= 0 || rate > maxRate {
-		r.add(node, field, fmt.Sprintf("%q is not above zero and at most %d/s", text, maxRate), cure)
+		return 0, fmt.Errorf("%q is not above zero and at most %d/s", text, maxRate)
+	}
+	return rate, nil
+}
+
+// rate reads a rate as requests per second.
+func (r *reader) rate(node ast.Node, field string) float64 {
+	text, ok := r.text(node, field)
+	if !ok {
 		return 0
+	}
+	rate, err := ParseRate(text)
+	if err != nil {
+		r.add(node, field, err.Error(), "write it as 50/s or 90/m, or leave it out for no limit")
 	}
 	return rate
 }

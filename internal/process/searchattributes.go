@@ -43,6 +43,20 @@ func EnsureSearchAttributes(ctx context.Context, c client.Client, namespace stri
 	return false, nil
 }
 
+// SearchAttributesUsable asks once, and registers nothing: nil says that a run
+// may use the attributes of these keys, an error why it may not.
+func SearchAttributesUsable(ctx context.Context, c client.Client, namespace string, keys []temporal.SearchAttributeKey) error {
+	catalog := catalogOf(c, namespace, typesOf(keys))
+	missing, err := catalog.missing(ctx)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("namespace %s does not have %s", namespace, strings.Join(names(missing), ", "))
+	}
+	return catalog.usable(ctx)
+}
+
 func typesOf(keys []temporal.SearchAttributeKey) map[string]enums.IndexedValueType {
 	types := make(map[string]enums.IndexedValueType, len(keys))
 	for _, key := range keys {

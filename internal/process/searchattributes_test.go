@@ -169,9 +169,13 @@ func TestOnARealServer(t *testing.T) {
 	require.NoError(t, err)
 	defer c.Close()
 
+	for range 2 { // asking registers nothing
+		require.ErrorContains(t, SearchAttributesUsable(t.Context(), c, "default", keys), "namespace default does not have Color, Size, Tags")
+	}
 	ok, err := EnsureSearchAttributes(t.Context(), c, "default", keys, conn.Log)
 	require.NoError(t, err)
 	require.True(t, ok, out.String())
+	require.NoError(t, SearchAttributesUsable(t.Context(), c, "default", keys))
 	_, err = c.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
 		Query: "Color = 'x' AND Size = 'y' AND Tags IN ('a', 'b')",
 	})

@@ -71,20 +71,8 @@ type App struct {
 // command line cannot be read. Otherwise the shared settings are checked, and
 // the caller adds what is wrong with its own before it returns problems.Err().
 func Parse(app App, settings Settings, args []string, env Env, stdout io.Writer) (done bool, problems *Problems) {
-	problems = &Problems{}
-	helped := false
-	parser, err := newParser(app, settings, env, stdout, func(int) { helped = true })
-	if err != nil {
-		problems.AddError(fmt.Errorf("%s: %w", app.Name, err))
-		return true, problems
-	}
-	_, err = parser.Parse(args)
-	if helped {
-		return true, problems
-	}
-	checkNames(env, problems)
-	if err != nil {
-		problems.Add(app.Name, err.Error(), "see --help")
+	_, done, problems = parse(app, settings, args, env, stdout)
+	if done {
 		return true, problems
 	}
 	shared := settings.shared()
@@ -97,6 +85,31 @@ func Parse(app App, settings Settings, args []string, env Env, stdout io.Writer)
 	return false, problems
 }
 
+// parse reads flags and environment into a struct of settings, and which of its
+// commands was chosen, where it has any.
+func parse(app App, settings any, args []string, env Env, stdout io.Writer) (command string, done bool, problems *Problems) {
+	problems = &Problems{}
+	helped := false
+	parser, err := newParser(app, settings, env, stdout, func(int) { helped = true })
+	if err != nil {
+		problems.AddError(fmt.Errorf("%s: %w", app.Name, err))
+		return "", true, problems
+	}
+	parsed, err := parser.Parse(args)
+	if helped {
+		return "", true, problems
+	}
+	checkNames(env, problems)
+	if err != nil {
+		problems.Add(app.Name, err.Error(), "see --help")
+		return "", true, problems
+	}
+	if selected := parsed.Selected(); selected != nil {
+		command = selected.Name
+	}
+	return command, false, problems
+}
+
 // FlagOf is the flag of a variable: its name in lower case with dashes, less FANOUT_.
 func FlagOf(variable string) string {
 	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(variable, "FANOUT_"), "_", "-"))
@@ -105,7 +118,7 @@ func FlagOf(variable string) string {
 // newParser builds kong's parser with the environment taken out of kong's hands:
 // kong reads the real environment, where a variable set to nothing would beat
 // its default.
-func newParser(app App, settings Settings, env Env, stdout io.Writer, exit func(int)) (*kong.Kong, error) {
+func newParser(app App, settings any, env Env, stdout io.Writer, exit func(int)) (*kong.Kong, error) {
 	variables := map[*kong.Value]string{}
 	adopt := func(k *kong.Kong) error {
 		for _, flag := range k.Model.Flags {
@@ -138,7 +151,7 @@ func newParser(app App, settings Settings, env Env, stdout io.Writer, exit func(
 	return kong.New(settings,
 		kong.Name(app.Name),
 		kong.Description(app.Description),
-		kong.Vars{"http_addr": app.HTTPAddr},
+		kong.Vars{"http_addr": app.HTTPAddr, "version": versionLine(app.Name)},
 		kong.Writers(stdout, io.Discard),
 		kong.Exit(exit),
 		kong.PostBuild(adopt),
@@ -149,7 +162,7 @@ func newParser(app App, settings Settings, env Env, stdout io.Writer, exit func(
 }
 
 // printEnvironmentOnly completes --help with what has no flag.
-func printEnvironmentOnly(w io.Writer, settings Settings) error {
+func printEnvironmentOnly(w io.Writer, settings any) error {
 	table := tabwriter.NewWriter(w, 0, 0, 4, ' ', 0)
 	_, _ = fmt.Fprintln(table, "\nEnvironment only:")
 	for _, field := range fieldsOf(settings) {
@@ -177,7 +190,7 @@ func checkNames(env Env, problems *Problems) {
 	}
 }
 
-func readSecrets(settings Settings, env Env, problems *Problems) {
+func readSecrets(settings any, env Env, problems *Problems) {
 	for _, field := range fieldsOf(settings) {
 		if field.secret != nil {
 			secret, err := env.Secret(field.variable)
@@ -197,7 +210,7 @@ type field struct {
 }
 
 // fieldsOf lists the settings in the order of their declaration.
-func fieldsOf(settings Settings) []field {
+func fieldsOf(settings any) []field {
 	var fields []field
 	var walk func(reflect.Value)
 	walk = func(value reflect.Value) {

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/replay"
+	"genesys-fanout/target"
+)
+
+type listCommand struct {
+	Filters
+	JSON bool `name:"json" help:"Print an array of the records, as their files hold them."`
+}
+
+// list prints records as they are read: there may be many, and only their counts
+// are kept.
+func (i *invocation) list(ctx context.Context) error {
+	tracker := i.tracker()
+	filter := i.List.filter(time.Now(), i.problems)
+	var names []string
+	if tracker != nil {
+		var err error
+		if names, err = tracker.Targets(ctx); err != nil {
+			return err
+		}
+		i.checkListed(filter.Target, names)
+	}
+	if err := i.problems.Err(); err != nil {
+		return err
+	}
+	var rows printer = &jsonRows{console: i.console}
+	if !i.List.JSON {
+		rows = newTableRows(i.console, names)
+	}
+	damagedFiles := 0
+	if err := rows.begin(); err != nil {
+		return err
+	}
+	for record, err := range tracker.Select(ctx, filter) {
+		var damaged *deadletter.DamagedError
+		if errors.As(err, &damaged) {
+			damagedFiles++
+			_, _ = fmt.Fprintln(i.console.err, printable(err.Error()))
+			continue
+		}
+		if err == nil {
+			err = rows.row(record)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := rows.end(); err != nil {
+		return err
+	}
+	if damagedFiles > 0 {
+		return fmt.Errorf("%s cannot be read and %s named above", plural(damagedFiles, "file"), isOrAre(damagedFiles))
+	}
+	return nil
+}
+
+// checkListed refuses a target that neither the tracker nor targets.yaml knows.
+// list works without that file, so what is wrong with it is not told.
+func (i *invocation) checkListed(name string, inTracker []string) {
+	if name == "" || slices.Contains(inTracker, name) {
+		return
+	}
+	where, known := "the tracker, and "+i.Targets+" cannot be read", slices.Clone(inTracker)
+	if set, err := target.Load(i.Targets, nil); err == nil {
+		where = i.Targets + " or the tracker"
+		for _, t := range set.All() {
+			known = append(known, t.Name())
+		}
+		slices.Sort(known)
+		known = slices.Compact(known)
+	}
+	checkTarget(name, where, known, i.problems)
+}
+
+// printer prints records one after the other.
+type printer interface {
+	begin() error
+	row(deadletter.Record) error
+	end() error
+}
+
+// jsonRows prints an array, a record to a line.
+type jsonRows struct {
+	console console
+	printed int
+}
+
+func (j *jsonRows) begin() error {
+	_, err := io.WriteString(j.console.out, "[")
+	return err
+}
+
+func (j *jsonRows) row(r deadletter.Record) error {
+	document, err := compactJSON(r)
+	if err != nil {
+		return err
+	}
+	separator := ",\n"
+	if j.printed == 0 {
+		separator = "\n"
+	}
+	j.printed++
+	_, err = fmt.Fprintf(j.console.out, "%s%s", separator, j.console.jsonFor(document))
+	return err
+}
+
+func (j *jsonRows) end() error {
+	_, err := io.WriteString(j.console.out, "\n]\n")
+	return err
+}
+
+// The widths of columns whose values are seldom longer; a longer one moves the
+// rest of its row to the right.
+const (
+	timeWidth   = len(time.RFC3339) - len("07:00") // in UTC
+	reasonWidth = len(deadletter.Undecodable)
+	typeWidth   = 30
+	idWidth     = 36 // a UUID
+	leastError  = 10 // columns; with less it is left out
+)
+
+// tableRows prints a table whose widths are known before its rows.
+type tableRows struct {
+	console     console
+	targetWidth int
+	kinds       map[replay.Kind]int
+	records     int
+}
+
+func newTableRows(c console, targets []string) *tableRows {
+	t := &tableRows{console: c, targetWidth: len("TARGET"), kinds: make(map[replay.Kind]int)}
+	for _, name := range targets {
+		t.targetWidth = max(t.targetWidth, text.StringWidthWithoutEscSequences(printable(name)))
+	}
+	return t
+}
+
+func (t *tableRows) begin() error {
+	return t.line("TIME", "TARGET", "REASON", "STATUS", "ATTEMPTS", "EVENT TYPE", "EVENT ID", "ERROR")
+}
+
+func (t *tableRows) row(r deadletter.Record) error {
+	t.records++
+	t.kinds[replay.Kind{Target: r.TargetName, Reason: r.Reason}]++
+	status := "-"
+	if r.StatusCode != 0 {
+		status = strconv.Itoa(r.StatusCode)
+	}
+	return t.line(r.Timestamp.UTC().Format(time.RFC3339), printable(r.TargetName), printable(string(r.Reason)), status,
+		strconv.Itoa(r.Attempts), printable(r.EventType), printable(r.EventID), oneLine(r.Error))
+}
+
+func (t *tableRows) line(cells ...string) error {
+	const gap = "  "
+	widths := []int{timeWidth, t.targetWidth, reasonWidth, len("STATUS"), len("ATTEMPTS"), typeWidth, idWidth}
+	var row strings.Builder
+	for n, width := range widths {
+		row.WriteString(text.Pad(cells[n], width, ' '))
+		row.WriteString(gap)
+	}
+	failure := cells[len(widths)]
+	if t.console.width > 0 {
+		switch room := t.console.width - text.StringWidthWithoutEscSequences(row.String()); {
+		case room < leastError:
+			failure = ""
+		default:
+			failure = text.Snip(failure, room, "…")
+		}
+	}
+	_, err := fmt.Fprintln(t.console.out, strings.TrimRight(row.String()+failure, " "))
+	return err
+}
+
+func (t *tableRows) end() error {
+	_, err := fmt.Fprintf(t.console.out, "\n%s\n", kindsTable(t.kinds, t.records))
+	return err
+}
+
+// kindsTable counts records by target and reason.
+func kindsTable(kinds map[replay.Kind]int, total int) string {
+	if total == 0 {
+		return "no open dead letters"
+	}
+	counts := table.NewWriter()
+	counts.AppendHeader(table.Row{"target", "reason", "records"})
+	for _, kind := range sortedKinds(kinds) {
+		counts.AppendRow(table.Row{printable(kind.Target), printable(string(kind.Reason)), kinds[kind]})
+	}
+	counts.AppendFooter(table.Row{"", "in all", total})
+	return counts.Render()
+}

@@ -1,0 +1,137 @@
+package replay
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/target"
+	"genesys-fanout/workflows"
+)
+
+// Event is one that is sent again, in one run, to the targets of its records.
+type Event struct {
+	ID      string
+	Type    string
+	Targets []string
+
+	runs   []string // that left the records, in the order of Targets
+	record deadletter.Record
+}
+
+// Each yields the events that the plan would send, and sends nothing. A plan is
+// used up by it.
+func (p *Plan) Each(ctx context.Context) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		for e, err := range p.pass(ctx, func(int) {}) {
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// pass takes the events out of the plan whose records it finds. superseded is
+// told of each record that was counted and that another run has replaced since.
+func (p *Plan) pass(ctx context.Context, superseded func(records int)) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		for record, err := range p.selection.Directory.Select(ctx, p.selection.Filter.Lasting()) {
+			var damaged *deadletter.DamagedError
+			if errors.As(err, &damaged) {
+				p.open.removeDamaged(damaged.File) // since it was counted: it is left
+				continue
+			}
+			if err != nil {
+				yield(Event{}, err)
+				return
+			}
+			switch known, same := p.open.find(record); {
+			case !known:
+				continue
+			case !same:
+				p.open.remove(record)
+				superseded(1)
+				continue
+			}
+			e, err := p.gather(ctx, record)
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// gather takes all records of an event out of the plan that hold the same
+// message: one that somebody has changed is sent by a run of its own.
+func (p *Plan) gather(ctx context.Context, first deadletter.Record) (Event, error) {
+	e := Event{ID: first.EventID, Type: first.EventType, record: first}
+	e.add(p, first)
+	names, err := p.selection.Directory.OpenTargets(ctx, first.EventID)
+	if err != nil {
+		return Event{}, err
+	}
+	message := first.Message()
+	for _, name := range names {
+		if name == first.TargetName {
+			continue
+		}
+		record, err := p.selection.Directory.Get(name, first.EventID)
+		if err != nil { // resolved or damaged since, or another pass tells
+			continue
+		}
+		if _, same := p.open.find(record); same && bytes.Equal(record.Message(), message) {
+			e.add(p, record)
+		}
+	}
+	return e, nil
+}
+
+func (e *Event) add(p *Plan, r deadletter.Record) {
+	e.Targets = append(e.Targets, r.TargetName)
+	e.runs = append(e.runs, r.RunID)
+	p.open.remove(r)
+}
+
+// input is what the run of the event begins with: the message as it was, under
+// today's policies.
+func (e *Event) input(targets *target.Set, searchAttributes bool) workflows.Input {
+	message := e.record.Message()
+	decoded, _ := event.Decode(message) // what it cannot tell is only not shown
+	decoded.ID, decoded.Type, decoded.InteractionID = e.record.EventID, e.record.EventType, e.record.InteractionID
+	in := workflows.Input{Event: decoded, Body: message, Source: e.record.Source, SearchAttributes: searchAttributes}
+	for _, name := range e.Targets {
+		if t, ok := targets.Get(name); ok {
+			in.Targets = append(in.Targets, t.Policy)
+		}
+	}
+	return in
+}
+
+// outcome is what became of one delivery of a run that has ended.
+type outcome int
+
+const (
+	delivered outcome = iota
+	failedAgain
+	left // not delivered, and not recorded again
+)
+
+// outcome tells what became of a delivery, by its record. The error says why one
+// is left, where the record itself does not.
+func (e *Event) outcome(d *deadletter.Directory, i int) (outcome, error) {
+	record, err := d.Get(e.Targets[i], e.ID)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return delivered, nil
+	case err != nil:
+		return left, fmt.Errorf("the record of %s for event %s cannot be read: %w", e.Targets[i], event.Escape(e.ID), err)
+	case record.RunID == e.runs[i]:
+		return left, nil
+	}
+	return failedAgain, nil
+}
