@@ -51,7 +51,7 @@ func runAll(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
 	shared.bin = filepath.Join(dir, "bin")
-	build := exec.CommandContext(ctx, "go", "build", "-o", shared.bin+"/", "../cmd/worker", "../cmd/ingest")
+	build := exec.CommandContext(ctx, "go", "build", "-o", shared.bin+"/", "../cmd/worker", "../cmd/ingest", "../cmd/deadletter")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fail(fmt.Errorf("build the binaries: %w\n%s", err, out))
 	}

@@ -1,0 +1,271 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/internal/devstack"
+)
+
+// deadletter runs the command to its end, without a terminal.
+func (s *stack) deadletter(args ...string) (stdout, stderr string, code int) {
+	s.t.Helper()
+	command := exec.CommandContext(s.ctx, filepath.Join(shared.bin, "deadletter"), args...)
+	command.Env = append(s.env(), "PATH="+os.Getenv("PATH"), "HOME="+s.dir)
+	command.Dir = s.dir
+	var out, errs bytes.Buffer
+	command.Stdout, command.Stderr = &out, &errs
+	err := command.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		require.NoError(s.t, err)
+	}
+	s.t.Logf("deadletter %s: exit %d\n%s%s", strings.Join(args, " "), command.ProcessState.ExitCode(), out.String(), errs.String())
+	return out.String(), errs.String(), command.ProcessState.ExitCode()
+}
+
+// startDeadletter runs it in the background.
+func (s *stack) startDeadletter(args ...string) *devstack.Process {
+	s.t.Helper()
+	p, err := devstack.StartProcess(s.ctx, devstack.ProcessOptions{Path: filepath.Join(shared.bin, "deadletter"), Args: args, Dir: s.dir, Env: s.env()})
+	require.NoError(s.t, err)
+	s.t.Cleanup(p.Close)
+	return p
+}
+
+const mendable = `
+  - {name: analytics, url: $ANALYTICS}
+  - {name: notification, url: $NOTIFICATION}
+  - {name: compliance, url: $COMPLIANCE}
+`
+
+// TestReplay: sixty events failed at one target. It is mended; one run is reset,
+// the rest are sent again by the command.
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": status(http.StatusUnprocessableEntity)}, mendable)
+	s.run("worker")
+	ingest := s.run("ingest")
+	s.publish(0, 60)
+	s.waitRecorded("compliance", 60)
+	for i := range 60 {
+		s.waitStatus(s.id(i), failed)
+	}
+	out, _, code := s.deadletter("list", "--target", "compliance", "--json")
+	assert.Zero(t, code)
+	var listed []deadletter.Record
+	require.NoError(t, json.Unmarshal([]byte(out), &listed))
+	assert.Len(t, listed, 60)
+	out, _, code = s.deadletter("list", "--interaction", "conv-"+s.id(7))
+	assert.Zero(t, code)
+	assert.Contains(t, out, s.id(7))
+	assert.NotContains(t, out, s.id(8))
+	out, _, code = s.deadletter("show", "compliance", s.id(7))
+	assert.Zero(t, code)
+	assert.Contains(t, out, "422 Unprocessable Entity")
+	assert.Contains(t, out, "/namespaces/"+devstack.Namespace+"/workflows/event-"+s.id(7)+"/")
+
+	_, _, code = s.deadletter("replay")
+	assert.Equal(t, 2, code, "no filter and no --all")
+	_, _, code = s.deadletter("replay", "--target", "compliance")
+	assert.Equal(t, 2, code, "it cannot ask")
+	_, errs, code := s.deadletter("replay", "--target", "complience", "--yes")
+	assert.Equal(t, 2, code)
+	assert.Contains(t, errs, "complience")
+	_, _, code = s.deadletter("replay", "--target", "compliance", "--dry-run")
+	assert.Zero(t, code)
+
+	s.targets["compliance"].SetScript(ok)
+	s.reset(s.id(0))
+	s.waitStatus(s.id(0), completed)
+	_, _, code = s.deadletter("replay", "--target", "compliance", "--yes", "--rate", "100/s")
+	assert.Zero(t, code)
+	for name := range s.targets {
+		s.exactlyOnce(name, 60)
+	}
+	assert.Empty(t, s.records())
+	assert.Equal(t, 60, s.count("compliance", "resolved"))
+	for i := range 60 {
+		s.waitStatus(s.id(i), completed)
+		requests := s.targets["compliance"].ByEvent(s.id(i))
+		assert.Len(t, requests, 2)
+		for _, r := range requests {
+			assert.Equal(t, s.id(i), r.Header.Get("Idempotency-Key"))
+		}
+	}
+	_, _, code = s.deadletter("replay", "--target", "compliance", "--yes")
+	assert.Zero(t, code, "there is nothing left to send")
+
+	s.produce(flat(s.id(0), "conversation.started")) // redelivered
+	s.publish(60, 1)
+	s.waitFor("compliance", hasEvents(61))
+	s.exactlyOnce("compliance", 61)
+	assert.InDelta(t, 1, s.metric(ingest, `fanout_workflows_started_total{result="duplicate"}`), 0)
+}
+
+// TestReplayOfTwoTargets, one after the other; and a replay that fails again.
+func TestReplayOfTwoTargets(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok, "notification": status(http.StatusInternalServerError), "compliance": status(http.StatusUnprocessableEntity)}, mendable)
+	s.run("worker")
+	s.run("ingest")
+	s.publish(0, 5)
+	s.waitRecorded("compliance", 5)
+	s.waitRecorded("notification", 5)
+	for i := range 5 {
+		s.waitStatus(s.id(i), failed)
+	}
+	first := s.record("compliance", s.id(0))
+
+	_, _, code := s.deadletter("replay", "--target", "compliance", "--yes", "--rate", "50/s")
+	assert.Equal(t, 1, code, "they failed again")
+	assert.Equal(t, 5, s.count("compliance"))
+	assert.Equal(t, 5, s.count("compliance", "superseded"))
+	again := s.record("compliance", s.id(0))
+	assert.NotEqual(t, first.RunID, again.RunID)
+	assert.Equal(t, 1, again.Attempts, "those of that run")
+
+	s.targets["compliance"].SetScript(ok)
+	s.targets["notification"].SetScript(ok)
+	_, _, code = s.deadletter("replay", "--target", "compliance", "--yes", "--rate", "50/s")
+	assert.Zero(t, code, "all that was selected is resolved")
+	s.waitStatus(s.id(0), failed) // for the record that is left
+	assert.Equal(t, 5, s.count("notification"))
+	_, _, code = s.deadletter("replay", "--all", "--yes", "--rate", "50/s")
+	assert.Zero(t, code)
+	for name := range s.targets {
+		s.exactlyOnce(name, 5)
+	}
+	for i := range 5 {
+		s.waitStatus(s.id(i), completed)
+	}
+	assert.Empty(t, s.records())
+}
+
+// TestReplayIsKilled: the command, and then the worker, and each time it goes on.
+func TestReplayIsKilled(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": status(http.StatusUnprocessableEntity)}, mendable)
+	worker := s.run("worker")
+	s.run("ingest")
+	const events = 60
+	s.publish(0, events)
+	s.waitRecorded("compliance", events)
+	for i := range events {
+		s.waitStatus(s.id(i), failed)
+	}
+	s.targets["compliance"].SetScript(func(devstack.Request) devstack.Answer {
+		return devstack.Answer{Status: http.StatusOK, Delay: 50 * time.Millisecond}
+	})
+	replay := s.startDeadletter("replay", "--all", "--yes", "--rate", "20/s")
+	s.eventually(func() bool { return s.count("compliance", "resolved") >= 10 }, "it sends")
+	replay.Kill()
+	assert.Positive(t, s.count("compliance"))
+
+	replay = s.startDeadletter("replay", "--all", "--yes", "--rate", "20/s")
+	s.eventually(func() bool { return s.count("compliance", "resolved") >= 30 }, "it goes on")
+	for name := range s.targets {
+		for id, times := range delivered(s.targets[name]) {
+			assert.Equal(t, 1, times, "%s at %s", id, name)
+		}
+	}
+	worker.Kill()
+	s.run("worker")
+	ctx := s.t.Context()
+	select {
+	case <-replay.Done():
+	case <-ctx.Done():
+	}
+	_, _, code := s.deadletter("replay", "--all", "--yes", "--rate", "50/s")
+	assert.Zero(t, code)
+	s.atLeastOnce("compliance", events)
+	s.exactlyOnce("analytics", events)
+	s.exactlyOnce("notification", events)
+	assert.Empty(t, s.records())
+	assert.Equal(t, events, s.count("compliance", "resolved"))
+}
+
+// TestReplayRate: no more is sent than asked for, and a signal stops it.
+func TestReplayRate(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": status(http.StatusUnprocessableEntity)}, mendable)
+	s.run("worker")
+	s.run("ingest")
+	s.publish(0, 30)
+	s.waitRecorded("compliance", 30)
+	for i := range 30 {
+		s.waitStatus(s.id(i), failed)
+	}
+	s.targets["compliance"].Forget()
+	s.targets["compliance"].SetScript(ok)
+	replay := s.startDeadletter("replay", "--all", "--yes", "--rate", "5/s")
+	s.waitFor("compliance", hasEvents(10))
+	requests := s.targets["compliance"].Requests()
+	assert.Greater(t, requests[9].Time.Sub(requests[0].Time), 900*time.Millisecond, "10 events at 5/s")
+	code, err := replay.Stop(s.ctx)
+	require.NoError(t, err)
+	assert.Equal(t, 1, code, replay.Text())
+	left := s.count("compliance")
+	assert.Positive(t, left)
+	assert.Equal(t, 30, left+s.count("compliance", "resolved"), "what was started was waited for")
+	assert.Contains(t, replay.Text(), fmt.Sprint(left))
+	_, _, code = s.deadletter("replay", "--all", "--yes", "--rate", "100/s")
+	assert.Zero(t, code)
+	s.exactlyOnce("compliance", 30)
+}
+
+// TestReplayRefusesByName what cannot be sent, and sends the rest.
+func TestReplayRefusesByName(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok, "notification": status(http.StatusInternalServerError), "compliance": status(http.StatusUnprocessableEntity)}, mendable)
+	worker := s.run("worker")
+	ingest := s.run("ingest")
+	s.publish(0, 2)
+	s.produce([]byte("{not json"))
+	s.waitRecorded("compliance", 2)
+	s.waitRecorded("notification", 2)
+	s.waitRecorded(deadletter.UndecodableTarget, 1)
+	stop(t, ingest)
+	stop(t, worker)
+	damaged := filepath.Join(s.deadLetters(), deadletter.FileName("compliance", s.id(1)))
+	require.NoError(t, os.WriteFile(damaged, []byte(`{"event_id":`), 0o600))
+	s.targets["compliance"].SetScript(ok)
+	s.writeTargets("  - {name: analytics, url: $ANALYTICS}\n  - {name: compliance, url: $COMPLIANCE}\n")
+	s.run("worker")
+
+	out, errs, code := s.deadletter("replay", "--all", "--yes", "--rate", "50/s")
+	assert.Equal(t, 1, code)
+	text := out + errs
+	assert.Contains(t, text, "notification", "which targets.yaml does not have")
+	assert.Contains(t, text, deadletter.UndecodableTarget)
+	assert.Contains(t, text, damaged)
+	s.exactlyOnce("compliance", 1)
+	assert.Equal(t, 1, s.count("compliance"))
+	assert.Equal(t, 2, s.count("notification"))
+	left, err := os.ReadFile(damaged)
+	require.NoError(t, err)
+	assert.Equal(t, `{"event_id":`, string(left))
+
+	out, errs, code = s.deadletter("list", "--json")
+	assert.Equal(t, 1, code, "one file cannot be read")
+	assert.Contains(t, errs, damaged)
+	var listed []deadletter.Record
+	require.NoError(t, json.Unmarshal([]byte(out), &listed))
+	assert.Len(t, listed, 3)
+	_, errs, code = s.deadletter("list", "--since", "yesterday")
+	assert.Equal(t, 2, code)
+	assert.Contains(t, errs, "--since")
+}
