@@ -1,19 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/internal/devstack"
 	"genesys-fanout/workflows"
 )
 
@@ -27,6 +25,7 @@ const (
 	firstRow   = "first row ms"
 	allRows    = "all rows ms"
 	firstSent  = "first request ms"
+	allSent    = "all resolved ms"
 	memCommand = "command MB"
 )
 
@@ -75,27 +74,42 @@ func (f *fanout) fill(n int) error {
 			return err
 		}
 	}
+	syscall.Sync() // or the first record that is resolved waits for all of these
 	return nil
 }
 
-// command is the built deadletter with the settings of the fan-out.
-func (f *fanout) command(ctx context.Context, args ...string) *exec.Cmd {
-	c := exec.CommandContext(ctx, filepath.Join(f.lab.bin, "deadletter"), args...)
-	c.Dir = f.dir
-	c.Env = []string{
-		"HOME=" + f.dir, "TEMPORAL_ADDRESS=" + f.lab.temporal.Address(), "FANOUT_TARGETS=" + f.path("targets.yaml"),
-		"FANOUT_TASK_QUEUE=" + f.name, "FANOUT_DEAD_LETTERS=" + f.path("dead-letters"),
+// command runs the built deadletter to its end, and says how much memory it took
+// at most. onLine gets what it prints; nil: nobody does.
+func (f *fanout) command(ctx context.Context, onLine func(string), args ...string) (megabytes float64, err error) {
+	p, err := devstack.StartProcess(ctx, devstack.ProcessOptions{
+		Path: filepath.Join(f.lab.bin, "deadletter"), Args: args, Dir: f.dir, OnLine: onLine,
+		Env: []string{
+			"TEMPORAL_ADDRESS=" + f.lab.temporal.Address(), "FANOUT_TARGETS=" + f.path("targets.yaml"),
+			"FANOUT_TASK_QUEUE=" + f.name, "FANOUT_DEAD_LETTERS=" + f.path("dead-letters"),
+		},
+	})
+	if err != nil {
+		return 0, err
 	}
-	return c
-}
-
-// resident is the most memory that a process had which has ended.
-func resident(c *exec.Cmd) float64 {
-	usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return 0
+	defer p.Close()
+	const often = 10 * time.Millisecond
+	tick := time.NewTicker(often)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if memory, err := p.RSS(); err == nil { // it may just have ended
+				megabytes = float64(memory.Peak) / (1 << 20)
+			}
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-p.Done():
+			if code, err := p.Wait(ctx); err != nil || code != 0 {
+				return 0, fmt.Errorf("deadletter %s: exit %d, %w\n%s", args[0], code, err, p.Text())
+			}
+			return megabytes, nil
+		}
 	}
-	return float64(usage.Maxrss) / 1024 // Linux counts in KB
 }
 
 func listOf(n int, filter ...string) measure {
@@ -108,40 +122,21 @@ func listOf(n int, filter ...string) measure {
 		if err := f.fill(n); err != nil {
 			return nil, err
 		}
-		c := f.command(ctx, append([]string{"list"}, filter...)...)
-		c.Stderr = os.Stderr
-		out, err := c.StdoutPipe()
+		lines := 0
+		var first time.Duration
+		began := time.Now()
+		memory, err := f.command(ctx, func(string) {
+			if lines++; lines == 2 { // the head, and a row
+				first = time.Since(began)
+			}
+		}, append([]string{"list"}, filter...)...)
 		if err != nil {
 			return nil, err
 		}
-		began := time.Now()
-		if err := c.Start(); err != nil {
-			return nil, err
-		}
-		rows := bufio.NewReader(out)
-		if err := skipLines(rows, 2); err != nil { // the head, and a row
-			return nil, err
-		}
-		first := time.Since(began)
-		if _, err := io.Copy(io.Discard, rows); err != nil {
-			return nil, err
-		}
-		if err := c.Wait(); err != nil {
-			return nil, fmt.Errorf("deadletter list: %w", err)
-		}
 		return figures{
-			firstRow: float64(first.Milliseconds()), allRows: float64(time.Since(began).Milliseconds()), memCommand: resident(c),
+			firstRow: float64(first.Milliseconds()), allRows: float64(time.Since(began).Milliseconds()), memCommand: memory,
 		}, nil
 	}
-}
-
-func skipLines(r *bufio.Reader, n int) error {
-	for range n {
-		if _, err := r.ReadString('\n'); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // replaySelected measures from the command's start to the first request, and
@@ -158,14 +153,14 @@ func replaySelected(ctx context.Context, l *lab, _ int) (figures, error) {
 	if err := f.startWorker(ctx); err != nil {
 		return nil, err
 	}
-	c := f.command(ctx, "replay", "--interaction", interaction(7), "--yes")
 	began := time.Now()
-	if out, err := c.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("deadletter replay: %w\n%s", err, out)
+	memory, err := f.command(ctx, nil, "replay", "--interaction", interaction(7), "--yes")
+	if err != nil {
+		return nil, err
 	}
 	if got := f.targets[0].Events(); got != selected {
 		return nil, fmt.Errorf("%d events were sent, not the %d that were selected", got, selected)
 	}
 	first, _ := span(f.targets)
-	return figures{firstSent: float64(first.Sub(began).Milliseconds()), memCommand: resident(c)}, nil
+	return figures{firstSent: float64(first.Sub(began).Milliseconds()), allSent: float64(time.Since(began).Milliseconds()), memCommand: memory}, nil
 }
