@@ -9,7 +9,7 @@ COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=1 go build -trimpath -ldflags "-s -w" -o /out/ ./cmd/worker ./cmd/ingest ./cmd/demo
+    CGO_ENABLED=1 go build -trimpath -ldflags "-s -w" -o /out/ ./cmd/worker ./cmd/ingest ./cmd/deadletter ./cmd/demo
 
 FROM debian:bookworm-slim
 # curl asks /readyz for the health checks.
@@ -19,7 +19,7 @@ RUN apt-get update \
     && useradd --system --uid 10001 --user-group --home-dir /var/lib/genesys-fanout --shell /usr/sbin/nologin fanout \
     # A named volume takes its owner from the directory it is first mounted on.
     && install --directory --owner=fanout --group=fanout --mode=0700 /var/lib/genesys-fanout /var/lib/genesys-fanout/dead-letters
-COPY --from=build /out/worker /out/ingest /out/demo /usr/local/bin/
+COPY --from=build /out/worker /out/ingest /out/deadletter /out/demo /usr/local/bin/
 USER 10001:10001
 WORKDIR /var/lib/genesys-fanout
 # worker and ingest

@@ -55,7 +55,7 @@ func withOne(how behaviour) []behaviour { return []behaviour{well, well, how} }
 // setup is what the fan-out is measured with.
 type setup struct {
 	targets []behaviour
-	size    int // bytes of an event; default 1 KB
+	size    int // bytes of an event, or asSeen; default 1 KB
 	ingests int // processes; default 1
 	env     []string
 	history bool // look at the histories of the runs, too
@@ -79,7 +79,9 @@ type fanout struct {
 }
 
 func (l *lab) fanout(ctx context.Context, s setup) (_ *fanout, err error) {
-	s.size = max(s.size, kilobyte)
+	if s.size == 0 {
+		s.size = kilobyte
+	}
 	s.ingests = max(s.ingests, 1)
 	f := &fanout{lab: l, setup: s, name: l.name("ours")}
 	defer func() {

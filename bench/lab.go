@@ -107,23 +107,33 @@ func (l *lab) name(of string) string {
 	return fmt.Sprintf("%s-%s-%d", l.run, of, l.named)
 }
 
-// messages are n events of a made-up contact centre, no two runs or cases
-// having one in common. Each is padded to size bytes where it is smaller.
+// asSeen is the size of events that are as large as a contact centre's are.
+const asSeen = -1
+
+// messages are n events of a made-up contact centre, no two runs or cases having
+// one in common. Each has size bytes: a smaller one is padded, and a larger one
+// left out. With asSeen they stay as they are.
 func (l *lab) messages(n, size int) []contactcentre.Event {
 	centre := contactcentre.New(rand.Uint64(), time.Now())
-	events := make([]contactcentre.Event, n)
-	for i := range events {
-		events[i] = centre.Next()
-		events[i].Message = padded(events[i].Message, size)
+	events := make([]contactcentre.Event, 0, n)
+	for len(events) < n {
+		e := centre.Next()
+		if size != asSeen {
+			e.Message = padded(e.Message, size)
+		}
+		if size == asSeen || len(e.Message) == size {
+			events = append(events, e)
+		}
 	}
 	return events
 }
 
-// padded adds a member to a JSON object.
+// padded adds a member to a JSON object, so that it has size bytes, where there
+// is room for one.
 func padded(message []byte, size int) []byte {
 	const member = `,"padding":"`
 	missing := size - len(message) - len(member) - 1
-	if missing <= 0 {
+	if missing < 0 {
 		return message
 	}
 	out := append(make([]byte, 0, size), message[:len(message)-1]...)

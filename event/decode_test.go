@@ -35,7 +35,7 @@ func TestDecodeRealShapes(t *testing.T) {
 		"wrapped.string.json":          {Format: Wrapped, ID: "9c1f2e3d-0000-4000-8000-000000000000", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "voice", Status: "started"},
 	} {
 		t.Run(file, func(t *testing.T) {
-			message, err := os.ReadFile(filepath.Join("testdata", file))
+			message, err := os.ReadFile(filepath.Join("shapes", file))
 			require.NoError(t, err)
 			got, err := Decode(message)
 			require.NoError(t, err)
@@ -48,7 +48,7 @@ func TestDecodeRealShapes(t *testing.T) {
 }
 
 func TestDecodeEveryShape(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.json")
+	files, err := filepath.Glob("shapes/*.json")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, file := range files {
@@ -195,7 +195,7 @@ func TestDecodeRefusesOnlyWhatIsNoJSON(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	files, _ := filepath.Glob("testdata/*.json")
+	files, _ := filepath.Glob("shapes/*.json")
 	for _, file := range files {
 		message, err := os.ReadFile(file)
 		require.NoError(f, err)
@@ -216,7 +216,7 @@ func FuzzDecode(f *testing.F) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	message, err := os.ReadFile("testdata/envelope.customer.start.json")
+	message, err := os.ReadFile("shapes/envelope.customer.start.json")
 	require.NoError(b, err)
 	b.SetBytes(int64(len(message)))
 	for b.Loop() {

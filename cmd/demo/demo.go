@@ -49,11 +49,12 @@ type stage struct {
 	messages []devstack.Message
 	rejected map[string]bool // by escaped id
 	runs     map[string]int  // by status
+	given    map[int]bool    // ports
 	tty      bool
 }
 
 func demo(ctx context.Context) error {
-	s := &stage{targets: make(map[string]*devstack.Target), tty: term.IsTerminal(int(os.Stdout.Fd()))}
+	s := &stage{targets: make(map[string]*devstack.Target), given: make(map[int]bool), tty: term.IsTerminal(int(os.Stdout.Fd()))}
 	s.makeEvents()
 	defer s.close()
 	err := s.show(ctx)
@@ -112,10 +113,14 @@ func (s *stage) makeEvents() {
 	s.rejected = listed(s.ids)
 }
 
-// port is the preferred one, or the next free one, and says so.
-func port(ctx context.Context, preferred int, what string) (int, error) {
+// port is the preferred one, or the next free one that no other process of this
+// demo was given, and says so.
+func (s *stage) port(ctx context.Context, preferred int, what string) (int, error) {
 	var config net.ListenConfig
 	for p := preferred; p < preferred+100; p++ {
+		if s.given[p] { // which may not listen yet
+			continue
+		}
 		listener, err := config.Listen(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(p))
 		if err != nil {
 			continue
@@ -123,6 +128,7 @@ func port(ctx context.Context, preferred int, what string) (int, error) {
 		if p != preferred {
 			fmt.Printf("port %d is taken: %s uses %d\n", preferred, what, p)
 		}
+		s.given[p] = true
 		return p, listener.Close()
 	}
 	return 0, fmt.Errorf("no free port from %d on for %s", preferred, what)
@@ -132,11 +138,11 @@ func (s *stage) startParts(ctx context.Context) (err error) {
 	if s.dir, err = os.MkdirTemp("", "genesys-fanout-demo-"); err != nil {
 		return err
 	}
-	frontend, err := port(ctx, 7233, "Temporal")
+	frontend, err := s.port(ctx, 7233, "Temporal")
 	if err != nil {
 		return err
 	}
-	ui, err := port(ctx, 8233, "Temporal UI")
+	ui, err := s.port(ctx, 8233, "Temporal UI")
 	if err != nil {
 		return err
 	}
@@ -192,7 +198,7 @@ func (s *stage) startProcesses(ctx context.Context) (err error) {
 }
 
 func (s *stage) startProcess(ctx context.Context, name string, preferred int, env []string) (*devstack.Process, error) {
-	p, err := port(ctx, preferred, name)
+	p, err := s.port(ctx, preferred, name)
 	if err != nil {
 		return nil, err
 	}
@@ -376,6 +382,7 @@ func (s *stage) summarize(ctx context.Context) error {
 	}
 	fmt.Printf("this demo's files: %s (kept)\n", s.dir)
 	fmt.Printf("dead letters:      %s (%d files)\n", s.deadLetters(), len(records))
+	fmt.Printf("list them:         FANOUT_DEAD_LETTERS=%s bin/deadletter list\n", s.deadLetters())
 	fmt.Printf("Temporal UI:       %s\n", s.temporal.UIURL())
 	fmt.Printf("all failed runs:   ExecutionStatus=\"Failed\" as the filter of its list of workflows (%d runs)\n", s.runs["Failed"])
 	fmt.Printf("one failed run:    %s\n", url)

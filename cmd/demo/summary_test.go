@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/deadletter"
 )
@@ -91,4 +92,14 @@ func TestStaysUp(t *testing.T) {
 	assert.False(t, staysUp("", false), "a pipeline must end")
 	assert.False(t, staysUp("1", true))
 	assert.True(t, staysUp("0", false))
+}
+
+// TestPort: two processes get two ports, though the first does not listen yet.
+func TestPort(t *testing.T) {
+	s := &stage{given: make(map[int]bool)}
+	first, err := s.port(t.Context(), 29464, "worker")
+	require.NoError(t, err)
+	second, err := s.port(t.Context(), 29464, "ingest")
+	require.NoError(t, err)
+	assert.NotEqual(t, first, second)
 }

@@ -1,14 +1,16 @@
-// Package contactcentre makes up the events of a contact centre: conversations
-// on several channels, each with its events in order, in the shapes in which
-// Genesys Cloud publishes them.
+// Package contactcentre makes up the events of a contact centre. Conversations
+// arrive as a Poisson process, on several channels, each with its events in
+// order; agents' presence and audits come between them. The messages are those
+// of package shapes, filled anew.
 //
-// The package refuses to surprise: the same seed gives the same events.
+// Time is compressed: a conversation takes half a minute, so that a short run
+// sees whole ones. The package refuses to surprise: the same seed gives the same
+// events.
 package contactcentre
 
 import (
-	"encoding/json"
-	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,89 +19,157 @@ import (
 // Event is one message as it stands on the topic.
 type Event struct {
 	ID             string
-	ConversationID string // the key, so that a conversation stays on one partition
+	ConversationID string    // the key, so that a conversation stays on one partition; empty where there is none
+	At             time.Time // when it happens
 	Message        []byte
 }
 
+const (
+	// betweenArrivals is the mean time between two conversations, betweenEvents
+	// that between two events of one. Some fifteen are open at a time, and five
+	// or six events happen in a second.
+	betweenArrivals = 2 * time.Second
+	betweenEvents   = 2 * time.Second
+
+	// betweenOthers is the mean time between two events of no conversation.
+	betweenOthers = 4 * time.Second
+)
+
 // Centre makes events. It is not safe for concurrent use.
 type Centre struct {
-	random *rand.Rand
-	now    time.Time
-	open   []*conversation
+	random  *rand.Rand
+	arrival time.Time // of the next conversation
+	other   time.Time // when the next event of none happens
+	open    []*conversation
+	agents  []string
+	queues  []string
 }
 
+// conversation is one that is under way.
 type conversation struct {
-	id, media string
-	left      []string
+	course
+	id   string
+	next time.Time         // when its next event happens
+	ids  map[string]string // those of the shapes, and what stands for them in this conversation
 }
 
 // course is what happens to a conversation, as the endings of its topics.
-var course = []string{"customer.start", "flow.start", "flow.end", "acd.start", "acd.end", "user.start", "attributes", "user.end", "acw", "wrapup", "customer.end"}
+type course struct {
+	weight    int // of 100 conversations
+	media     string
+	direction string
+	events    []string
+}
 
-var media = []string{"VOICE", "VOICE", "VOICE", "MESSAGE", "CHAT", "EMAIL", "CALLBACK"}
+// courses: most talk to an agent, some leave a message or are called. The shares
+// are those of a centre that is mostly a telephone; no public figures were found.
+var courses = []course{
+	{40, "VOICE", "INBOUND", []string{
+		"customer.start", "flow.start", "flow.outcome", "flow.end", "acd.start", "acd.end", "user.start", "contact", "attributes", "transcription", "user.end", "acw", "wrapup", "customer.end",
+	}},
+	{10, "VOICE", "INBOUND", []string{
+		"customer.start", "flow.start", "flow.end", "acd.start", "acd.end", "voicemail.start", "voicemail.end", "customer.end",
+	}},
+	{10, "VOICE", "OUTBOUND", []string{
+		"outbound", "customer.start", "user.start", "attributes", "user.end", "acw", "wrapup", "customer.end",
+	}},
+	{18, "MESSAGE", "INBOUND", []string{
+		"customer.start", "flow.start", "flow.outcome", "flow.end", "acd.start", "acd.end", "user.start", "attributes", "user.end", "wrapup", "customer.end",
+	}},
+	{12, "EMAIL", "INBOUND", []string{
+		"customer.start", "acd.start", "acd.end", "user.start", "attributes", "user.end", "wrapup", "customer.end",
+	}},
+	{6, "CHAT", "INBOUND", []string{
+		"customer.start", "flow.start", "flow.end", "acd.start", "acd.end", "user.start", "user.end", "wrapup", "customer.end",
+	}},
+	{4, "CALLBACK", "INBOUND", []string{
+		"customer.start", "acd.start", "acd.end", "user.start", "user.end", "acw", "wrapup", "customer.end",
+	}},
+}
 
-// concurrent conversations are open at a time, so that their events mix.
-const concurrent = 8
+// others are the topics without a conversation.
+var others = []string{"user", "user", "user", "audit"}
 
-// New makes a contact centre whose first event happens at now.
+// The sizes of a centre's staff: the same queues and agents come again.
+const (
+	queueCount = 5
+	agentCount = 20
+)
+
+// New makes a contact centre that opens at now.
 func New(seed uint64, now time.Time) *Centre {
-	return &Centre{random: rand.New(rand.NewPCG(seed, seed)), now: now.UTC()}
+	c := &Centre{random: rand.New(rand.NewPCG(seed, seed)), arrival: now.UTC(), other: now.UTC()}
+	for range queueCount {
+		c.queues = append(c.queues, c.uuid())
+	}
+	for range agentCount {
+		c.agents = append(c.agents, c.uuid())
+	}
+	c.other = c.after(c.other, betweenOthers)
+	return c
 }
 
-// Next is the next event of the contact centre.
+// Next is the next event of the contact centre: each happens no earlier than the
+// one before.
 func (c *Centre) Next() Event {
-	for len(c.open) < concurrent {
-		c.open = append(c.open, &conversation{id: c.uuid(), media: media[c.random.IntN(len(media))], left: course})
+	for {
+		i := c.earliest()
+		switch {
+		case i >= 0 && !c.open[i].next.After(c.arrival) && !c.open[i].next.After(c.other):
+			return c.goOn(i)
+		case !c.other.After(c.arrival):
+			at := c.other
+			c.other = c.after(at, betweenOthers)
+			return c.event(nil, others[c.random.IntN(len(others))], at)
+		}
+		c.arrive()
 	}
-	i := c.random.IntN(len(c.open))
+}
+
+// earliest is the open conversation whose next event comes first, -1 for none.
+func (c *Centre) earliest() int {
+	first := -1
+	for i, talk := range c.open {
+		if first < 0 || talk.next.Before(c.open[first].next) {
+			first = i
+		}
+	}
+	return first
+}
+
+// arrive opens the next conversation.
+func (c *Centre) arrive() {
+	share := c.random.IntN(100)
+	i := 0
+	for share >= courses[i].weight {
+		share -= courses[i].weight
+		i++
+	}
+	talk := &conversation{course: courses[i], id: c.uuid(), next: c.arrival}
+	talk.ids = map[string]string{
+		shapeConversation: talk.id,
+		shapeQueue:        c.queues[c.random.IntN(len(c.queues))],
+		shapeAgent:        c.agents[c.random.IntN(len(c.agents))],
+	}
+	c.open = append(c.open, talk)
+	c.arrival = c.after(c.arrival, betweenArrivals)
+}
+
+// goOn makes the next event of an open conversation, and closes it after its last.
+func (c *Centre) goOn(i int) Event {
 	talk := c.open[i]
-	kind := talk.left[0]
-	if talk.left = talk.left[1:]; len(talk.left) == 0 {
-		c.open = append(c.open[:i], c.open[i+1:]...)
+	kind, at := talk.events[0], talk.next
+	talk.next = c.after(at, betweenEvents)
+	if talk.events = talk.events[1:]; len(talk.events) == 0 {
+		c.open = slices.Delete(c.open, i, i+1)
 	}
-	c.now = c.now.Add(time.Duration(c.random.ExpFloat64() * float64(200*time.Millisecond)))
-	id := c.uuid()
-	return Event{ID: id, ConversationID: talk.id, Message: c.message(id, talk, kind)}
+	return c.event(talk, kind, at)
 }
 
-// message is mostly an envelope, now and then a flat event or an envelope that
-// came through a queue.
-func (c *Centre) message(id string, talk *conversation, kind string) []byte {
-	switch c.random.IntN(10) {
-	case 0:
-		return encode(map[string]any{
-			"event_id": id, "event_type": "conversation." + kind, "timestamp": c.now.Format(time.RFC3339),
-			"interaction": map[string]string{"id": talk.id, "channel_type": talk.media, "status": kind},
-		})
-	case 1:
-		return encode(map[string]string{"messageId": c.uuid(), "body": string(c.envelope(id, talk, kind))})
-	}
-	return c.envelope(id, talk, kind)
-}
-
-func (c *Centre) envelope(id string, talk *conversation, kind string) []byte {
-	const topic = "v2.detail.events.conversation.%s.%s"
-	return encode(map[string]any{
-		"version": "0", "id": id, "detail-type": fmt.Sprintf(topic, "{id}", kind),
-		"source":  "aws.partner/genesys.com/cloud/7c9e6679-7425-40de-944b-e07fc1f90ae7/fanout",
-		"account": "123456789012", "time": c.now.Format(time.RFC3339), "region": "eu-central-1", "resources": []string{},
-		"detail": map[string]any{
-			"topicName": fmt.Sprintf(topic, talk.id, kind), "version": "2", "timestamp": c.now.Format("2006-01-02T15:04:05.000Z"),
-			"eventBody": map[string]any{
-				"eventTime": c.now.UnixMilli(), "conversationId": talk.id, "participantId": c.uuid(), "sessionId": c.uuid(),
-				"mediaType": talk.media, "provider": "Edge", "direction": "INBOUND",
-			},
-			"metadata": map[string]string{"CorrelationId": c.uuid()},
-		},
-	})
-}
-
-func encode(value any) []byte {
-	message, err := json.Marshal(value)
-	if err != nil { // only strings and numbers
-		return nil
-	}
-	return message
+// after is when a Poisson process with that mean time between its events has its
+// next, to the millisecond, as events tell their time.
+func (c *Centre) after(at time.Time, mean time.Duration) time.Time {
+	return at.Add(time.Duration(c.random.ExpFloat64() * float64(mean))).Truncate(time.Millisecond)
 }
 
 // uuid is random by the seed.
