@@ -1,10 +1,13 @@
 package workflows
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 )
@@ -16,12 +19,31 @@ func TestReplay(t *testing.T) {
 	histories, err := filepath.Glob("testdata/histories/*/*.json")
 	require.NoError(t, err)
 	require.NotEmpty(t, histories)
-	for _, history := range histories {
-		t.Run(filepath.Base(history), func(t *testing.T) {
+	for _, file := range histories {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			data, err := os.Open(file)
+			require.NoError(t, err)
+			defer func() { _ = data.Close() }()
+			history, err := client.HistoryFromJSON(data, client.HistoryJSONOptions{})
+			require.NoError(t, err)
 			replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DataConverter: DataConverter()})
 			require.NoError(t, err)
 			replayer.RegisterWorkflowWithOptions((&Workflows{}).FanOut, workflow.RegisterOptions{Name: FanOutName})
-			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(nil, history))
+			require.NoError(t, replayer.ReplayWorkflowHistoryWithOptions(nil, history, worker.ReplayWorkflowHistoryOptions{
+				OriginalExecution: workflow.Execution{ID: "any", RunID: runOf(history)},
+			}))
 		})
 	}
+}
+
+// runOf is the run that a history is of: a reset one is not the one that it began
+// with.
+func runOf(history *historypb.History) string {
+	run := history.GetEvents()[0].GetWorkflowExecutionStartedEventAttributes().GetOriginalExecutionRunId()
+	for _, e := range history.GetEvents() {
+		if reset := e.GetWorkflowTaskFailedEventAttributes(); reset.GetNewRunId() != "" {
+			run = reset.GetNewRunId()
+		}
+	}
+	return run
 }
