@@ -124,6 +124,9 @@ func (r *run) answer(whole, ctx context.Context) []Result { //nolint:revive // t
 	if bound == 0 {
 		bound = DefaultBound
 	}
+	if ctx.Err() != nil && whole.Err() == nil {
+		return []Result{Refused(fmt.Sprintf("not tried: %s were over", wholeBound), "see which of the others took so long, and try again")}
+	}
 	began := time.Now()
 	asking, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()

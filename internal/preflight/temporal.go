@@ -51,8 +51,14 @@ func (t *Temporal) Checks() []Check {
 	}
 }
 
+// askBound is for the question itself. What is left of DefaultBound is for finding
+// out why nothing answered.
+const askBound = 6 * time.Second
+
 func (t *Temporal) namespace(ctx context.Context) []Result {
-	retention, err := t.probe.Namespace(ctx)
+	asking, cancel := context.WithTimeout(ctx, askBound)
+	defer cancel()
+	retention, err := t.probe.Namespace(asking)
 	if err != nil {
 		return []Result{t.refused(ctx, err)}
 	}
