@@ -16,12 +16,12 @@ type Step int
 
 // The steps in their order; those of TLS say what is wrong with the certificate.
 const (
-	Resolve    Step = iota // the name has no address
-	Connect                // nobody listens, or nothing answers
-	Untrusted              // TLS: the certificate is of an authority that is not trusted
-	OutOfTime              // TLS: the certificate has expired, or is not valid yet
-	OtherHost              // TLS: the certificate is another host's
-	Handshake              // TLS: anything else, as where the other side speaks none
+	Resolve   Step = iota // the name has no address
+	Connect               // nobody listens, or nothing answers
+	Untrusted             // TLS: the certificate is of an authority that is not trusted
+	OutOfTime             // TLS: the certificate has expired, or is not valid yet
+	OtherHost             // TLS: the certificate is another host's
+	Handshake             // TLS: anything else, as where the other side speaks none
 )
 
 // Fault is a connection that did not come about.
