@@ -135,7 +135,7 @@ func (r *run) answer(whole, ctx context.Context) []Result { //nolint:revive // t
 	case whole.Err() != nil:
 		return []Result{LeftOut("interrupted")}
 	case results == nil:
-		return []Result{Refused(fmt.Sprintf("no answer within %s", time.Since(began).Round(time.Second)), "see what keeps it busy, and try again")}
+		return []Result{Refused(fmt.Sprintf("no answer within %s", time.Since(began).Truncate(time.Second)), "see what keeps it busy, and try again")}
 	}
 	return results
 }
