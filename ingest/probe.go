@@ -28,7 +28,7 @@ type Probe struct {
 	refused context.Context // ends with the refusal as its cause
 
 	mu   sync.Mutex
-	last error // what librdkafka told last
+	last error // what librdkafka told last of what matters
 }
 
 // ProbeOptions are those of Options that a Probe needs.
@@ -81,7 +81,9 @@ func (p *Probe) poll(ctx context.Context, refuse context.CancelCauseFunc) {
 			continue
 		}
 		p.mu.Lock()
-		p.last = e
+		if p.last == nil || e.Code() != kafka.ErrAllBrokersDown { // which says less than what came before
+			p.last = e
+		}
 		p.mu.Unlock()
 		if IsAuthentication(e) {
 			refuse(e)

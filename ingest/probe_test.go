@@ -82,7 +82,7 @@ func TestProbeTellsWhatIsRefused(t *testing.T) {
 	_, err = p.Group(t.Context(), []ProbedTopic{{Name: topic, Partitions: 1}})
 	assert.True(t, IsAuthorization(err), err)
 	end()
-	_, err = p.Group(t.Context(), []ProbedTopic{{Name: topic, Partitions: 1}})
+	_, err = probeOf(t, broker, "earliest").Group(t.Context(), []ProbedTopic{{Name: topic, Partitions: 1}})
 	require.NoError(t, err)
 }
 
@@ -111,12 +111,22 @@ func TestProbeGivesTheReason(t *testing.T) {
 	assert.False(t, IsAuthentication(err))
 }
 
-func TestOperationsThatAreNotAllowed(t *testing.T) {
+func TestReadingThatIsNotAllowed(t *testing.T) {
 	read, describe, all := kafka.ACLOperationRead, kafka.ACLOperationDescribe, kafka.ACLOperationAll
-	assert.False(t, notAllowed(nil, read), "the brokers did not tell")
-	assert.False(t, notAllowed([]kafka.ACLOperation{describe, read}, read))
-	assert.False(t, notAllowed([]kafka.ACLOperation{all}, read))
-	assert.True(t, notAllowed([]kafka.ACLOperation{describe}, read))
+	assert.False(t, mayNotRead(nil), "the brokers did not tell")
+	assert.False(t, mayNotRead([]kafka.ACLOperation{describe, read}))
+	assert.False(t, mayNotRead([]kafka.ACLOperation{all}))
+	assert.True(t, mayNotRead([]kafka.ACLOperation{describe}))
+}
+
+func TestATopicThatIsOnlyCompactedKeepsMessagesForever(t *testing.T) {
+	config := map[string]kafka.ConfigEntryResult{"retention.ms": {Value: "1000"}}
+	for policy, want := range map[string]time.Duration{"compact": Forever, "compact,delete": time.Second, "delete": time.Second} {
+		config["cleanup.policy"] = kafka.ConfigEntryResult{Value: policy}
+		kept, err := retentionOf(config)
+		require.NoError(t, err)
+		assert.Equal(t, want, kept, policy)
+	}
 }
 
 func TestRetentionInMilliseconds(t *testing.T) {

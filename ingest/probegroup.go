@@ -68,7 +68,7 @@ func (p *Probe) describeGroup(ctx context.Context, group *ProbedGroup) error {
 			return d.Error
 		}
 		group.Members = len(d.Members)
-		group.Unusable = notAllowed(d.AuthorizedOperations, kafka.ACLOperationRead)
+		group.Unusable = mayNotRead(d.AuthorizedOperations)
 	}
 	return nil
 }

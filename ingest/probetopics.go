@@ -38,7 +38,7 @@ func (p *Probe) Topics(ctx context.Context, names []string) (topics []ProbedTopi
 			return err
 		}
 		for _, d := range described.TopicDescriptions {
-			topic := ProbedTopic{Name: d.Name, Partitions: len(d.Partitions), Unreadable: notAllowed(d.AuthorizedOperations, kafka.ACLOperationRead)}
+			topic := ProbedTopic{Name: d.Name, Partitions: len(d.Partitions), Unreadable: mayNotRead(d.AuthorizedOperations)}
 			if d.Error.Code() != kafka.ErrNoError {
 				topic.Err = d.Error
 			}
@@ -54,9 +54,9 @@ func (p *Probe) Topics(ctx context.Context, names []string) (topics []ProbedTopi
 	return topics, err
 }
 
-// notAllowed is true where the brokers told what is allowed, and this is not.
-func notAllowed(allowed []kafka.ACLOperation, operation kafka.ACLOperation) bool {
-	return len(allowed) > 0 && !slices.Contains(allowed, operation) && !slices.Contains(allowed, kafka.ACLOperationAll)
+// mayNotRead is true where the brokers told what is allowed, and reading is not.
+func mayNotRead(allowed []kafka.ACLOperation) bool {
+	return len(allowed) > 0 && !slices.Contains(allowed, kafka.ACLOperationRead) && !slices.Contains(allowed, kafka.ACLOperationAll)
 }
 
 // Forever is the retention of a topic that drops nothing for its age.
@@ -65,26 +65,27 @@ const Forever = time.Duration(-1)
 // Retention asks how long a topic keeps messages; Forever where it drops none for
 // their age.
 func (p *Probe) Retention(ctx context.Context, topic string) (retention time.Duration, err error) {
-	const policy, age = "cleanup.policy", "retention.ms"
 	err = p.ask(ctx, func(ctx context.Context) error {
 		results, err := p.admin.DescribeConfigs(ctx, []kafka.ConfigResource{{Type: kafka.ResourceTopic, Name: topic}})
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case len(results) == 0:
+			return errors.New("the answer is empty")
+		case results[0].Error.Code() != kafka.ErrNoError:
+			return results[0].Error
 		}
-		for _, result := range results {
-			if result.Error.Code() != kafka.ErrNoError {
-				return result.Error
-			}
-			if clean, ok := result.Config[policy]; ok && !strings.Contains(clean.Value, "delete") {
-				retention = Forever
-				return nil
-			}
-			retention, err = milliseconds(result.Config[age].Value)
-			return err
-		}
-		return errors.New("the answer is empty")
+		retention, err = retentionOf(results[0].Config)
+		return err
 	})
 	return retention, err
+}
+
+func retentionOf(config map[string]kafka.ConfigEntryResult) (time.Duration, error) {
+	if policy, ok := config["cleanup.policy"]; ok && !strings.Contains(policy.Value, "delete") {
+		return Forever, nil
+	}
+	return milliseconds(config["retention.ms"].Value)
 }
 
 func milliseconds(text string) (time.Duration, error) {

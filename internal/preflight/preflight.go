@@ -113,7 +113,7 @@ type run struct {
 
 // answer waits for what the check depends on and asks. whole is the context of
 // the caller, which a signal ends; ctx is bounded.
-func (r *run) answer(whole, ctx context.Context) []Result { //nolint:revive // two contexts
+func (r *run) answer(whole, ctx context.Context) []Result {
 	for _, earlier := range r.after {
 		<-earlier.done
 		if !earlier.passed() {
