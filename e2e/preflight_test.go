@@ -57,7 +57,7 @@ func TestPreflightFindsAllWell(t *testing.T) {
 		"ok kafka broker " + s.kafka.Bootstrap() + ": connected to " + s.kafka.Bootstrap() + ", TLS 1.3, certificate valid until 20",
 		`ok kafka authentication: SASL_SSL as "fanout" with SCRAM-SHA-512`,
 		"ok kafka topic " + s.name + ": partitions: 4",
-		"ok kafka group " + s.name + ": members: 0, messages to read: 3; nothing is committed yet",
+		"ok kafka group " + s.name + ": members: 0, messages to read: 3 (nothing is committed yet: ",
 	}
 	retention := "warning retention " + s.name + ": the topic keeps messages for 7 days, the namespace keeps closed runs for 1 day"
 	genesys := []string{

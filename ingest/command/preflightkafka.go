@@ -241,10 +241,10 @@ func (k *kafkaChecks) groupResult(group ingest.ProbedGroup, err error) preflight
 	case err != nil:
 		return preflight.Refused(err.Error(), "see that every broker that the cluster advertises is reached from here, and try again")
 	case group.Lost > 0:
-		return preflight.Doubtful(fmt.Sprintf("%s; the topic dropped %d before the group read them", behind, group.Lost),
+		return preflight.Doubtful(fmt.Sprintf("%s, and the topic dropped %d before the group read them", behind, group.Lost),
 			"raise the topic's retention.ms or retention.bytes, and see why the group did not read")
 	case group.Fresh:
-		return preflight.Fine("%s; nothing is committed yet, KAFKA_AUTO_OFFSET_RESET=%s tells where it begins", behind, k.settings.KafkaAutoOffsetReset)
+		return preflight.Fine("%s (nothing is committed yet: KAFKA_AUTO_OFFSET_RESET=%s tells where it begins)", behind, k.settings.KafkaAutoOffsetReset)
 	}
 	return preflight.Fine("%s", behind)
 }

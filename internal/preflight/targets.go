@@ -50,7 +50,7 @@ func dialTarget(ctx context.Context, t *target.Target) Result {
 		if err != nil {
 			return Refused("its proxy: "+err.Error(), proxyCure)
 		}
-		return Fine("%s, its proxy; the target behind it was not tried", reached)
+		return Fine("%s, its proxy (the target behind it was not tried)", reached)
 	}
 	reached, err := Reach(ctx, hostPort(address), secured(address))
 	var fault *Fault

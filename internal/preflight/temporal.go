@@ -113,7 +113,7 @@ func (t *Temporal) searchAttributes(ctx context.Context) []Result {
 	case found.Err != nil:
 		return []Result{Doubtful("runs could not be searched by "+list(all)+": "+found.Err.Error(), "run: "+found.Command)}
 	case len(found.Missing) > 0:
-		return []Result{Fine("%s not registered yet: the process registers them at its start", list(found.Missing))}
+		return []Result{Fine("%s are not registered yet: the process registers them at its start", list(found.Missing))}
 	}
 	return []Result{Fine("%s", list(all))}
 }
