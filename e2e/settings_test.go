@@ -42,13 +42,13 @@ func TestSettingsHelpAndVersion(t *testing.T) {
 	s := newStack(t, nil, "  - {name: analytics, url: 'http://127.0.0.1:1'}\n")
 	both := []string{
 		"--targets=", "FANOUT_TARGETS", "targets.yaml", "--task-queue=", "FANOUT_TASK_QUEUE", "genesys-fanout", "--http-addr=", "FANOUT_HTTP_ADDR",
-		"--log-level=", "FANOUT_LOG_LEVEL", "--log-format=", "FANOUT_LOG_FORMAT", "--check", "TEMPORAL_ADDRESS", "TEMPORAL_API_KEY_FILE",
+		"--log-level=", "FANOUT_LOG_LEVEL", "--log-format=", "FANOUT_LOG_FORMAT", "--check", "--preflight", "--json", "TEMPORAL_ADDRESS", "TEMPORAL_API_KEY_FILE",
 	}
 	for binary, own := range map[string][]string{
 		"worker": {`--dead-letters="./dead-letters"`, "FANOUT_DEAD_LETTERS", "127.0.0.1:9464"},
 		"ingest": {
 			`--max-starts="256"`, "FANOUT_MAX_STARTS", `--genesys-api-url="https://api.mypurecloud.com"`, "GENESYS_API_URL",
-			`--genesys-eventbridge-path="/api/v2/eventbridge"`, "GENESYS_EVENTBRIDGE_PATH", "GENESYS_CLIENT_SECRET_FILE", "KAFKA_SASL_PASSWORD_FILE",
+			`--genesys-eventbridge-path="/api/v2/eventbridge"`, "GENESYS_EVENTBRIDGE_PATH", "GENESYS_CLIENT_SECRET_FILE", "GENESYS_INTEGRATION_CHECK", "KAFKA_SASL_PASSWORD_FILE",
 			`--kafka-group-id="genesys-fanout-processor"`, "KAFKA_GROUP_ID", "--kafka-options", "KAFKA_OPTIONS", "127.0.0.1:9465",
 		},
 	} {
@@ -60,9 +60,6 @@ func TestSettingsHelpAndVersion(t *testing.T) {
 		code, text = s.ask(binary, []string{"--version"}, nil)
 		assert.Zero(t, code, text)
 		assert.Regexp(t, "^"+binary+` \S+ \(go1\.[^)]*Temporal SDK v[^)]+\)$`, text)
-		code, text = s.ask(binary, []string{"--preflight"}, s.env())
-		assert.Equal(t, 2, code, text)
-		assert.Equal(t, "--preflight: is not supported by this version; leave it out", text)
 	}
 }
 

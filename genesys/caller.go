@@ -9,7 +9,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// Caller makes the two requests of a Client: New's over golang.org/x/oauth2, or
+// Caller makes the requests of a Client: New's over golang.org/x/oauth2, or
 // that of the module genesyssdk over the Genesys SDK. Each call makes one
 // request, through hc alone and within ctx; calls may come at the same time.
 //
@@ -18,8 +18,8 @@ import (
 type Caller interface {
 	// Token asks at the address for a token by client credentials (RFC 6749, 4.4).
 	Token(ctx context.Context, hc *http.Client, address string) (*oauth2.Token, error)
-	// Details asks at the address for the connection details, with the token.
-	Details(ctx context.Context, hc *http.Client, address string, token *oauth2.Token) error
+	// Get asks at the address with the token, for JSON.
+	Get(ctx context.Context, hc *http.Client, address string, token *oauth2.Token) error
 }
 
 // plain is the Caller without the SDK.
@@ -34,8 +34,8 @@ func (p plain) Token(ctx context.Context, hc *http.Client, address string) (*oau
 	return config.Token(context.WithValue(ctx, oauth2.HTTPClient, hc))
 }
 
-// Details implements Caller.
-func (plain) Details(ctx context.Context, hc *http.Client, address string, token *oauth2.Token) error {
+// Get implements Caller.
+func (plain) Get(ctx context.Context, hc *http.Client, address string, token *oauth2.Token) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return err

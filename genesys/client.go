@@ -31,7 +31,10 @@ type Client struct {
 	lastToken, lastPassword string
 }
 
-var _ Source = (*Client)(nil)
+var (
+	_ Source            = (*Client)(nil)
+	_ IntegrationSource = (*Client)(nil)
+)
 
 // New checks the options and makes a Client; it connects to nothing. Its error
 // has one line per wrong setting, "VARIABLE: what is wrong; cure".
@@ -82,28 +85,38 @@ func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String
 // a new one. A 401 to a cached token is answered with one fresh token. Errors:
 // *Refusal, *Temporary, or one that wraps the end of ctx.
 func (c *Client) ConnectionDetails(ctx context.Context) (ConnectionDetails, error) {
-	token, fresh, err := c.token(ctx)
+	got, clean, err := c.get(ctx, c.urls.details)
 	if err != nil {
 		return ConnectionDetails{}, err
 	}
-	got, err := c.askDetails(ctx, token)
-	if err == nil && got.status == http.StatusUnauthorized && !fresh {
-		c.forget(token)
-		c.log.DebugContext(ctx, "Genesys refused the cached token, asking for a fresh one")
-		if token, _, err = c.token(ctx); err == nil {
-			got, err = c.askDetails(ctx, token)
-		}
-	}
-	if err != nil {
-		return ConnectionDetails{}, err
-	}
-	details, err := readDetails(got, requestName(http.MethodGet, c.urls.details), c.redactor().with(token.AccessToken))
+	details, err := readDetails(got, requestName(http.MethodGet, c.urls.details), clean)
 	if err == nil {
 		c.mu.Lock()
 		c.lastPassword = details.SASLPassword
 		c.mu.Unlock()
 	}
 	return details, err
+}
+
+// get asks the API for an address with the cached token, or a new one; clean is
+// for texts of the answer.
+func (c *Client) get(ctx context.Context, address *url.URL) (got *answer, clean redactor, err error) {
+	token, fresh, err := c.token(ctx)
+	if err != nil {
+		return nil, clean, err
+	}
+	got, err = c.ask(ctx, address, token)
+	if err == nil && got.status == http.StatusUnauthorized && !fresh {
+		c.forget(token)
+		c.log.DebugContext(ctx, "Genesys refused the cached token, asking for a fresh one")
+		if token, _, err = c.token(ctx); err == nil {
+			got, err = c.ask(ctx, address, token)
+		}
+	}
+	if err != nil {
+		return nil, clean, err
+	}
+	return got, c.redactor().with(token.AccessToken), nil
 }
 
 // redactor cleans texts of every secret that the client holds.
@@ -113,10 +126,10 @@ func (c *Client) redactor() redactor {
 	return c.secret.with(c.lastToken, c.lastPassword)
 }
 
-func (c *Client) askDetails(ctx context.Context, token *oauth2.Token) (*answer, error) {
-	ask := question{request: requestName(http.MethodGet, c.urls.details), setting: apiURLSetting, clean: c.redactor().with(token.AccessToken)}
+func (c *Client) ask(ctx context.Context, address *url.URL, token *oauth2.Token) (*answer, error) {
+	ask := question{request: requestName(http.MethodGet, address), setting: apiURLSetting, clean: c.redactor().with(token.AccessToken)}
 	return c.exchange(ctx, ask, func(ctx context.Context, hc *http.Client) error {
-		return c.caller.Details(ctx, hc, c.urls.details.String(), token)
+		return c.caller.Get(ctx, hc, address.String(), token)
 	})
 }
 

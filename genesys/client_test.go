@@ -73,7 +73,7 @@ type bypass struct{}
 
 func (bypass) Token(context.Context, *http.Client, string) (*oauth2.Token, error) { return nil, nil }
 
-func (bypass) Details(context.Context, *http.Client, string, *oauth2.Token) error { return nil }
+func (bypass) Get(context.Context, *http.Client, string, *oauth2.Token) error { return nil }
 
 func TestNothingIsBelievedThatTheClientDidNotSee(t *testing.T) {
 	c, err := genesys.NewWith(genesys.Options{ClientID: genesystest.ClientID, ClientSecret: genesystest.ClientSecret}, bypass{})

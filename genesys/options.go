@@ -69,9 +69,9 @@ func shown(raw string) string {
 	return u.Redacted()
 }
 
-// endpoints are the two addresses a Client asks.
+// endpoints are the addresses a Client asks.
 type endpoints struct {
-	token, details *url.URL
+	token, details, integrations *url.URL
 	// tokenSetting is the setting that the host of token comes from.
 	tokenSetting string
 }
@@ -102,7 +102,7 @@ func (o Options) endpoints() (endpoints, error) {
 	}
 	details := api.JoinPath(path.EscapedPath())
 	details.RawQuery = path.RawQuery
-	return endpoints{token: token, details: details, tokenSetting: tokenSetting}, nil
+	return endpoints{token: token, details: details, integrations: api.JoinPath(integrationsPath), tokenSetting: tokenSetting}, nil
 }
 
 func orDefault(value, fallback string) string {

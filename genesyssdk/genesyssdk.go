@@ -54,8 +54,8 @@ func (c caller) Token(ctx context.Context, hc *http.Client, address string) (*oa
 	return token, nil
 }
 
-// Details implements genesys.Caller.
-func (caller) Details(ctx context.Context, hc *http.Client, address string, token *oauth2.Token) error {
+// Get implements genesys.Caller.
+func (caller) Get(ctx context.Context, hc *http.Client, address string, token *oauth2.Token) error {
 	config, err := configuration(&httpClient{ctx: ctx, client: hc, address: address})
 	if err != nil {
 		return err

@@ -44,10 +44,11 @@ func (s *session) heed(e kafka.Error) error {
 }
 
 func isRefusal(e kafka.Error) bool {
-	return isAuthentication(e) || e.Code() == kafka.ErrTopicAuthorizationFailed || e.Code() == kafka.ErrGroupAuthorizationFailed
+	return IsAuthentication(e) || e.Code() == kafka.ErrTopicAuthorizationFailed || e.Code() == kafka.ErrGroupAuthorizationFailed
 }
 
-func isAuthentication(err error) bool {
+// IsAuthentication tells whether the brokers refused the credentials.
+func IsAuthentication(err error) bool {
 	var e kafka.Error
 	if !errors.As(err, &e) {
 		return false
@@ -102,7 +103,7 @@ func (s *session) observe(ctx context.Context, text string) {
 		s.in.options.Log.Warn("librdkafka's statistics cannot be read", "error", err)
 		return
 	}
-	if stats.connected() && isAuthentication(s.refusal) {
+	if stats.connected() && IsAuthentication(s.refusal) {
 		s.refusedSince = time.Time{} // a broker has learned of the user since
 	}
 	if stats.joined() && !isTopicRefusal(s.refusal) {

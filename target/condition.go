@@ -21,6 +21,7 @@ import (
 type condition struct {
 	program cel.Program
 	limit   time.Duration // for one evaluation
+	types   []EventType   // that it asks for
 }
 
 // routing is what `when` sees of an event. A field that is not here is an error
@@ -80,7 +81,7 @@ func newCondition(expression string) (*condition, []fault) {
 	if err != nil {
 		return nil, []fault{{1, 0, err.Error()}}
 	}
-	return &condition{program, evaluationLimit}, nil
+	return &condition{program, evaluationLimit, eventTypes(ast.NativeRep().Expr())}, nil
 }
 
 func faultsOf(issues *cel.Issues) []fault {

@@ -44,6 +44,9 @@ func run(ctx context.Context) error {
 	if s.Check {
 		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), process.Targets(targets))
 	}
+	if s.Preflight {
+		return tryEverything(ctx, &s, targets, temporal)
+	}
 	return New(Options{
 		TaskQueue:   s.TaskQueue,
 		HTTPAddr:    s.HTTPAddr,

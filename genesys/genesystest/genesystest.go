@@ -235,6 +235,7 @@ func Run(t *testing.T, newSource NewSource) {
 	tokens(t, newSource)
 	failures(t, newSource)
 	connections(t, newSource)
+	integrations(t, newSource)
 }
 
 // source makes a Source whose logger, at the lowest level, writes to logged.

@@ -61,6 +61,9 @@ func run(ctx context.Context, newSource NewSource) error {
 		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), process.Targets(targets))
 	}
 	i := instance{settings: &s, checked: c, env: env, targets: targets, temporal: temporal, newSource: newSource}
+	if s.Preflight {
+		return i.tryEverything(ctx)
+	}
 	return i.run(ctx)
 }
 

@@ -18,12 +18,13 @@ type settings struct {
 	EagerStart string `env:"FANOUT_EAGER_START" default:"true" help:"true: ingest makes the first attempts, and needs every target's secrets and network path; false: worker makes them."`
 	MaxStarts  string `env:"FANOUT_MAX_STARTS" default:"256" help:"Most starts in flight."`
 
-	GenesysClientID        string         `env:"GENESYS_CLIENT_ID" placeholder:"ID" help:"OAuth client; needed unless KAFKA_BOOTSTRAP_SERVERS is set."`
-	GenesysClientSecret    process.Secret `kong:"-" env:"GENESYS_CLIENT_SECRET" help:"Its secret."`
-	GenesysAPIURL          string         `env:"GENESYS_API_URL" default:"https://api.mypurecloud.com" help:"API host of your region."`
-	GenesysTokenURL        string         `env:"GENESYS_TOKEN_URL" placeholder:"URL" help:"Where tokens are issued; by default the API host with api. replaced by login., path /oauth/token."`
-	GenesysEventBridgePath string         `env:"GENESYS_EVENTBRIDGE_PATH" default:"/api/v2/eventbridge" help:"Where the connection details are read."`
-	GenesysOAuthScope      string         `env:"GENESYS_OAUTH_SCOPE" placeholder:"SCOPE" help:"Sent with the token request when set; Genesys decides by roles."`
+	GenesysClientID         string         `env:"GENESYS_CLIENT_ID" placeholder:"ID" help:"OAuth client; needed unless KAFKA_BOOTSTRAP_SERVERS is set."`
+	GenesysClientSecret     process.Secret `kong:"-" env:"GENESYS_CLIENT_SECRET" help:"Its secret."`
+	GenesysAPIURL           string         `env:"GENESYS_API_URL" default:"https://api.mypurecloud.com" help:"API host of your region."`
+	GenesysTokenURL         string         `env:"GENESYS_TOKEN_URL" placeholder:"URL" help:"Where tokens are issued; by default the API host with api. replaced by login., path /oauth/token."`
+	GenesysEventBridgePath  string         `env:"GENESYS_EVENTBRIDGE_PATH" default:"/api/v2/eventbridge" help:"Where the connection details are read."`
+	GenesysOAuthScope       string         `env:"GENESYS_OAUTH_SCOPE" placeholder:"SCOPE" help:"Sent with the token request when set; Genesys decides by roles."`
+	GenesysIntegrationCheck string         `env:"GENESYS_INTEGRATION_CHECK" default:"false" help:"true: --preflight also looks at the integrations with Amazon EventBridge."`
 
 	KafkaBootstrapServers string         `env:"KAFKA_BOOTSTRAP_SERVERS" placeholder:"HOST:PORT,…" help:"Brokers; set: the Genesys API is not called."`
 	KafkaSecurityProtocol string         `env:"KAFKA_SECURITY_PROTOCOL" default:"SASL_SSL" help:"SASL_SSL, SASL_PLAINTEXT, SSL or PLAINTEXT."`
@@ -56,6 +57,7 @@ type checked struct {
 // check reports every wrong setting of ingest itself.
 func (s *settings) check(problems *process.Problems) checked {
 	problems.OneOf("FANOUT_EAGER_START", s.EagerStart, "true", "false")
+	problems.OneOf("GENESYS_INTEGRATION_CHECK", s.GenesysIntegrationCheck, "true", "false")
 	c := checked{
 		maxStarts: problems.PositiveInt("FANOUT_MAX_STARTS", s.MaxStarts, mostStarts),
 		extra:     s.checkOptions(problems),
@@ -75,8 +77,12 @@ func (s *settings) check(problems *process.Problems) checked {
 	}
 	if s.static() {
 		s.checkStatic(problems)
-	} else {
-		s.checkGenesys(problems)
+	}
+	switch {
+	case !s.static():
+		s.checkGenesys(problems, "set it, or KAFKA_BOOTSTRAP_SERVERS if the brokers are known")
+	case s.Preflight && s.integrations():
+		s.checkGenesys(problems, "set it: GENESYS_INTEGRATION_CHECK asks the Genesys API")
 	}
 	return c
 }
@@ -96,6 +102,9 @@ func checkCA(path string) error {
 // eager is true when ingest makes the first attempts.
 func (s *settings) eager() bool { return s.EagerStart != "false" }
 
+// integrations is true when a preflight asks the Genesys API for the integrations.
+func (s *settings) integrations() bool { return s.GenesysIntegrationCheck == "true" }
+
 // static is true when the brokers are configured and Genesys is not asked.
 func (s *settings) static() bool { return s.KafkaBootstrapServers != "" }
 
@@ -110,8 +119,7 @@ func (s *settings) checkStatic(problems *process.Problems) {
 	}
 }
 
-func (s *settings) checkGenesys(problems *process.Problems) {
-	const cure = "set it, or KAFKA_BOOTSTRAP_SERVERS if the brokers are known"
+func (s *settings) checkGenesys(problems *process.Problems, cure string) {
 	problems.Required("GENESYS_CLIENT_ID", s.GenesysClientID, cure)
 	problems.Required("GENESYS_CLIENT_SECRET", s.GenesysClientSecret.Reveal(), cure+"; GENESYS_CLIENT_SECRET_FILE names a file")
 	problems.AddError(genesys.ValidateURL("GENESYS_API_URL", s.GenesysAPIURL))

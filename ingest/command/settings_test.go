@@ -59,6 +59,7 @@ func TestWrongSettings(t *testing.T) {
 		"statistics switched off":      {fromGenesys(process.Env{"KAFKA_OPTIONS": "statistics.interval.ms=0"}), []string{"KAFKA_OPTIONS: ", "/readyz"}},
 		"another group protocol":       {fromGenesys(process.Env{"KAFKA_OPTIONS": "group.protocol=consumer"}), []string{"KAFKA_OPTIONS: ", `group.protocol is "consumer"`, "classic", "leave it out"}},
 		"Genesys by http":              {fromGenesys(process.Env{"GENESYS_API_URL": "http://api.mypurecloud.com"}), []string{"GENESYS_API_URL"}},
+		"an integration check":         {fromGenesys(process.Env{"GENESYS_INTEGRATION_CHECK": "yes"}), []string{"GENESYS_INTEGRATION_CHECK: "}},
 		"two at once": {fromGenesys(process.Env{"KAFKA_SECURITY_PROTOCOL": "TLS", "FANOUT_MAX_STARTS": "x"}), []string{
 			"KAFKA_SECURITY_PROTOCOL: ", "FANOUT_MAX_STARTS: ",
 		}},

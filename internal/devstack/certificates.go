@@ -24,17 +24,43 @@ type certificates struct {
 	keyStoreFile string // PEM: PKCS #8 key, then certificate, as Apache Kafka reads it
 	roots        *x509.CertPool
 	server       tls.Certificate
+	kind         Certificate
+}
+
+// Certificate is what is wrong with a broker's certificate, if anything.
+type Certificate string
+
+// The certificates that a broker may have.
+const (
+	CertificateValid     Certificate = ""
+	CertificateExpired   Certificate = "expired"    // an hour ago
+	CertificateOtherHost Certificate = "other host" // that of OtherHost alone
+)
+
+// OtherHost is whose certificate CertificateOtherHost is.
+const OtherHost = "broker.example"
+
+// client is for a client that knows what is wrong and connects all the same.
+func (c *certificates) client() *tls.Config {
+	config := &tls.Config{RootCAs: c.roots, MinVersion: tls.VersionTLS12}
+	switch c.kind {
+	case CertificateExpired:
+		config.Time = func() time.Time { return time.Now().Add(-2 * time.Hour) }
+	case CertificateOtherHost:
+		config.ServerName = OtherHost
+	}
+	return config
 }
 
 // certificateLife covers any run of a demo or a test.
 const certificateLife = 30 * 24 * time.Hour
 
-func newCertificates(dir string) (*certificates, error) {
+func newCertificates(dir string, kind Certificate) (*certificates, error) {
 	now := time.Now()
 	authority := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "devstack authority"},
-		NotBefore:             now.Add(-time.Hour),
+		NotBefore:             now.Add(-3 * time.Hour),
 		NotAfter:              now.Add(certificateLife),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
@@ -48,16 +74,7 @@ func newCertificates(dir string) (*certificates, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the certificate authority: %w", err)
 	}
-	server := &x509.Certificate{
-		SerialNumber: big.NewInt(2),
-		Subject:      pkix.Name{CommonName: "localhost"},
-		NotBefore:    authority.NotBefore,
-		NotAfter:     authority.NotAfter,
-		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		DNSNames:     []string{"localhost"},
-		IPAddresses:  []net.IP{net.ParseIP(loopback)},
-	}
+	server := serverTemplate(authority, kind)
 	serverKey, err := newKey()
 	if err != nil {
 		return nil, err
@@ -70,7 +87,32 @@ func newCertificates(dir string) (*certificates, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the server key: %w", err)
 	}
-	return writeCertificates(dir, authorityDER, serverDER, keyDER)
+	c, err := writeCertificates(dir, authorityDER, serverDER, keyDER)
+	if err != nil {
+		return nil, err
+	}
+	c.kind = kind
+	return c, nil
+}
+
+func serverTemplate(authority *x509.Certificate, kind Certificate) *x509.Certificate {
+	server := &x509.Certificate{
+		SerialNumber: big.NewInt(2),
+		Subject:      pkix.Name{CommonName: "localhost"},
+		NotBefore:    authority.NotBefore,
+		NotAfter:     authority.NotAfter,
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		DNSNames:     []string{"localhost"},
+		IPAddresses:  []net.IP{net.ParseIP(loopback)},
+	}
+	switch kind {
+	case CertificateExpired:
+		server.NotAfter = time.Now().Add(-time.Hour)
+	case CertificateOtherHost:
+		server.DNSNames, server.IPAddresses = []string{OtherHost}, nil
+	}
+	return server
 }
 
 func newKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }

@@ -17,8 +17,9 @@ import (
 
 // The endpoints of Genesys.
 const (
-	TokenPath       = "/oauth/token"
-	EventBridgePath = "/api/v2/eventbridge"
+	TokenPath        = "/oauth/token"
+	EventBridgePath  = "/api/v2/eventbridge"
+	IntegrationsPath = "/api/v2/integrations"
 )
 
 // tokenLife is what Genesys Cloud gives client credentials by default.
@@ -28,6 +29,7 @@ const tokenLife = 24 * time.Hour
 type GenesysOptions struct {
 	ClientID, ClientSecret string // default: random ones
 	Details                ConnectionDetails
+	Integrations           []Integration
 	TokenLife              time.Duration // default 24 h
 }
 
@@ -97,6 +99,7 @@ func StartGenesys(ctx context.Context, options GenesysOptions) (*Genesys, error)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+TokenPath, g.scripted(TokenPath, tokenFailure, g.token))
 	mux.HandleFunc("GET "+EventBridgePath, g.scripted(EventBridgePath, apiFailure, g.eventBridge))
+	mux.HandleFunc("GET "+IntegrationsPath, g.scripted(IntegrationsPath, apiFailure, g.integrations))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		apiFailure(w, http.StatusNotFound, "not.found", "The requested resource was not found.")
 	})
@@ -258,7 +261,8 @@ func (g *Genesys) SetDetails(details ConnectionDetails) {
 	g.details = details
 }
 
-// Fail queues answers for the next calls of TokenPath or EventBridgePath.
+// Fail queues answers for the next calls of TokenPath, EventBridgePath or
+// IntegrationsPath.
 func (g *Genesys) Fail(path string, failures ...Failure) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -272,7 +276,7 @@ func (g *Genesys) Revoke() {
 	clear(g.tokens)
 }
 
-// Calls counts the calls of TokenPath or EventBridgePath, failed ones too.
+// Calls counts the calls of such a path, failed ones too.
 func (g *Genesys) Calls(path string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()

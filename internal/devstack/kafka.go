@@ -24,6 +24,8 @@ type KafkaOptions struct {
 	Dir string
 	// Username and Password of the one user; default "fanout" and a random one.
 	Username, Password string
+	// Certificate of the broker; default a valid one.
+	Certificate Certificate
 	// Topics to create at the start, with their number of partitions.
 	Topics map[string]int32
 }
@@ -64,7 +66,7 @@ func StartKafka(ctx context.Context, options KafkaOptions) (*Kafka, error) {
 	if err := os.MkdirAll(options.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	certificates, err := newCertificates(options.Dir)
+	certificates, err := newCertificates(options.Dir, options.Certificate)
 	if err != nil {
 		return nil, err
 	}

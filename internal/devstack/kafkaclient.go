@@ -5,7 +5,6 @@ import (
 	"crypto/pbkdf2"
 	"crypto/rand"
 	"crypto/sha512"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -58,7 +57,7 @@ func (k *Kafka) connection() (*kgo.Client, error) {
 	}
 	client, err := kgo.NewClient(
 		kgo.SeedBrokers(k.Bootstrap()),
-		kgo.DialTLSConfig(&tls.Config{RootCAs: k.certificates.roots, MinVersion: tls.VersionTLS12}),
+		kgo.DialTLSConfig(k.certificates.client()),
 		kgo.SASL(scram.Auth{User: k.options.Username, Pass: k.password}.AsSha512Mechanism()),
 		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
 		kgo.ProducerLinger(0),
@@ -211,7 +210,7 @@ func (k *Kafka) Committed(ctx context.Context, group string) (Offsets, error) {
 		return nil, err
 	}
 	committed := make(Offsets)
-	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // it never was
 		return nil, fmt.Errorf("offsets of group %s: %w", group, err)
 	}
 	for _, t := range resp.Topics { // brokers before 3.0, and so kgo's view of one group
@@ -222,7 +221,7 @@ func (k *Kafka) Committed(ctx context.Context, group string) (Offsets, error) {
 		}
 	}
 	for _, g := range resp.Groups {
-		if err := kerr.ErrorForCode(g.ErrorCode); err != nil {
+		if err := kerr.ErrorForCode(g.ErrorCode); err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 			return nil, fmt.Errorf("offsets of group %s: %w", group, err)
 		}
 		for _, t := range g.Topics {

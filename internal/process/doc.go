@@ -10,5 +10,6 @@
 // and errors into an exit status, Parse reads the settings, Report prints them
 // for --check, Logger, NewRegistry, NewHealth and Listen make the process
 // observable, TemporalOptions and Dial connect it, EnsureSearchAttributes
-// prepares the namespace and Watch keeps readiness true.
+// prepares the namespace and Watch keeps readiness true. NewProbe asks Temporal on
+// behalf of --preflight, and changes nothing.
 package process

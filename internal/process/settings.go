@@ -39,7 +39,8 @@ type Shared struct {
 
 	Check     bool `help:"Validate every setting and file, print what would run and exit; connects to nothing."`
 	Version   bool `help:"Print the version and exit."`
-	Preflight bool `hidden:"" help:"Not supported by this version."`
+	Preflight bool `help:"Try every connection, print a line with the cure for each, and exit 0, or 1 where one failed; changes nothing."`
+	JSON      bool `name:"json" help:"With --preflight: print an array of check, status, detail and cure."`
 }
 
 func (s *Shared) shared() *Shared { return s }
@@ -50,8 +51,11 @@ func (s *Shared) validate(p *Problems) {
 	p.HostPort("FANOUT_HTTP_ADDR", s.HTTPAddr, true)
 	p.OneOf("FANOUT_LOG_LEVEL", s.LogLevel, logLevels...)
 	p.OneOf("FANOUT_LOG_FORMAT", s.LogFormat, logFormats...)
-	if s.Preflight {
-		p.Add("--preflight", "is not supported by this version", "leave it out")
+	if s.JSON && !s.Preflight {
+		p.Add("--json", "says how --preflight prints, which is not set", "add --preflight, or leave it out")
+	}
+	if s.Check && s.Preflight {
+		p.Add("--check", "connects to nothing, and --preflight tries every connection", "choose one of the two; --preflight checks the settings first")
 	}
 }
 

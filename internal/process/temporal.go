@@ -49,14 +49,18 @@ type Refusal struct {
 }
 
 // Error says what was asked, what came back and what to do.
-func (r *Refusal) Error() string {
-	return fmt.Sprintf("Temporal at %s refused DescribeNamespace %q: %s: %s; %s", r.Address, r.Namespace, r.Code, message(r.Err), r.cure())
+func (r *Refusal) Error() string { return r.What() + "; " + r.Cure() }
+
+// What says what was asked and what came back.
+func (r *Refusal) What() string {
+	return fmt.Sprintf("Temporal at %s refused DescribeNamespace %q: %s: %s", r.Address, r.Namespace, r.Code, message(r.Err))
 }
 
 // Unwrap gives Temporal's answer.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-func (r *Refusal) cure() string {
+// Cure says what to do.
+func (r *Refusal) Cure() string {
 	switch r.Code {
 	case codes.Unauthenticated, codes.PermissionDenied:
 		return "correct TEMPORAL_API_KEY, or the client certificate in TEMPORAL_TLS_*, and see that it may use TEMPORAL_NAMESPACE"
@@ -71,6 +75,28 @@ func (r *Refusal) cure() string {
 // unreachable Temporal is waited for until ctx ends; a refused connection
 // is a *Refusal. The caller closes the client.
 func Dial(ctx context.Context, conn Connection) (client.Client, error) {
+	c, err := newClient(conn)
+	if err != nil {
+		return nil, err
+	}
+	options := conn.Temporal.Options
+	door := door{
+		probe:  namespaceProbe(c, options.Namespace),
+		health: conn.Health,
+		outage: outage{log: conn.Log.With("address", options.HostPort, "namespace", options.Namespace)},
+	}
+	if err := door.await(ctx); err != nil {
+		c.Close()
+		if refusal := refusalOf(conn.Temporal, err); refusal != nil {
+			return nil, refusal
+		}
+		return nil, err
+	}
+	return c, nil
+}
+
+// newClient makes the client and connects to nothing.
+func newClient(conn Connection) (client.Client, error) {
 	options := conn.Temporal.Options
 	options.Logger = TemporalLogger(conn.Log)
 	options.MetricsHandler = conn.Metrics
@@ -82,19 +108,16 @@ func Dial(ctx context.Context, conn Connection) (client.Client, error) {
 	if err != nil {
 		return nil, &ExitError{Code: ExitUsage, Err: Problem{"TEMPORAL_ADDRESS", err.Error(), "correct Temporal's connection settings"}}
 	}
-	door := door{
-		probe:  namespaceProbe(c, options.Namespace),
-		health: conn.Health,
-		outage: outage{log: conn.Log.With("address", options.HostPort, "namespace", options.Namespace)},
-	}
-	if err := door.await(ctx); err != nil {
-		c.Close()
-		if code, refused := refusalCode(err); refused {
-			return nil, &Refusal{Address: options.HostPort, Namespace: options.Namespace, Code: code, Err: err}
-		}
-		return nil, err
-	}
 	return c, nil
+}
+
+// refusalOf is nil for an answer that may pass.
+func refusalOf(temporal Temporal, err error) *Refusal {
+	code, refused := refusalCode(err)
+	if !refused {
+		return nil
+	}
+	return &Refusal{Address: temporal.Options.HostPort, Namespace: temporal.Options.Namespace, Code: code, Err: err}
 }
 
 // Watch keeps the health check CheckTemporal true until ctx ends: Temporal is

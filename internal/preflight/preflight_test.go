@@ -1,0 +1,135 @@
+package preflight
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// after answers with a result once a time has passed, or says that its own is over.
+func after(wait time.Duration, result Result) func(context.Context) []Result {
+	return func(ctx context.Context) []Result {
+		select {
+		case <-time.After(wait):
+			return []Result{result}
+		case <-ctx.Done():
+			return []Result{Refused("out of time", "hurry")}
+		}
+	}
+}
+
+// deaf answers at its own time, whatever the context says.
+func deaf(wait time.Duration) func(context.Context) []Result {
+	return func(context.Context) []Result {
+		time.Sleep(wait) // within synctest
+		return []Result{Fine("late")}
+	}
+}
+
+// told runs checks and notes each result with the time at which it was told.
+func told(ctx context.Context, checks ...Check) (lines []string, at []time.Duration, results []Result) {
+	began := time.Now()
+	results = Run(ctx, checks, func(r Result) {
+		lines = append(lines, r.Check+" "+string(r.Status))
+		at = append(at, time.Since(began))
+	})
+	return lines, at, results
+}
+
+// TestOrder: side by side, but told in order, each as soon as it may be.
+func TestOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines, at, results := told(t.Context(),
+			Check{Name: "a", Ask: after(3*time.Second, Fine("a"))},
+			Check{Name: "b", Ask: after(time.Second, Fine("b"))},
+			Check{Name: "c", Ask: after(5*time.Second, Doubtful("c", "d"))},
+			Check{Name: "d", After: []string{"c"}, Ask: after(2*time.Second, Fine("d"))},
+		)
+		assert.Equal(t, []string{"a ok", "b ok", "c warning", "d ok"}, lines)
+		assert.Equal(t, []time.Duration{3 * time.Second, 3 * time.Second, 5 * time.Second, 7 * time.Second}, at)
+		require.NoError(t, Verdict(t.Context(), results))
+	})
+}
+
+// TestWhatDependsOnAFailureIsSkipped, also where several were asked together and
+// none of them went well.
+func TestWhatDependsOnAFailureIsSkipped(t *testing.T) {
+	three := func(statuses ...Status) func(context.Context) []Result {
+		return func(context.Context) []Result {
+			var all []Result
+			for i, status := range statuses {
+				all = append(all, Result{Check: string(rune('x' + i)), Status: status, Detail: "said", Cure: "c"})
+			}
+			return all
+		}
+	}
+	lines, _, results := told(t.Context(),
+		Check{Name: "bad", Ask: three(Failed, Skipped)},
+		Check{Name: "half", Ask: three(Failed, Warning)},
+		Check{Name: "after bad", After: []string{"half", "bad"}, Ask: three(OK)},
+		Check{Name: "after half", After: []string{"half"}, Ask: three(OK)},
+		Check{Name: "after it", After: []string{"after bad"}, Ask: three(OK)},
+	)
+	assert.Equal(t, []string{"x failed", "y skipped", "x failed", "y warning", "after bad skipped", "x ok", "after it skipped"}, lines)
+	assert.Equal(t, Result{Check: "after bad", Status: Skipped, Detail: "waits for bad"}, results[4])
+	assert.Equal(t, "waits for after bad", results[6].Detail)
+	require.EqualError(t, Verdict(t.Context(), results), "preflight: 2 of 7 failed: x, x")
+}
+
+// TestBounds: of each check, also of one that does not heed its context, and of
+// all together.
+func TestBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines, at, results := told(t.Context(),
+			Check{Name: "slow", Ask: after(time.Minute, Fine("no"))},
+			Check{Name: "patient", Bound: 21 * time.Second, Ask: after(20*time.Second, Fine("yes"))},
+			Check{Name: "deaf", After: []string{"patient"}, Ask: deaf(time.Minute)},
+			Check{Name: "too late", After: []string{"patient"}, Bound: time.Minute, Ask: after(time.Minute, Fine("no"))},
+			Check{Name: "never", After: []string{"too late"}, Ask: after(0, Fine("no"))},
+		)
+		assert.Equal(t, []string{"slow failed", "patient ok", "deaf failed", "too late failed", "never skipped"}, lines)
+		assert.Equal(t, 10*time.Second, at[0])
+		assert.Equal(t, wholeBound+grace, at[2])
+		assert.Less(t, at[4], 30*time.Second)
+		assert.Equal(t, "no answer within 8s", results[2].Detail)
+		time.Sleep(time.Minute) // until deaf has ended
+	})
+}
+
+func TestASignalEndsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(2*time.Second, cancel)
+		var out bytes.Buffer
+		err := Report(ctx, &out, false, []Check{
+			{Name: "quick", Ask: after(time.Second, Fine("yes"))},
+			{Name: "slow", Ask: after(time.Minute, Fine("no"))},
+			{Name: "next", After: []string{"slow"}, Ask: after(0, Fine("no"))},
+		})
+		require.EqualError(t, err, "preflight: interrupted")
+		require.NotErrorIs(t, err, context.Canceled, "which would end the process with 0")
+		assert.Equal(t, "ok       quick: yes\nskipped  slow: interrupted\nskipped  next: waits for slow\n", out.String())
+	})
+}
+
+func TestReportPrintsLinesOrOneArray(t *testing.T) {
+	checks := []Check{
+		{Name: "one", Ask: after(0, Fine("well"))},
+		{Name: "two", Ask: after(0, Refused("line one\nline <two>", "do\tthis"))},
+	}
+	var out bytes.Buffer
+	require.EqualError(t, Report(t.Context(), &out, false, checks), "preflight: 1 of 2 failed: two")
+	assert.Equal(t, "ok       one: well\nfailed   two: line one line <two>; do this\n", out.String())
+	out.Reset()
+	require.EqualError(t, Report(t.Context(), &out, true, checks), "preflight: 1 of 2 failed: two")
+	var results []Result
+	require.NoError(t, json.Unmarshal(out.Bytes(), &results))
+	assert.Equal(t, []Result{{"one", OK, "well", ""}, {"two", Failed, "line one line <two>", "do this"}}, results)
+	assert.Contains(t, out.String(), `"cure": ""`)
+}

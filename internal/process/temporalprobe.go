@@ -1,0 +1,113 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/operatorservice/v1"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
+	"google.golang.org/grpc/codes"
+)
+
+// Probe asks Temporal what a preflight wants to know. Unlike Dial it waits for
+// nothing, and unlike EnsureSearchAttributes it changes nothing.
+type Probe struct {
+	temporal Temporal
+	client   client.Client
+}
+
+// NewProbe makes a Probe; it connects to nothing. Close frees it.
+func NewProbe(conn Connection) (*Probe, error) {
+	c, err := newClient(conn)
+	if err != nil {
+		return nil, err
+	}
+	return &Probe{temporal: conn.Temporal, client: c}, nil
+}
+
+// Close ends the connection.
+func (p *Probe) Close() { p.client.Close() }
+
+// Namespace asks for the namespace once and tells how long it keeps closed runs,
+// 0 where it does not say. The error is a *Refusal, or an *Unanswered.
+func (p *Probe) Namespace(ctx context.Context) (retention time.Duration, err error) {
+	answer, err := p.client.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{
+		Namespace: p.temporal.Options.Namespace,
+	})
+	if err == nil {
+		return answer.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration(), nil
+	}
+	if refusal := refusalOf(p.temporal, err); refusal != nil {
+		return 0, refusal
+	}
+	return 0, &Unanswered{p.temporal.Options.HostPort, err}
+}
+
+// Unanswered says that Temporal could not be asked.
+type Unanswered struct {
+	Address string
+	Err     error
+}
+
+// Error says who did not answer, and why.
+func (u *Unanswered) Error() string {
+	return fmt.Sprintf("Temporal at %s does not answer: %s", u.Address, answered(u.Err))
+}
+
+// Unwrap gives the cause.
+func (u *Unanswered) Unwrap() error { return u.Err }
+
+// Attributes is what a namespace has of the search attributes that were asked for.
+type Attributes struct {
+	Missing []string
+	// Err says why they cannot be used or, where any are missing, registered;
+	// Command is what an operator types then.
+	Err     error
+	Command string
+}
+
+// SearchAttributes looks which of the attributes are registered. Where some are
+// missing it asks to register none at all: a server checks the rights before it
+// finds nothing to do.
+func (p *Probe) SearchAttributes(ctx context.Context, keys []temporal.SearchAttributeKey) Attributes {
+	namespace, wanted := p.temporal.Options.Namespace, typesOf(keys)
+	catalog := catalogOf(p.client, namespace, wanted)
+	missing, err := catalog.missing(ctx)
+	found := Attributes{Missing: names(missing)}
+	switch {
+	case errors.As(err, new(*typeClashError)):
+		found.Err = err
+	case err != nil:
+		found.Err = fmt.Errorf("cannot be listed: %w", answered(err))
+	case len(missing) > 0:
+		found.Err = p.mayRegister(ctx, namespace)
+	default:
+		if err := catalog.usable(ctx); err != nil {
+			found.Err = &unusableError{answered(err)}
+		}
+	}
+	if found.Err != nil {
+		found.Command = cureCommand(namespace, wanted, found.Err)
+	}
+	return found
+}
+
+// mayRegister is nil unless the server says that this process may not.
+func (p *Probe) mayRegister(ctx context.Context, namespace string) error {
+	_, err := p.client.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
+		Namespace: namespace, SearchAttributes: map[string]enums.IndexedValueType{},
+	})
+	switch codeOf(err) {
+	case codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
+		return fmt.Errorf("may not be registered by this process: %w", answered(err))
+	}
+	return nil
+}
+
+// answered puts the code before an answer, whose text may be empty.
+func answered(err error) error { return fmt.Errorf("%s: %s", codeOf(err), message(err)) }
