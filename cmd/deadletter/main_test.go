@@ -98,7 +98,9 @@ func TestListTable(t *testing.T) {
 	assert.Equal(t, "TIME                  TARGET  REASON       STATUS  ATTEMPTS  EVENT TYPE                      EVENT ID                              ERROR\n\nno open dead letters\n", out)
 
 	d.record("compliance-service", "evt-1", nil)
-	d.record("a", "evt-1", func(r *deadletter.Record) { r.Reason, r.StatusCode, r.Error = deadletter.Expired, 0, "max_age has passed" })
+	d.record("a", "evt-1", func(r *deadletter.Record) {
+		r.Reason, r.StatusCode, r.Error = deadletter.Expired, 0, "max_age has passed"
+	})
 	out, errs, code = d.run("list", "--target", "compliance-service")
 	assert.Zero(t, code, errs)
 	assert.Equal(t, `TIME                  TARGET              REASON       STATUS  ATTEMPTS  EVENT TYPE                      EVENT ID                              ERROR
