@@ -42,7 +42,6 @@ type stage struct {
 	targets map[string]*devstack.Target
 	path    string // of the tracker
 	tracker *deadletter.Directory
-	serving []*queues.Worker
 }
 
 // startStage serves the named targets, each active unless the name says
