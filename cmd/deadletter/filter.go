@@ -52,6 +52,7 @@ func moment(flag, value string, now time.Time, problems *process.Problems) time.
 	back, err := time.ParseDuration(value)
 	if err != nil || back <= 0 {
 		problems.Argument(flag, value, "write a time such as 2026-03-14T12:00:00Z, or a duration back such as 24h or 90m")
+		return time.Time{}
 	}
 	return now.Add(-back)
 }

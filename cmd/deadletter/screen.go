@@ -48,8 +48,8 @@ func (s *screen) follow(counts func() replay.Counts) (stop func()) {
 	interval := perLine
 	if s.console.draws {
 		interval = redraw
-		s.bar = progressbar.NewOptions(counts().Deliveries, progressbar.OptionSetWriter(s.console.err), progressbar.OptionSetWidth(20),
-			progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
+		s.bar = progressbar.NewOptions(counts().Deliveries, progressbar.OptionSetWriter(s.console.err), progressbar.OptionSetWidth(10),
+			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
 	}
 	ended, drawn := make(chan struct{}), make(chan struct{})
 	go func() {

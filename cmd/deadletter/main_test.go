@@ -1,0 +1,339 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/internal/process"
+)
+
+var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+
+// desk is a tracker, a targets file, and what the command prints about them.
+type desk struct {
+	t       *testing.T
+	tracker *deadletter.Directory
+	env     process.Env
+	console console
+	out     *bytes.Buffer
+	err     *bytes.Buffer
+}
+
+func newDesk(t *testing.T, targets ...string) *desk {
+	t.Helper()
+	dir := t.TempDir()
+	tracker, err := deadletter.Open(filepath.Join(dir, "dead-letters"))
+	require.NoError(t, err)
+	file := "targets:\n"
+	for _, one := range targets {
+		file += "  - {" + one + "}\n"
+	}
+	path := filepath.Join(dir, "targets.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(file), 0o600))
+	d := &desk{t: t, tracker: tracker, out: new(bytes.Buffer), err: new(bytes.Buffer)}
+	d.env = process.Env{"FANOUT_DEAD_LETTERS": filepath.Join(dir, "dead-letters"), "FANOUT_TARGETS": path}
+	d.console = console{in: strings.NewReader(""), out: d.out, err: d.err}
+	return d
+}
+
+// record keeps a dead letter that change may alter.
+func (d *desk) record(target, id string, change func(*deadletter.Record)) deadletter.Record {
+	d.t.Helper()
+	r := deadletter.Record{
+		EventID: id, TargetName: target, Error: "422 Unprocessable Entity:\n <no>", Reason: deadletter.Rejected, StatusCode: 422, Attempts: 1, Timestamp: noon,
+		EventType: "conversation.started", InteractionID: "i-1", WorkflowID: "event-" + event.Escape(id), RunID: "run-1",
+		Source: event.Source{Topic: "t", Partition: 3, Offset: 42},
+	}
+	deadletter.SetPayload(&r, []byte(`{"event_id":"`+id+`","text":"a < b & c"}`))
+	if change != nil {
+		change(&r)
+	}
+	require.NoError(d.t, d.tracker.Record(d.t.Context(), r))
+	return r
+}
+
+func (d *desk) damage(target, id string) (file string) {
+	d.t.Helper()
+	file = d.tracker.File(target, id)
+	require.NoError(d.t, os.WriteFile(file, []byte("{"), 0o600))
+	return file
+}
+
+// run runs the command; stderr is with the error that ends it.
+func (d *desk) run(args ...string) (stdout, stderr string, code int) {
+	d.t.Helper()
+	return d.runUntil(d.t.Context(), args...)
+}
+
+func (d *desk) runUntil(ctx context.Context, args ...string) (stdout, stderr string, code int) {
+	d.t.Helper()
+	d.out.Reset()
+	d.err.Reset()
+	if err := run(ctx, args, d.env, d.console); err != nil {
+		code = process.ExitFailure
+		var exit *process.ExitError
+		if asExit(err, &exit) {
+			code = exit.Code
+		}
+		d.err.WriteString(err.Error() + "\n")
+	}
+	return d.out.String(), d.err.String(), code
+}
+
+func TestListTable(t *testing.T) {
+	d := newDesk(t)
+	out, errs, code := d.run("list")
+	assert.Zero(t, code, errs)
+	assert.Equal(t, "TIME                  TARGET  REASON       STATUS  ATTEMPTS  EVENT TYPE                      EVENT ID                              ERROR\n\nno open dead letters\n", out)
+
+	d.record("compliance-service", "evt-1", nil)
+	d.record("a", "evt-1", func(r *deadletter.Record) {
+		r.Reason, r.StatusCode, r.Error = deadletter.Expired, 0, "max_age has passed"
+	})
+	out, errs, code = d.run("list", "--target", "compliance-service")
+	assert.Zero(t, code, errs)
+	assert.Equal(t, `TIME                  TARGET              REASON       STATUS  ATTEMPTS  EVENT TYPE                      EVENT ID                              ERROR
+2026-03-14T12:00:00Z  compliance-service  rejected     422     1         conversation.started            evt-1                                 422 Unprocessable Entity: <no>
+
++--------------------+----------+---------+
+| TARGET             | REASON   | RECORDS |
++--------------------+----------+---------+
+| compliance-service | rejected |       1 |
++--------------------+----------+---------+
+|                    | IN ALL   |       1 |
++--------------------+----------+---------+
+`, out)
+	out, _, _ = d.run("list", "--reason", "expired")
+	assert.Contains(t, out, "2026-03-14T12:00:00Z  a                   expired      -       1  ")
+	assert.NotContains(t, out, "rejected ")
+
+	d.console.width = 170
+	out, _, _ = d.run("list", "--target", "compliance-service")
+	assert.Contains(t, out, "422 Unprocessable Entity: …\n")
+	d.console.width = 80
+	out, _, _ = d.run("list", "--target", "compliance-service")
+	assert.Contains(t, out, "  evt-1\n", "the id is never cut")
+}
+
+func TestListJSON(t *testing.T) {
+	d := newDesk(t)
+	out, _, code := d.run("list", "--json")
+	assert.Zero(t, code)
+	assert.JSONEq(t, "[]", out)
+
+	want := map[string]deadletter.Record{}
+	for _, id := range []string{"evt-1", "evt-2", "a\x1b[31mü\u0085"} {
+		want[id] = d.record("a", id, nil)
+	}
+	exact := d.record("a", "evt-4", func(r *deadletter.Record) { deadletter.SetPayload(r, []byte(`{ "n": 1.0 }`)) })
+	want["evt-4"] = exact
+	for _, width := range []int{0, 80} {
+		d.console.width = width
+		out, _, code = d.run("list", "--json")
+		assert.Zero(t, code)
+		var got []deadletter.Record
+		require.NoError(t, json.Unmarshal([]byte(out), &got))
+		require.Len(t, got, len(want))
+		for _, r := range got {
+			kept := want[r.EventID]
+			assert.Equal(t, kept.Message(), r.Message())
+			r.Payload, r.PayloadBase64, kept.Payload, kept.PayloadBase64 = nil, nil, nil, nil // one message, perhaps with other white space
+			assert.Equal(t, kept, r)
+		}
+		assert.Contains(t, out, `"text":"a < b & c"}`)
+	}
+	assertHarmless(t, out)
+}
+
+// assertHarmless: nothing but text and its lines reaches a terminal.
+func assertHarmless(t *testing.T, text string) {
+	t.Helper()
+	for _, line := range strings.Split(text, "\n") {
+		assert.Equal(t, line, printable(line))
+	}
+}
+
+func TestHostileNamesAreHarmless(t *testing.T) {
+	d := newDesk(t)
+	const evil = "evt\x1b]0;x\x07\r\n\u202e\u009bend"
+	d.record("a", evil, func(r *deadletter.Record) { r.EventType, r.Error = "type\x1b[2J", "\x1b[31mred\x00" })
+	d.console.width = 200
+	out, _, code := d.run("list")
+	assert.Zero(t, code)
+	assertHarmless(t, out)
+	assert.Contains(t, out, `evt\x1b]0;x\a\r\n\u202e\u009bend`)
+	out, errs, code := d.run("show", "a", evil)
+	assert.Zero(t, code, errs)
+	assertHarmless(t, out)
+	assert.Contains(t, out, `--event $'evt\x1b]0;x\x07\x0d\x0a\xe2\x80\xae\xc2\x9bend'`)
+	_, errs, code = d.run("show", "a", "other"+evil)
+	assert.Equal(t, 1, code)
+	assertHarmless(t, errs)
+	_, errs, code = d.run("list", "--target", evil)
+	assert.Equal(t, 2, code)
+	assertHarmless(t, errs)
+}
+
+func TestDamagedFilesAreNamedAndTheOthersGoOn(t *testing.T) {
+	d := newDesk(t)
+	d.record("a", "evt-1", nil)
+	file := d.damage("a", "evt-2")
+	for _, args := range [][]string{{"list"}, {"list", "--json"}} {
+		out, errs, code := d.run(args...)
+		assert.Equal(t, 1, code)
+		assert.Contains(t, out, "evt-1")
+		assert.Contains(t, errs, file+": damaged dead letter")
+		assert.Contains(t, errs, "1 file cannot be read and is named above")
+	}
+	_, errs, code := d.run("show", "a", "evt-2")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, errs, "mend the file or move it away")
+}
+
+func TestShow(t *testing.T) {
+	d := newDesk(t)
+	record := d.record("compliance-service", "evt 1/2", nil)
+	out, errs, code := d.run("show", "compliance-service", "evt 1/2")
+	assert.Zero(t, code, errs)
+	file := d.tracker.File("compliance-service", "evt 1/2")
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	assert.True(t, strings.HasPrefix(out, string(content)), out)
+	assert.Equal(t, `
+file    `+file+`
+run     http://127.0.0.1:8080/namespaces/default/workflows/event-evt%25201%2F2/run-1/history
+try     deadletter replay --target compliance-service --event 'evt 1/2' --dry-run
+replay  deadletter replay --target compliance-service --event 'evt 1/2'
+`, strings.TrimPrefix(out, string(content)))
+	assert.Equal(t, "event-evt%201/2", record.WorkflowID)
+
+	_, errs, code = d.run("show", "compliance-service", "evt-2")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, errs, "the event has none at all")
+	_, errs, _ = d.run("show", "analytics", "evt 1/2")
+	assert.Contains(t, errs, "the event has one of compliance-service")
+
+	d.record(deadletter.UndecodableTarget, "evt-3", nil)
+	d.record(deadletter.OversizeTarget, "evt-3", nil)
+	for _, target := range []string{deadletter.UndecodableTarget, deadletter.OversizeTarget} {
+		out, _, code = d.run("show", target, "evt-3")
+		assert.Zero(t, code)
+		assert.Contains(t, out, "topic t, partition 3, offset 42")
+		assert.Contains(t, out, "move the file away when done")
+		assert.NotContains(t, out, "deadletter replay")
+	}
+}
+
+func TestLinksToTemporalUI(t *testing.T) {
+	for _, test := range []struct {
+		env  process.Env
+		want string
+	}{
+		{process.Env{"TEMPORAL_NAMESPACE": "a b"}, "http://127.0.0.1:8080/namespaces/a%20b/"},
+		{process.Env{"TEMPORAL_UI_URL": "https://u:hunter2@ui.internal/temporal/"}, "https://ui.internal/temporal/namespaces/default/"},
+		{process.Env{"TEMPORAL_ADDRESS": "x.abc.tmprl.cloud:7233"}, "https://cloud.temporal.io/namespaces/default/"},
+		{process.Env{"TEMPORAL_ADDRESS": "dns:///eu.aws.api.temporal.io:7233"}, "https://cloud.temporal.io/namespaces/default/"},
+		{process.Env{"TEMPORAL_ADDRESS": "tmprl.cloud.internal:7233"}, "http://127.0.0.1:8080/namespaces/default/"},
+	} {
+		d := newDesk(t)
+		d.record("a", "evt-1", nil)
+		for name, value := range test.env {
+			d.env[name] = value
+		}
+		out, errs, code := d.run("show", "a", "evt-1")
+		assert.Zero(t, code, errs)
+		assert.Contains(t, out, "run     "+test.want)
+		assert.NotContains(t, out, "hunter2")
+	}
+}
+
+// TestListAndShowNeedNoTargetsFile, nor Temporal.
+func TestListAndShowNeedNoTargetsFile(t *testing.T) {
+	d := newDesk(t)
+	d.env["FANOUT_TARGETS"] = "/nonexistent/targets.yaml"
+	d.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
+	d.record("a", "evt-1", nil)
+	for _, args := range [][]string{{"list"}, {"list", "--target", "a"}, {"show", "a", "evt-1"}, {"list", "--target", "_oversize"}} {
+		_, errs, code := d.run(args...)
+		assert.Zero(t, code, errs)
+	}
+	_, errs, code := d.run("list", "--target", "b")
+	assert.Equal(t, 2, code)
+	assert.Equal(t, "--target: \"b\" is no target of the tracker, and /nonexistent/targets.yaml cannot be read; choose one of a\n", errs)
+}
+
+func TestUsage(t *testing.T) {
+	d := newDesk(t, `name: a, url: "http://h/"`, `name: b, url: "http://h/"`)
+	d.record("old", "evt-1", nil)
+	for _, test := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"list", "--target", "x"}, []string{`--target: "x" is no target of ` + d.env["FANOUT_TARGETS"] + ` or the tracker; choose one of a, b, old`}},
+		{[]string{"list", "--since", "yesterday"}, []string{`--since: "yesterday" cannot be read; write a time such as`}},
+		{[]string{"list", "--since=-1h", "--until", "1", "--reason", "bad"}, []string{"--reason: ", "--since: ", "--until: "}},
+		{[]string{"list", "--since", "1h", "--until", "2h"}, []string{`--since: "1h" is not before --until "2h"`}},
+		{[]string{"replay"}, []string{"--all: is not given, and no filter is", "--yes: is not given"}},
+		{[]string{"replay", "--target", "", "--yes"}, []string{"--all: is not given"}},
+		{[]string{"replay", "--all", "--type", "*", "--yes"}, []string{"--all: is given with a filter"}},
+		{[]string{"replay", "--all"}, []string{"--yes: is not given, and there is no terminal to ask on"}},
+		{[]string{"replay", "--target", "old", "--yes"}, []string{`--target: "old" is no target of ` + d.env["FANOUT_TARGETS"] + `; choose one of a, b`}},
+		{[]string{"replay", "--all", "--yes", "--rate", "20"}, []string{`--rate: "20" is not a rate; write it as 20/s or 90/m`}},
+		{[]string{"replay", "--all", "--yes", "--targets", "/nonexistent", "--dead-letters", "/nonexistent"}, []string{"FANOUT_DEAD_LETTERS: ", "/nonexistent: cannot be read"}},
+		{[]string{"list", "--dead-letters", "off"}, []string{"FANOUT_DEAD_LETTERS: is off"}},
+		{[]string{"show", "old", "evt-1", "--temporal-ui-url", "h:1"}, []string{"TEMPORAL_UI_URL: is no absolute URL"}},
+	} {
+		out, errs, code := d.run(test.args...)
+		assert.Equal(t, process.ExitUsage, code, test.args)
+		assert.Empty(t, out)
+		got := strings.Split(strings.TrimSpace(errs), "\n")
+		require.Len(t, got, len(test.want), errs)
+		for n, want := range test.want {
+			assert.Contains(t, got[n], want)
+		}
+	}
+	d.env["FANOUT_TYPO"] = "1"
+	d.env["FANOUT_MAX_STARTS"] = "of ingest"
+	_, errs, code := d.run("list")
+	assert.Equal(t, process.ExitUsage, code)
+	assert.Equal(t, "FANOUT_TYPO: is no setting; correct the name or unset it; --help lists the settings\n", errs)
+}
+
+func TestMoments(t *testing.T) {
+	problems := &process.Problems{}
+	assert.Equal(t, noon.Add(-90*time.Minute), moment("--since", "90m", noon, problems))
+	assert.True(t, noon.Equal(moment("--since", "2026-03-14T13:00:00+01:00", time.Time{}, problems)))
+	assert.True(t, moment("--since", "", noon, problems).IsZero())
+	require.NoError(t, problems.Err())
+}
+
+func TestASignalIsNoSuccess(t *testing.T) {
+	d := newDesk(t, `name: a, url: "http://h/"`)
+	d.record("a", "evt-1", nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, args := range [][]string{{"list"}, {"replay", "--all", "--yes"}} {
+		_, errs, code := d.runUntil(ctx, args...)
+		assert.Equal(t, process.ExitFailure, code)
+		assert.Equal(t, "stopped\n", errs)
+	}
+}
+
+func TestShellWord(t *testing.T) {
+	for word, want := range map[string]string{
+		"evt-1": "evt-1", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$(x)": "'$(x)'", "{id}": "'{id}'", "ü": "'ü'", "a\n'\\": `$'a\x0a\'\\'`,
+	} {
+		assert.Equal(t, want, shellWord(word))
+	}
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+
+	"genesys-fanout/activities"
+	"genesys-fanout/deadletter"
+	"genesys-fanout/internal/devstack"
+	"genesys-fanout/internal/process"
+	"genesys-fanout/internal/queues"
+	"genesys-fanout/replay"
+	"genesys-fanout/target"
+	"genesys-fanout/workflows"
+)
+
+func asExit(err error, exit **process.ExitError) bool { return errors.As(err, exit) }
+
+func TestDryRun(t *testing.T) {
+	d := newDesk(t, `name: a, url: "http://h/"`, `name: b, url: "http://h/"`)
+	d.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1" // where nothing is
+	d.record("b", "evt-1", nil)
+	d.record("a", "evt-1", nil)
+	d.record("old", "evt-1", nil)
+	out, errs, code := d.run("replay", "--event", "evt-1", "--dry-run")
+	assert.Zero(t, code, errs)
+	assert.Equal(t, `evt-1  conversation.started  → a, b
++--------+----------+---------+
+| TARGET | REASON   | RECORDS |
++--------+----------+---------+
+| a      | rejected |       1 |
+| b      | rejected |       1 |
++--------+----------+---------+
+|        | IN ALL   |       2 |
++--------+----------+---------+
+old: 1 refused: targets.yaml has no such target; add it there, or move its records away
+2 deliveries in 1 run, at most 20/s
+`, out)
+	assert.Empty(t, errs)
+}
+
+func TestReplayWithNothingToSend(t *testing.T) {
+	d := newDesk(t, `name: a, url: "http://h/"`)
+	_, errs, code := d.run("replay", "--all", "--yes")
+	assert.Zero(t, code)
+	assert.Equal(t, "nothing to send\n", errs)
+
+	d.record(deadletter.UndecodableTarget, "evt-1", nil)
+	_, errs, code = d.run("replay", "--target", deadletter.UndecodableTarget, "--yes")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, errs, "_undecodable evt-1: Kafka topic t, partition 3, offset 42\n")
+	assert.Contains(t, errs, "not all is resolved: 1 refused\n")
+}
+
+func TestAnswersToTheQuestion(t *testing.T) {
+	d := newDesk(t, `name: a, url: "http://h/"`)
+	d.record("a", "evt-1", nil)
+	d.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
+	d.console.asks = true
+	for _, answer := range []string{"", "\n", "n\n", "no\n", "yet\n"} {
+		d.console.in = strings.NewReader(answer)
+		_, errs, code := d.run("replay", "--all")
+		assert.Equal(t, 1, code)
+		assert.Contains(t, errs, "1 delivery in 1 run, at most 20/s\nSend 1 delivery again? [y/N] nothing was sent\n")
+	}
+	silent, stop := io.Pipe()
+	defer func() { _ = stop.Close() }()
+	d.console.in = silent
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, errs, code := d.runUntil(ctx, "replay", "--all")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, errs, "nothing was sent\n")
+}
+
+// serve starts Temporal, the workers and one scripted target.
+func serve(t *testing.T, script devstack.Script) *desk {
+	t.Helper()
+	server, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{})
+	require.NoError(t, err)
+	t.Cleanup(server.Close)
+	service, err := devstack.StartTarget(t.Context(), devstack.TargetOptions{Script: script})
+	require.NoError(t, err)
+	t.Cleanup(service.Close)
+	d := newDesk(t, fmt.Sprintf("name: a, url: %q", service.URL()))
+	d.env["TEMPORAL_ADDRESS"] = server.Address()
+	quiet := slog.New(slog.DiscardHandler)
+	c, err := client.DialContext(t.Context(), client.Options{
+		HostPort: server.Address(), Namespace: devstack.Namespace, DataConverter: workflows.DataConverter(), Logger: log.NewStructuredLogger(quiet),
+	})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	set, err := target.Load(d.env["FANOUT_TARGETS"], nil)
+	require.NoError(t, err)
+	acts := activities.New(activities.Options{Targets: set, Tracker: d.tracker, Logger: quiet})
+	workers := queues.Process{Client: c, TaskQueue: workflows.DefaultTaskQueue, Targets: set, Activities: acts, Log: quiet}
+	var stopped sync.WaitGroup
+	t.Cleanup(stopped.Wait)
+	for _, w := range []*queues.Worker{workers.Runs(prometheus.NewRegistry()), workers.DeadLetters()} {
+		require.NoError(t, w.Start())
+		t.Cleanup(func() { stopped.Go(w.Stop) })
+	}
+	return d
+}
+
+// TestReplay sends what it counted, and its exit status says whether all of it
+// arrived.
+func TestReplay(t *testing.T) {
+	d := serve(t, func(r devstack.Request) devstack.Answer {
+		if r.EventID == "evt-2" {
+			return devstack.Answer{Status: http.StatusUnprocessableEntity}
+		}
+		return devstack.Answer{}
+	})
+	d.record("a", "evt-1", nil)
+	d.record("a", "evt-2", nil)
+	out, errs, code := d.run("replay", "--target", "a", "--yes", "--rate", "100/s")
+	assert.Equal(t, 1, code)
+	assert.Equal(t, "sent 2, delivered 1, failed again 1, skipped 0, left 0\n", out)
+	assert.Contains(t, errs, "| a      | rejected |       2 |")
+	assert.Contains(t, errs, "these runs get no search attributes: namespace default does not have ChannelType")
+	assert.Contains(t, errs, "not all is resolved: 1 failed again\n")
+
+	d.record("a", "evt-3", nil)
+	d.console.asks, d.console.in, d.console.draws = true, strings.NewReader("Y\n"), true
+	out, errs, code = d.run("replay", "--event", "evt-3")
+	assert.Zero(t, code, errs)
+	assert.Equal(t, "sent 1, delivered 1, failed again 0, skipped 0, left 0\n", out)
+	assert.Contains(t, errs, "100%")
+	_, err := d.tracker.Get("a", "evt-2")
+	require.NoError(t, err, "it was not asked for")
+}
+
+// TestASignalLeavesTheRest and says how to go on.
+func TestASignalLeavesTheRest(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	d := serve(t, func(devstack.Request) devstack.Answer {
+		stop()
+		return devstack.Answer{}
+	})
+	for i := range 5 {
+		d.record("a", fmt.Sprint("evt-", i), nil)
+	}
+	out, errs, code := d.runUntil(ctx, "replay", "--all", "--yes", "--rate", "1/s")
+	assert.Equal(t, 1, code)
+	assert.Equal(t, "sent 1, delivered 1, failed again 0, skipped 0, left 4\n", out)
+	assert.Contains(t, errs, "stopping: no further run is started")
+	assert.Contains(t, errs, "not all is resolved: 4 left; run the same command again to go on\n")
+}
+
+// TestScreen keeps lines and the bar apart, and what it prints harmless.
+func TestScreen(t *testing.T) {
+	var out bytes.Buffer
+	s := newScreen(console{err: &out, draws: true})
+	s.line("a\x1b[2Jb")
+	assert.Equal(t, "a\\x1b[2Jb\n", out.String())
+	stop := s.follow(func() replay.Counts { return replay.Counts{Deliveries: 4, Sent: 3, Delivered: 1} })
+	s.line("between")
+	stop()
+	assert.Contains(t, out.String(), "between\n")
+	assert.Contains(t, out.String(), "sent 3, delivered 1, failed again 0, skipped 0, left 3")
+	assert.Contains(t, out.String(), "25%")
+}

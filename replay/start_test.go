@@ -1,0 +1,147 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
+
+	"genesys-fanout/event"
+	"genesys-fanout/workflows"
+)
+
+// answers is a Temporal that answers starts one after the other, and then nil.
+type answers struct {
+	client.Client
+	list []error
+
+	mu      sync.Mutex
+	started []workflows.Input
+}
+
+func (a *answers) ExecuteWorkflow(_ context.Context, _ client.StartWorkflowOptions, _ any, args ...any) (client.WorkflowRun, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	raw, _ := args[0].(converter.RawValue)
+	var in workflows.Input
+	if err := workflows.DataConverter().FromPayload(raw.Payload(), &in); err != nil {
+		return nil, err
+	}
+	a.started = append(a.started, in)
+	if n := len(a.started); n <= len(a.list) && a.list[n-1] != nil {
+		return nil, a.list[n-1]
+	}
+	return ending{runID: "new"}, nil
+}
+
+func (a *answers) GetWorkflow(_ context.Context, _, runID string) client.WorkflowRun {
+	return ending{runID: runID}
+}
+
+// ending is a run of which Temporal answers one after the other, and then nil.
+type ending struct {
+	client.WorkflowRun
+	runID string
+	list  *[]error
+}
+
+func (e ending) GetRunID() string { return e.runID }
+
+func (e ending) Get(context.Context, any) error {
+	if e.list == nil || len(*e.list) == 0 {
+		return nil
+	}
+	err := (*e.list)[0]
+	*e.list = (*e.list)[1:]
+	return err
+}
+
+func starter(list ...error) (r *Replay, c *answers, told *[]string) {
+	c = &answers{list: list}
+	told = &[]string{}
+	notify := func(line string) { *told = append(*told, line) }
+	return &Replay{options: Options{Client: c, Notify: notify}, outage: outage{notify: notify}}, c, told
+}
+
+func TestAnswersToAStart(t *testing.T) {
+	var (
+		away    = serviceerror.NewUnavailable("away")
+		busy    = serviceerror.NewResourceExhausted(0, "namespace rate limit exceeded")
+		open    = serviceerror.NewWorkflowExecutionAlreadyStarted("open", "", "of-another")
+		invalid = serviceerror.NewInvalidArgument("Namespace has no mapping defined for search attribute")
+		grpc    = serviceerror.NewResourceExhausted(0, "grpc: received message larger than max (5 vs. 4)")
+	)
+	for name, test := range map[string]struct {
+		answers []error
+		runID   string // of the run that is waited for
+		starts  int
+		told    int
+	}{
+		"at once":                       {[]error{nil}, "new", 1, 0},
+		"a run is open":                 {[]error{open}, "", 1, 0},
+		"away":                          {[]error{away, busy}, "new", 3, 2},
+		"away, and then it is there":    {[]error{away, open}, "of-another", 2, 2},
+		"without the search attributes": {[]error{invalid}, "new", 2, 0},
+		"it is never taken":             {[]error{invalid, invalid}, "", 2, 0},
+		"larger than gRPC takes":        {[]error{grpc, grpc}, "", 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, c, told := starter(test.answers...)
+			run, err := r.start(t.Context(), workflows.Input{Event: event.Event{ID: "evt-1"}, SearchAttributes: true})
+			assert.Len(t, c.started, test.starts)
+			assert.Len(t, *told, test.told, *told)
+			if test.runID == "" {
+				require.Error(t, err)
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, test.runID, run.GetRunID())
+		})
+	}
+}
+
+func TestAnInputThatIsTooLargeIsNotSent(t *testing.T) {
+	r, c, _ := starter()
+	_, err := r.start(t.Context(), workflows.Input{Body: event.Body(strings.Repeat("x", startLimit))})
+	require.ErrorAs(t, err, new(*contentError))
+	require.ErrorContains(t, err, "the limit is")
+	assert.Empty(t, c.started)
+}
+
+func TestNoStartOnceItIsStopped(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	r, c, _ := starter(serviceerror.NewUnavailable("away"))
+	r.outage.notify = func(string) { stop() }
+	_, err := r.start(ctx, workflows.Input{})
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Len(t, c.started, 1)
+	_, err = r.start(ctx, workflows.Input{})
+	require.ErrorIs(t, err, context.Canceled)
+	assert.Len(t, c.started, 1)
+}
+
+func TestAwaitOutlivesAnOutage(t *testing.T) {
+	for name, last := range map[string]error{
+		"completed": nil, "failed": &temporal.WorkflowExecutionError{}, "gone": serviceerror.NewNotFound("no such run"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, _, told := starter()
+			list := []error{serviceerror.NewUnavailable("away"), errors.New("closed"), last, errors.New("asked too often")}
+			r.await(t.Context(), ending{list: &list})
+			assert.Len(t, list, 1)
+			require.Len(t, *told, 2)
+			assert.Contains(t, (*told)[0], "waiting for Temporal to tell how runs ended")
+			assert.Contains(t, (*told)[1], "Temporal answers again")
+		})
+	}
+}
