@@ -82,9 +82,9 @@ func TestReplay(t *testing.T) {
 	assert.Equal(t, 2, code, "no filter and no --all")
 	_, _, code = s.deadletter("replay", "--target", "compliance")
 	assert.Equal(t, 2, code, "it cannot ask")
-	_, errs, code := s.deadletter("replay", "--target", "complience", "--yes")
+	_, errs, code := s.deadletter("replay", "--target", "complianz", "--yes")
 	assert.Equal(t, 2, code)
-	assert.Contains(t, errs, "complience")
+	assert.Contains(t, errs, "complianz")
 	_, _, code = s.deadletter("replay", "--target", "compliance", "--dry-run")
 	assert.Zero(t, code)
 
