@@ -1,11 +1,11 @@
 package workflows
 
 import (
-	"fmt"
 	"strings"
 
 	"go.temporal.io/sdk/workflow"
 
+	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 )
 
@@ -76,14 +76,14 @@ func (d *delivery) become(state State) {
 func currentDetails(deliveries []*delivery) string {
 	var text strings.Builder
 	for _, d := range deliveries {
+		line := d.target
 		switch {
 		case d.reason != "":
-			fmt.Fprintf(&text, "- %s: %s\n", d.state, d.verdict())
+			line = d.verdict()
 		case d.state == Retrying:
-			fmt.Fprintf(&text, "- %s: %s; activity deliver-%s tells its attempts\n", d.state, d.summary(), d.target)
-		default:
-			fmt.Fprintf(&text, "- %s: %s\n", d.state, d.target)
+			line = d.summary() + "; activity " + activities.DeliverID(d.target) + " tells its attempts"
 		}
+		text.WriteString("- " + string(d.state) + ": " + line + "\n")
 	}
 	return text.String()
 }
