@@ -18,7 +18,7 @@ help: ## List these targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 .PHONY: build
-build: ## Build bin/worker, bin/ingest and bin/demo
+build: ## Build bin/worker, bin/ingest, bin/deadletter and bin/demo
 	@mkdir -p $(BIN)
 	go build -trimpath -o $(BIN)/ ./cmd/...
 
