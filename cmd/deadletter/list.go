@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,11 +44,19 @@ func (i *invocation) list(ctx context.Context) error {
 	if !i.List.JSON {
 		rows = newTableRows(i.console, names)
 	}
-	damagedFiles := 0
-	if err := rows.begin(); err != nil {
-		return err
+	damaged, err := i.print(rows, tracker.Select(ctx, filter))
+	if err == nil && damaged > 0 {
+		err = fmt.Errorf("%s cannot be read and %s named above", plural(damaged, "file"), isOrAre(damaged))
 	}
-	for record, err := range tracker.Select(ctx, filter) {
+	return err
+}
+
+// print prints records as they come, and counts the damaged files among them.
+func (i *invocation) print(rows printer, records iter.Seq2[deadletter.Record, error]) (damagedFiles int, err error) {
+	if err := rows.begin(); err != nil {
+		return 0, err
+	}
+	for record, err := range records {
 		var damaged *deadletter.DamagedError
 		if errors.As(err, &damaged) {
 			damagedFiles++
@@ -58,16 +67,10 @@ func (i *invocation) list(ctx context.Context) error {
 			err = rows.row(record)
 		}
 		if err != nil {
-			return err
+			return damagedFiles, err
 		}
 	}
-	if err := rows.end(); err != nil {
-		return err
-	}
-	if damagedFiles > 0 {
-		return fmt.Errorf("%s cannot be read and %s named above", plural(damagedFiles, "file"), isOrAre(damagedFiles))
-	}
-	return nil
+	return damagedFiles, rows.end()
 }
 
 // checkListed refuses a target that neither the tracker nor targets.yaml knows.
