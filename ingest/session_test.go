@@ -518,7 +518,7 @@ type poisoned struct{ Starter }
 
 func (p poisoned) Start(ctx context.Context, in workflows.Input) (bool, error) {
 	if in.Event.ID == "poison" && len(in.Body) > 0 {
-		return false, &ContentError{Err: serviceerror.NewInvalidArgument("not this")}
+		return false, &workflows.ContentError{Err: serviceerror.NewInvalidArgument("not this")}
 	}
 	return p.Starter.Start(ctx, in)
 }

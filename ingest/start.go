@@ -18,23 +18,10 @@ import (
 // Starter starts a run.
 type Starter interface {
 	// Start starts FanOut for the event, or finds that it was started before
-	// (false). *ContentError means that this input would be refused for ever;
+	// (false). *workflows.ContentError means that this input would be refused for ever;
 	// any other error may pass.
 	Start(ctx context.Context, in workflows.Input) (started bool, err error)
 }
-
-// ContentError says that Temporal does not take an input for what it holds.
-type ContentError struct {
-	Err error
-	// Size is true where the input is too large, whatever it holds.
-	Size bool
-}
-
-// Error is what is wrong with the input.
-func (e *ContentError) Error() string { return e.Err.Error() }
-
-// Unwrap gives Temporal's answer, where it was asked.
-func (e *ContentError) Unwrap() error { return e.Err }
 
 const (
 	firstStartRetry   = 100 * time.Millisecond
@@ -106,7 +93,7 @@ func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
 // first the same without search attributes, which a frontend may not know, and
 // then what is left of an oversize one. There is nothing less than that.
 func (s *starts) lesser(in workflows.Input, err error) (workflows.Input, bool) {
-	var content *ContentError
+	var content *workflows.ContentError
 	switch {
 	case !errors.As(err, &content):
 		return in, false
@@ -117,8 +104,8 @@ func (s *starts) lesser(in workflows.Input, err error) (workflows.Input, bool) {
 		return in, false
 	}
 	s.options.Log.Warn("Temporal does not take a message; starting it without its payload", "topic", in.Source.Topic,
-		"partition", in.Source.Partition, "offset", in.Source.Offset, "size", len(in.Body), "error", err)
-	in = oversize(in, err)
+		"partition", in.Source.Partition, "offset", in.Source.Offset, "size", len(in.Body), "error", content.Err)
+	in = oversize(in, content.Err)
 	in.SearchAttributes = s.options.SearchAttributes
 	return in, true
 }

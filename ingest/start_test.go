@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 
 	"genesys-fanout/deadletter"
@@ -135,7 +134,7 @@ func TestHandStartsWhatIsTooLargeAsOversize(t *testing.T) {
 			s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
 				got = append(got, in)
 				if len(got) < 4 {
-					return false, &ContentError{Err: errors.New("2 MiB"), Size: true}
+					return false, &workflows.ContentError{Err: errors.New("2 MiB"), Size: true}
 				}
 				return true, nil
 			})
@@ -159,7 +158,7 @@ func TestHandStartsWhatIsTooLargeAsOversize(t *testing.T) {
 func TestHandGivesUpSearchAttributesBeforeThePayload(t *testing.T) {
 	s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
 		if in.SearchAttributes {
-			return false, &ContentError{Err: serviceerror.NewInvalidArgument("no mapping defined for search attribute EventType")}
+			return false, &workflows.ContentError{Err: serviceerror.NewInvalidArgument("no mapping defined for search attribute EventType")}
 		}
 		assert.Nil(t, in.Undeliverable)
 		assert.Equal(t, voice, string(in.Body))
@@ -175,7 +174,7 @@ func TestOneMessageThatIsRefusedForEverShows(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		s, health := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
 			if in.Event.ID == "poisoned" {
-				return false, &ContentError{Err: serviceerror.NewInvalidArgument("never")}
+				return false, &workflows.ContentError{Err: serviceerror.NewInvalidArgument("never")}
 			}
 			return true, nil
 		})
@@ -241,23 +240,4 @@ func TestHandEndsWithItsContext(t *testing.T) {
 		return false, serviceerror.NewUnavailable("away")
 	})
 	require.ErrorIs(t, s.hand(ctx, message(voice)), context.Canceled)
-}
-
-func TestRefusedForContent(t *testing.T) {
-	for _, test := range []struct {
-		err  error
-		want bool
-	}{
-		{serviceerror.NewInvalidArgument("blob too large"), true},
-		{&serviceerror.ResourceExhausted{Message: "grpc: received message larger than max (5 vs. 4)"}, true},
-		{&serviceerror.ResourceExhausted{Message: "busy, says a proxy"}, false},
-		{serviceerror.NewResourceExhausted(enums.RESOURCE_EXHAUSTED_CAUSE_RPS_LIMIT, "busy"), false},
-		{serviceerror.NewResourceExhausted(enums.RESOURCE_EXHAUSTED_CAUSE_SYSTEM_OVERLOADED, "busy"), false},
-		{serviceerror.NewUnavailable("away"), false},
-		{serviceerror.NewNamespaceNotFound("default"), false},
-		{serviceerror.NewPermissionDenied("no", ""), false},
-		{serviceerror.NewDeadlineExceeded("late"), false},
-	} {
-		assert.Equal(t, test.want, refusedForContent(test.err), "%T: %v", test.err, test.err)
-	}
 }

@@ -91,7 +91,7 @@ func TestAnswersToAStart(t *testing.T) {
 		"away, and then it is there":    {[]error{away, open}, "of-another", 2, 2},
 		"without the search attributes": {[]error{invalid}, "new", 2, 0},
 		"it is never taken":             {[]error{invalid, invalid}, "", 2, 0},
-		"larger than gRPC takes":        {[]error{grpc, grpc}, "", 2, 0},
+		"larger than gRPC takes":        {[]error{grpc}, "", 1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -111,8 +111,8 @@ func TestAnswersToAStart(t *testing.T) {
 
 func TestAnInputThatIsTooLargeIsNotSent(t *testing.T) {
 	r, c, _ := starter()
-	_, err := r.start(t.Context(), workflows.Input{Body: event.Body(strings.Repeat("x", startLimit))})
-	require.ErrorAs(t, err, new(*contentError))
+	_, err := r.start(t.Context(), workflows.Input{Body: event.Body(strings.Repeat("x", 2<<20))})
+	require.ErrorAs(t, err, new(*workflows.ContentError))
 	require.ErrorContains(t, err, "the limit is")
 	assert.Empty(t, c.started)
 }

@@ -132,7 +132,7 @@ func (i *instance) run(ctx context.Context) error {
 		Extra:   i.checked.extra,
 		Targets: i.targets,
 		Starter: ingest.Temporal{
-			Client: temporal, DataConverter: workflows.DataConverter(), TaskQueue: i.settings.TaskQueue, RecallQueue: recallQueue,
+			Client: temporal, TaskQueue: i.settings.TaskQueue, RecallQueue: recallQueue,
 		},
 		MaxStarts:        i.checked.maxStarts,
 		Drained:          func() { go stopFirstAttempts() },

@@ -1,0 +1,76 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+)
+
+const (
+	// startLimit is the largest input that is sent to Temporal, in bytes: its
+	// own limit for one payload is 2 MiB, less room for what stands around it.
+	startLimit = 19 << 20 / 10
+
+	// startTimeout is for one start; the SDK repeats what may pass within it.
+	startTimeout = 10 * time.Second
+)
+
+// ContentError says that Temporal does not take an input for what it holds: the
+// same start would be refused for ever.
+type ContentError struct {
+	Err error
+	// Size is true where the input is too large, whatever it holds.
+	Size bool
+}
+
+// Error is what is wrong with the input.
+func (e *ContentError) Error() string {
+	return "Temporal does not take the run's input: " + e.Err.Error()
+}
+
+// Unwrap gives Temporal's answer, where it was asked.
+func (e *ContentError) Unwrap() error { return e.Err }
+
+// Start starts FanOut with StartOptions or ReplayOptions, on a client with this
+// package's DataConverter. Its errors are *ContentError,
+// *serviceerror.WorkflowExecutionAlreadyStarted, and others, which may pass.
+func Start(ctx context.Context, c client.Client, options client.StartWorkflowOptions, in Input) (client.WorkflowRun, error) {
+	payload, err := DataConverter().ToPayload(in)
+	if err != nil {
+		return nil, &ContentError{Err: err}
+	}
+	if size := len(payload.GetData()); size > startLimit {
+		return nil, &ContentError{Err: fmt.Errorf("it takes %d bytes, the limit is %d", size, startLimit), Size: true}
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	run, err := c.ExecuteWorkflow(ctx, options, FanOutName, converter.NewRawValue(payload))
+	if refusedForContent(err) {
+		return nil, &ContentError{Err: err, Size: overMessageSize(err)}
+	}
+	return run, err
+}
+
+// refusedForContent is true where the same start would be refused for ever.
+func refusedForContent(err error) bool {
+	var invalid *serviceerror.InvalidArgument
+	return errors.As(err, &invalid) || overMessageSize(err)
+}
+
+// overMessageSize is true for gRPC's own limit on a message. It shares its code
+// with a busy server. Temporal's server names what is exhausted and gRPC does
+// not, but neither may a proxy between; taking its "busy" for this would cost
+// the payload, so here the text must tell, the only thing that does.
+func overMessageSize(err error) bool {
+	var exhausted *serviceerror.ResourceExhausted
+	return errors.As(err, &exhausted) &&
+		exhausted.Cause == enums.RESOURCE_EXHAUSTED_CAUSE_UNSPECIFIED &&
+		strings.Contains(exhausted.Message, "larger than max")
+}
