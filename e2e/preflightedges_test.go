@@ -207,16 +207,16 @@ func TestPreflightWhereNothingAnswers(t *testing.T) {
 		skipped string
 	}{
 		"worker": {"worker", func(*stack, string) []string { return nil }, []string{"temporal", "target analytics"}, "search attributes"},
-		"ingest, Genesys": {"ingest", func(s *stack, hung string) []string {
+		"ingest Genesys": {"ingest", func(s *stack, hung string) []string {
 			return append(s.fromGenesys(s.genesys()), "GENESYS_API_URL=http://"+hung, "GENESYS_INTEGRATION_CHECK=true")
 		}, []string{"genesys connection details", "genesys integration", "temporal", "target analytics"}, "kafka group"},
-		"ingest, the token": {"ingest", func(s *stack, hung string) []string {
+		"ingest the token": {"ingest", func(s *stack, hung string) []string {
 			return append(s.fromGenesys(s.genesys()), "GENESYS_TOKEN_URL=http://"+hung)
 		}, []string{"genesys token", "temporal", "target analytics"}, "genesys connection details"},
-		"ingest, TLS": {"ingest", func(_ *stack, hung string) []string {
+		"ingest TLS": {"ingest", func(_ *stack, hung string) []string {
 			return []string{"KAFKA_BOOTSTRAP_SERVERS=" + hung}
 		}, []string{"kafka broker $HUNG", "temporal", "target analytics"}, "kafka authentication"},
-		"ingest, no TLS": {"ingest", func(_ *stack, hung string) []string {
+		"ingest no TLS": {"ingest", func(_ *stack, hung string) []string {
 			return []string{"KAFKA_BOOTSTRAP_SERVERS=" + hung, "KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT"}
 		}, []string{"kafka authentication", "temporal", "target analytics"}, "kafka topic"},
 	} {
