@@ -133,7 +133,8 @@ func (j *jsonRows) end() error {
 const (
 	timeWidth   = len(time.RFC3339) - len("07:00") // in UTC
 	reasonWidth = len(deadletter.Undecodable)
-	typeWidth   = 30
+	typeWidth   = len("v2.detail.events.conversation.{id}.voicemail.start")
+	typeEnding  = 24 // of a type on a terminal: its end tells one from another
 	idWidth     = 36 // a UUID
 	leastError  = 10 // columns; with less it is left out
 )
@@ -172,6 +173,10 @@ func (t *tableRows) row(r deadletter.Record) error {
 func (t *tableRows) line(cells ...string) error {
 	const gap = "  "
 	widths := []int{timeWidth, t.targetWidth, reasonWidth, len("STATUS"), len("ATTEMPTS"), typeWidth, idWidth}
+	if t.console.width > 0 {
+		const typeColumn = 5
+		widths[typeColumn], cells[typeColumn] = typeEnding, ending(cells[typeColumn], typeEnding)
+	}
 	var row strings.Builder
 	for n, width := range widths {
 		row.WriteString(text.Pad(cells[n], width, ' '))
@@ -188,6 +193,15 @@ func (t *tableRows) line(cells ...string) error {
 	}
 	_, err := fmt.Fprintln(t.console.out, strings.TrimRight(row.String()+failure, " "))
 	return err
+}
+
+// ending is the end of a text that is longer than width.
+func ending(s string, width int) string {
+	runes := []rune(s)
+	if len(runes) <= width {
+		return s
+	}
+	return "…" + string(runes[len(runes)-width+1:])
 }
 
 func (t *tableRows) end() error {

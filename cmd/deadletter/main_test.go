@@ -95,7 +95,7 @@ func TestListTable(t *testing.T) {
 	d := newDesk(t)
 	out, errs, code := d.run("list")
 	assert.Zero(t, code, errs)
-	assert.Equal(t, "TIME                  TARGET  REASON       STATUS  ATTEMPTS  EVENT TYPE                      EVENT ID                              ERROR\n\nno open dead letters\n", out)
+	assert.Equal(t, "TIME                  TARGET  REASON       STATUS  ATTEMPTS  EVENT TYPE                                          EVENT ID                              ERROR\n\nno open dead letters\n", out)
 
 	d.record("compliance-service", "evt-1", nil)
 	d.record("a", "evt-1", func(r *deadletter.Record) {
@@ -103,8 +103,8 @@ func TestListTable(t *testing.T) {
 	})
 	out, errs, code = d.run("list", "--target", "compliance-service")
 	assert.Zero(t, code, errs)
-	assert.Equal(t, `TIME                  TARGET              REASON       STATUS  ATTEMPTS  EVENT TYPE                      EVENT ID                              ERROR
-2026-03-14T12:00:00Z  compliance-service  rejected     422     1         conversation.started            evt-1                                 422 Unprocessable Entity: <no>
+	assert.Equal(t, `TIME                  TARGET              REASON       STATUS  ATTEMPTS  EVENT TYPE                                          EVENT ID                              ERROR
+2026-03-14T12:00:00Z  compliance-service  rejected     422     1         conversation.started                                evt-1                                 422 Unprocessable Entity: <no>
 
 +--------------------+----------+---------+
 | TARGET             | REASON   | RECORDS |
@@ -118,8 +118,13 @@ func TestListTable(t *testing.T) {
 	assert.Contains(t, out, "2026-03-14T12:00:00Z  a                   expired      -       1  ")
 	assert.NotContains(t, out, "rejected ")
 
-	d.console.width = 170
+	const detail = "v2.detail.events.conversation.{id}.voicemail.start"
+	d.record("compliance-service", "evt-1", func(r *deadletter.Record) { r.EventType = detail })
 	out, _, _ = d.run("list", "--target", "compliance-service")
+	assert.Contains(t, out, "  "+detail+"  evt-1  ")
+	d.console.width = 164
+	out, _, _ = d.run("list", "--target", "compliance-service")
+	assert.Contains(t, out, "  …on.{id}.voicemail.start  evt-1  ")
 	assert.Contains(t, out, "422 Unprocessable Entity: …\n")
 	d.console.width = 80
 	out, _, _ = d.run("list", "--target", "compliance-service")
