@@ -229,7 +229,7 @@ func dependencyProblems(project *types.Project, service types.ServiceConfig) []s
 }
 
 // programs are what the Dockerfile puts into /usr/local/bin.
-var programs = []string{"worker", "ingest", "demo"}
+var programs = []string{"worker", "ingest", "deadletter", "demo"}
 
 // demoFlags are those of demo serve, all of which take a value.
 var demoFlags = []string{"--genesys-addr", "--targets-addr", "--kafka-bootstrap", "--kafka-username", "--kafka-password"}
