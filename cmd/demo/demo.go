@@ -104,7 +104,8 @@ func (s *stage) play(ctx context.Context) error {
 }
 
 func (s *stage) makeEvents() {
-	centre := contactcentre.New(seed, time.Now())
+	// They are published faster than they happen: the last just happened then.
+	centre := contactcentre.New(seed, time.Now().Add(-time.Minute))
 	for range events {
 		e := centre.Next()
 		s.ids = append(s.ids, e.ID)

@@ -74,7 +74,8 @@ func (p Process) Runs(metrics prometheus.Registerer) *Worker {
 		WorkflowTaskPollerBehavior:              scaled(fewestPollers, mostPollers),
 	}
 	age := newEventAge(metrics)
-	fanOut := &workflows.Workflows{Delivered: func(d time.Duration) { age.Observe(d.Seconds()) }}
+	// A publisher's clock may be ahead of this one.
+	fanOut := &workflows.Workflows{Delivered: func(d time.Duration) { age.Observe(max(0, d.Seconds())) }}
 	return p.worker(p.TaskQueue, options, func(one worker.Worker) {
 		one.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: workflows.FanOutName})
 		one.RegisterActivity(p.Activities.FirstAttempt)
