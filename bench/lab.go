@@ -34,6 +34,7 @@ type lab struct {
 	events   int
 	run      string // in front of every name, since workflow IDs outlive a case
 	named    int    // names given out
+	seed     uint64 // of the contact centre that was opened last
 
 	saturated float64 // events/s of ours, once measured
 }
@@ -110,11 +111,12 @@ func (l *lab) name(of string) string {
 // asSeen is the size of events that are as large as a contact centre's are.
 const asSeen = -1
 
-// messages are n events of a made-up contact centre, no two runs or cases having
-// one in common. Each has size bytes: a smaller one is padded, and a larger one
-// left out. With asSeen they stay as they are.
+// messages are n events of a made-up contact centre, another with each call and
+// the same in every run. Each has size bytes: a smaller one is padded, and a larger
+// one left out. With asSeen they stay as they are.
 func (l *lab) messages(n, size int) []contactcentre.Event {
-	centre := contactcentre.New(rand.Uint64(), time.Now())
+	l.seed++
+	centre := contactcentre.New(l.seed, time.Now())
 	events := make([]contactcentre.Event, 0, n)
 	for len(events) < n {
 		e := centre.Next()
