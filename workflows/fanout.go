@@ -30,10 +30,10 @@ type Workflows struct {
 // leaves any record of the event open.
 func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
 	deliveries, open, rerun := plan(in), []string(nil), isRerun(ctx)
+	show(ctx, &deliveries)
 	if rerun {
 		deliveries, open = narrow(ctx, in, deliveries)
 	}
-	show(ctx, deliveries)
 	start := began(ctx)
 	recall := recallQueue(ctx, start)
 	all := workflow.NewWaitGroup(ctx)

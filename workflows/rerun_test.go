@@ -315,6 +315,7 @@ func TestCancelWhileTheTrackerIsAway(t *testing.T) {
 		described, err := r.client.DescribeWorkflowExecution(r.ctx, second.GetID(), second.GetRunID())
 		return err == nil && len(described.GetPendingActivities()) == 1
 	}, patience, tick)
+	assert.Equal(t, workflows.Waiting, r.statuses(second)["c"].State, "it answers all the same")
 	require.NoError(t, r.client.CancelWorkflow(r.ctx, second.GetID(), second.GetRunID()))
 	again := r.process.DeadLetters()
 	require.NoError(t, again.Start())

@@ -36,11 +36,12 @@ type Status struct {
 }
 
 // show lets Temporal UI, CLI and clients see how the deliveries stand: by the
-// query deliveries, and as the run's current details.
-func show(ctx workflow.Context, deliveries []*delivery) {
+// query deliveries, and as the run's current details. A rerun may still learn
+// which of them it has to make.
+func show(ctx workflow.Context, deliveries *[]*delivery) {
 	statuses := func() ([]Status, error) {
-		all := make([]Status, 0, len(deliveries))
-		for _, d := range deliveries {
+		all := make([]Status, 0, len(*deliveries))
+		for _, d := range *deliveries {
 			all = append(all, d.status())
 		}
 		return all, nil
@@ -51,10 +52,10 @@ func show(ctx workflow.Context, deliveries []*delivery) {
 	}
 	// A run that delivers at once is over before anybody could read its details.
 	detailed := false
-	for _, d := range deliveries {
+	for _, d := range *deliveries {
 		d.changed = func() {
 			if detailed = detailed || d.state != Delivered; detailed {
-				workflow.SetCurrentDetails(ctx, currentDetails(deliveries))
+				workflow.SetCurrentDetails(ctx, currentDetails(*deliveries))
 			}
 		}
 	}
