@@ -3,8 +3,11 @@ package e2e
 import (
 	"encoding/json"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -208,4 +211,34 @@ func TestActivityCommands(t *testing.T) {
 	s.waitStatus(s.id(0), completed)
 	s.exactlyOnce("notification", 4)
 	assert.Empty(t, s.records())
+}
+
+// TestTheFiltersOfTheDocuments: each is one that Temporal takes.
+func TestTheFiltersOfTheDocuments(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok}, "  - {name: analytics, url: $ANALYTICS}\n")
+	s.run("worker") // registers the search attributes
+	var filters []string
+	for file, filter := range map[string]*regexp.Regexp{
+		"../README.md":            regexp.MustCompile(`(?m)^    (ExecutionStatus=.*)$`),
+		"../docs/dead-letters.md": regexp.MustCompile("\\| `((?:ExecutionStatus|DeadLetterTargets)=[^`]*)`"),
+		"../docs/conversation.md": regexp.MustCompile(`(?m)^    (InteractionId=.*)$`),
+	} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		found := filter.FindAllSubmatch(text, -1)
+		require.NotEmpty(t, found, file)
+		for _, one := range found {
+			if strings.Contains(string(one[1]), "=\"") {
+				filters = append(filters, string(one[1]))
+			}
+		}
+	}
+	require.GreaterOrEqual(t, len(filters), 12)
+	for _, filter := range filters {
+		s.eventually(func() bool {
+			_, err := s.client.CountWorkflow(s.ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: filter})
+			return err == nil
+		}, "Temporal does not take %s", filter)
+	}
 }
