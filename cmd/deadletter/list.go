@@ -166,8 +166,12 @@ func (t *tableRows) row(r deadletter.Record) error {
 	if r.StatusCode != 0 {
 		status = strconv.Itoa(r.StatusCode)
 	}
+	failure := oneLine(r.Error)
+	if r.TargetName == deadletter.UndecodableTarget || r.TargetName == deadletter.OversizeTarget { // to be read in Kafka
+		failure = fmt.Sprintf("topic %s, partition %d, offset %d: %s", printable(r.Source.Topic), r.Source.Partition, r.Source.Offset, failure)
+	}
 	return t.line(r.Timestamp.UTC().Format(time.RFC3339), printable(r.TargetName), printable(string(r.Reason)), status,
-		strconv.Itoa(r.Attempts), printable(r.EventType), printable(r.EventID), oneLine(r.Error))
+		strconv.Itoa(r.Attempts), printable(r.EventType), printable(r.EventID), failure)
 }
 
 func (t *tableRows) line(cells ...string) error {

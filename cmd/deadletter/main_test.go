@@ -122,6 +122,11 @@ func TestListTable(t *testing.T) {
 	d.record("compliance-service", "evt-1", func(r *deadletter.Record) { r.EventType = detail })
 	out, _, _ = d.run("list", "--target", "compliance-service")
 	assert.Contains(t, out, "  "+detail+"  evt-1  ")
+	d.record(deadletter.UndecodableTarget, "evt-9", func(r *deadletter.Record) {
+		r.Reason, r.Error, r.Source = deadletter.Undecodable, "no JSON", event.Source{Topic: "t", Partition: 3, Offset: 42}
+	})
+	out, _, _ = d.run("list", "--target", deadletter.UndecodableTarget)
+	assert.Contains(t, out, "  topic t, partition 3, offset 42: no JSON\n")
 	d.console.width = 164
 	out, _, _ = d.run("list", "--target", "compliance-service")
 	assert.Contains(t, out, "  …on.{id}.voicemail.start  evt-1  ")
