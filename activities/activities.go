@@ -28,7 +28,7 @@ import (
 type Tracker interface {
 	Record(ctx context.Context, record deadletter.Record) error
 	Resolve(ctx context.Context, target, eventID, runID string, at time.Time) error
-	OpenTargets(ctx context.Context, eventID string) ([]string, error)
+	OpenTargets(ctx context.Context, eventID string, named ...string) ([]string, error)
 }
 
 // Targets finds a target by name.

@@ -66,7 +66,8 @@ const DeadLettered = "DeadLettered"
 
 // Rerun is the input of Outstanding.
 type Rerun struct {
-	Event event.Event `json:"event,omitzero"` // absent: read from the run's history
+	Event   event.Event `json:"event,omitzero"` // absent: read from the run's history
+	Targets []string    `json:"targets"`        // of the run
 
 	// Settled is true where the runs before this one are known to have settled
 	// every delivery; else the run before this one is looked at.
@@ -95,7 +96,7 @@ func (a *Activities) Outstanding(ctx context.Context, r Rerun) (Open, error) {
 	if err != nil {
 		return Open{}, err
 	}
-	targets, err := a.tracker.OpenTargets(ctx, id)
+	targets, err := a.tracker.OpenTargets(ctx, id, r.Targets...)
 	return Open{Settled: settled, Targets: targets}, err
 }
 

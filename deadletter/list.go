@@ -63,14 +63,17 @@ func (d *Directory) Targets(ctx context.Context) ([]string, error) {
 
 // OpenTargets are the targets for which an event has an open record, sorted. A
 // damaged record counts. The first record of a target that another process
-// makes while this one runs is seen within namesFor.
-func (d *Directory) OpenTargets(ctx context.Context, eventID string) ([]string, error) {
+// makes while this one runs is seen within namesFor, and at once where the
+// target is among those named.
+func (d *Directory) OpenTargets(ctx context.Context, eventID string, named ...string) ([]string, error) {
 	names, err := d.names.known(func() ([]string, error) { return d.Targets(ctx) })
 	if err != nil {
 		return nil, err
 	}
+	names = slices.Concat(names, named)
+	slices.Sort(names)
 	var open []string
-	for _, target := range names {
+	for _, target := range slices.Compact(names) {
 		_, err := os.Stat(d.File(target, eventID))
 		if err == nil {
 			open = append(open, target)

@@ -56,6 +56,21 @@ func TestOpenTargetsSeesItsOwnRecords(t *testing.T) {
 	assert.Equal(t, []string{"compliance-service"}, open)
 }
 
+// TestOpenTargetsOfAnotherProcess: whoever asks for a target by its name is not
+// told what was remembered of the others.
+func TestOpenTargetsOfAnotherProcess(t *testing.T) {
+	d, path := open(t)
+	other, err := Existing(path)
+	require.NoError(t, err)
+	before, err := other.OpenTargets(t.Context(), "evt-1")
+	require.NoError(t, err)
+	require.Empty(t, before)
+	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
+	now, err := other.OpenTargets(t.Context(), "evt-1", "a", "compliance-service")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"compliance-service"}, now)
+}
+
 // TestHalfEdited: where a message stands in both forms and somebody changed one,
 // which of them is meant cannot be told.
 func TestHalfEdited(t *testing.T) {

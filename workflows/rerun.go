@@ -40,7 +40,7 @@ func narrow(ctx workflow.Context, in Input, deliveries []*delivery) (left []*del
 	if startedBy(ctx) == "" {
 		identify(ctx, in)
 	}
-	before := outstanding(ctx, in, startedBy(ctx) == StartedByReplay && !isReset(ctx))
+	before := outstanding(ctx, deliveries, startedBy(ctx) == StartedByReplay && !isReset(ctx))
 	if before.Settled {
 		deliveries = slices.DeleteFunc(deliveries, func(d *delivery) bool { return !slices.Contains(before.Targets, d.target) })
 	}
@@ -63,8 +63,12 @@ func identify(ctx workflow.Context, in Input) {
 }
 
 // outstanding asks what the runs before left to do.
-func outstanding(ctx workflow.Context, in Input, settled bool) (open activities.Open) {
-	question := activities.Rerun{Event: inline(in, 1).Event, Settled: settled}
+func outstanding(ctx workflow.Context, deliveries []*delivery, settled bool) (open activities.Open) {
+	question := activities.Rerun{Settled: settled}
+	for _, d := range deliveries {
+		question.Event = d.inline.Event
+		question.Targets = append(question.Targets, d.target)
+	}
 	tell(ctx, "outstanding", "what did the runs before leave to do?", acts.Outstanding, question, &open)
 	return open
 }
