@@ -112,8 +112,8 @@ func (l *lab) name(of string) string {
 const asSeen = -1
 
 // messages are n events of a made-up contact centre, another with each call and
-// the same in every run. Each has size bytes: a smaller one is padded, and a larger
-// one left out. With asSeen they stay as they are.
+// the same in every run. Each has about size bytes: a smaller one is padded, and one
+// of more than twice that left out. With asSeen they stay as they are.
 func (l *lab) messages(n, size int) []contactcentre.Event {
 	l.seed++
 	centre := contactcentre.New(l.seed, time.Now())
@@ -123,7 +123,7 @@ func (l *lab) messages(n, size int) []contactcentre.Event {
 		if size != asSeen {
 			e.Message = padded(e.Message, size)
 		}
-		if size == asSeen || len(e.Message) == size {
+		if size == asSeen || len(e.Message) <= 2*size {
 			events = append(events, e)
 		}
 	}

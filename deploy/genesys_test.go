@@ -164,7 +164,7 @@ func TestTheKafkaTarget(t *testing.T) {
 	assert.Equal(t, 24*60*60, target.RetryPolicy.MaxEventAgeInSeconds, "its default is five minutes")
 	assert.NotEmpty(t, target.OnFailureConfiguration.Arn, "without one, what is not delivered is dropped")
 
-	message, err := shapes.Files.ReadFile("envelope.no-id.json")
+	message, err := shapes.Files.ReadFile("envelope.kafka-target.json")
 	require.NoError(t, err)
 	read, err := event.Decode(message)
 	require.NoError(t, err)

@@ -17,23 +17,43 @@ const conversation = "d81f7c1a-52be-4a0e-8f0d-6b1f0f6a9b01"
 
 func TestDecodeRealShapes(t *testing.T) {
 	const topic = "v2.detail.events.conversation.{id}."
-	for file, want := range map[string]Event{
-		"flat.json":                    {Format: Flat, ID: "evt-7f3a0001", Type: "conversation.started", InteractionID: conversation, ChannelType: "voice", Status: "active"},
-		"envelope.customer.start.json": {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000000", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "voice", Status: "started"},
-		"envelope.customer.end.json":   {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000001", Type: topic + "customer.end", InteractionID: conversation, ChannelType: "voice", Status: "ended"},
-		"envelope.user.start.json":     {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000002", Type: topic + "user.start", InteractionID: conversation, ChannelType: "voice", Status: "user.start"},
-		"envelope.acw.json":            {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000006", Type: topic + "acw", InteractionID: conversation, ChannelType: "voice", Status: "acw"},
-		"envelope.wrapup.json":         {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000007", Type: topic + "wrapup", InteractionID: conversation, ChannelType: "voice", Status: "wrapup"},
-		"envelope.flow.outcome.json":   {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000011", Type: topic + "flow.outcome", InteractionID: conversation, ChannelType: "voice", Status: "flow.outcome"},
-		"envelope.voicemail.end.json":  {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000014", Type: topic + "voicemail.end", InteractionID: conversation, ChannelType: "voice", Status: "voicemail.end"},
-		"envelope.attributes.json":     {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000020", Type: topic + "attributes", InteractionID: conversation, ChannelType: "message", Status: "attributes"},
-		"envelope.transcription.json":  {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000021", Type: "v2.conversations.{id}.transcription", InteractionID: conversation},
-		"envelope.audit.json":          {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000022", Type: "v2.audits.entitytype.{id}.entityid.{id}"},
-		"envelope.user.json":           {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000023", Type: "v2.users.{id}.presence"},
-		"wrapped.sqs.json":             {Format: Wrapped, ID: "9c1f2e3d-0000-4000-8000-000000000000", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "voice", Status: "started"},
-		"wrapped.sns.json":             {Format: Wrapped, ID: "evt-7f3a0001", Type: "conversation.started", InteractionID: conversation, ChannelType: "voice", Status: "active"},
-		"wrapped.string.json":          {Format: Wrapped, ID: "9c1f2e3d-0000-4000-8000-000000000000", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "voice", Status: "started"},
-	} {
+	files, err := filepath.Glob("shapes/*.json")
+	require.NoError(t, err)
+	shapes := map[string]Event{
+		"flat.json":                             {Format: Flat, ID: "evt-7f3a0001", Type: "conversation.started", InteractionID: conversation, ChannelType: "voice", Status: "active"},
+		"envelope.customer.start.json":          {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000000", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "voice", Status: "started"},
+		"envelope.customer.end.json":            {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000001", Type: topic + "customer.end", InteractionID: conversation, ChannelType: "voice", Status: "ended"},
+		"envelope.user.start.json":              {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000002", Type: topic + "user.start", InteractionID: conversation, ChannelType: "voice", Status: "user.start"},
+		"envelope.user.end.json":                {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000003", Type: topic + "user.end", InteractionID: conversation, ChannelType: "voice", Status: "user.end"},
+		"envelope.acd.start.json":               {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000004", Type: topic + "acd.start", InteractionID: conversation, ChannelType: "voice", Status: "acd.start"},
+		"envelope.acd.end.json":                 {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000005", Type: topic + "acd.end", InteractionID: conversation, ChannelType: "voice", Status: "acd.end"},
+		"envelope.acw.json":                     {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000006", Type: topic + "acw", InteractionID: conversation, ChannelType: "voice", Status: "acw"},
+		"envelope.wrapup.json":                  {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000007", Type: topic + "wrapup", InteractionID: conversation, ChannelType: "voice", Status: "wrapup"},
+		"envelope.contact.json":                 {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000008", Type: topic + "contact", InteractionID: conversation, ChannelType: "voice", Status: "contact"},
+		"envelope.flow.start.json":              {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000009", Type: topic + "flow.start", InteractionID: conversation, ChannelType: "voice", Status: "flow.start"},
+		"envelope.flow.end.json":                {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000010", Type: topic + "flow.end", InteractionID: conversation, ChannelType: "voice", Status: "flow.end"},
+		"envelope.flow.outcome.json":            {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000011", Type: topic + "flow.outcome", InteractionID: conversation, ChannelType: "voice", Status: "flow.outcome"},
+		"envelope.outbound.json":                {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000012", Type: topic + "outbound", InteractionID: conversation, ChannelType: "voice", Status: "outbound"},
+		"envelope.voicemail.start.json":         {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000013", Type: topic + "voicemail.start", InteractionID: conversation, ChannelType: "voice", Status: "voicemail.start"},
+		"envelope.voicemail.end.json":           {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000014", Type: topic + "voicemail.end", InteractionID: conversation, ChannelType: "voice", Status: "voicemail.end"},
+		"envelope.attributes.json":              {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000020", Type: topic + "attributes", InteractionID: conversation, ChannelType: "message", Status: "attributes"},
+		"envelope.customer.start.message.json":  {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000030", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "message", Status: "started"},
+		"envelope.customer.start.email.json":    {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000031", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "email", Status: "started"},
+		"envelope.customer.start.callback.json": {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000032", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "callback", Status: "started"},
+		"envelope.customer.start.chat.json":     {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000033", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "chat", Status: "started"},
+		"envelope.transcription.json":           {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000021", Type: "v2.conversations.{id}.transcription", InteractionID: conversation},
+		"envelope.audit.json":                   {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000022", Type: "v2.audits.entitytype.{id}.entityid.{id}"},
+		"envelope.user.json":                    {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000023", Type: "v2.users.{id}.presence"},
+		"envelope.user.routing-status.json":     {Format: Envelope, ID: "9c1f2e3d-0000-4000-8000-000000000024", Type: "v2.users.{id}.routingStatus"},
+		"envelope.no-id.json":                   {Format: Envelope, Type: topic + "customer.start", InteractionID: conversation, ChannelType: "voice", Status: "started"},
+		"envelope.kafka-target.json":            {Format: Envelope, Type: topic + "customer.start", InteractionID: conversation, ChannelType: "voice", Status: "started"},
+		"wrapped.sqs.json":                      {Format: Wrapped, ID: "9c1f2e3d-0000-4000-8000-000000000000", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "voice", Status: "started"},
+		"wrapped.sns.json":                      {Format: Wrapped, ID: "evt-7f3a0001", Type: "conversation.started", InteractionID: conversation, ChannelType: "voice", Status: "active"},
+		"wrapped.sns.envelope.json":             {Format: Wrapped, ID: "9c1f2e3d-0000-4000-8000-000000000000", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "voice", Status: "started"},
+		"wrapped.string.json":                   {Format: Wrapped, ID: "9c1f2e3d-0000-4000-8000-000000000000", Type: topic + "customer.start", InteractionID: conversation, ChannelType: "voice", Status: "started"},
+	}
+	assert.Len(t, files, len(shapes), "every file of shapes has its row")
+	for file, want := range shapes {
 		t.Run(file, func(t *testing.T) {
 			message, err := os.ReadFile(filepath.Join("shapes", file))
 			require.NoError(t, err)
@@ -41,9 +61,20 @@ func TestDecodeRealShapes(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC), got.PublishedAt)
 			assert.True(t, json.Valid(got.Document))
+			if want.ID == "" {
+				assert.Len(t, got.ID, 36, "the identity of its bytes")
+				got.ID = ""
+			}
 			got.PublishedAt, got.Document = time.Time{}, nil
 			assert.Equal(t, want, got)
 		})
+	}
+}
+
+// TestDecodeKnowsNoStatusWithoutAShape: what a status is derived from stands in shapes.
+func TestDecodeKnowsNoStatusWithoutAShape(t *testing.T) {
+	for _, s := range statuses {
+		assert.FileExists(t, filepath.Join("shapes", "envelope."+s.suffix+".json"))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
 	"regexp"
 	"slices"
@@ -50,7 +51,7 @@ func (c *Centre) event(talk *conversation, kind string, at time.Time) Event {
 
 // envelope fills the shape of a topic.
 func (c *Centre) envelope(talk *conversation, kind string, e Event) []byte {
-	envelope := shape("envelope." + kind + ".json")
+	envelope := shape(shapeOf(talk, kind))
 	f := filling{centre: c, talk: talk, at: e.At, ids: map[string]string{}}
 	if talk != nil {
 		f.ids = talk.ids
@@ -65,9 +66,22 @@ func (c *Centre) envelope(talk *conversation, kind string, e Event) []byte {
 	case "attributes":
 		body["attributes"] = c.attributes()
 	case "transcription":
-		body["transcripts"] = c.transcripts()
+		said, _ := body["transcripts"].([]any)
+		body["transcripts"] = c.transcripts(said[0])
 	}
 	return encode(filled)
+}
+
+// shapeOf is the file of a topic, that of the conversation's channel where it has
+// one of its own.
+func shapeOf(talk *conversation, kind string) string {
+	if talk != nil {
+		file := "envelope." + kind + "." + strings.ToLower(talk.media) + ".json"
+		if _, err := fs.Stat(shapes.Files, file); err == nil {
+			return file
+		}
+	}
+	return "envelope." + kind + ".json"
 }
 
 // shape is a fresh copy of a file of package shapes.
@@ -151,13 +165,23 @@ func (c *Centre) attributes() map[string]any {
 	return attributes
 }
 
-func (c *Centre) transcripts() []any {
+// transcripts are utterances like the one of the shape.
+func (c *Centre) transcripts(like any) []any {
 	var transcripts []any
-	for i := range c.several(meanUtterances, mostUtterances) {
-		transcripts = append(transcripts, map[string]any{
-			"utteranceId":  fmt.Sprintf("u-%d", i+1),
-			"alternatives": []any{map[string]any{"confidence": float64(50+c.random.IntN(50)) / 100, "transcript": c.sentence(4 + c.random.IntN(30))}},
-		})
+	for range c.several(meanUtterances, mostUtterances) {
+		said := c.sentence(4 + c.random.IntN(8))
+		var spoken []any
+		for _, word := range strings.Fields(said) {
+			spoken = append(spoken, map[string]any{"confidence": 0.93, "offsetMs": 200 * len(spoken), "durationMs": 180, "word": word})
+		}
+		utterance, _ := like.(map[string]any)
+		utterance = maps.Clone(utterance)
+		utterance["utteranceId"] = c.uuid()
+		utterance["alternatives"] = []any{map[string]any{
+			"confidence": 0.91, "offsetMs": 0, "durationMs": 200 * len(spoken),
+			"transcript": said, "words": spoken, "decoratedTranscript": said, "decoratedWords": spoken,
+		}}
+		transcripts = append(transcripts, utterance)
 	}
 	return transcripts
 }
