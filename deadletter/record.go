@@ -25,18 +25,26 @@ const (
 	Retired     Reason = "retired"     // the target was retired while the delivery waited
 	Undecodable Reason = "undecodable" // the message is not JSON
 	Oversize    Reason = "oversize"    // the message is too large for Temporal
+	Conflict    Reason = "conflict"    // the message's event id belongs to another event
 )
 
 // Reasons are all of them.
 func Reasons() []Reason {
-	return []Reason{Rejected, Exhausted, Expired, Canceled, Retired, Undecodable, Oversize}
+	return []Reason{Rejected, Exhausted, Expired, Canceled, Retired, Undecodable, Oversize, Conflict}
 }
 
-// The targets of messages that could not be fanned out at all.
+// The reserved target names, of messages that could not be fanned out at all. No
+// target of targets.yaml can have one, because its name holds no underscore.
 const (
 	UndecodableTarget = "_undecodable"
 	OversizeTarget    = "_oversize"
+	ConflictTarget    = "_conflict"
 )
+
+// ReservedTargets are all of them.
+func ReservedTargets() []string {
+	return []string{UndecodableTarget, OversizeTarget, ConflictTarget}
+}
 
 // Record is one dead letter, as its file holds it.
 type Record struct {

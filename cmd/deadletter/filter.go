@@ -15,7 +15,7 @@ import (
 type Filters struct {
 	Target      string `placeholder:"T" help:"Of this target."`
 	Type        string `placeholder:"PATTERN" help:"Of this event type; * is any run of characters, ? one."`
-	Reason      string `placeholder:"R" help:"Given up for this reason: rejected, exhausted, expired, canceled, retired, undecodable or oversize."`
+	Reason      string `placeholder:"R" help:"Given up for this reason: rejected, exhausted, expired, canceled, retired, undecodable, oversize or conflict."`
 	Event       string `placeholder:"ID" help:"Of this event."`
 	Interaction string `placeholder:"ID" help:"Of this interaction."`
 	Since       string `placeholder:"T" help:"Given up then or later: an RFC 3339 time, or a duration back such as 24h."`
@@ -59,7 +59,7 @@ func moment(flag, value string, now time.Time, problems *process.Problems) time.
 
 // checkTarget refuses a --target that is none of the known ones.
 func checkTarget(name, where string, known []string, problems *process.Problems) {
-	special := []string{deadletter.UndecodableTarget, deadletter.OversizeTarget}
+	special := deadletter.ReservedTargets()
 	if name == "" || slices.Contains(known, name) || slices.Contains(special, name) {
 		return
 	}

@@ -167,7 +167,7 @@ func (t *tableRows) row(r deadletter.Record) error {
 		status = strconv.Itoa(r.StatusCode)
 	}
 	failure := oneLine(r.Error)
-	if r.TargetName == deadletter.UndecodableTarget || r.TargetName == deadletter.OversizeTarget { // to be read in Kafka
+	if slices.Contains(deadletter.ReservedTargets(), r.TargetName) { // to be read in Kafka
 		failure = fmt.Sprintf("topic %s, partition %d, offset %d: %s", printable(r.Source.Topic), r.Source.Partition, r.Source.Offset, failure)
 	}
 	return t.line(r.Timestamp.UTC().Format(time.RFC3339), printable(r.TargetName), printable(string(r.Reason)), status,
