@@ -49,7 +49,7 @@ func TestSettingsHelpAndVersion(t *testing.T) {
 		"ingest": {
 			`--max-starts="256"`, "FANOUT_MAX_STARTS", `--genesys-api-url="https://api.mypurecloud.com"`, "GENESYS_API_URL",
 			`--genesys-eventbridge-path="/api/v2/eventbridge"`, "GENESYS_EVENTBRIDGE_PATH", "GENESYS_CLIENT_SECRET_FILE", "GENESYS_INTEGRATION_CHECK", "KAFKA_SASL_PASSWORD_FILE",
-			`--kafka-group-id="genesys-fanout-processor"`, "KAFKA_GROUP_ID", "--kafka-options", "KAFKA_OPTIONS", "127.0.0.1:9465",
+			`--kafka-group-id="genesys-fanout-processor"`, "KAFKA_GROUP_ID", "KAFKA_OPTIONS_FILE", "127.0.0.1:9465",
 		},
 	} {
 		code, text := s.ask(binary, []string{"--help"}, nil)

@@ -129,7 +129,6 @@ func (i *instance) run(ctx context.Context) error {
 		Connect: withFirst(first, connect),
 		GroupID: i.settings.KafkaGroupID,
 		Reset:   i.settings.KafkaAutoOffsetReset,
-		Extra:   i.checked.extra,
 		Targets: i.targets,
 		Starter: ingest.Temporal{
 			Client: temporal, TaskQueue: i.settings.TaskQueue, RecallQueue: recallQueue,
@@ -184,19 +183,39 @@ func (i *instance) source(log *slog.Logger) (genesys.Source, error) {
 }
 
 // connect reads the connection details: from Genesys, or from the settings,
-// whose password may stand in a file that has changed since.
+// whose secrets may be in files that have changed since.
 func (i *instance) connect(source genesys.Source, log *slog.Logger) func(context.Context) (ingest.Connection, error) {
 	return func(ctx context.Context) (ingest.Connection, error) {
-		s := *i.settings
-		if password, err := i.env.Secret("KAFKA_SASL_PASSWORD"); err == nil && password.IsSet() {
-			s.KafkaSASLPassword = password
-		}
+		s, c := i.reread(log)
 		if source == nil {
-			return s.connection(genesys.ConnectionDetails{}, i.checked.topics), nil
+			return s.connection(genesys.ConnectionDetails{}, c), nil
 		}
 		details, err := genesys.Wait(ctx, source, genesysPatience, log)
-		return s.connection(details, i.checked.topics), err
+		return s.connection(details, c), err
 	}
+}
+
+// reread reads the secrets of Kafka again. What cannot be read stays as it was.
+func (i *instance) reread(log *slog.Logger) (settings, checked) {
+	s, c := *i.settings, i.checked
+	if password, err := i.env.Secret("KAFKA_SASL_PASSWORD"); err != nil {
+		log.Error("a secret could not be read again; keeping the last one", "error", err)
+	} else if password.IsSet() {
+		s.KafkaSASLPassword = password
+	}
+	options, err := i.env.Secret("KAFKA_OPTIONS")
+	if err == nil && options.IsSet() {
+		var extra map[string]string
+		if extra, err = parseOptions(options.Reveal()); err == nil {
+			if err = ingest.CheckExtra(extra); err == nil {
+				c.extra = extra
+			}
+		}
+	}
+	if err != nil {
+		log.Error("KAFKA_OPTIONS could not be read again; keeping the last ones", "error", err)
+	}
+	return s, c
 }
 
 // withFirst answers the first call with what is known already.

@@ -28,12 +28,12 @@ func (i *instance) checks() (checks []preflight.Check, end func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	kafka := &kafkaChecks{settings: i.settings, extra: i.checked.extra, temporal: temporal}
+	kafka := &kafkaChecks{settings: i.settings, temporal: temporal}
 	end = func() {
 		within(closeWait, kafka.close, temporal.Close)
 	}
 	if i.settings.static() {
-		kafka.connection = i.settings.connection(genesys.ConnectionDetails{}, i.checked.topics)
+		kafka.connection = i.settings.connection(genesys.ConnectionDetails{}, i.checked)
 	}
 	if !i.settings.static() || i.settings.integrations() {
 		log := process.Logger(os.Stderr, i.settings.LogLevel, i.settings.LogFormat)
@@ -42,7 +42,7 @@ func (i *instance) checks() (checks []preflight.Check, end func(), err error) {
 			return nil, nil, err
 		}
 		asked := &genesysChecks{source: source, client: i.settings.GenesysClientID, targets: i.targets, found: func(details genesys.ConnectionDetails) ingest.Connection {
-			kafka.connection = i.settings.connection(details, i.checked.topics)
+			kafka.connection = i.settings.connection(details, i.checked)
 			return kafka.connection
 		}}
 		if !i.settings.static() {
