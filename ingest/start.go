@@ -119,7 +119,7 @@ func (s *starts) input(m *kafka.Message) (in workflows.Input, format string) {
 	in = workflows.Input{Body: event.Body(m.Value), Source: source, SearchAttributes: s.options.SearchAttributes}
 	e, err := event.Decode(m.Value)
 	if err != nil {
-		e = event.Event{ID: event.UndecodableID(source), Type: event.UnknownType}
+		e = event.Undecodable(source, m.Timestamp, m.Key, m.Value)
 		in.Undeliverable = &workflows.Undeliverable{Reason: deadletter.Undecodable, Error: err.Error()}
 	} else {
 		in.Targets = s.options.Targets.Choose(e)

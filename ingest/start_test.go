@@ -118,7 +118,7 @@ func TestHandKeepsWhatIsNoJSON(t *testing.T) {
 		require.NoError(t, s.hand(t.Context(), message(value)))
 		require.NotNil(t, got.Undeliverable)
 		assert.Equal(t, deadletter.Undecodable, got.Undeliverable.Reason)
-		assert.Equal(t, event.UndecodableID(got.Source), got.Event.ID)
+		assert.Equal(t, event.Undecodable(got.Source, published, nil, []byte(value)).ID, got.Event.ID)
 		assert.Equal(t, value, string(got.Body))
 		assert.Empty(t, got.Targets)
 		assert.InDelta(t, 1, s.count("undecodable"), 0)
