@@ -55,7 +55,7 @@ func (a *Activities) RecordDeadLetter(ctx context.Context, d DeadLetter) error {
 		return err
 	}
 	a.metrics.deadLetter(record)
-	a.log.Warn("dead letter", "target", record.TargetName, "event", event.Escape(record.EventID), "reason", record.Reason,
+	a.log.Warn("dead letter", "target", record.TargetName, "event", record.EscapedID(), "reason", record.Reason,
 		"status", record.StatusCode, "attempts", record.Attempts)
 	return nil
 }

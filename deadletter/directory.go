@@ -68,9 +68,14 @@ func newDirectory(path string) *Directory {
 	return &Directory{path: path, writer: make(chan struct{}, 1), link: os.Link}
 }
 
-// FileName is the name of a delivery's record.
+// FileName is the name of a delivery's record. A record of OversizeTarget may hold
+// its event's id as event.Cut left it, and has the name of the whole id.
 func FileName(target, eventID string) string {
-	return event.EscapeFileName(target) + "_" + event.EscapeFileName(eventID) + ".json"
+	escape := event.EscapeFileName
+	if target == OversizeTarget {
+		escape = event.EscapeCutFileName
+	}
+	return event.EscapeFileName(target) + "_" + escape(eventID) + ".json"
 }
 
 // File is the path of a delivery's open record, whether there is one or not.

@@ -66,3 +66,12 @@ type Record struct {
 	ResolvedAt    *time.Time `json:"resolved_at,omitempty"`     // set in resolved/ only
 	ResolvedRunID string     `json:"resolved_run_id,omitempty"` // the run that delivered it after all
 }
+
+// EscapedID is the event's id as logs and lists of people print it, the same that
+// the event's workflow ID holds.
+func (r *Record) EscapedID() string {
+	if r.TargetName == OversizeTarget { // its id may be cut already
+		return event.EscapeCut(r.EventID)
+	}
+	return event.Escape(r.EventID)
+}

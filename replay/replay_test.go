@@ -359,6 +359,9 @@ func TestRefusedByName(t *testing.T) {
 	s.record("rests", "evt-1")
 	s.record(deadletter.UndecodableTarget, "evt-3")
 	s.record(deadletter.OversizeTarget, "evt-4")
+	cut := event.Cut(strings.Repeat("ü", 100))
+	s.record(deadletter.OversizeTarget, cut)
+	s.record(deadletter.ConflictTarget, "evt-7")
 	empty := s.record("a", "evt-5")
 	empty.Payload, empty.PayloadBase64 = nil, nil
 	require.NoError(t, s.tracker.Record(s.ctx, empty))
@@ -376,18 +379,23 @@ func TestRefusedByName(t *testing.T) {
 		"gone: 1 refused: the target is retired; set state: active in targets.yaml",
 		"rests: 1 refused: the target is paused; set state: active in targets.yaml",
 		"_undecodable: 1 refused: the message is no JSON, so it is no event; read the message in Kafka and correct the producer; move the file away when done",
-		"_oversize: 1 refused: the message is too large for Temporal and is kept in Kafka alone; " +
+		"_oversize: 2 refused: the message is too large for Temporal and is kept in Kafka alone; " +
 			"take the message from Kafka to its targets by hand, or make the producer send less; move the file away when done",
+		"_conflict: 1 refused: another event has the event id of the message; " +
+			"set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + \"-\" + event.type, " +
+			"or correct the producer; send the payload to its targets by hand; move the file away when done",
 		"a: 1 refused: the record has no payload; move its file away",
 		"damaged: 1 refused: a file that holds no dead letter is left as it is; mend the file or move it away",
 	}, refused)
 	assert.Contains(t, named, damaged+": damaged dead letter")
 	assert.Contains(t, named, s.tracker.File("a", "evt-5")+" holds no payload")
 	assert.Contains(t, named, "_undecodable evt-3: Kafka topic t, partition 1, offset 7")
+	assert.Contains(t, named, "_oversize "+cut+": Kafka topic t, partition 1, offset 7", "as it is listed")
+	assert.Contains(t, named, "_conflict evt-7: Kafka topic t, partition 1, offset 7")
 
 	counts, told := s.replay(deadletter.Filter{})
 	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1, Delivered: 1}, counts, told)
-	assert.Equal(t, 8, files(t, s.path))
+	assert.Equal(t, 10, files(t, s.path))
 	left, err := os.ReadFile(damaged)
 	require.NoError(t, err)
 	assert.Equal(t, "{", string(left))

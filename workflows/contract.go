@@ -43,6 +43,11 @@ const (
 	MemoRecallQueue = "recall_queue"
 )
 
+// MemoEventHash is the memo with the event.Event.Hash of a run's event, made of the
+// event's own words. ingest compares it when it finds that an event's id has a run
+// already. A run that was started by hand has none.
+const MemoEventHash = "event_hash"
+
 // DeadLettered is the type of the ApplicationError with which a run fails that
 // leaves dead letters behind.
 const DeadLettered = activities.DeadLettered
@@ -84,7 +89,7 @@ type Input struct {
 
 // Undeliverable says why a message goes to no target at all.
 type Undeliverable struct {
-	Reason deadletter.Reason `json:"reason"` // Undecodable or Oversize
+	Reason deadletter.Reason `json:"reason"` // Undecodable, Oversize or Conflict
 	Error  string            `json:"error"`
 }
 
@@ -123,7 +128,10 @@ func ReplayOptions(in Input, taskQueue string) client.StartWorkflowOptions {
 	return options
 }
 
+// startOptions names the run by the event's own words, however long they are; each
+// name bounds them.
 func startOptions(in Input, taskQueue string, memo map[string]any) client.StartWorkflowOptions {
+	memo[MemoEventHash] = in.Event.Hash()
 	options := client.StartWorkflowOptions{
 		ID:                                       ID(in.Event.ID),
 		TaskQueue:                                taskQueue,
@@ -133,14 +141,14 @@ func startOptions(in Input, taskQueue string, memo map[string]any) client.StartW
 		StaticDetails:                            details(in),
 	}
 	if in.SearchAttributes {
-		options.TypedSearchAttributes = searchAttributes(in.Event)
+		options.TypedSearchAttributes = searchAttributes(in.Event, event.Escape)
 	}
 	return options
 }
 
-// searchAttributes leaves out what the event does not say, so that a filter for
-// "IS NULL" finds it.
-func searchAttributes(e event.Event) temporal.SearchAttributes {
+// searchAttributes leaves out the words that the event does not have, so that a
+// filter for "IS NULL" finds it.
+func searchAttributes(e event.Event, escape func(string) string) temporal.SearchAttributes {
 	var updates []temporal.SearchAttributeUpdate
 	for _, attribute := range []struct {
 		key   temporal.SearchAttributeKeyKeyword
@@ -149,7 +157,7 @@ func searchAttributes(e event.Event) temporal.SearchAttributes {
 		{EventType, e.Type}, {InteractionID, e.InteractionID}, {ChannelType, e.ChannelType},
 	} {
 		if attribute.value != "" {
-			updates = append(updates, attribute.key.ValueSet(event.Escape(attribute.value)))
+			updates = append(updates, attribute.key.ValueSet(escape(attribute.value)))
 		}
 	}
 	return temporal.NewSearchAttributes(updates...)

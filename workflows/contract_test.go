@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"context"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -9,6 +10,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
 
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
@@ -20,7 +24,9 @@ func TestNames(t *testing.T) {
 	assert.Equal(t, "event-evt%201", ID("evt 1"))
 	assert.Equal(t, "genesys-fanout/target/a", TargetQueue(DefaultTaskQueue, "a"))
 	assert.Equal(t, "genesys-fanout/dead-letter", DeadLetterQueue(DefaultTaskQueue))
-	for reason, want := range map[deadletter.Reason]string{deadletter.Undecodable: deadletter.UndecodableTarget, deadletter.Oversize: deadletter.OversizeTarget} {
+	for reason, want := range map[deadletter.Reason]string{
+		deadletter.Undecodable: deadletter.UndecodableTarget, deadletter.Oversize: deadletter.OversizeTarget, deadletter.Conflict: deadletter.ConflictTarget,
+	} {
 		assert.Equal(t, want, (&Undeliverable{Reason: reason}).target())
 	}
 }
@@ -82,6 +88,54 @@ func TestInputReadsWell(t *testing.T) {
 	var back Input
 	require.NoError(t, DataConverter().FromPayload(payload, &back))
 	assert.Equal(t, in, back)
+}
+
+// TestStart_NamesTheRunByTheEventsOwnWords: what Temporal keeps of an input without its
+// message is small whatever the words are, and what names the run is made of them.
+func TestStart_NamesTheRunByTheEventsOwnWords(t *testing.T) {
+	long := strings.Repeat("\u2028", 300_000)
+	in := Input{
+		Event:            event.Event{ID: long, Type: long + "t", InteractionID: long + "i", ChannelType: long + "c", Status: long + "s"},
+		Source:           event.Source{Topic: strings.Repeat("t", 249), Partition: 1, Offset: 2},
+		Undeliverable:    &Undeliverable{Reason: deadletter.Oversize, Error: "too large"},
+		SearchAttributes: true,
+	}
+	for _, options := range []client.StartWorkflowOptions{StartOptions(in, "q", "r"), ReplayOptions(in, "q")} {
+		assert.Equal(t, "event-"+event.Escape(long), options.ID)
+		assert.Equal(t, in.Event.Hash(), options.Memo[MemoEventHash])
+		assert.LessOrEqual(t, len(options.StaticSummary), 400)
+		assert.LessOrEqual(t, len(options.StaticDetails), 1000)
+		for key, want := range map[temporal.SearchAttributeKeyKeyword]string{EventType: long + "t", InteractionID: long + "i", ChannelType: long + "c"} {
+			got, ok := options.TypedSearchAttributes.GetKeyword(key)
+			assert.True(t, ok)
+			assert.Equal(t, event.Escape(want), got)
+		}
+	}
+	var started Input
+	_, err := Start(t.Context(), startedWith{started: &started}, StartOptions(in, "q", ""), in)
+	require.NoError(t, err)
+	assert.Equal(t, in.Event.Cut(), started.Event)
+	assert.Equal(t, in.Source, started.Source)
+	assert.Equal(t, event.Escape(long), started.Event.ID)
+	assert.Equal(t, searchAttributes(in.Event, event.Escape), searchAttributes(started.Event, event.EscapeCut), "a copy that is started by hand has the same")
+
+	// A message that Temporal accepts travels with its words as they are.
+	in.Undeliverable, in.Body, in.Event = nil, event.Body("{}"), event.Event{ID: strings.Repeat("ü", 1000), Type: strings.Repeat("t", 1000)}
+	_, err = Start(t.Context(), startedWith{started: &started}, StartOptions(in, "q", ""), in)
+	require.NoError(t, err)
+	assert.Equal(t, in.Event, started.Event)
+}
+
+// startedWith is a client that keeps the input of a start.
+type startedWith struct {
+	client.Client
+	started *Input
+}
+
+func (c startedWith) ExecuteWorkflow(_ context.Context, _ client.StartWorkflowOptions, _ any, args ...any) (client.WorkflowRun, error) {
+	raw, _ := args[0].(converter.RawValue)
+	*c.started = Input{}
+	return nil, DataConverter().FromPayload(raw.Payload(), c.started)
 }
 
 func TestPlanIsSafeForInputsWrittenByHand(t *testing.T) {

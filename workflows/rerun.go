@@ -6,6 +6,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/activities"
+	"genesys-fanout/event"
 )
 
 // isRerun is true for a run that is not the first of its event: replayed, reset,
@@ -50,10 +51,14 @@ func narrow(ctx workflow.Context, in Input, deliveries []*delivery) (left []*del
 	return deliveries, slices.DeleteFunc(before.Targets, planned)
 }
 
-// identify sets the search attributes of a run that was started by hand, where
+// identify sets the search attributes of a run that was started by hand, because
 // nobody else has.
 func identify(ctx workflow.Context, in Input) {
-	attributes := searchAttributes(in.Event)
+	escape := event.Escape
+	if in.wordsCut() {
+		escape = event.EscapeCut
+	}
+	attributes := searchAttributes(in.Event, escape)
 	if !in.SearchAttributes || attributes.Size() == 0 {
 		return
 	}

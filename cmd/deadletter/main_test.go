@@ -236,12 +236,35 @@ replay  deadletter replay --target compliance-service --event 'evt 1/2'
 
 	d.record(deadletter.UndecodableTarget, "evt-3", nil)
 	d.record(deadletter.OversizeTarget, "evt-3", nil)
-	for _, target := range []string{deadletter.UndecodableTarget, deadletter.OversizeTarget} {
+	d.record(deadletter.ConflictTarget, "evt-3", nil)
+	for _, target := range deadletter.ReservedTargets() {
 		out, _, code = d.run("show", target, "evt-3")
 		assert.Zero(t, code)
 		assert.Contains(t, out, "topic t, partition 3, offset 42")
 		assert.Contains(t, out, "move the file away when done")
 		assert.NotContains(t, out, "deadletter replay")
+	}
+	out, _, _ = d.run("show", deadletter.ConflictTarget, "evt-3")
+	assert.Contains(t, out, "FANOUT_EVENT_ID")
+}
+
+// TestShow_FindsACutIDAsListed: a message that was too large may have an id of which
+// the record holds the bounded form.
+func TestShow_FindsACutIDAsListed(t *testing.T) {
+	d := newDesk(t)
+	whole := "/" + strings.Repeat("\u2028", 100)
+	d.record(deadletter.OversizeTarget, event.Cut(whole), func(r *deadletter.Record) { r.InteractionID = event.Cut(whole) })
+	d.record(deadletter.OversizeTarget, "evt-1", nil)
+	out, errs, code := d.run("list")
+	assert.Zero(t, code, errs)
+	assert.Contains(t, out, event.Escape(whole))
+	for _, id := range []string{whole, event.Escape(whole)} {
+		for _, args := range [][]string{{"show", deadletter.OversizeTarget, id}, {"list", "--event", id}, {"list", "--interaction", id}} {
+			out, errs, code := d.run(args...)
+			assert.Zero(t, code, errs)
+			assert.Contains(t, out, event.Escape(whole), args)
+			assert.NotContains(t, out, "evt-1")
+		}
 	}
 }
 

@@ -77,6 +77,10 @@ func nextSteps(r deadletter.Record) []process.Setting {
 	case deadletter.OversizeTarget:
 		return []process.Setting{place, {Name: "cure", Value: "it is too large for Temporal, so it cannot be replayed: " +
 			"take it from there to its targets by hand, or make the producer send less, and move the file away when done"}}
+	case deadletter.ConflictTarget:
+		return []process.Setting{place, {Name: "cure", Value: "another event has its event id, so it cannot be replayed: " +
+			`set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + "-" + event.type, ` +
+			"or correct the producer; send the payload to its targets by hand, and move the file away when done"}}
 	}
 	command := name + " replay --target " + shellWord(r.TargetName) + " --event " + shellWord(r.EventID)
 	return []process.Setting{{Name: "try", Value: command + " --dry-run"}, {Name: "replay", Value: command}}

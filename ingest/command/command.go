@@ -131,6 +131,7 @@ func (i *instance) run(ctx context.Context) error {
 		Reset:   i.settings.KafkaAutoOffsetReset,
 		Extra:   i.checked.extra,
 		Targets: i.targets,
+		EventID: i.checked.eventID,
 		Starter: ingest.Temporal{
 			Client: temporal, TaskQueue: i.settings.TaskQueue, RecallQueue: recallQueue,
 		},
