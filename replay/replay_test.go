@@ -180,7 +180,7 @@ func files(t *testing.T, folder ...string) int {
 	require.NoError(t, err)
 	n := 0
 	for _, entry := range entries {
-		if !entry.IsDir() {
+		if !entry.IsDir() && strings.HasSuffix(entry.Name(), ".json") {
 			n++
 		}
 	}
@@ -286,7 +286,7 @@ func TestOpenRun(t *testing.T) {
 	s := startStage(t, "a")
 	s.record("a", "evt-1")
 	in := workflows.Input{Event: event.Event{ID: "evt-1"}, Body: message("evt-1"), Targets: []target.Policy{s.set.All()[0].Policy}}
-	_, err := s.client.ExecuteWorkflow(s.ctx, workflows.ReplayOptions(in, workflows.DefaultTaskQueue), workflows.FanOutName, in)
+	_, err := s.client.ExecuteWorkflow(s.ctx, workflows.ReplayOptions(in, workflows.DefaultTaskQueue, nil), workflows.FanOutName, in)
 	require.NoError(t, err)
 	counts, told := s.replay(deadletter.Filter{})
 	assert.Equal(t, replay.Counts{Deliveries: 1, Skipped: 1}, counts)
