@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -128,4 +129,50 @@ func TestTrackerThatVanishes_AnEmptyMountPointIsNoTracker(t *testing.T) {
 	s.waitStatus(s.id(1), failed)
 	s.waitStatus(s.id(0), completed)
 	s.exactlyOnce("compliance", 1)
+}
+
+// TestDiscardAndPrune_OpenDeadLettersReturnToZero: what nobody will send is closed,
+// and the worker's gauges show that none is left.
+func TestDiscardAndPrune_OpenDeadLettersReturnToZero(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok, "compliance": status(http.StatusBadRequest)}, oneOfTwoRejects)
+	worker := s.run("worker")
+	s.run("ingest")
+	s.publish(0, 3)
+	s.produce([]byte("no JSON"))
+	s.waitRecorded("compliance", 3)
+	s.waitRecorded("_undecodable", 1)
+	open := func(target, reason string) float64 {
+		return s.metric(worker, fmt.Sprintf(`fanout_open_dead_letters{reason=%q,target=%q}`, reason, target))
+	}
+	s.eventually(func() bool { return open("compliance", "rejected") == 3 && open("_undecodable", "undecodable") == 1 }, "the open records are counted")
+	assert.Positive(t, s.metric(worker, `fanout_oldest_dead_letter_seconds{target="compliance"}`))
+
+	_, errs, code := s.deadletter("discard", "compliance", s.id(0))
+	assert.Equal(t, 2, code)
+	assert.Contains(t, errs, "--note: is not set")
+	_, _, code = s.deadletter("discard", "compliance", s.id(0), "--note", "a test tenant")
+	assert.Zero(t, code)
+	s.targets["compliance"].SetScript(ok)
+	s.reset(s.id(0)) // nothing is outstanding any more
+	s.waitStatus(s.id(0), completed)
+	_, _, code = s.deadletter("replay", "--event", s.id(1), "--yes")
+	assert.Zero(t, code)
+	for _, args := range [][]string{{"--target", "compliance"}, {"--reason", "undecodable"}} {
+		_, _, code = s.deadletter(append([]string{"discard", "--note", "obsolete", "--yes"}, args...)...)
+		assert.Zero(t, code)
+	}
+	assert.Empty(t, s.records())
+	s.eventually(func() bool { return open("compliance", "rejected") == 0 && open("_undecodable", "undecodable") == 0 }, "none is open")
+	assert.Zero(t, s.metric(worker, `fanout_oldest_dead_letter_seconds{target="compliance"}`))
+	assert.Equal(t, 1, delivered(s.targets["compliance"])[s.id(1)])
+	assert.Len(t, delivered(s.targets["compliance"]), 1, "what was discarded is not sent")
+
+	_, _, code = s.deadletter("prune", "--older-than", "90d", "--yes")
+	assert.Zero(t, code)
+	assert.Equal(t, 2, s.count("compliance", "discarded"))
+	_, _, code = s.deadletter("prune", "--older-than", "1ms", "--discarded", "--yes")
+	assert.Zero(t, code)
+	assert.Zero(t, s.count("compliance", "discarded")+s.count("_undecodable", "discarded"))
+	assert.Equal(t, 1, s.count("compliance", "resolved"))
 }
