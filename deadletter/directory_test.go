@@ -46,7 +46,7 @@ func names(t *testing.T, dir string) []string {
 	require.NoError(t, err)
 	var names []string
 	for _, entry := range entries {
-		if !entry.IsDir() {
+		if !entry.IsDir() && entry.Name() != identityFile {
 			names = append(names, entry.Name())
 		}
 	}
@@ -181,7 +181,7 @@ func TestRecordFailsWhereItCannotWrite(t *testing.T) {
 	d, path := open(t)
 	require.NoError(t, os.RemoveAll(path))
 	err := d.Record(t.Context(), letter("evt-1", "run-1"))
-	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorAs(t, err, new(*AwayError))
 	_, err = Open(filepath.Join(os.DevNull, "x"))
 	require.Error(t, err)
 }
@@ -362,13 +362,14 @@ func TestAll(t *testing.T) {
 	assert.Equal(t, 2, seen)
 	require.NoError(t, os.RemoveAll(path))
 	for _, err := range d.All(t.Context()) {
-		require.ErrorIs(t, err, fs.ErrNotExist)
+		require.ErrorAs(t, err, new(*AwayError))
 	}
 }
 
 func TestOpenMakesFoldersForTheUserAlone(t *testing.T) {
 	_, path := open(t)
-	for _, dir := range []string{path, filepath.Join(path, supersededDir), filepath.Join(path, resolvedDir)} {
+	for _, folder := range []string{".", supersededDir, resolvedDir, discardedDir, targetsDir} {
+		dir := filepath.Join(path, folder)
 		info, err := os.Stat(dir)
 		require.NoError(t, err)
 		assert.Equal(t, fs.FileMode(0o700), info.Mode().Perm(), dir)

@@ -180,7 +180,7 @@ func files(t *testing.T, folder ...string) int {
 	require.NoError(t, err)
 	n := 0
 	for _, entry := range entries {
-		if !entry.IsDir() {
+		if !entry.IsDir() && strings.HasSuffix(entry.Name(), ".json") {
 			n++
 		}
 	}
@@ -286,7 +286,7 @@ func TestOpenRun(t *testing.T) {
 	s := startStage(t, "a")
 	s.record("a", "evt-1")
 	in := workflows.Input{Event: event.Event{ID: "evt-1"}, Body: message("evt-1"), Targets: []target.Policy{s.set.All()[0].Policy}}
-	_, err := s.client.ExecuteWorkflow(s.ctx, workflows.ReplayOptions(in, workflows.DefaultTaskQueue), workflows.FanOutName, in)
+	_, err := s.client.ExecuteWorkflow(s.ctx, workflows.ReplayOptions(in, workflows.DefaultTaskQueue, nil), workflows.FanOutName, in)
 	require.NoError(t, err)
 	counts, told := s.replay(deadletter.Filter{})
 	assert.Equal(t, replay.Counts{Deliveries: 1, Skipped: 1}, counts)
@@ -378,12 +378,12 @@ func TestRefusedByName(t *testing.T) {
 		"unknown: 2 refused: targets.yaml has no such target; add it there, or move its records away",
 		"gone: 1 refused: the target is retired; set state: active in targets.yaml",
 		"rests: 1 refused: the target is paused; set state: active in targets.yaml",
-		"_undecodable: 1 refused: the message is no JSON, so it is no event; read the message in Kafka and correct the producer; move the file away when done",
+		"_undecodable: 1 refused: the message is no JSON, so it is no event; read the message in Kafka and correct the producer; then close the record with deadletter discard",
 		"_oversize: 2 refused: the message is too large for Temporal and is kept in Kafka alone; " +
-			"take the message from Kafka to its targets by hand, or make the producer send less; move the file away when done",
+			"take the message from Kafka to its targets by hand, or make the producer send less; then close the record with deadletter discard",
 		"_conflict: 1 refused: another event has the event id of the message; " +
 			"set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + \"-\" + event.type, " +
-			"or correct the producer; send the payload to its targets by hand; move the file away when done",
+			"or correct the producer; send the payload to its targets by hand; then close the record with deadletter discard",
 		"a: 1 refused: the record has no payload; move its file away",
 		"damaged: 1 refused: a file that holds no dead letter is left as it is; mend the file or move it away",
 	}, refused)

@@ -41,6 +41,7 @@ const (
 	StartedByIngest = "ingest"
 	StartedByReplay = "replay"
 	MemoRecallQueue = "recall_queue"
+	MemoTrackers    = activities.MemoTrackers // of a replay: which tracker has the open record of each target
 )
 
 // MemoEventHash is the memo with the event.Event.Hash of a run's event, made of the
@@ -118,10 +119,15 @@ func StartOptions(in Input, taskQueue, recallQueue string) client.StartWorkflowO
 
 // ReplayOptions are the options under which the dead letters of an event are
 // sent again: to the targets of the input that still have an open record when
-// the run begins. Where a run of the event is open, starting fails with
-// *serviceerror.WorkflowExecutionAlreadyStarted.
-func ReplayOptions(in Input, taskQueue string) client.StartWorkflowOptions {
-	options := startOptions(in, taskQueue, map[string]any{MemoStartedBy: StartedByReplay})
+// the run begins. trackers are the identities of the trackers, by target, that are
+// known to have an open record of the event. If a run of the event is open,
+// starting fails with *serviceerror.WorkflowExecutionAlreadyStarted.
+func ReplayOptions(in Input, taskQueue string, trackers map[string]string) client.StartWorkflowOptions {
+	memo := map[string]any{MemoStartedBy: StartedByReplay}
+	if len(trackers) > 0 {
+		memo[MemoTrackers] = trackers
+	}
+	options := startOptions(in, taskQueue, memo)
 	options.WorkflowIDReusePolicy = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
 	options.WorkflowIDConflictPolicy = enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL
 	options.StaticSummary = "replay of " + options.StaticSummary

@@ -100,7 +100,7 @@ func TestStart_NamesTheRunByTheEventsOwnWords(t *testing.T) {
 		Undeliverable:    &Undeliverable{Reason: deadletter.Oversize, Error: "too large"},
 		SearchAttributes: true,
 	}
-	for _, options := range []client.StartWorkflowOptions{StartOptions(in, "q", "r"), ReplayOptions(in, "q")} {
+	for _, options := range []client.StartWorkflowOptions{StartOptions(in, "q", "r"), ReplayOptions(in, "q", nil)} {
 		assert.Equal(t, "event-"+event.Escape(long), options.ID)
 		assert.Equal(t, in.Event.Hash(), options.Memo[MemoEventHash])
 		assert.LessOrEqual(t, len(options.StaticSummary), 400)

@@ -47,8 +47,9 @@ type delivery struct {
 	began  time.Time          // of the run
 	inline activities.Message // what of the message may travel in an activity's input
 
-	rerun       bool   // an earlier run may have left a record of it
-	recallQueue string // where to ask for the first attempt; empty: it is yet to be made
+	rerun       bool              // an earlier run may have left a record of it
+	holder      activities.Holder // of its open record
+	recallQueue string            // where to ask for the first attempt; empty: it is yet to be made
 
 	progress  activities.Progress
 	notBefore time.Time
@@ -272,9 +273,11 @@ func (d *delivery) record(ctx workflow.Context) {
 	letter := activities.DeadLetter{
 		Target: d.target, Reason: d.reason, Progress: d.progress,
 		Event: d.inline.Event, Source: d.in.Source, Body: d.inline.Body, NoBody: len(d.in.Body) == 0,
-		At: workflow.Now(ctx).UTC(),
+		At: workflow.Now(ctx).UTC(), Holder: d.holder,
 	}
-	tell(ctx, "record-"+d.target, d.verdict(), acts.RecordDeadLetter, letter, nil)
+	var recorded activities.Recorded
+	tell(ctx, activities.RecordID(d.target), d.verdict(), acts.RecordDeadLetter, letter, &recorded)
+	d.holder = activities.Holder{Tracker: recorded.Tracker}
 }
 
 // resolve closes the record that an earlier run left of the delivery. The first
@@ -285,10 +288,10 @@ func (d *delivery) resolve(ctx workflow.Context) {
 		return
 	}
 	d.become(Resolving)
-	resolution := activities.Resolution{Target: d.target, Event: d.inline.Event, At: workflow.Now(ctx).UTC()}
+	resolution := activities.Resolution{Target: d.target, Event: d.inline.Event, At: workflow.Now(ctx).UTC(), Holder: d.holder}
 	var resolved activities.Resolved
-	tell(ctx, "resolve-"+d.target, d.target+" delivered: its dead letter is resolved", acts.ResolveDeadLetter, resolution, &resolved)
-	d.damaged = resolved.Damaged
+	tell(ctx, activities.ResolveID(d.target), d.target+" delivered: its dead letter is resolved", acts.ResolveDeadLetter, resolution, &resolved)
+	d.damaged, d.holder = resolved.Damaged, activities.Holder{Tracker: resolved.Tracker}
 }
 
 // summary is the line beside the retry lane's activity in Temporal UI.

@@ -145,7 +145,7 @@ func TestRerunOfASettledRun(t *testing.T) {
 		},
 		"replay": func(r *runs, _ client.WorkflowRun) client.WorkflowRun {
 			in := r.input(hostileID)
-			return r.execute(workflows.ReplayOptions(in, r.queue), in)
+			return r.execute(workflows.ReplayOptions(in, r.queue, map[string]string{"c": r.tracker.ID()}), in)
 		},
 	}
 	for name, again := range rerun {
@@ -249,7 +249,7 @@ func TestReplayOfSomeTargets(t *testing.T) {
 	replay := func(targets ...target.Policy) client.WorkflowRun {
 		in := r.input("evt-1")
 		in.Targets = targets
-		return r.execute(workflows.ReplayOptions(in, r.queue), in)
+		return r.execute(workflows.ReplayOptions(in, r.queue, nil), in)
 	}
 	policies := r.input("evt-1").Targets
 	err := r.endsIn(failed, replay(policies[0], policies[1]))
