@@ -375,7 +375,7 @@ func TestRefusedByName(t *testing.T) {
 		refused = append(refused, r.String())
 	}
 	assert.ElementsMatch(t, []string{
-		"unknown: 2 refused: targets.yaml has no such target; add it there, or move its records away",
+		"unknown: 2 refused: targets.yaml has no such target; add it there, or close its records with deadletter discard",
 		"gone: 1 refused: the target is retired; set state: active in targets.yaml",
 		"rests: 1 refused: the target is paused; set state: active in targets.yaml",
 		"_undecodable: 1 refused: the message is no JSON, so it is no event; read the message in Kafka and correct the producer; then close the record with deadletter discard",
@@ -384,7 +384,7 @@ func TestRefusedByName(t *testing.T) {
 		"_conflict: 1 refused: another event has the event id of the message; " +
 			"set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + \"-\" + event.type, " +
 			"or correct the producer; send the payload to its targets by hand; then close the record with deadletter discard",
-		"a: 1 refused: the record has no payload; move its file away",
+		"a: 1 refused: the record has no payload; close it with deadletter discard",
 		"damaged: 1 refused: a file that holds no dead letter is left as it is; mend the file or move it away",
 	}, refused)
 	assert.Contains(t, named, damaged+": damaged dead letter")
