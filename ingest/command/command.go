@@ -195,7 +195,7 @@ func (i *instance) connect(source genesys.Source, log *slog.Logger) func(context
 		if source == nil {
 			return s.connection(genesys.ConnectionDetails{}, i.checked.topics), nil
 		}
-		details, err := genesys.Wait(ctx, source, genesysPatience, log)
+		details, err := genesys.WaitForDetails(ctx, source, genesysPatience, log)
 		return s.connection(details, i.checked.topics), err
 	}
 }

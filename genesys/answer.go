@@ -2,6 +2,7 @@ package genesys
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,22 +12,28 @@ import (
 	"time"
 )
 
-// maxBody bounds an answer, in bytes. The real ones have about one KiB.
+// maxBody bounds the body of an answer, in bytes. Real answers have about 1 KiB.
 const maxBody = 1 << 20
 
-// requestTimeout bounds one request, its answer's body included.
+// requestTimeout bounds one request, including the time to read the answer's body.
 const requestTimeout = 10 * time.Second
 
-// answer is what a server said, read to its end or to maxBody.
+// The problems that an answer of the token endpoint and of the API can share.
+const (
+	answerTooLong = "the answer is longer than 1 MiB"
+	notAnObject   = "the answer is not a JSON object"
+)
+
+// answer is the answer of a server, read completely.
 type answer struct {
-	status   int
-	header   http.Header
-	body     []byte
-	overlong bool
+	status    int
+	header    http.Header
+	body      []byte
+	truncated bool // the body was cut at maxBody
 }
 
-// recorder reads the whole answer before it hands it on, so that the verdict
-// rests on status and body and not on the error texts of a library.
+// recorder reads and keeps the whole answer before it returns it, so that the
+// Client judges status and body and not the error texts of a library.
 type recorder struct {
 	next   http.RoundTripper
 	answer *answer
@@ -43,23 +50,23 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	r.answer = &answer{status: resp.StatusCode, header: resp.Header.Clone(), body: body[:min(len(body), maxBody)], overlong: len(body) > maxBody}
+	r.answer = &answer{status: resp.StatusCode, header: resp.Header.Clone(), body: body[:min(len(body), maxBody)], truncated: len(body) > maxBody}
 	resp.Body = io.NopCloser(bytes.NewReader(r.answer.body))
-	// The OAuth library reads text/plain as a form; Genesys Cloud answers
-	// JSON, whatever a proxy calls it.
+	// golang.org/x/oauth2 parses text/plain as a form. Genesys Cloud always answers
+	// with JSON, but a proxy may change the Content-Type.
 	resp.Header.Set("Content-Type", "application/json")
 	return resp, nil
 }
 
-// ok says whether the request was granted, whatever the body holds.
+// ok reports whether the status is 2xx.
 func (a *answer) ok() bool { return a.status >= 200 && a.status <= 299 }
 
-// passes says whether the same request may be granted later.
-func (a *answer) passes() bool {
+// isTemporary reports whether the same request may succeed later.
+func (a *answer) isTemporary() bool {
 	return a.status == http.StatusRequestTimeout || a.status == http.StatusTooManyRequests || a.status >= 500
 }
 
-// object is the body's JSON object; nil when it is none.
+// object returns the JSON object in the body, or nil if the body is not one.
 func (a *answer) object() map[string]any {
 	var object map[string]any
 	if json.Unmarshal(a.body, &object) != nil {
@@ -68,8 +75,8 @@ func (a *answer) object() map[string]any {
 	return object
 }
 
-// secrets are those that the body itself gives away. Error texts of the same
-// body may repeat them.
+// secrets returns the secrets in the body. Error texts in the same body may repeat
+// them.
 func (a *answer) secrets() (token, password string) {
 	object := a.object()
 	token, _ = object["access_token"].(string)
@@ -78,7 +85,8 @@ func (a *answer) secrets() (token, password string) {
 	return token, password
 }
 
-// texts are the text fields of the body's JSON object; nil when it is none.
+// texts returns the string fields of the JSON object in the body, or nil if the
+// body is not an object.
 func (a *answer) texts() map[string]string {
 	object := a.object()
 	if object == nil {
@@ -93,48 +101,39 @@ func (a *answer) texts() map[string]string {
 	return texts
 }
 
-// refusal describes the answer as a Refusal without a cure. Error bodies are
-// Genesys' {message, code, contextId} or OAuth's {error, error_description}.
-func (a *answer) refusal(request string, clean redactor) *Refusal {
-	clean = clean.with(a.secrets())
+// refusal describes the answer as a Refusal without a cure. An error body is
+// {message, code, contextId} from Genesys or {error, error_description} from OAuth.
+func (a *answer) refusal(request string, redact redactor) *Refusal {
+	redact = redact.with(a.secrets())
 	texts := a.texts()
-	message := first(texts, "message", "error_description", "description")
+	message := cmp.Or(texts["message"], texts["error_description"], texts["description"])
 	if a.status >= 300 && a.status <= 399 {
-		message = "redirects are not followed"
+		message = "the server redirects, but redirects are not followed"
 	}
 	return &Refusal{
 		Request:       request,
 		Status:        a.status,
-		Code:          clean.clean(first(texts, "code", "error")),
-		ContextID:     clean.clean(texts["contextId"]),
-		CorrelationID: clean.clean(a.header.Get("ININ-Correlation-Id")),
-		Message:       clean.clean(message),
+		Code:          redact.text(cmp.Or(texts["code"], texts["error"])),
+		ContextID:     redact.text(texts["contextId"]),
+		CorrelationID: redact.text(a.header.Get("ININ-Correlation-Id")),
+		Message:       redact.text(message),
 	}
 }
 
 // temporary describes the answer as a Temporary.
-func (a *answer) temporary(request string, clean redactor) *Temporary {
-	r := a.refusal(request, clean)
+func (a *answer) temporary(request string, redact redactor) *Temporary {
+	r := a.refusal(request, redact)
 	return &Temporary{
 		Request: r.Request, Status: r.Status, Code: r.Code, ContextID: r.ContextID, CorrelationID: r.CorrelationID, Message: r.Message,
 		RetryAfter: retryAfter(a.header.Get("Retry-After"), time.Now()),
 	}
 }
 
-func first(texts map[string]string, names ...string) string {
-	for _, name := range names {
-		if texts[name] != "" {
-			return texts[name]
-		}
-	}
-	return ""
-}
-
-// maxRetryAfter keeps a duration from overflowing; no caller waits that long.
+// maxRetryAfter keeps the duration from overflowing. No caller waits that long.
 const maxRetryAfter = 30 * 24 * time.Hour
 
-// retryAfter reads both forms of the header (RFC 9110, 10.2.3), seconds and
-// HTTP-date. What is neither, or is past, is 0.
+// retryAfter parses the header, which holds seconds or an HTTP-date (RFC 9110,
+// 10.2.3). It returns 0 if the value is neither, or is in the past.
 func retryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if seconds, err := strconv.ParseUint(value, 10, 63); err == nil {
