@@ -9,10 +9,10 @@ import (
 	"genesys-fanout/workflows"
 )
 
-// bareStarts starts the inputs that ingest would from a client loop. Nobody
-// polls the queue: only starts are measured.
+// bareStarts measures the starts of a bare client loop, with the inputs that ingest would
+// make. No worker polls the task queue, so only starts are measured.
 func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
-	f, err := l.fanout(ctx, setup{targets: healthy(3)})
+	f, err := l.fanout(ctx, setup{targets: healthyTargets(3)})
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 	defer c.Close()
 	events := l.messages(l.events, kilobyte)
 	began := time.Now()
-	err = loop(ctx, len(events), func(ctx context.Context, i int) error {
+	err = bareLoop(ctx, len(events), func(ctx context.Context, i int) error {
 		e, err := event.Decode(events[i].Message)
 		if err != nil {
 			return err
@@ -43,9 +43,9 @@ func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 	return figures{rate: float64(len(events)) / time.Since(began).Seconds()}, nil
 }
 
-// ingestStarts measures ingest alone: nobody polls the queue.
+// ingestStarts measures the starts of ingest. No worker polls the task queue.
 func ingestStarts(ctx context.Context, l *lab, _ int) (figures, error) {
-	f, err := l.fanout(ctx, setup{targets: healthy(3), env: []string{"FANOUT_EAGER_START=false"}})
+	f, err := l.fanout(ctx, setup{targets: healthyTargets(3), env: []string{"FANOUT_EAGER_START=false"}})
 	if err != nil {
 		return nil, err
 	}
@@ -60,12 +60,13 @@ func ingestStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 	return f.startRate(ctx, len(events))
 }
 
-// startRate follows ingest's own counter from its first start to its n-th.
+// startRate measures the rate from ingest's first start to its nth, by ingest's own
+// counter.
 func (f *fanout) startRate(ctx context.Context, n int) (figures, error) {
-	const often = 10 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	const interval = 10 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, caseTimeout)
 	defer cancel()
-	tick := time.NewTicker(often)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	var began time.Time
 	var before float64
