@@ -119,7 +119,7 @@ func ReplayOptions(in Input, taskQueue string) client.StartWorkflowOptions {
 	options := startOptions(in, taskQueue, map[string]any{MemoStartedBy: StartedByReplay})
 	options.WorkflowIDReusePolicy = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
 	options.WorkflowIDConflictPolicy = enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL
-	options.StaticSummary = "replay of " + options.StaticSummary
+	options.StaticSummary = summarized("replay of " + options.StaticSummary)
 	return options
 }
 
@@ -161,7 +161,7 @@ func summary(e event.Event) string {
 	if e.ChannelType != "" {
 		line += " · " + event.Escape(e.ChannelType)
 	}
-	return line
+	return summarized(line)
 }
 
 // details are what Temporal UI tells of a run beside its summary.
