@@ -130,7 +130,7 @@ func ReplayOptions(in Input, taskQueue string, trackers map[string]string) clien
 	options := startOptions(in, taskQueue, memo)
 	options.WorkflowIDReusePolicy = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
 	options.WorkflowIDConflictPolicy = enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL
-	options.StaticSummary = "replay of " + options.StaticSummary
+	options.StaticSummary = summarized("replay of " + options.StaticSummary)
 	return options
 }
 
@@ -175,7 +175,7 @@ func summary(e event.Event) string {
 	if e.ChannelType != "" {
 		line += " · " + event.Escape(e.ChannelType)
 	}
-	return line
+	return summarized(line)
 }
 
 // details are what Temporal UI tells of a run beside its summary.

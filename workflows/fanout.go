@@ -36,9 +36,10 @@ func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
 	}
 	start := began(ctx)
 	recall := recallQueue(ctx, start)
+	marked := &marks{usable: in.SearchAttributes}
 	all := workflow.NewWaitGroup(ctx)
 	for _, d := range deliveries {
-		d.began, d.recallQueue, d.rerun = start, recall, rerun
+		d.began, d.recallQueue, d.rerun, d.marks = start, recall, rerun, marked
 		all.Add(1)
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			defer all.Done()
@@ -49,7 +50,7 @@ func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
 	lasting, _ := workflow.NewDisconnectedContext(ctx)
 	all.Wait(lasting)
 	w.reportAge(ctx, in, deliveries)
-	return conclude(ctx, in, deliveries, open)
+	return conclude(ctx, marked, deliveries, open)
 }
 
 // began is when the run began, from which max_age counts. The history of a reset
@@ -89,7 +90,7 @@ func recallQueue(ctx workflow.Context, start time.Time) string {
 
 // conclude turns what became of the deliveries into the end of the run. others are
 // other targets with an open record of the event.
-func conclude(ctx workflow.Context, in Input, deliveries []*delivery, others openRecords) (Result, error) {
+func conclude(ctx workflow.Context, marked *marks, deliveries []*delivery, others openRecords) (Result, error) {
 	var result Result
 	var dead, left []string
 	open := others.targets()
@@ -102,7 +103,7 @@ func conclude(ctx workflow.Context, in Input, deliveries []*delivery, others ope
 		}
 		if d.damaged != "" {
 			open = append(open, d.target)
-			left = append(left, d.target+" (delivered; "+d.damaged+")")
+			left = append(left, d.target+" (delivered; "+short(d.damaged)+")")
 		}
 		canceled = canceled || d.reason == deadletter.Canceled
 	}
@@ -122,7 +123,7 @@ func conclude(ctx workflow.Context, in Input, deliveries []*delivery, others ope
 	case canceled:
 		return Result{}, temporal.NewCanceledError(trackersLeft(deliveries, others))
 	case len(parts) > 0:
-		mark(ctx, in, open...)
+		marked.add(ctx, open...)
 		return Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(parts, "; "), DeadLettered,
 			temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{trackersLeft(deliveries, others)}})
 	}

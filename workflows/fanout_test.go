@@ -73,7 +73,7 @@ func startRuns(t *testing.T, handler http.HandlerFunc, yaml string) *runs {
 // startFleet serves the targets of a list in which $URL is the handler's.
 func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{})
 	require.NoError(t, err)
@@ -92,7 +92,7 @@ func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	dir := t.TempDir()
 	directory, err := deadletter.Open(dir)
 	require.NoError(t, err)
-	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: workflows.DefaultTaskQueue, dir: dir, tracker: tracker{directory, make(chan deadletter.Record, 10)}}
+	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: workflows.DefaultTaskQueue, dir: dir, tracker: tracker{directory, make(chan deadletter.Record, 1000)}}
 	history := activities.History{Client: c, Namespace: devstack.Namespace, DataConverter: workflows.DataConverter()}
 	acts := activities.New(activities.Options{Targets: set, Tracker: r.tracker, Logger: quiet, Messages: history, Runs: history})
 	process := queues.Process{Client: c, TaskQueue: r.queue, Targets: set, Activities: acts, Log: quiet}
