@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
+
+	"genesys-fanout/internal/retryafter"
 )
 
 // maxBody bounds an answer, in bytes. The real ones have about one KiB.
@@ -117,7 +117,7 @@ func (a *answer) temporary(request string, clean redactor) *Temporary {
 	r := a.refusal(request, clean)
 	return &Temporary{
 		Request: r.Request, Status: r.Status, Code: r.Code, ContextID: r.ContextID, CorrelationID: r.CorrelationID, Message: r.Message,
-		RetryAfter: retryAfter(a.header.Get("Retry-After"), time.Now()),
+		RetryAfter: a.retryAfter(),
 	}
 }
 
@@ -130,19 +130,11 @@ func first(texts map[string]string, names ...string) string {
 	return ""
 }
 
-// maxRetryAfter keeps a duration from overflowing; no caller waits that long.
+// maxRetryAfter bounds a wait; no caller waits that long.
 const maxRetryAfter = 30 * 24 * time.Hour
 
-// retryAfter reads both forms of the header (RFC 9110, 10.2.3), seconds and
-// HTTP-date. What is neither, or is past, is 0.
-func retryAfter(value string, now time.Time) time.Duration {
-	value = strings.TrimSpace(value)
-	if seconds, err := strconv.ParseUint(value, 10, 63); err == nil {
-		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
-	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	return min(max(at.Sub(now), 0), maxRetryAfter)
+// retryAfter is the wait that Retry-After asks for, 0 if it asks for none.
+func (a *answer) retryAfter() time.Duration {
+	wait, _ := retryafter.Parse(a.header, time.Now())
+	return min(wait, maxRetryAfter)
 }
