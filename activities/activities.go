@@ -13,7 +13,6 @@ package activities
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,7 +43,6 @@ type Options struct {
 	Tracker  Tracker               // nil where this process records no dead letters
 	Metrics  prometheus.Registerer // nil: not counted
 	Logger   *slog.Logger          // nil: slog.Default
-	HTTP     *http.Client          // nil: NewHTTPClient
 }
 
 // Activities are the activities of FanOut as methods. One value serves all
@@ -54,7 +52,7 @@ type Activities struct {
 	messages *messageCache
 	runs     Runs
 	tracker  Tracker
-	http     *http.Client
+	network  *network
 	log      *slog.Logger
 	metrics  *metrics
 	holds    *holds
@@ -66,16 +64,14 @@ func New(options Options) *Activities {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
-	if options.HTTP == nil {
-		options.HTTP = NewHTTPClient()
-	}
-	holds := newHolds(time.Now)
+	network, holds := newNetwork(), newHolds(time.Now)
+	holds.away = func(t *target.Target) { network.to(t).replace() }
 	return &Activities{
 		targets:  options.Targets,
 		messages: newMessageCache(options.Messages),
 		runs:     options.Runs,
 		tracker:  options.Tracker,
-		http:     options.HTTP,
+		network:  network,
 		log:      options.Logger,
 		metrics:  newMetrics(options.Metrics, holds),
 		holds:    holds,

@@ -404,9 +404,9 @@ func TestABrokenReusedConnectionIsNotUsedTwice(t *testing.T) {
 	set := load(t, "http://"+listener.Addr().String(), "  - {name: a, url: $URL}\n")
 	acts := New(Options{Targets: set})
 	one := set.All()[0]
-	e := event.Event{ID: "evt-1"}
-	require.Equal(t, 200, acts.send(t.Context(), one, e, []byte(message), 1, time.Second).status)
-	got := acts.send(t.Context(), one, e, []byte(message), 1, time.Second)
+	d := Delivery{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}
+	require.Equal(t, 200, acts.send(t.Context(), one, d, 1, time.Second).status)
+	got := acts.send(t.Context(), one, d, 1, time.Second)
 	require.Error(t, got.err)
 	assert.EqualValues(t, 2, requests.Load())
 }

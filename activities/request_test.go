@@ -81,7 +81,7 @@ func TestFailuresUseTheirConnectionAgain(t *testing.T) {
 	one, ok := acts.targets.Get("a")
 	require.True(t, ok)
 	for range 3 {
-		require.Equal(t, http.StatusServiceUnavailable, acts.send(t.Context(), one, event.Event{ID: "evt-1"}, []byte(message), 1, time.Minute).status)
+		require.Equal(t, http.StatusServiceUnavailable, acts.send(t.Context(), one, Delivery{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}, 1, time.Minute).status)
 	}
 	assert.Len(t, connections, 1)
 }
@@ -110,7 +110,7 @@ func TestABurstUsesItsConnectionsAgain(t *testing.T) {
 		var sent sync.WaitGroup
 		for range burst {
 			sent.Go(func() {
-				assert.Equal(t, http.StatusOK, acts.send(t.Context(), one, event.Event{ID: "evt-1"}, []byte(message), 1, time.Minute).status)
+				assert.Equal(t, http.StatusOK, acts.send(t.Context(), one, Delivery{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}, 1, time.Minute).status)
 			})
 		}
 		sent.Wait()
