@@ -1,7 +1,6 @@
 package activities
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -367,48 +366,6 @@ func TestErrorsQuoteAtMost2KiB(t *testing.T) {
 	got := f.firstAttempt(f.delivery()).Progress.Error
 	assert.LessOrEqual(t, len(got), quotedAnswer+len("400 Bad Request: "))
 	assert.Greater(t, len(got), quotedAnswer)
-}
-
-// TestABrokenReusedConnectionIsNotUsedTwice: net/http would send a request with
-// an Idempotency-Key again by itself.
-func TestABrokenReusedConnectionIsNotUsedTwice(t *testing.T) {
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var requests atomic.Int32
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close() //nolint:errcheck // the test looks at requests
-				reader := bufio.NewReader(conn)
-				for n := 1; ; n++ {
-					request, err := http.ReadRequest(reader)
-					if err != nil {
-						return
-					}
-					_, _ = io.Copy(io.Discard, request.Body)
-					requests.Add(1)
-					if n == 2 {
-						return // read whole, then gone without an answer
-					}
-					_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-				}
-			}()
-		}
-	}()
-	t.Cleanup(func() { _ = listener.Close() })
-
-	set := load(t, "http://"+listener.Addr().String(), "  - {name: a, url: $URL}\n")
-	acts := New(Options{Targets: set})
-	one := set.All()[0]
-	d := Delivery{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}
-	require.Equal(t, 200, acts.send(t.Context(), one, d, 1, time.Second).status)
-	got := acts.send(t.Context(), one, d, 1, time.Second)
-	require.Error(t, got.err)
-	assert.EqualValues(t, 2, requests.Load())
 }
 
 type messagesFunc func(ctx context.Context, workflowID, runID string) (Message, error)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -60,16 +61,15 @@ func (a *Activities) send(ctx context.Context, t *target.Target, d Delivery, att
 }
 
 func newRequest(ctx context.Context, t *target.Target, d Delivery, attempt int) (*http.Request, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.URL, bytes.NewReader(d.Body))
+	message := &repeatable{ctx: ctx, message: d.Body}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: message.gotConnection})
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.URL, bytes.NewReader(message.message))
 	if err != nil {
 		return nil, errors.New("the target's url cannot be used") // its text would quote the url
 	}
-	// Without GetBody net/http cannot send a request again by itself, which it
-	// otherwise does for one with an Idempotency-Key when a kept-alive
-	// connection breaks: a second delivery that nobody would know of.
-	request.GetBody = nil
+	request.GetBody = message.again
 
-	set := request.Header.Set
+	set := func(name, value string) { request.Header[headerKey(name)] = []string{value} }
 	set("User-Agent", "genesys-fanout") // a target may want another
 	for name, value := range t.Headers {
 		set(name, value)
