@@ -21,9 +21,11 @@ const (
 	// quotedAnswer is how much of a failing answer an error quotes, in bytes.
 	quotedAnswer = 2 << 10
 
-	// drained is how much of an answer is read so that its connection can be
-	// used again, in bytes. A longer one costs a new connection instead.
-	drained = 64 << 10
+	// drained and drainTime bound how much of an answer is read so that its
+	// connection can be used again, in bytes, and for how long if the verdict is
+	// known without it. A longer answer costs a new connection instead.
+	drained   = 64 << 10
+	drainTime = 250 * time.Millisecond
 )
 
 // answer is the outcome of one request: a status, or err.
@@ -52,6 +54,8 @@ func (a *Activities) send(ctx context.Context, t *target.Target, d Delivery, att
 	defer response.Body.Close() //nolint:errcheck // nothing can be done about it, and the answer is known
 	got := answer{status: response.StatusCode, header: response.Header}
 	if got.status >= 200 && got.status <= 299 {
+		limit := time.AfterFunc(drainTime, cancel)
+		defer limit.Stop()
 		_, _ = io.CopyN(io.Discard, response.Body, drained) // the event is delivered, whatever becomes of the body
 		return got
 	}
