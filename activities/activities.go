@@ -12,7 +12,6 @@ package activities
 
 import (
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,7 +34,6 @@ type Options struct {
 	Health   Health                // nil: nobody asks whether the tracker is ready
 	Metrics  prometheus.Registerer // nil: not counted
 	Logger   *slog.Logger          // nil: slog.Default
-	HTTP     *http.Client          // nil: NewHTTPClient
 }
 
 // Activities are the activities of FanOut as methods. One value serves all
@@ -46,7 +44,7 @@ type Activities struct {
 	runs     Runs
 	tracker  Tracker
 	watch    *trackerWatch
-	http     *http.Client
+	network  *network
 	log      *slog.Logger
 	metrics  *metrics
 	holds    *holds
@@ -58,17 +56,15 @@ func New(options Options) *Activities {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
-	if options.HTTP == nil {
-		options.HTTP = NewHTTPClient()
-	}
-	holds := newHolds(time.Now)
+	network, holds := newNetwork(), newHolds(time.Now)
+	holds.away = func(t *target.Target) { network.to(t).replace() }
 	return &Activities{
 		targets:  options.Targets,
 		messages: newMessageCache(options.Messages),
 		runs:     options.Runs,
 		tracker:  options.Tracker,
 		watch:    newTrackerWatch(options),
-		http:     options.HTTP,
+		network:  network,
 		log:      options.Logger,
 		metrics:  newMetrics(options.Metrics, holds),
 		holds:    holds,
@@ -78,8 +74,9 @@ func New(options Options) *Activities {
 
 // Delivery is one event for one target: the input of FirstAttempt and Deliver.
 type Delivery struct {
-	Event  event.Event   `json:"event,omitzero"` // either may be absent where it is large:
-	Body   event.Body    `json:"body,omitzero"`  // read from the first event of the run's history
+	Event  event.Event   `json:"event,omitzero"`  // either may be absent where it is large:
+	Body   event.Body    `json:"body,omitzero"`   // read from the first event of the run's history
+	Source event.Source  `json:"source,omitzero"` // zero if the run was started by hand without one
 	Policy target.Policy `json:"policy"`
 
 	// What the fast lane left behind; zero where it was skipped.

@@ -162,7 +162,7 @@ func enterWithin(ctx context.Context, h *hold) (permit, *refusal) {
 // attempt sends one request under a permit and decides what it means.
 func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, p permit, d Delivery) Outcome {
 	started := time.Now()
-	got := a.send(ctx, t, d.Event, d.Body, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
+	got := a.send(ctx, t, d, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
 	if got.err != nil && ctx.Err() != nil { // our own end, not the target's fault
 		hold.leave(p, nil)
 	}

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
-	"strings"
 	"time"
+
+	"genesys-fanout/internal/retryafter"
 )
 
 // maxBody bounds the body of an answer, in bytes. Real answers have about 1 KiB.
@@ -125,23 +125,16 @@ func (a *answer) temporary(request string, redact redactor) *Temporary {
 	r := a.refusal(request, redact)
 	return &Temporary{
 		Request: r.Request, Status: r.Status, Code: r.Code, ContextID: r.ContextID, CorrelationID: r.CorrelationID, Message: r.Message,
-		RetryAfter: retryAfter(a.header.Get("Retry-After"), time.Now()),
+		RetryAfter: a.retryAfter(),
 	}
 }
 
-// maxRetryAfter keeps the duration from overflowing. No caller waits that long.
+// maxRetryAfter bounds a wait. No caller waits that long.
 const maxRetryAfter = 30 * 24 * time.Hour
 
-// retryAfter parses the header, which holds seconds or an HTTP-date (RFC 9110,
-// 10.2.3). It returns 0 if the value is neither, or is in the past.
-func retryAfter(value string, now time.Time) time.Duration {
-	value = strings.TrimSpace(value)
-	if seconds, err := strconv.ParseUint(value, 10, 63); err == nil {
-		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
-	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	return min(max(at.Sub(now), 0), maxRetryAfter)
+// retryAfter returns the wait that the answer's Retry-After asks for, 0 if it asks for
+// none.
+func (a *answer) retryAfter() time.Duration {
+	wait, _ := retryafter.Parse(a.header, time.Now())
+	return min(wait, maxRetryAfter)
 }

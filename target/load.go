@@ -51,7 +51,10 @@ func Parse(path string, data []byte, lookupEnv func(string) (string, bool)) (*Se
 		r.problems.sort()
 		return nil, r.problems
 	}
-	return newSet(targets), nil
+	r.warnings.sort()
+	set := newSet(targets)
+	set.warnings = r.warnings
+	return set, nil
 }
 
 // document parses the YAML and returns the body of its one document, or nil

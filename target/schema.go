@@ -26,7 +26,7 @@ func (r *reader) root(node ast.Node) []*Target {
 	}
 	var targets []*Target
 	names := make(map[string]bool)
-	seen := r.mapping(node, "", map[string]handler{
+	given := r.mapping(node, "", map[string]handler{
 		"targets": func(value ast.Node, field string) {
 			r.sequence(value, field, func(item ast.Node, at string) {
 				targets = append(targets, r.target(item, at, names))
@@ -41,7 +41,7 @@ func (r *reader) root(node ast.Node) []*Target {
 			}
 		},
 	})
-	if !seen["targets"] {
+	if !has(given, "targets") {
 		r.add(node, "targets", "is missing", cure)
 	}
 	return targets
@@ -56,7 +56,7 @@ func (r *reader) target(node ast.Node, field string, names map[string]bool) *Tar
 		State:          Active,
 	}
 	p := &t.Policy
-	seen := r.mapping(node, field, map[string]handler{
+	given := r.mapping(node, field, map[string]handler{
 		"name":            func(v ast.Node, f string) { p.Target = r.name(v, f, names) },
 		"url":             func(v ast.Node, f string) { t.URL = r.url(v, f) },
 		"max_attempts":    func(v ast.Node, f string) { r.whole(v, f, 1, maxAttempts, &p.MaxAttempts) },
@@ -75,7 +75,7 @@ func (r *reader) target(node ast.Node, field string, names map[string]bool) *Tar
 	})
 	if _, isMapping := node.(*ast.MappingNode); isMapping {
 		for _, required := range []string{"name", "url"} {
-			if !seen[required] {
+			if !has(given, required) {
 				r.add(node, join(field, required), "is missing", "give every target a name and a url")
 			}
 		}
@@ -83,6 +83,7 @@ func (r *reader) target(node ast.Node, field string, names map[string]bool) *Tar
 	// A rate limit is kept by the target's own queue, and a pause by leaving that
 	// queue alone: an attempt in the fast lane would go past both.
 	p.FastLane = t.State == Active && t.RateLimit == 0
+	r.surprises(t, field, node, given)
 	return t
 }
 
@@ -142,7 +143,7 @@ func legalPort(port string) bool {
 
 func (r *reader) backoff(node ast.Node, field string, b *Backoff) {
 	var maxNode ast.Node
-	seen := r.mapping(node, field, map[string]handler{
+	given := r.mapping(node, field, map[string]handler{
 		"initial":    func(v ast.Node, f string) { r.duration(v, f, &b.Initial) },
 		"multiplier": func(v ast.Node, f string) { r.multiplier(v, f, &b.Multiplier) },
 		"max": func(v ast.Node, f string) {
@@ -152,7 +153,7 @@ func (r *reader) backoff(node ast.Node, field string, b *Backoff) {
 		},
 	})
 	switch {
-	case !seen["max"]:
+	case !has(given, "max"):
 		b.Max = max(b.Max, b.Initial)
 	case maxNode != nil && b.Max < b.Initial:
 		r.add(maxNode, join(field, "max"), fmt.Sprintf("%s is less than the initial %s", b.Max, b.Initial), "make max at least as long as initial")

@@ -42,7 +42,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	if s.Check {
-		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), process.Targets(targets))
+		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), targets)
 	}
 	if s.Preflight {
 		return tryEverything(ctx, &s, targets, temporal)

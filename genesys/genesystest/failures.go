@@ -38,7 +38,7 @@ func testFailures(t *testing.T, newSource NewSource) {
 func testRetryAfter(t *testing.T, newSource NewSource) {
 	synctest.Test(t, func(t *testing.T) {
 		for value, want := range map[string]time.Duration{
-			"7": 7 * time.Second, "0": 0, "-3": 0, "soon": 0, "": 0,
+			"7": 7 * time.Second, "7, 7": 7 * time.Second, "0": 0, "-3": 0, "soon": 0, "": 0,
 			time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat): 90 * time.Second,
 			time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat):       0,
 			"99999999999999999": 30 * 24 * time.Hour,

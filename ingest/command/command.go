@@ -58,7 +58,7 @@ func run(ctx context.Context, newSource NewSource) error {
 		return err
 	}
 	if s.Check {
-		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), process.Targets(targets))
+		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), targets)
 	}
 	i := instance{settings: &s, checked: c, env: env, targets: targets, temporal: temporal, newSource: newSource}
 	if s.Preflight {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/target"
 )
 
 // exampleSettings is a process's struct of settings with one of each kind.
@@ -145,12 +147,15 @@ func TestReportShowsWhatIsInEffectWithoutSecrets(t *testing.T) {
 	})
 	require.NoError(t, problems.Err())
 	var out bytes.Buffer
-	require.NoError(t, Report(&out, "ingest", SettingsInEffect(&settings), []Setting{{"analytics", "https://analytics.internal/"}}))
+	targets, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: analytics, url: 'https://user:hunter2@analytics.internal/'}\n"), nil)
+	require.NoError(t, err)
+	require.NoError(t, Report(&out, "ingest", SettingsInEffect(&settings), targets))
 	assert.Regexp(t, `(?m)^ +FANOUT_TARGETS +targets\.yaml$`, out.String())
 	assert.Regexp(t, `(?m)^ +KAFKA_TOPIC +a,b$`, out.String())
 	assert.Regexp(t, `(?m)^ +KAFKA_SASL_PASSWORD +\(set\)$`, out.String())
 	assert.Regexp(t, `(?m)^ +KAFKA_OPTIONS +\(set\)$`, out.String())
-	assert.Regexp(t, `(?m)^ +analytics +https://analytics\.internal/$`, out.String())
+	assert.Regexp(t, `(?m)^ +analytics +https://REDACTED@analytics\.internal/$`, out.String())
+	assert.Regexp(t, `(?m)^warning: targets\.yaml:2:5: targets\[0\]\.retry_statuses: .+; .+$`, out.String())
 	assert.NotContains(t, out.String(), "hunter")
 }
 
