@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"genesys-fanout/event"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/target"
 	"genesys-fanout/workflows"
 )
@@ -63,12 +65,11 @@ func ingestStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 // startRate follows ingest's own counter from its first start to its n-th.
 func (f *fanout) startRate(ctx context.Context, n int) (figures, error) {
 	const often = 10 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	tick := time.NewTicker(often)
 	defer tick.Stop()
 	var began time.Time
-	var before float64
+	var before, seen float64
+	moved := time.Now()
 	for {
 		started, err := f.ingests[0].Metric(ctx, `fanout_workflows_started_total{result="started"}`)
 		switch {
@@ -78,6 +79,10 @@ func (f *fanout) startRate(ctx context.Context, n int) (figures, error) {
 			began, before = time.Now(), started
 		case int(started) >= n:
 			return figures{rate: (started - before) / time.Since(began).Seconds()}, nil
+		case started > seen:
+			seen, moved = started, time.Now()
+		case time.Since(moved) >= await.Patience:
+			return nil, fmt.Errorf("ingest stood still at %v of %d starts for %s", started, n, await.Patience)
 		}
 		select {
 		case <-tick.C:
