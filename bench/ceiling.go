@@ -12,6 +12,8 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 	"golang.org/x/sync/errgroup"
+
+	"genesys-fanout/internal/await"
 )
 
 // bareLoopStarts is how many starts a bare client loop has in flight. On two cores with
@@ -74,37 +76,37 @@ func ceiling(ctx context.Context, l *lab, _ int) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ended.wait(ctx); err != nil {
+	last, err := ended.wait(ctx)
+	if err != nil {
 		return nil, err
 	}
-	got := figures{rate: float64(l.events) / time.Since(began).Seconds()}
+	got := figures{rate: float64(l.events) / last.Sub(began).Seconds()}
 	return got, used.addPerEvent(l.events, got)
 }
 
-// countdown lets a goroutine wait until something has happened n times.
+// countdown counts down to zero as something happens n times.
 type countdown struct {
 	mu   sync.Mutex
 	left int
-	done chan struct{}
+	last time.Time // when the last of them happened
 }
 
-func newCountdown(n int) *countdown { return &countdown{left: n, done: make(chan struct{})} }
+func newCountdown(n int) *countdown { return &countdown{left: n} }
 
 func (c *countdown) countDown() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.left--; c.left == 0 {
-		close(c.done)
-	}
+	c.left--
+	c.last = time.Now()
 }
 
-func (c *countdown) wait(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, caseTimeout)
-	defer cancel()
-	select {
-	case <-c.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// wait waits until all have happened, and returns when the last one did.
+func (c *countdown) wait(ctx context.Context) (last time.Time, err error) {
+	err = await.Until(ctx, "the end of all runs", func() (any, bool) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		last = c.last
+		return fmt.Sprintf("%d left", c.left), c.left <= 0
+	})
+	return last, err
 }

@@ -54,10 +54,8 @@ func plain(ctx context.Context, l *lab, _ int) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	waiting, cancel := context.WithTimeout(ctx, caseTimeout)
-	defer cancel()
 	for _, target := range targets {
-		if err := target.Wait(waiting, func(t *devstack.Target) bool { return t.Events() >= len(events) }); err != nil {
+		if err := target.Wait(ctx, func(t *devstack.Target) bool { return t.Events() >= len(events) }); err != nil {
 			return nil, err
 		}
 	}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"genesys-fanout/event"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/target"
 	"genesys-fanout/workflows"
 )
@@ -64,12 +66,11 @@ func ingestStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 // counter.
 func (f *fanout) startRate(ctx context.Context, n int) (figures, error) {
 	const interval = 10 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, caseTimeout)
-	defer cancel()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	var began time.Time
-	var before float64
+	var before, seen float64
+	moved := time.Now()
 	for {
 		started, err := f.ingests[0].Metric(ctx, `fanout_workflows_started_total{result="started"}`)
 		switch {
@@ -79,6 +80,10 @@ func (f *fanout) startRate(ctx context.Context, n int) (figures, error) {
 			began, before = time.Now(), started
 		case int(started) >= n:
 			return figures{rate: (started - before) / time.Since(began).Seconds()}, nil
+		case started > seen:
+			seen, moved = started, time.Now()
+		case time.Since(moved) >= await.Patience:
+			return nil, fmt.Errorf("ingest stood still at %v of %d starts for %s", started, n, await.Patience)
 		}
 		select {
 		case <-tick.C:

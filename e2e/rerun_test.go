@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/workflows"
 )
@@ -47,7 +48,7 @@ func (s *stack) reset(eventID string) {
 // waitRecorded waits until a target has n open records.
 func (s *stack) waitRecorded(target string, n int) {
 	s.t.Helper()
-	s.eventually(func() bool { return s.count(target) == n }, "%d open records of %s, there are %d", n, target, s.count(target))
+	await.Equal(s.t, "open records of "+target, n, func() int { return s.count(target) })
 }
 
 // count is the number of a target's records in the tracker, or in a folder of it.

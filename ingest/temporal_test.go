@@ -84,7 +84,7 @@ func TestTemporal_ComparesTheRunThatHasTheID(t *testing.T) {
 			require.True(t, started)
 		},
 		"started by replay": func(t *testing.T, in workflows.Input) {
-			_, err := workflows.Start(ctx, server.Client, workflows.ReplayOptions(in, server.TaskQueue), in)
+			_, err := workflows.Start(ctx, server.Client, workflows.ReplayOptions(in, server.TaskQueue, nil), in)
 			require.NoError(t, err)
 		},
 		"started by hand": func(t *testing.T, in workflows.Input) { server.byHand(t, workflows.ID(in.Event.ID), in) },

@@ -23,6 +23,7 @@ import (
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/replay"
@@ -50,8 +51,7 @@ type stage struct {
 func startStage(t *testing.T, named ...string) *stage {
 	t.Helper()
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	t.Cleanup(cancel)
+	ctx := await.Context(t)
 	s := &stage{t: t, ctx: ctx, targets: map[string]*devstack.Target{}, path: t.TempDir()}
 	var err error
 	s.server, err = devstack.StartTemporal(ctx, devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
@@ -74,6 +74,7 @@ func startStage(t *testing.T, named ...string) *stage {
 		s.targets[name], err = devstack.StartTarget(ctx, devstack.TargetOptions{KeepBodies: true, Headers: []string{"Idempotency-Key", "X-Genesys-Event-Type", "X-Genesys-Interaction-ID"}})
 		require.NoError(t, err)
 		t.Cleanup(s.targets[name].Close)
+		await.Watch(t, name, func() any { return s.targets[name].Progress() })
 		fmt.Fprintf(&file, "  - {name: %s, url: %q, state: %s}\n", name, s.targets[name].URL(), state)
 	}
 	s.set, err = target.Parse("targets.yaml", []byte(file.String()), nil)
@@ -164,13 +165,13 @@ func (s *stage) replay(filter deadletter.Filter) (replay.Counts, string) {
 func (s *stage) runs(id string) int64 {
 	s.t.Helper()
 	var count int64
-	require.Eventually(s.t, func() bool { // visibility comes late
+	await.True(s.t, "the runs of "+id+" in the list of runs", func() bool {
 		answer, err := s.client.CountWorkflow(s.ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: "WorkflowId = '" + workflows.ID(id) + "'"})
 		if err == nil {
 			count = answer.GetCount()
 		}
 		return count > 0
-	}, 30*time.Second, 50*time.Millisecond)
+	})
 	return count
 }
 
@@ -342,7 +343,7 @@ func TestARunThatIsTerminated(t *testing.T) {
 	r := replay.New(plan, s.options(&told))
 	ended := make(chan error)
 	go func() { ended <- r.Run(s.ctx) }()
-	require.Eventually(t, func() bool { return s.client.TerminateWorkflow(s.ctx, workflows.ID("evt-1"), "", t.Name()) == nil }, time.Minute, 10*time.Millisecond)
+	await.True(t, "a run to terminate", func() bool { return s.client.TerminateWorkflow(s.ctx, workflows.ID("evt-1"), "", t.Name()) == nil })
 	require.NoError(t, <-ended)
 	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1}, r.Counts())
 	assert.Equal(t, 1, r.Counts().Left())
@@ -468,7 +469,7 @@ func TestTemporalAway(t *testing.T) {
 	go func() { ended <- r.Run(s.ctx) }()
 	require.NoError(t, s.targets["a"].Wait(s.ctx, func(a *devstack.Target) bool { return a.Count() >= 5 }))
 	s.server.Kill()
-	require.Eventually(t, func() bool { return strings.Contains(told.String(), "waiting for Temporal") }, 30*time.Second, 10*time.Millisecond)
+	await.True(t, "the line that Temporal is away", func() bool { return strings.Contains(told.String(), "waiting for Temporal") })
 	require.NoError(t, s.server.Start(s.ctx))
 	require.NoError(t, <-ended)
 	assert.Equal(t, replay.Counts{Deliveries: events, Sent: events, Delivered: events}, r.Counts(), told.String())

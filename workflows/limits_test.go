@@ -17,6 +17,7 @@ import (
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/process"
 	"genesys-fanout/workflows"
@@ -137,7 +138,7 @@ func TestFanOut_RecordsEveryDeliveryOfAHundredTargetsWhenCanceled(t *testing.T) 
 	in := r.input("evt-1")
 	in.SearchAttributes = true
 	run := r.execute(workflows.StartOptions(in, r.queue, ""), in)
-	require.Eventually(t, func() bool { return requests.Load() >= 150 }, patience, tick)
+	await.True(t, "150 requests", func() bool { return requests.Load() >= 150 })
 	require.NoError(t, r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()))
 	require.Error(t, r.endsIn(canceled, run))
 	r.hasRecords(100, deadletter.Canceled)

@@ -17,6 +17,7 @@ import (
 
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/workflows"
@@ -96,7 +97,7 @@ func (d *desk) open(t *testing.T) []string {
 // waitForOther waits until a task has met the wrong worker.
 func (r *runs) waitForOther(wrong, right *desk) {
 	r.t.Helper()
-	require.Eventually(r.t, func() bool { return wrong.health.of(activities.CheckOtherTracker) != nil }, patience, tick)
+	await.True(r.t, "the worker with another tracker to be not ready", func() bool { return wrong.health.of(activities.CheckOtherTracker) != nil })
 	message := wrong.health.of(activities.CheckOtherTracker).Error()
 	assert.Contains(r.t, message, wrong.tracker.ID())
 	assert.Contains(r.t, message, right.tracker.ID())
@@ -163,7 +164,7 @@ func TestOtherTracker_RecordsOfOneEventInBoth(t *testing.T) {
 	f.answer("b", http.StatusServiceUnavailable)
 	r.serveAlone(desks, desks[0])
 	first := r.start("evt-1")
-	require.Eventually(t, func() bool { return len(desks[0].open(t)) == 1 }, patience, tick)
+	await.True(t, "one open record", func() bool { return len(desks[0].open(t)) == 1 })
 	r.under(f, 1)
 	f.answer("b", http.StatusBadRequest)
 	r.serveAlone(desks, desks[1])

@@ -166,7 +166,7 @@ func orDefault(value, fallback string) string {
 const askFor = 2 * time.Second
 
 func (t *Temporal) waitServed(ctx context.Context) error {
-	return t.process.await(ctx, "namespace "+Namespace, t.ask)
+	return t.process.awaitAnswer(ctx, "namespace "+Namespace, t.ask)
 }
 
 // ask reads the namespace and its runs: the first is served before the second.

@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"google.golang.org/grpc/codes"
 
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 )
 
@@ -40,12 +41,12 @@ func TestTemporalProxy_PassesRefusesAndFallsSilent(t *testing.T) {
 		return err
 	}
 	proxy.Refuse("DescribeNamespace", codes.PermissionDenied, "not you")
-	require.ErrorContains(t, describe(limit), "not you")
+	require.ErrorContains(t, describe(await.Patience), "not you")
 	proxy.Refuse("DescribeNamespace", codes.OK, "")
-	require.NoError(t, describe(limit))
+	require.NoError(t, describe(await.Patience))
 
 	proxy.Silence()
 	require.ErrorAs(t, describe(time.Second), new(*serviceerror.DeadlineExceeded))
 	proxy.Speak()
-	require.NoError(t, describe(limit))
+	require.NoError(t, describe(await.Patience))
 }
