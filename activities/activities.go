@@ -81,8 +81,9 @@ func New(options Options) *Activities {
 
 // Delivery is one event for one target: the input of FirstAttempt and Deliver.
 type Delivery struct {
-	Event  event.Event   `json:"event,omitzero"` // either may be absent where it is large:
-	Body   event.Body    `json:"body,omitzero"`  // read from the first event of the run's history
+	Event  event.Event   `json:"event,omitzero"`  // either may be absent where it is large:
+	Body   event.Body    `json:"body,omitzero"`   // read from the first event of the run's history
+	Source event.Source  `json:"source,omitzero"` // zero if the run was started by hand without one
 	Policy target.Policy `json:"policy"`
 
 	// What the fast lane left behind; zero where it was skipped.

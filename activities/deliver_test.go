@@ -58,7 +58,8 @@ func newFixture(t *testing.T, handler http.HandlerFunc, yaml string) *fixture {
 
 func (f *fixture) delivery() Delivery {
 	return Delivery{
-		Event:  event.Event{ID: "evt 1\r\nX-Evil: 1", Type: "conversation.started", InteractionID: "i-1"},
+		Event:  event.Event{ID: "evt 1\r\nX-Evil: 1", Type: "conversation.started", InteractionID: "i-1", PublishedAt: noon.Add(250 * time.Millisecond).In(time.FixedZone("", 3600))},
+		Source: event.Source{Topic: "genesys events", Partition: 3, Offset: 1 << 40},
 		Body:   event.Body(message),
 		Policy: f.targets.All()[0].Policy,
 	}
@@ -120,11 +121,28 @@ func TestRequest(t *testing.T) {
 		"X-Genesys-Interaction-ID": "i-1",
 		"Idempotency-Key":          "evt%201%0D%0AX-Evil:%201",
 		"X-Delivery-Attempt":       "1",
+		"X-Genesys-Event-Time":     "2026-03-14T12:00:00.25Z",
+		"X-Kafka-Topic":            "genesys%20events",
+		"X-Kafka-Partition":        "3",
+		"X-Kafka-Offset":           "1099511627776",
 		"Authorization":            "Bearer s3cret-TOKEN",
 		"X-Team":                   "fan",
 		"X-Evil":                   "",
 	} {
 		assert.Equal(t, want, got.Header.Get(name), name)
+	}
+}
+
+// TestRequest_LeavesOutWhatIsNotKnown: of a run that was started by hand, or whose
+// retry began under an earlier version.
+func TestRequest_LeavesOutWhatIsNotKnown(t *testing.T) {
+	var got http.Header
+	f := newFixture(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header }, "  - {name: a, url: $URL}\n")
+	d := f.delivery()
+	d.Source, d.Event.PublishedAt = event.Source{}, time.Time{}
+	require.Equal(t, Delivered, f.firstAttempt(d).Verdict)
+	for _, name := range []string{"X-Genesys-Event-Time", "X-Kafka-Topic", "X-Kafka-Partition", "X-Kafka-Offset"} {
+		assert.NotContains(t, got, name)
 	}
 }
 

@@ -82,6 +82,14 @@ func newRequest(ctx context.Context, t *target.Target, d Delivery, attempt int) 
 	set("X-Genesys-Event-ID", event.Escape(d.Event.ID))
 	set("X-Genesys-Event-Type", event.Escape(d.Event.Type))
 	set("X-Genesys-Interaction-ID", event.Escape(d.Event.InteractionID))
+	if at := d.Event.PublishedAt; !at.IsZero() {
+		set("X-Genesys-Event-Time", at.UTC().Format(time.RFC3339Nano))
+	}
+	if from := d.Source; from.Topic != "" {
+		set("X-Kafka-Topic", event.Escape(from.Topic))
+		set("X-Kafka-Partition", strconv.FormatInt(int64(from.Partition), 10))
+		set("X-Kafka-Offset", strconv.FormatInt(from.Offset, 10))
+	}
 	set("Idempotency-Key", event.Escape(d.Event.ID))
 	set("X-Delivery-Attempt", strconv.Itoa(attempt))
 	return request, nil

@@ -17,10 +17,10 @@ import (
 // reservedHeaders are set by the process that delivers, or by HTTP itself.
 var reservedHeaders = []string{
 	"connection", "content-encoding", "content-length", "content-type", "expect", "host", "idempotency-key",
-	"keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "x-delivery-attempt",
+	"keep-alive", "proxy-connection", "te", "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade", "x-delivery-attempt",
 }
 
-var reservedPrefixes = []string{"x-genesys-", "webhook-"}
+var reservedPrefixes = []string{"x-genesys-", "x-kafka-", "webhook-"}
 
 func reserved(name string) bool {
 	name = strings.ToLower(name)

@@ -149,7 +149,7 @@ func (d *delivery) attempt(ctx workflow.Context) activities.Outcome {
 		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
 		Summary:                d.target + ": first attempt",
 	})
-	input := activities.Delivery{Event: d.in.Event, Body: d.in.Body, Policy: d.policy}
+	input := activities.Delivery{Event: d.in.Event, Body: d.in.Body, Source: d.in.Source, Policy: d.policy}
 	var outcome activities.Outcome
 	err := workflow.ExecuteLocalActivity(ctx, acts.FirstAttempt, input).Get(ctx, &outcome)
 	if err != nil { // the process ended it: a request may be out, so it counts
@@ -213,7 +213,8 @@ func (d *delivery) tryRetryLane(ctx workflow.Context) {
 		Summary:               d.summary(),
 	}))
 	input := activities.Delivery{
-		Event: d.inline.Event, Body: d.inline.Body, Policy: d.policy, Progress: d.progress, NotBefore: d.notBefore, Sighting: d.sighting,
+		Event: d.inline.Event, Body: d.inline.Body, Source: d.in.Source, Policy: d.policy,
+		Progress: d.progress, NotBefore: d.notBefore, Sighting: d.sighting,
 	}
 	delivered := workflow.ExecuteActivity(lane, acts.Deliver, input)
 	workflow.NewSelector(ctx).

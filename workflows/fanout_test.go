@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -184,6 +185,35 @@ func (r *runs) recorded() deadletter.Record {
 func answer(w http.ResponseWriter, status int, body string) {
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, body)
+}
+
+// TestFanOut_TellsEachAttemptWhereItsEventStands: in Kafka and in time, in both
+// lanes, also if the event is so large that no activity's input carries it.
+func TestFanOut_TellsEachAttemptWhereItsEventStands(t *testing.T) {
+	headers := make(chan http.Header, 10)
+	var requests atomic.Int32
+	r := startRuns(t, func(w http.ResponseWriter, request *http.Request) {
+		headers <- request.Header
+		if requests.Add(1)%2 == 1 {
+			answer(w, http.StatusServiceUnavailable, "")
+		}
+	}, "retry_statuses: [503], backoff: {initial: 1s}")
+	at := time.Date(2026, 3, 14, 12, 0, 0, 250e6, time.UTC)
+	for n, large := range map[int64]int{1: 0, 2: 200 << 10} {
+		in := r.input(fmt.Sprintf("evt-%d", n) + strings.Repeat("x", large/40))
+		in.Event.PublishedAt = at
+		in.Source = event.Source{Topic: "events", Partition: 7, Offset: n}
+		in.Body = event.Body(`"` + strings.Repeat("x", large) + `"`)
+		require.NoError(t, r.execute(workflows.StartOptions(in, r.queue, ""), in).Get(r.ctx, nil))
+		for _, attempt := range []string{"1", "2"} {
+			got := <-headers
+			assert.Equal(t, attempt, got.Get("X-Delivery-Attempt"))
+			assert.Equal(t, "2026-03-14T12:00:00.25Z", got.Get("X-Genesys-Event-Time"))
+			assert.Equal(t, "events", got.Get("X-Kafka-Topic"))
+			assert.Equal(t, "7", got.Get("X-Kafka-Partition"))
+			assert.Equal(t, fmt.Sprint(n), got.Get("X-Kafka-Offset"))
+		}
+	}
 }
 
 // TestResetAfterMaxAge: dead letters are looked at when people have time, and a
