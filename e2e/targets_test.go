@@ -12,6 +12,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/internal/devstack"
 )
 
 // echoingTarget answers each request with 204 and, although that has no body, with
@@ -76,4 +79,41 @@ func TestLogs_StandardLibraryQuotesNoSecret(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestPause_LongerThanMaxAgeEndsInExpired, because an event's age counts while its
+// target is paused too.
+func TestPause_LongerThanMaxAgeEndsInExpired(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, `
+  - {name: analytics, url: $ANALYTICS}
+  - {name: notification, url: $NOTIFICATION, state: paused, max_age: 3s}
+`)
+	worker := s.run("worker")
+	s.run("ingest")
+	s.publish(0, 1)
+	got := s.record("notification", s.id(0))
+	assert.Equal(t, deadletter.Expired, got.Reason)
+	assert.Equal(t, "max_age has passed before the first attempt", got.Error)
+	assert.Zero(t, got.Attempts)
+	assert.Zero(t, s.targets["notification"].Count())
+	s.exactlyOnce("analytics", 1)
+	s.eventually(func() bool {
+		return s.metric(worker, `fanout_dead_letters_total{reason="expired",target="notification"}`) == 1
+	}, "the dead letter is counted")
+}
+
+// TestFanOut_ExpiresAtOnceIfTheTargetAsksForTooLongAWait: the dead letter names both.
+func TestFanOut_ExpiresAtOnceIfTheTargetAsksForTooLongAWait(t *testing.T) {
+	t.Parallel()
+	asks := func(devstack.Request) devstack.Answer {
+		return devstack.Answer{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"7200"}}}
+	}
+	s := newStack(t, targetScripts{"analytics": asks}, "  - {name: analytics, url: $ANALYTICS, max_age: 10m}\n")
+	s.run("worker")
+	s.run("ingest")
+	s.publish(0, 1)
+	got := s.record("analytics", s.id(0))
+	assert.Equal(t, deadletter.Expired, got.Reason)
+	assert.Regexp(t, `^a wait of 15m0s \(asked for by the target\) is longer than the \S+ that are left of max_age 10m0s; 429 Too Many Requests`, got.Error)
 }
