@@ -11,24 +11,14 @@
 package activities
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
 	"genesys-fanout/target"
 )
-
-// Tracker keeps dead letters. What Record and Resolve did is durable when they
-// return nil; doing it again for the same run changes nothing.
-type Tracker interface {
-	Record(ctx context.Context, record deadletter.Record) error
-	Resolve(ctx context.Context, target, eventID, runID string, at time.Time) error
-	OpenTargets(ctx context.Context, eventID string, named ...string) ([]string, error)
-}
 
 // Targets finds a target by name.
 type Targets interface {
@@ -40,7 +30,8 @@ type Options struct {
 	Targets  Targets
 	Messages Messages              // reads the bodies that are too large for an activity's input
 	Runs     Runs                  // tells of the run before, and of activities under way
-	Tracker  Tracker               // nil where this process records no dead letters
+	Tracker  Tracker               // nil if this process records no dead letters
+	Health   Health                // nil: nobody asks whether the tracker is ready
 	Metrics  prometheus.Registerer // nil: not counted
 	Logger   *slog.Logger          // nil: slog.Default
 }
@@ -52,6 +43,7 @@ type Activities struct {
 	messages *messageCache
 	runs     Runs
 	tracker  Tracker
+	watch    *trackerWatch
 	network  *network
 	log      *slog.Logger
 	metrics  *metrics
@@ -71,6 +63,7 @@ func New(options Options) *Activities {
 		messages: newMessageCache(options.Messages),
 		runs:     options.Runs,
 		tracker:  options.Tracker,
+		watch:    newTrackerWatch(options),
 		network:  network,
 		log:      options.Logger,
 		metrics:  newMetrics(options.Metrics, holds),

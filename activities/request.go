@@ -10,7 +10,6 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"genesys-fanout/event"
@@ -18,9 +17,6 @@ import (
 )
 
 const (
-	// quotedAnswer is how much of a failing answer an error quotes, in bytes.
-	quotedAnswer = 2 << 10
-
 	// drained and drainTime bound how much of an answer is read so that its
 	// connection can be used again, in bytes, and for how long if the verdict is
 	// known without it. A longer answer costs a new connection instead.
@@ -60,7 +56,7 @@ func (a *Activities) send(ctx context.Context, t *target.Target, d Delivery, att
 		return got
 	}
 	body, _ := io.ReadAll(io.LimitReader(response.Body, drained)) // as much as there is
-	got.body = strings.ToValidUTF8(string(body), "\uFFFD")
+	got.body = string(body)
 	return got
 }
 
@@ -112,22 +108,14 @@ func transportError(ctx context.Context, err error, timeout time.Duration) error
 // failure describes in one line what went wrong, without secrets.
 func (got answer) failure(t *target.Target) string {
 	if got.err != nil {
-		return t.Redact(strings.ToValidUTF8(got.err.Error(), "\uFFFD"))
+		return errorText(t, got.err.Error())
 	}
 	line := strconv.Itoa(got.status)
 	if text := http.StatusText(got.status); text != "" {
 		line += " " + text
 	}
 	if got.body != "" {
-		line += ": " + beginning(t.Redact(got.body)) // in this order: half a secret is not known for one
+		line += ": " + errorText(t, got.body)
 	}
 	return line
-}
-
-// beginning is as much of an answer as an error quotes.
-func beginning(text string) string {
-	if len(text) <= quotedAnswer {
-		return text
-	}
-	return strings.ToValidUTF8(text[:quotedAnswer], "")
 }

@@ -397,7 +397,7 @@ func TestUndecodableAndOversize(t *testing.T) {
 	s.run("worker")
 	s.run("ingest")
 	s.produce([]byte("{not json"))
-	s.produce(nil)
+	s.produce([]byte{})
 	big := append([]byte(`{"event_id":"`+s.id(1)+`","event_type":"big","text":"`), strings.Repeat("\x7f\xff", 1_550_000/2)...)
 	big = append(big, `"}`...)
 	s.produce(big)

@@ -47,7 +47,7 @@ func TestSettingsHelpAndVersion(t *testing.T) {
 	for binary, own := range map[string][]string{
 		"worker": {`--dead-letters="./dead-letters"`, "FANOUT_DEAD_LETTERS", "127.0.0.1:9464"},
 		"ingest": {
-			`--max-starts="256"`, "FANOUT_MAX_STARTS", `--genesys-api-url="https://api.mypurecloud.com"`, "GENESYS_API_URL",
+			`--max-starts="256"`, "FANOUT_MAX_STARTS", `--event-id="event.id"`, "FANOUT_EVENT_ID", `--genesys-api-url="https://api.mypurecloud.com"`, "GENESYS_API_URL",
 			`--genesys-eventbridge-path="/api/v2/eventbridge"`, "GENESYS_EVENTBRIDGE_PATH", "GENESYS_CLIENT_SECRET_FILE", "GENESYS_INTEGRATION_CHECK", "KAFKA_SASL_PASSWORD_FILE",
 			`--kafka-group-id="genesys-fanout-processor"`, "KAFKA_GROUP_ID", "--kafka-options", "KAFKA_OPTIONS", "127.0.0.1:9465",
 		},
@@ -124,11 +124,11 @@ func TestWrongSettingsAreToldAtOnce(t *testing.T) {
 			file + ":2:", "targets[0].name", "targets[0].url", "targets[0].timeout", "targets[0].colour", "targets[0].headers.X-Delivery-Attempt", "MISSING",
 		},
 		"ingest": {
-			"FANOUT_LOG_LEVEL: ", "FANOUT_EAGER_START: ", "FANOUT_MAX_STARTS: ", "KAFKA_SECURITY_PROTOCOL: ", "KAFKA_AUTO_OFFSET_RESET: ",
+			"FANOUT_LOG_LEVEL: ", "FANOUT_EAGER_START: ", "FANOUT_MAX_STARTS: ", "FANOUT_EVENT_ID: line 1, column 6: undefined field 'idd'; ", "KAFKA_SECURITY_PROTOCOL: ", "KAFKA_AUTO_OFFSET_RESET: ",
 			"KAFKA_SSL_CA_LOCATION: ", "KAFKA_OPTIONS: ", "KAFKA_BOOTSTRAP_SERVERS: ", file + ":2:",
 		},
 	} {
-		p := s.start(binary, "FANOUT_LOG_LEVEL=loud", "FANOUT_EAGER_START=maybe", "FANOUT_PAYLOAD_KEYS=hush-key", "FANOUT_TAGRETS=x", "FANOUT_MAX_STARTS=-1",
+		p := s.start(binary, "FANOUT_LOG_LEVEL=loud", "FANOUT_EAGER_START=maybe", "FANOUT_PAYLOAD_KEYS=hush-key", "FANOUT_TAGRETS=x", "FANOUT_MAX_STARTS=-1", "FANOUT_EVENT_ID=event.idd",
 			"KAFKA_SECURITY_PROTOCOL=TLS", "KAFKA_AUTO_OFFSET_RESET=now", "KAFKA_SSL_CA_LOCATION=/no/such/file", "KAFKA_OPTIONS=group.id=x", "KAFKA_BOOTSTRAP_SERVERS=nowhere")
 		code, text := s.ends(p)
 		assert.Equal(t, 2, code, text)

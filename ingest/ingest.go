@@ -46,6 +46,7 @@ type Options struct {
 	Reset     string            // auto.offset.reset
 	Extra     map[string]string // librdkafka settings, over ours
 	Targets   *target.Set
+	EventID   *target.EventID // what identifies an event; nil: event.id
 	Starter   Starter
 	MaxStarts int
 	// Drained, where set, is called when ctx has ended and no start is in flight

@@ -25,6 +25,10 @@ var errOpenRun = errors.New("has an open run")
 // start starts the run. A Temporal that is away or busy is waited for until ctx
 // ends; errOpenRun and *workflows.ContentError say that there will be no run.
 func (r *Replay) start(ctx context.Context, in workflows.Input) (client.WorkflowRun, error) {
+	trackers, err := r.trackers(ctx, in)
+	if err != nil {
+		return nil, err
+	}
 	waiting := false
 	defer func() {
 		if waiting {
@@ -33,7 +37,7 @@ func (r *Replay) start(ctx context.Context, in workflows.Input) (client.Workflow
 	}()
 	for ctx.Err() == nil {
 		// It outlives ctx: a start that is broken off may have happened.
-		run, err := workflows.Start(context.WithoutCancel(ctx), r.options.Client, workflows.ReplayOptions(in, r.options.TaskQueue), in)
+		run, err := workflows.Start(context.WithoutCancel(ctx), r.options.Client, workflows.ReplayOptions(in, r.options.TaskQueue, trackers), in)
 		var open *serviceerror.WorkflowExecutionAlreadyStarted
 		var content *workflows.ContentError
 		switch {

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 
+	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
 	"genesys-fanout/workflows"
 )
@@ -68,7 +69,7 @@ func starter(list ...error) (r *Replay, c *answers, told *[]string) {
 	c = &answers{list: list}
 	told = &[]string{}
 	notify := func(line string) { *told = append(*told, line) }
-	return &Replay{options: Options{Client: c, Notify: notify}, outage: outage{notify: notify}}, c, told
+	return &Replay{plan: &Plan{selection: Selection{Directory: &deadletter.Directory{}}}, options: Options{Client: c, Notify: notify}, outage: outage{notify: notify}}, c, told
 }
 
 func TestAnswersToAStart(t *testing.T) {

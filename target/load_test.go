@@ -2,6 +2,7 @@ package target
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
@@ -46,6 +47,19 @@ func one(lines string) string {
 		text += "    " + line
 	}
 	return text
+}
+
+// TestParse_RefusesMoreThanAHundredTargets, at the line of the first of them.
+func TestParse_RefusesMoreThanAHundredTargets(t *testing.T) {
+	text := "targets:\n"
+	for i := range 100 {
+		text += fmt.Sprintf("  - {name: target-%d, url: http://a}\n", i)
+	}
+	assert.Len(t, parse(t, text).All(), 100)
+
+	_, err := Parse("targets.yaml", []byte(text+"  - {name: one-more, url: http://a}\n"), env())
+	require.ErrorContains(t, err, "targets.yaml:102:5: targets: lists 101 targets; list at most 100")
+	assert.Len(t, problemsOf(t, err), 1)
 }
 
 func TestDefaultsAreTheContracts(t *testing.T) {

@@ -13,6 +13,11 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
+// mostTargets is how many targets a file may list. A run writes something for
+// each of its targets, and what it writes must stay below Temporal's limits for
+// one run; package workflows has the arithmetic.
+const mostTargets = 100
+
 func (r *reader) root(node ast.Node) []*Target {
 	const cure = "list at least one target under targets:"
 	if _, ok := node.(*ast.MappingNode); !ok {
@@ -26,8 +31,13 @@ func (r *reader) root(node ast.Node) []*Target {
 			r.sequence(value, field, func(item ast.Node, at string) {
 				targets = append(targets, r.target(item, at, names))
 			})
-			if list, ok := value.(*ast.SequenceNode); ok && len(list.Values) == 0 {
+			switch list, _ := value.(*ast.SequenceNode); {
+			case list == nil: // which sequence has reported
+			case len(list.Values) == 0:
 				r.add(value, field, "lists no target", cure)
+			case len(list.Values) > mostTargets:
+				r.add(list.Values[mostTargets], field, fmt.Sprintf("lists %d targets", len(list.Values)),
+					fmt.Sprintf("list at most %d; the others need a worker and an ingest of their own, with another TEMPORAL_NAMESPACE and KAFKA_GROUP_ID", mostTargets))
 			}
 		},
 	})

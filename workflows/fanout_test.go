@@ -30,6 +30,7 @@ import (
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/target"
@@ -74,8 +75,7 @@ func startRuns(t *testing.T, handler http.HandlerFunc, yaml string) *runs {
 // startFleet serves the targets of a list in which $URL is the handler's.
 func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
+	ctx := await.Context(t)
 	temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{})
 	require.NoError(t, err)
 	t.Cleanup(temporal.Close)
@@ -85,15 +85,20 @@ func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	server := httptest.NewServer(handler)
+	var requests atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		handler(w, r)
+	}))
 	t.Cleanup(server.Close)
+	await.Watch(t, "requests", func() any { return requests.Load() })
 	set, err := target.Parse("targets.yaml", []byte("targets:\n"+strings.ReplaceAll(list, "$URL", server.URL)), nil)
 	require.NoError(t, err)
 
 	dir := t.TempDir()
 	directory, err := deadletter.Open(dir)
 	require.NoError(t, err)
-	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: workflows.DefaultTaskQueue, dir: dir, tracker: tracker{directory, make(chan deadletter.Record, 10)}}
+	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: workflows.DefaultTaskQueue, dir: dir, tracker: tracker{directory, make(chan deadletter.Record, 1000)}}
 	history := activities.History{Client: c, Namespace: devstack.Namespace, DataConverter: workflows.DataConverter()}
 	acts := activities.New(activities.Options{Targets: set, Tracker: r.tracker, Logger: quiet, Messages: history, Runs: history})
 	process := queues.Process{Client: c, TaskQueue: r.queue, Targets: set, Activities: acts, Log: quiet}
@@ -141,12 +146,6 @@ func (r *runs) execute(options client.StartWorkflowOptions, in workflows.Input) 
 	return run
 }
 
-// Every wait is bounded far beyond what anything takes.
-const (
-	patience = 30 * time.Second
-	tick     = 10 * time.Millisecond
-)
-
 // firstTask is where a run's first workflow task ends: started, scheduled, and this.
 const firstTask = 3
 
@@ -173,13 +172,16 @@ func (r *runs) replay(id, runID string) {
 // recorded waits for the next dead letter.
 func (r *runs) recorded() deadletter.Record {
 	r.t.Helper()
-	select {
-	case record := <-r.tracker.recorded:
-		return record
-	case <-r.ctx.Done():
-		r.t.Fatal("no dead letter was recorded")
-		return deadletter.Record{}
-	}
+	var record deadletter.Record
+	await.True(r.t, "a dead letter", func() bool {
+		select {
+		case record = <-r.tracker.recorded:
+			return true
+		default:
+			return false
+		}
+	})
+	return record
 }
 
 func answer(w http.ResponseWriter, status int, body string) {
@@ -322,7 +324,7 @@ func TestMaxAgePassesUnpolled(t *testing.T) {
 		answer(w, http.StatusServiceUnavailable, page)
 	}, "retry_statuses: [503], max_attempts: 100, max_age: 5s, backoff: {initial: 1s, multiplier: 1}")
 	r.start("evt-1")
-	require.Eventually(t, func() bool { return requests.Load() == 3 }, time.Minute, time.Millisecond)
+	await.True(t, "three requests", func() bool { return requests.Load() == 3 })
 	r.retry.Stop()
 	got := r.recorded()
 	assert.Equal(t, deadletter.Expired, got.Reason)

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -105,4 +108,28 @@ func (c console) jsonFor(document []byte) []byte {
 		b.Write([]byte{'\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15]})
 	}
 	return []byte(b.String())
+}
+
+// asking notes a problem if the command has to ask and cannot.
+func (i *invocation) asking(yes bool, cure string) {
+	if !yes && !i.console.asks {
+		i.problems.Add("--yes", "is not given, and there is no terminal to ask on", cure)
+	}
+}
+
+// confirmed asks. The end of the input and a signal mean no.
+func (i *invocation) confirmed(ctx context.Context, question string) bool {
+	_, _ = fmt.Fprintf(i.console.err, "%s [y/N] ", question)
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(i.console.in).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case word := <-answer:
+		return word == "y" || word == "yes"
+	case <-ctx.Done():
+		_, _ = fmt.Fprintln(i.console.err)
+		return false
+	}
 }

@@ -48,7 +48,7 @@ func TestDryRun(t *testing.T) {
 +--------+----------+---------+
 |        | IN ALL   |       2 |
 +--------+----------+---------+
-old: 1 refused: targets.yaml has no such target; add it there, or move its records away
+old: 1 refused: targets.yaml has no such target; add it there, or close its records with deadletter discard
 2 deliveries in 1 run, at most 20/s
 `, out)
 	assert.Empty(t, errs)

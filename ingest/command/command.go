@@ -134,6 +134,7 @@ func (i *instance) run(ctx context.Context) error {
 		Reset:   i.settings.KafkaAutoOffsetReset,
 		Extra:   i.checked.extra,
 		Targets: i.targets,
+		EventID: i.checked.eventID,
 		Starter: ingest.Temporal{
 			Client: temporal, TaskQueue: i.settings.TaskQueue, RecallQueue: recallQueue,
 		},
@@ -197,7 +198,7 @@ func (i *instance) connect(source genesys.Source, log *slog.Logger) func(context
 		if source == nil {
 			return s.connection(genesys.ConnectionDetails{}, i.checked.topics), nil
 		}
-		details, err := genesys.Wait(ctx, source, genesysPatience, log)
+		details, err := genesys.WaitForDetails(ctx, source, genesysPatience, log)
 		return s.connection(details, i.checked.topics), err
 	}
 }

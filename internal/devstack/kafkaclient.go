@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"genesys-fanout/internal/await"
 )
 
 // Message is one to produce.
@@ -76,14 +78,15 @@ func (k *Kafka) ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for {
-		if err = client.Ping(ctx); err == nil {
-			return nil
-		}
-		if !pause(ctx) {
-			return fmt.Errorf("wait for Kafka at %s: %w", k.Bootstrap(), errors.Join(ctx.Err(), err))
-		}
+	var answer error
+	err = await.Until(ctx, "Kafka at "+k.Bootstrap(), func() (any, bool) {
+		answer = client.Ping(ctx)
+		return "", answer == nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, answer)
 	}
+	return nil
 }
 
 // request sends an admin request and returns the answer as R.
@@ -124,15 +127,16 @@ func (k *Kafka) CreateTopic(ctx context.Context, topic string, partitions int32)
 }
 
 func (k *Kafka) awaitLeaders(ctx context.Context, topic string, partitions int) error {
-	for {
-		n, err := k.led(ctx, topic)
-		if err == nil && n == partitions {
-			return nil
-		}
-		if !pause(ctx) {
-			return fmt.Errorf("topic %s has %d of %d partitions: %w", topic, n, partitions, errors.Join(ctx.Err(), err))
-		}
+	var answer error
+	err := await.Until(ctx, fmt.Sprintf("leaders of the %d partitions of topic %s", partitions, topic), func() (any, bool) {
+		var n int
+		n, answer = k.led(ctx, topic)
+		return n, answer == nil && n == partitions
+	})
+	if err != nil && answer != nil {
+		return fmt.Errorf("%w: %w", err, answer)
 	}
+	return err
 }
 
 // led counts the partitions of a topic that have a leader.
