@@ -106,6 +106,7 @@ type Outcome struct {
 	Verdict   Verdict   `json:"verdict"`
 	Progress  Progress  `json:"progress,omitzero"`
 	NotBefore time.Time `json:"not_before,omitzero"` // Retry, and a failed probe: earliest moment of the next attempt
+	Wait      Wait      `json:"wait,omitzero"`       // Retry: what NotBefore comes from
 	Sighting  Sighting  `json:"sighting,omitzero"`   // of the fast lane, where it did not deliver
 }
 

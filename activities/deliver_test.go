@@ -219,6 +219,28 @@ func TestDeliverWaitsForItsMoment(t *testing.T) {
 	assert.Contains(t, failure.Message(), "503 Service Unavailable", "the last real failure stays readable")
 }
 
+// TestDeliver_ExpiresAtOnceIfItIsHeldForTooLong: Temporal would refuse the retry,
+// and could not say why. The test environment gives an activity ten minutes in all.
+func TestDeliver_ExpiresAtOnceIfItIsHeldForTooLong(t *testing.T) {
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL}\n")
+	d := f.delivery()
+	d.Progress = Progress{Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}
+	for wait, expires := range map[time.Duration]bool{9*time.Minute + 50*time.Second: false, 20 * time.Minute: true} {
+		d.NotBefore = time.Now().Add(wait)
+		_, failure := f.deliver(d, nil)
+		require.NotNil(t, failure)
+		if !expires {
+			assert.Equal(t, heldBack, failure.Type())
+			assert.LessOrEqual(t, failure.NextRetryDelay(), 10*time.Minute, "no jitter beyond the end")
+			continue
+		}
+		reason, progress := Explain(failure, Progress{})
+		assert.Equal(t, deadletter.Expired, reason)
+		assert.Equal(t, Progress{Attempts: 1, StatusCode: 503,
+			Error: "a wait of 20m0s (held back: backing off) is longer than the 10m0s that are left of max_age 24h0m0s; 503 Service Unavailable"}, progress)
+	}
+}
+
 func TestDeliverRetired(t *testing.T) {
 	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL, state: retired}\n")
 	_, failure := f.deliver(f.delivery(), &Progress{Attempts: 1, StatusCode: 503, Error: "503"})

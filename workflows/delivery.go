@@ -130,9 +130,9 @@ func (d *delivery) tryFastLane(ctx workflow.Context) (settled bool) {
 		return false
 	}
 	if d.recallQueue != "" {
-		return d.settle(d.recall(ctx))
+		return d.settle(ctx, d.recall(ctx))
 	}
-	return d.settle(d.attempt(ctx))
+	return d.settle(ctx, d.attempt(ctx))
 }
 
 // attempt makes the first attempt.
@@ -170,8 +170,8 @@ func (d *delivery) recall(ctx workflow.Context) activities.Outcome {
 	return outcome
 }
 
-// settle takes what the first attempt came to.
-func (d *delivery) settle(outcome activities.Outcome) (settled bool) {
+// settle decides by the outcome of the first attempt whether the delivery has ended.
+func (d *delivery) settle(ctx workflow.Context, outcome activities.Outcome) (settled bool) {
 	d.progress, d.notBefore, d.sighting = outcome.Progress, outcome.NotBefore, outcome.Sighting
 	switch {
 	case outcome.Verdict == activities.Delivered:
@@ -180,6 +180,12 @@ func (d *delivery) settle(outcome activities.Outcome) (settled bool) {
 		return d.giveUp(deadletter.Rejected, d.progress)
 	case d.progress.Attempts >= d.policy.MaxAttempts:
 		return d.giveUp(deadletter.Exhausted, d.progress)
+	case outcome.Wait == (activities.Wait{}): // held back, or recorded by an earlier version: then the retry lane decides
+		return false
+	}
+	if expired := outcome.Wait.Expired(d.remaining(ctx), d.policy.MaxAge); expired != "" {
+		d.progress.Error = expired + "; " + d.progress.Error
+		return d.giveUp(deadletter.Expired, d.progress)
 	}
 	return false
 }

@@ -60,7 +60,9 @@ func run(ctx context.Context, newSource NewSource) error {
 	if s.Check {
 		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), targets)
 	}
-	i := instance{settings: &s, checked: c, env: env, targets: targets, temporal: temporal, newSource: newSource}
+	log := process.Logger(os.Stderr, s.LogLevel, s.LogFormat)
+	process.CaptureStandardLog(log, targets.Redact)
+	i := instance{settings: &s, checked: c, env: env, targets: targets, temporal: temporal, newSource: newSource, log: log}
 	if s.Preflight {
 		return i.tryEverything(ctx)
 	}
@@ -75,10 +77,11 @@ type instance struct {
 	targets   *target.Set
 	temporal  process.Temporal
 	newSource NewSource
+	log       *slog.Logger
 }
 
 func (i *instance) run(ctx context.Context) error {
-	log := process.Logger(os.Stderr, i.settings.LogLevel, i.settings.LogFormat)
+	log := i.log
 	process.WarnTracing(log, i.env)
 	registry := process.NewRegistry()
 	health := process.NewHealth(process.CheckTemporal, ingest.CheckKafka)
