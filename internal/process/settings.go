@@ -181,11 +181,12 @@ func printEnvironmentOnly(w io.Writer, settings any) error {
 	return table.Flush()
 }
 
-// checkNames refuses what begins with FANOUT_ and is no setting of this version.
+// checkNames refuses what begins with FANOUT_ and is no setting of this version,
+// except for what Kubernetes sets by itself.
 func checkNames(env Env, problems *Problems) {
 	for _, name := range env.names() {
 		switch {
-		case !strings.HasPrefix(name, "FANOUT_") || slices.Contains(supported, name):
+		case !strings.HasPrefix(name, "FANOUT_") || slices.Contains(supported, name) || serviceLink.MatchString(name):
 		case slices.Contains(unsupported, name):
 			problems.Add(name, "is not supported by this version", "unset it")
 		default:
