@@ -1,10 +1,12 @@
-# One image for worker, ingest and demo. The command chooses: worker, ingest, demo serve.
+# One image for all programs. The command selects the program: worker, ingest, deadletter
+# or demo serve.
 
-# librdkafka comes as a C library for glibc, so cgo here and Debian of the same
-# release below.
+# confluent-kafka-go contains librdkafka as a C library that needs glibc. So the build
+# uses cgo, and both stages use the same Debian release.
 FROM golang:1.26.8-bookworm AS build
 WORKDIR /src
-# The modules first: a change of the code then downloads nothing again.
+# Modules are downloaded before the source is copied, so that a change of the source does
+# not download them again.
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
@@ -12,16 +14,16 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
     CGO_ENABLED=1 go build -trimpath -ldflags "-s -w" -o /out/ ./cmd/worker ./cmd/ingest ./cmd/deadletter ./cmd/demo
 
 FROM debian:bookworm-slim
-# curl asks /readyz for the health checks.
+# The health checks use curl to request /readyz.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates curl \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --user-group --home-dir /var/lib/genesys-fanout --shell /usr/sbin/nologin fanout \
-    # A named volume takes its owner from the directory it is first mounted on.
+    # A new named volume gets the owner of the directory that it is first mounted on.
     && install --directory --owner=fanout --group=fanout --mode=0700 /var/lib/genesys-fanout /var/lib/genesys-fanout/dead-letters
 COPY --from=build /out/worker /out/ingest /out/deadletter /out/demo /usr/local/bin/
 USER 10001:10001
 WORKDIR /var/lib/genesys-fanout
-# worker and ingest
+# The metrics ports of worker and ingest.
 EXPOSE 9464 9465
 CMD ["worker"]

@@ -6,10 +6,15 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-SERVER_TOOLS := tool-temporal-server tool-temporal-sql # not part of tools: no other chore needs them
+SERVER_TOOLS := tool-temporal-server tool-temporal-sql
+# Modules beside the main one, so that what only they need is no requirement of the
+# product's. genesyssdk is not among them, because its SDK is refused by some mirrors.
+MODULES := bench deploy tools/screenshots
 BIN := bin
 CACHE := .cache/bin
 export TEMPORAL_CLI := $(CURDIR)/$(CACHE)/temporal
+# Each module is built as its own go.mod says.
+export GOWORK := off
 
 UNIT_PACKAGES = $$(go list ./... | grep -v '/e2e$$' | grep -v '/e2e/')
 
@@ -23,8 +28,8 @@ build: ## Build bin/worker, bin/ingest, bin/deadletter and bin/demo
 	go build -trimpath -o $(BIN)/ ./cmd/...
 
 .PHONY: demo
-demo: tool-temporal build ## Run everything on this machine and watch events arrive
-	$(BIN)/demo
+demo: build ## Run everything on this machine and watch events arrive
+	@cli=$$(tools/demo-temporal) && TEMPORAL_CLI=$$cli $(BIN)/demo
 
 .PHONY: test
 test: ## Run all tests: unit, then end to end
@@ -35,6 +40,7 @@ test: ## Run all tests: unit, then end to end
 test-unit: tool-temporal tool-workflowcheck ## Run the tests of each package, with the race detector
 	$(CACHE)/workflowcheck ./workflows/...
 	go test -race $(UNIT_PACKAGES)
+	for module in $(MODULES); do go -C $$module test ./...; done
 
 .PHONY: test-e2e
 test-e2e: tool-temporal build ## Run the built processes against real parts
@@ -45,7 +51,7 @@ test-e2e: tool-temporal build ## Run the built processes against real parts
 # refuse; a test compares genesyssdk/go.mod with what is built instead.
 .PHONY: test-genesyssdk
 test-genesyssdk: ## Vet, test and build ingest on the Genesys SDK, with a stand-in for the SDK
-	cd genesyssdk/standin && GOWORK=off go vet ./...
+	cd genesyssdk/standin && go vet ./...
 	cd genesyssdk && export GOWORK="$$PWD/standin.work" && \
 		go vet ./... && go test -race ./... && go build -o /dev/null ./cmd/ingest
 
@@ -63,39 +69,51 @@ test-postgres: tools-postgres ## Test the Temporal server on PostgreSQL that mak
 lint: tool-golangci-lint ## Check format, vet, linters and go.mod
 	@unformatted=$$(gofmt -s -l .); if [ -n "$$unformatted" ]; then \
 		echo "not formatted (run gofmt -s -w on them):" >&2; echo "$$unformatted" >&2; exit 1; fi
-	go vet ./...
-	$(CACHE)/golangci-lint run ./...
+	for module in . $(MODULES); do \
+		(cd $$module && go vet ./... && $(CURDIR)/$(CACHE)/golangci-lint run ./... && go mod tidy -diff); done
 	cd genesyssdk && GOWORK="$$PWD/standin.work" $(CURDIR)/$(CACHE)/golangci-lint run ./...
-	cd genesyssdk/standin && GOWORK=off $(CURDIR)/$(CACHE)/golangci-lint run ./...
-	go mod tidy -diff
+	cd genesyssdk/standin && $(CURDIR)/$(CACHE)/golangci-lint run ./...
+
+.PHONY: tidy
+tidy: ## Tidy go.mod and go.sum of every module
+	for module in . $(MODULES); do (cd $$module && go mod tidy); done
 
 BACKEND ?= dev
 
 .PHONY: bench
-bench: build tools-$(BACKEND) ## Measure the core table; BACKEND=postgres: on a server on PostgreSQL
-	go run ./bench -backend $(BACKEND) -doc docs/performance.md
+bench: build-bench tools-$(BACKEND) ## Measure the core table; BACKEND=postgres: on a server on PostgreSQL
+	$(BIN)/bench -backend $(BACKEND) -doc docs/performance.md
 
 .PHONY: bench-all
 bench-all: bench bench-records ## The same, then memory and growth, then dead letters
-	go run ./bench -backend $(BACKEND) -table growth -doc docs/performance.md
+	$(BIN)/bench -backend $(BACKEND) -table growth -doc docs/performance.md
 
 .PHONY: bench-records
-bench-records: build tools-$(BACKEND) ## Measure deadletter on 100,000 records
-	go run ./bench -backend $(BACKEND) -table records -doc docs/performance.md
+bench-records: build-bench tools-$(BACKEND) ## Measure deadletter on 100,000 records
+	$(BIN)/bench -backend $(BACKEND) -table records -doc docs/performance.md
+
+.PHONY: build-bench
+build-bench: build
+	go build -C bench -trimpath -o "$(CURDIR)/$(BIN)/bench" .
 
 .PHONY: screenshots
 screenshots: ## Take the pictures in docs/img of Temporal UI, from the demo (needs chromium)
 	@command -v chromium >/dev/null || { \
 		echo "make screenshots needs chromium: install it, as with: apt-get install chromium" >&2; exit 1; }
 	$(MAKE) tool-temporal build
-	GOWORK=off go build -C tools/screenshots -trimpath -o "$(CURDIR)/$(BIN)/screenshots" .
+	go build -C tools/screenshots -trimpath -o "$(CURDIR)/$(BIN)/screenshots" .
 	$(BIN)/screenshots
 
 .PHONY: tools-dev tools-postgres
 tools-dev: tool-temporal
 tools-postgres: $(SERVER_TOOLS) ## Build the pinned Temporal server and its SQL tool; takes minutes once
 
+.PHONY: vulncheck
+vulncheck: tool-govulncheck ## Look for known vulnerabilities (asks the Go vulnerability database)
+	for module in . $(MODULES); do (cd $$module && $(CURDIR)/$(CACHE)/govulncheck ./...); done
+
 TOOLS := tool-temporal tool-golangci-lint tool-workflowcheck
+OTHER_TOOLS := tool-govulncheck $(SERVER_TOOLS) # each is built by the one chore that needs it
 
 .PHONY: tools
 tools: $(TOOLS) ## Build the pinned tools: the Temporal CLI, golangci-lint, workflowcheck
@@ -107,8 +125,10 @@ tool-workflowcheck: PACKAGE := go.temporal.io/sdk/contrib/tools/workflowcheck
 tool-temporal-server: PACKAGE := go.temporal.io/server/cmd/server
 tool-temporal-sql: PACKAGE := go.temporal.io/server/cmd/tools/sql
 
-.PHONY: $(TOOLS) $(SERVER_TOOLS)
-$(TOOLS) $(SERVER_TOOLS):
+tool-govulncheck: PACKAGE := golang.org/x/vuln/cmd/govulncheck
+
+.PHONY: $(TOOLS) $(OTHER_TOOLS)
+$(TOOLS) $(OTHER_TOOLS):
 	@tools/build $(PACKAGE) "$(CURDIR)/$(CACHE)/$(@:tool-%=%)"
 
 .PHONY: clean

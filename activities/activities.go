@@ -11,25 +11,14 @@
 package activities
 
 import (
-	"context"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
 	"genesys-fanout/target"
 )
-
-// Tracker keeps dead letters. What Record and Resolve did is durable when they
-// return nil; doing it again for the same run changes nothing.
-type Tracker interface {
-	Record(ctx context.Context, record deadletter.Record) error
-	Resolve(ctx context.Context, target, eventID, runID string, at time.Time) error
-	OpenTargets(ctx context.Context, eventID string, named ...string) ([]string, error)
-}
 
 // Targets finds a target by name.
 type Targets interface {
@@ -41,10 +30,10 @@ type Options struct {
 	Targets  Targets
 	Messages Messages              // reads the bodies that are too large for an activity's input
 	Runs     Runs                  // tells of the run before, and of activities under way
-	Tracker  Tracker               // nil where this process records no dead letters
+	Tracker  Tracker               // nil if this process records no dead letters
+	Health   Health                // nil: nobody asks whether the tracker is ready
 	Metrics  prometheus.Registerer // nil: not counted
 	Logger   *slog.Logger          // nil: slog.Default
-	HTTP     *http.Client          // nil: NewHTTPClient
 }
 
 // Activities are the activities of FanOut as methods. One value serves all
@@ -54,7 +43,8 @@ type Activities struct {
 	messages *messageCache
 	runs     Runs
 	tracker  Tracker
-	http     *http.Client
+	watch    *trackerWatch
+	network  *network
 	log      *slog.Logger
 	metrics  *metrics
 	holds    *holds
@@ -66,16 +56,15 @@ func New(options Options) *Activities {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
-	if options.HTTP == nil {
-		options.HTTP = NewHTTPClient()
-	}
-	holds := newHolds(time.Now)
+	network, holds := newNetwork(), newHolds(time.Now)
+	holds.away = func(t *target.Target) { network.to(t).replace() }
 	return &Activities{
 		targets:  options.Targets,
 		messages: newMessageCache(options.Messages),
 		runs:     options.Runs,
 		tracker:  options.Tracker,
-		http:     options.HTTP,
+		watch:    newTrackerWatch(options),
+		network:  network,
 		log:      options.Logger,
 		metrics:  newMetrics(options.Metrics, holds),
 		holds:    holds,
@@ -85,8 +74,9 @@ func New(options Options) *Activities {
 
 // Delivery is one event for one target: the input of FirstAttempt and Deliver.
 type Delivery struct {
-	Event  event.Event   `json:"event,omitzero"` // either may be absent where it is large:
-	Body   event.Body    `json:"body,omitzero"`  // read from the first event of the run's history
+	Event  event.Event   `json:"event,omitzero"`  // either may be absent where it is large:
+	Body   event.Body    `json:"body,omitzero"`   // read from the first event of the run's history
+	Source event.Source  `json:"source,omitzero"` // zero if the run was started by hand without one
 	Policy target.Policy `json:"policy"`
 
 	// What the fast lane left behind; zero where it was skipped.
@@ -116,6 +106,7 @@ type Outcome struct {
 	Verdict   Verdict   `json:"verdict"`
 	Progress  Progress  `json:"progress,omitzero"`
 	NotBefore time.Time `json:"not_before,omitzero"` // Retry, and a failed probe: earliest moment of the next attempt
+	Wait      Wait      `json:"wait,omitzero"`       // Retry: what NotBefore comes from
 	Sighting  Sighting  `json:"sighting,omitzero"`   // of the fast lane, where it did not deliver
 }
 

@@ -3,9 +3,11 @@ package activities
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
@@ -21,12 +23,35 @@ type DeadLetter struct {
 	Body     event.Body        `json:"body,omitzero"` // absent: read from the run's history
 	NoBody   bool              `json:"no_body,omitempty"`
 	At       time.Time         `json:"at"` // when the delivery was given up
+
+	// Holder has the record of an earlier run, which the new one replaces: so a
+	// delivery has one open record at most.
+	Holder
 }
 
-// RecordDeadLetter keeps a delivery that was given up. It returns nil only once
-// the tracker has it on disk, and may be repeated.
-func (a *Activities) RecordDeadLetter(ctx context.Context, d DeadLetter) error {
+// Recorded is the result of RecordDeadLetter.
+type Recorded struct {
+	Tracker string `json:"tracker,omitempty"` // the identity of the one that has the record
+}
+
+// RecordDeadLetter keeps a delivery that was given up. It succeeds only once the
+// tracker has it on disk, and may be repeated.
+func (a *Activities) RecordDeadLetter(ctx context.Context, d DeadLetter) (Recorded, error) {
 	run := activity.GetInfo(ctx).WorkflowExecution
+	err := a.record(ctx, run, d)
+	if !errors.Is(ctx.Err(), context.Canceled) { // else it says nothing about the tracker
+		a.watch.wrote(run.RunID, d.Target, err)
+	}
+	if err != nil {
+		return Recorded{}, err
+	}
+	return Recorded{Tracker: a.tracker.ID()}, nil
+}
+
+func (a *Activities) record(ctx context.Context, run workflow.Execution, d DeadLetter) error {
+	if err := a.checkHolder(ctx, d.Target, d.Holder); err != nil {
+		return err
+	}
 	if d.Event.ID == "" || len(d.Body) == 0 && !d.NoBody {
 		message, err := a.messages.complete(ctx, Message{d.Event, d.Body}, run.ID, run.RunID)
 		if err != nil {
@@ -55,7 +80,7 @@ func (a *Activities) RecordDeadLetter(ctx context.Context, d DeadLetter) error {
 		return err
 	}
 	a.metrics.deadLetter(record)
-	a.log.Warn("dead letter", "target", record.TargetName, "event", event.Escape(record.EventID), "reason", record.Reason,
+	a.log.Warn("dead letter", "target", record.TargetName, "event", record.EscapedID(), "reason", record.Reason,
 		"status", record.StatusCode, "attempts", record.Attempts)
 	return nil
 }
@@ -64,40 +89,82 @@ func (a *Activities) RecordDeadLetter(ctx context.Context, d DeadLetter) error {
 // letters behind.
 const DeadLettered = "DeadLettered"
 
+// Left is the detail of the failure DeadLettered, and of the cancellation of a run
+// that leaves dead letters behind.
+type Left struct {
+	Trackers map[string]string `json:"trackers,omitempty"` // by target: the identity of the tracker that has its open record
+}
+
 // Rerun is the input of Outstanding.
 type Rerun struct {
 	Event   event.Event `json:"event,omitzero"` // absent: read from the run's history
 	Targets []string    `json:"targets"`        // of the run
 
-	// Settled is true where the runs before this one are known to have settled
-	// every delivery; else the run before this one is looked at.
-	Settled bool `json:"settled,omitempty"`
+	// Settled is true if the runs before this one are known to have settled every
+	// delivery, or if this run has looked at them already; else the run before this
+	// one is looked at, and not Trackers.
+	Settled  bool              `json:"settled,omitempty"`
+	Trackers map[string]string `json:"trackers,omitempty"` // by target: the identity of the tracker that may have its open record
 }
 
-// Open is what the tracker has of an event.
+// Open is what a tracker has of an event.
 type Open struct {
-	// Settled is false where some delivery of the run before may have neither
+	// Settled is false if some delivery of the run before may have neither
 	// arrived nor been recorded.
 	Settled bool     `json:"settled"`
-	Targets []string `json:"targets,omitempty"` // with an open record, sorted
+	Targets []string `json:"targets,omitempty"` // with an open record in this tracker, sorted
+	Tracker string   `json:"tracker,omitempty"` // its identity
+
+	// Elsewhere are the identities of the trackers, by target, that this one does
+	// not answer for: a worker that has them is asked next.
+	Elsewhere map[string]string `json:"elsewhere,omitempty"`
 }
 
-// Outstanding tells a run that is not the first of its event what is left to do.
+// Outstanding returns which deliveries of an event have an open record, for a run
+// that is not the event's first. If all records are in other trackers than that of
+// this worker, it fails with OtherTracker.
 func (a *Activities) Outstanding(ctx context.Context, r Rerun) (Open, error) {
 	run := activity.GetInfo(ctx).WorkflowExecution
-	settled := r.Settled
-	if !settled {
+	before := Before{Settled: r.Settled, Trackers: r.Trackers}
+	if !r.Settled {
 		var err error
-		if settled, err = a.runs.SettledBefore(ctx, run.ID, run.RunID); err != nil {
+		if before, err = a.runs.Before(ctx, run.ID, run.RunID); err != nil {
 			return Open{}, err
 		}
+	}
+	elsewhere, err := a.elsewhere(ctx, before.Trackers)
+	if err != nil {
+		return Open{}, err
 	}
 	id, err := a.eventID(ctx, r.Event)
 	if err != nil {
 		return Open{}, err
 	}
 	targets, err := a.tracker.OpenTargets(ctx, id, r.Targets...)
-	return Open{Settled: settled, Targets: targets}, err
+	if err != nil {
+		return Open{}, err
+	}
+	targets = slices.DeleteFunc(targets, func(target string) bool { return elsewhere[target] != "" })
+	return Open{Settled: before.Settled, Targets: targets, Tracker: a.tracker.ID(), Elsewhere: elsewhere}, nil
+}
+
+// elsewhere returns those of some trackers, by target, that are not this worker's.
+// If none is, it fails with OtherTracker.
+func (a *Activities) elsewhere(ctx context.Context, trackers map[string]string) (map[string]string, error) {
+	elsewhere := make(map[string]string)
+	for target, id := range trackers {
+		held, err := a.tracker.Holds(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if !held {
+			elsewhere[target] = id
+		}
+	}
+	if len(elsewhere) > 0 && len(elsewhere) == len(trackers) {
+		return nil, a.otherTracker(ctx, elsewhere)
+	}
+	return elsewhere, nil
 }
 
 // Resolution is the input of ResolveDeadLetter.
@@ -105,16 +172,21 @@ type Resolution struct {
 	Target string      `json:"target"`
 	Event  event.Event `json:"event,omitzero"` // absent: read from the run's history
 	At     time.Time   `json:"at"`             // when it was delivered after all
+	Holder             // has the record
 }
 
 // Resolved is what became of an open record.
 type Resolved struct {
 	Damaged string `json:"damaged,omitempty"` // why the record stays open: its file holds none
+	Tracker string `json:"tracker,omitempty"` // the identity of the one that has the damaged file
 }
 
 // ResolveDeadLetter closes the record of a delivery that succeeded after all,
 // where there is an open one. It may be repeated.
 func (a *Activities) ResolveDeadLetter(ctx context.Context, r Resolution) (Resolved, error) {
+	if err := a.checkHolder(ctx, r.Target, r.Holder); err != nil {
+		return Resolved{}, err
+	}
 	id, err := a.eventID(ctx, r.Event)
 	if err != nil {
 		return Resolved{}, err
@@ -123,7 +195,7 @@ func (a *Activities) ResolveDeadLetter(ctx context.Context, r Resolution) (Resol
 	var damaged *deadletter.DamagedError
 	if errors.As(err, &damaged) { // no further try would mend it
 		a.log.Error("a dead letter that was delivered cannot be resolved", "target", r.Target, "event", event.Escape(id), "error", err)
-		return Resolved{Damaged: err.Error()}, nil
+		return Resolved{Damaged: err.Error(), Tracker: a.tracker.ID()}, nil
 	}
 	return Resolved{}, err
 }

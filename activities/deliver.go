@@ -3,7 +3,6 @@ package activities
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -29,9 +28,6 @@ const (
 	// for a slot, the heartbeats and the message's way from Temporal. A task that
 	// went to a worker just as it stopped comes again after this and the timeout.
 	Overhead = slotWait + 10*time.Second
-
-	// jitter spreads retries of one outage, upward only: a Retry-After is a floor.
-	jitter = 0.1
 )
 
 // FirstAttempt is the fast lane: one request, tried and never waited for, made
@@ -78,26 +74,44 @@ func (a *Activities) Deliver(ctx context.Context, d Delivery) (Outcome, error) {
 			return Outcome{}, fmt.Errorf("read the progress of the delivery: %w", err)
 		}
 	}
+	task := dispatch{Delivery: d, expires: expiry(ctx)}
 	t, ok := a.targets.Get(d.Policy.Target)
 	if !ok { // its queue is polled by processes that know it, so only in a changing fleet
-		return Outcome{}, held(d, "this worker does not know the target", time.Minute)
+		return Outcome{}, task.held("this worker does not know the target", time.Minute)
 	}
 	if t.State == target.Retired {
 		return Outcome{}, GivenUp(deadletter.Retired, d.Progress, "the target was retired")
 	}
 	a.holds.of(t).learn(d.Sighting, time.Duration(d.Policy.MaxRetryAfter))
 	if wait := time.Until(d.NotBefore); wait > 0 {
-		return Outcome{}, held(d, "backing off", wait)
+		return Outcome{}, task.held("backing off", wait)
 	}
 	key := recentKey{runID(ctx), d.Policy.Target, RetryLane}
 	outcome, err := a.recent.once(ctx, key,
-		func() (Outcome, error) { return a.deliver(ctx, t, d) },
+		func() (Outcome, error) { return a.deliver(ctx, t, task) },
 		func(_ Outcome, err error) bool { return err == nil || isGivenUp(err) })
 	return outcome, err
 }
 
-func (a *Activities) deliver(ctx context.Context, t *target.Target, d Delivery) (Outcome, error) {
-	if d.Progress.Attempts >= d.Policy.MaxAttempts { // the worker that made the last one did not live to tell
+// dispatch is a delivery as one task of the retry lane has it.
+type dispatch struct {
+	Delivery
+	expires time.Time // when max_age has passed, by this process's clock; zero: never
+}
+
+// expiry is when Temporal ends an activity, whatever its retries. Temporal's clock
+// and that of this process may differ, so it is computed from what Temporal's says
+// is left.
+func expiry(ctx context.Context) time.Time {
+	info := activity.GetInfo(ctx)
+	if info.ScheduleToCloseTimeout <= 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(info.ScheduledTime.Add(info.ScheduleToCloseTimeout).Sub(info.StartedTime))
+}
+
+func (a *Activities) deliver(ctx context.Context, t *target.Target, d dispatch) (Outcome, error) {
+	if d.Progress.Attempts >= d.Policy.MaxAttempts { // the worker that made the last one did not live to report it
 		return Outcome{}, GivenUp(deadletter.Exhausted, d.Progress, "the last attempt was cut off")
 	}
 	info := activity.GetInfo(ctx)
@@ -113,20 +127,20 @@ func (a *Activities) deliver(ctx context.Context, t *target.Target, d Delivery) 
 	permit, refusal := enterWithin(ctx, hold)
 	if refusal != nil {
 		a.metrics.delivery(t, RetryLane, Held)
-		return Outcome{}, held(d, refusal.reason, max(refusal.wait, time.Second))
+		return Outcome{}, d.held(refusal.reason, max(refusal.wait, time.Second))
 	}
 	if !permit.probe { // a failed probe spends no attempt
 		begun := d.Progress
 		begun.Attempts++
 		activity.RecordHeartbeat(ctx, begun)
 	}
-	if ctx.Err() != nil { // what the heartbeat brought
+	if ctx.Err() != nil { // the heartbeat brought it
 		hold.leave(permit, nil)
 		return Outcome{}, unsent(ctx, d.Progress)
 	}
-	outcome := a.attempt(ctx, t, hold, permit, d)
+	outcome := a.attempt(ctx, t, hold, permit, d.Delivery)
 	activity.RecordHeartbeat(ctx, outcome.Progress)
-	return outcome, outcome.failure(d)
+	return outcome, d.failure(outcome)
 }
 
 // unsent ends an activity whose context is done. The run's cancellation is told
@@ -162,7 +176,7 @@ func enterWithin(ctx context.Context, h *hold) (permit, *refusal) {
 // attempt sends one request under a permit and decides what it means.
 func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, p permit, d Delivery) Outcome {
 	started := time.Now()
-	got := a.send(ctx, t, d.Event, d.Body, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
+	got := a.send(ctx, t, d, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
 	if got.err != nil && ctx.Err() != nil { // our own end, not the target's fault
 		hold.leave(p, nil)
 	}
@@ -181,21 +195,16 @@ func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, 
 		outcome.Progress.Attempts--
 		outcome.NotBefore = time.Now().Add(decision.retryAfter).UTC()
 	case decision.verdict == Retry:
-		outcome.NotBefore = time.Now().Add(nextDelay(d, outcome.Progress.Attempts, decision.retryAfter)).UTC()
+		outcome.Wait = d.backoff(outcome.Progress.Attempts, decision.retryAfter)
+		outcome.NotBefore = time.Now().Add(outcome.Wait.jittered()).UTC()
 	}
 	a.metrics.attempt(t, p.lane, outcome.Verdict, time.Since(started))
 	return outcome
 }
 
-// nextDelay is the wait before the attempt that follows the n-th.
-func nextDelay(d Delivery, n int, retryAfter time.Duration) time.Duration {
-	delay := max(d.Policy.Backoff.After(n), retryAfter)
-	return delay + time.Duration(rand.Float64()*jitter*float64(delay))
-}
-
-// failure is the error with which Deliver tells Temporal of the outcome; nil
-// when the event was delivered.
-func (o Outcome) failure(d Delivery) error {
+// failure is the error by which Deliver reports an outcome to Temporal; nil if the
+// event was delivered.
+func (d dispatch) failure(o Outcome) error {
 	switch {
 	case o.Verdict == Delivered:
 		return nil
@@ -203,29 +212,43 @@ func (o Outcome) failure(d Delivery) error {
 		return GivenUp(deadletter.Rejected, o.Progress, "")
 	case o.Verdict == Held:
 		d.Progress = o.Progress
-		return held(d, "the target does not answer", max(firstProbe, time.Until(o.NotBefore)))
+		return d.held("the target does not answer", max(firstProbe, time.Until(o.NotBefore)))
 	case o.Progress.Attempts >= d.Policy.MaxAttempts:
 		return GivenUp(deadletter.Exhausted, o.Progress, "")
 	}
-	return temporal.NewApplicationErrorWithOptions(
-		fmt.Sprintf("%s, attempt %d of %d: %s", d.Policy.Target, o.Progress.Attempts, d.Policy.MaxAttempts, o.Progress.Error),
-		failedAttempt, temporal.ApplicationErrorOptions{
-			NextRetryDelay: max(time.Until(o.NotBefore), time.Millisecond),
-			Details:        []any{o.Progress},
-		})
+	d.Progress = o.Progress
+	return d.again(o.Wait, time.Until(o.NotBefore), failedAttempt, temporal.ApplicationErrorCategoryUnspecified,
+		fmt.Sprintf("%s, attempt %d of %d: %s", d.Policy.Target, o.Progress.Attempts, d.Policy.MaxAttempts, o.Progress.Error))
 }
 
 // held sends a task back to Temporal without spending an attempt. The delivery's
-// last real failure stays readable in it.
-func held(d Delivery, why string, wait time.Duration) error {
+// last real failure stays readable in the error.
+func (d dispatch) held(why string, least time.Duration) error {
 	message := fmt.Sprintf("%s, held back: %s", d.Policy.Target, why)
 	if d.Progress.Error != "" {
 		message += fmt.Sprintf("; attempt %d of %d: %s", d.Progress.Attempts, d.Policy.MaxAttempts, d.Progress.Error)
 	}
-	return temporal.NewApplicationErrorWithOptions(message, heldBack, temporal.ApplicationErrorOptions{
-		NextRetryDelay: wait + time.Duration(rand.Float64()*jitter*float64(wait)),
+	wait := Wait{target.Duration(least), "held back: " + why}
+	return d.again(wait, wait.jittered(), heldBack, temporal.ApplicationErrorCategoryBenign, message)
+}
+
+// again is the failure that Temporal retries after delay, which is the wait with
+// its jitter. If the wait does not fit into what is left of max_age, the delivery is
+// given up at once: Temporal would refuse the retry, and could not say why.
+func (d dispatch) again(wait Wait, delay time.Duration, kind string, category temporal.ApplicationErrorCategory, message string) error {
+	if !d.expires.IsZero() {
+		left := time.Until(d.expires)
+		if expired := wait.Expired(left, d.Policy.MaxAge); expired != "" {
+			return GivenUp(deadletter.Expired, d.Progress, expired)
+		}
+		if delay > left { // the jitter does not fit
+			delay = time.Duration(wait.Least)
+		}
+	}
+	return temporal.NewApplicationErrorWithOptions(message, kind, temporal.ApplicationErrorOptions{
+		NextRetryDelay: max(delay, time.Millisecond),
 		Details:        []any{d.Progress},
-		Category:       temporal.ApplicationErrorCategoryBenign,
+		Category:       category,
 	})
 }
 

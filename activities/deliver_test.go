@@ -1,7 +1,6 @@
 package activities
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -59,7 +58,8 @@ func newFixture(t *testing.T, handler http.HandlerFunc, yaml string) *fixture {
 
 func (f *fixture) delivery() Delivery {
 	return Delivery{
-		Event:  event.Event{ID: "evt 1\r\nX-Evil: 1", Type: "conversation.started", InteractionID: "i-1"},
+		Event:  event.Event{ID: "evt 1\r\nX-Evil: 1", Type: "conversation.started", InteractionID: "i-1", PublishedAt: noon.Add(250 * time.Millisecond).In(time.FixedZone("", 3600))},
+		Source: event.Source{Topic: "genesys events", Partition: 3, Offset: 1 << 40},
 		Body:   event.Body(message),
 		Policy: f.targets.All()[0].Policy,
 	}
@@ -121,11 +121,28 @@ func TestRequest(t *testing.T) {
 		"X-Genesys-Interaction-ID": "i-1",
 		"Idempotency-Key":          "evt%201%0D%0AX-Evil:%201",
 		"X-Delivery-Attempt":       "1",
+		"X-Genesys-Event-Time":     "2026-03-14T12:00:00.25Z",
+		"X-Kafka-Topic":            "genesys%20events",
+		"X-Kafka-Partition":        "3",
+		"X-Kafka-Offset":           "1099511627776",
 		"Authorization":            "Bearer s3cret-TOKEN",
 		"X-Team":                   "fan",
 		"X-Evil":                   "",
 	} {
 		assert.Equal(t, want, got.Header.Get(name), name)
+	}
+}
+
+// TestRequest_LeavesOutWhatIsNotKnown: of a run that was started by hand, or whose
+// retry began under an earlier version.
+func TestRequest_LeavesOutWhatIsNotKnown(t *testing.T) {
+	var got http.Header
+	f := newFixture(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header }, "  - {name: a, url: $URL}\n")
+	d := f.delivery()
+	d.Source, d.Event.PublishedAt = event.Source{}, time.Time{}
+	require.Equal(t, Delivered, f.firstAttempt(d).Verdict)
+	for _, name := range []string{"X-Genesys-Event-Time", "X-Kafka-Topic", "X-Kafka-Partition", "X-Kafka-Offset"} {
+		assert.NotContains(t, got, name)
 	}
 }
 
@@ -200,6 +217,28 @@ func TestDeliverWaitsForItsMoment(t *testing.T) {
 	assert.Equal(t, "held", failure.Type())
 	assert.GreaterOrEqual(t, failure.NextRetryDelay(), 59*time.Second)
 	assert.Contains(t, failure.Message(), "503 Service Unavailable", "the last real failure stays readable")
+}
+
+// TestDeliver_ExpiresAtOnceIfItIsHeldForTooLong: Temporal would refuse the retry,
+// and could not say why. The test environment gives an activity ten minutes in all.
+func TestDeliver_ExpiresAtOnceIfItIsHeldForTooLong(t *testing.T) {
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL}\n")
+	d := f.delivery()
+	d.Progress = Progress{Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}
+	for wait, expires := range map[time.Duration]bool{9*time.Minute + 50*time.Second: false, 20 * time.Minute: true} {
+		d.NotBefore = time.Now().Add(wait)
+		_, failure := f.deliver(d, nil)
+		require.NotNil(t, failure)
+		if !expires {
+			assert.Equal(t, heldBack, failure.Type())
+			assert.LessOrEqual(t, failure.NextRetryDelay(), 10*time.Minute, "no jitter beyond the end")
+			continue
+		}
+		reason, progress := Explain(failure, Progress{})
+		assert.Equal(t, deadletter.Expired, reason)
+		assert.Equal(t, Progress{Attempts: 1, StatusCode: 503,
+			Error: "a wait of 20m0s (held back: backing off) is longer than the 10m0s that are left of max_age 24h0m0s; 503 Service Unavailable"}, progress)
+	}
 }
 
 func TestDeliverRetired(t *testing.T) {
@@ -367,48 +406,6 @@ func TestErrorsQuoteAtMost2KiB(t *testing.T) {
 	got := f.firstAttempt(f.delivery()).Progress.Error
 	assert.LessOrEqual(t, len(got), quotedAnswer+len("400 Bad Request: "))
 	assert.Greater(t, len(got), quotedAnswer)
-}
-
-// TestABrokenReusedConnectionIsNotUsedTwice: net/http would send a request with
-// an Idempotency-Key again by itself.
-func TestABrokenReusedConnectionIsNotUsedTwice(t *testing.T) {
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	var requests atomic.Int32
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close() //nolint:errcheck // the test looks at requests
-				reader := bufio.NewReader(conn)
-				for n := 1; ; n++ {
-					request, err := http.ReadRequest(reader)
-					if err != nil {
-						return
-					}
-					_, _ = io.Copy(io.Discard, request.Body)
-					requests.Add(1)
-					if n == 2 {
-						return // read whole, then gone without an answer
-					}
-					_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-				}
-			}()
-		}
-	}()
-	t.Cleanup(func() { _ = listener.Close() })
-
-	set := load(t, "http://"+listener.Addr().String(), "  - {name: a, url: $URL}\n")
-	acts := New(Options{Targets: set})
-	one := set.All()[0]
-	e := event.Event{ID: "evt-1"}
-	require.Equal(t, 200, acts.send(t.Context(), one, e, []byte(message), 1, time.Second).status)
-	got := acts.send(t.Context(), one, e, []byte(message), 1, time.Second)
-	require.Error(t, got.err)
-	assert.EqualValues(t, 2, requests.Load())
 }
 
 type messagesFunc func(ctx context.Context, workflowID, runID string) (Message, error)

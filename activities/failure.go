@@ -11,7 +11,7 @@ import (
 )
 
 // terminal are the reasons for which Deliver itself gives a delivery up.
-var terminal = []deadletter.Reason{deadletter.Rejected, deadletter.Exhausted, deadletter.Retired}
+var terminal = []deadletter.Reason{deadletter.Rejected, deadletter.Exhausted, deadletter.Retired, deadletter.Expired}
 
 // GivenUp is the failure of a delivery that no further attempt is made for. why
 // is added to what the last attempt said; it may be empty.
@@ -40,8 +40,14 @@ func Explain(err error, known Progress) (deadletter.Reason, Progress) {
 	case temporal.IsCanceledError(err), retryState(err) == enums.RETRY_STATE_CANCEL_REQUESTED:
 		progress.Error = joined("the run was canceled", progress.Error)
 		return deadletter.Canceled, progress
-	case isTimeout(err), retryState(err) == enums.RETRY_STATE_TIMEOUT: // the next attempt would have come after max_age
+	case isTimeout(err) && progress.Attempts == 0:
+		progress.Error = joined("max_age has passed before the first attempt", progress.Error)
+		return deadletter.Expired, progress
+	case isTimeout(err):
 		progress.Error = joined("max_age has passed", progress.Error)
+		return deadletter.Expired, progress
+	case retryState(err) == enums.RETRY_STATE_TIMEOUT: // by Temporal's clock, while Deliver's said otherwise
+		progress.Error = joined("the wait before the next attempt is longer than what was left of max_age", progress.Error)
 		return deadletter.Expired, progress
 	}
 	if progress.Error == "" {

@@ -35,8 +35,9 @@ const (
 // 429. The breaker opens when the target has stopped answering; a single probe
 // at a time then finds out whether it is back.
 type hold struct {
-	mu  sync.Mutex
-	now func() time.Time
+	mu   sync.Mutex
+	now  func() time.Time
+	away func() // called when the target stops answering, and with each probe that finds it so; may be nil
 
 	max      int // requests in flight when nothing is wrong
 	limit    int // requests in flight now; equal to max when nothing is wrong
@@ -169,6 +170,7 @@ func (h *hold) countFailure(p permit, now time.Time) {
 	case p.probe:
 		h.probeDelay = min(2*h.probeDelay, longestProbe)
 		h.probeAt = now.Add(h.probeDelay)
+		h.reportAway()
 	case h.open: // sent before the breaker opened
 	default:
 		h.failures++
@@ -183,6 +185,13 @@ func (h *hold) trip(now time.Time) {
 	h.open = true
 	h.probeDelay = firstProbe
 	h.probeAt = now.Add(firstProbe)
+	h.reportAway()
+}
+
+func (h *hold) reportAway() {
+	if h.away != nil {
+		h.away()
+	}
 }
 
 // close shuts the gate. Only the first answer of an opening slows the next one
@@ -296,9 +305,10 @@ func (h *hold) changes() <-chan struct{} {
 
 // holds keeps one hold per target.
 type holds struct {
-	now func() time.Time
-	mu  sync.Mutex
-	by  map[string]*hold
+	now  func() time.Time
+	away func(*target.Target) // as hold.away
+	mu   sync.Mutex
+	by   map[string]*hold
 }
 
 func newHolds(now func() time.Time) *holds {
@@ -309,7 +319,11 @@ func (h *holds) of(t *target.Target) *hold {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.by[t.Name()] == nil {
-		h.by[t.Name()] = newHold(t.MaxConcurrency, h.now)
+		one := newHold(t.MaxConcurrency, h.now)
+		if h.away != nil {
+			one.away = func() { h.away(t) }
+		}
+		h.by[t.Name()] = one
 	}
 	return h.by[t.Name()]
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -81,7 +82,7 @@ func TestFailuresUseTheirConnectionAgain(t *testing.T) {
 	one, ok := acts.targets.Get("a")
 	require.True(t, ok)
 	for range 3 {
-		require.Equal(t, http.StatusServiceUnavailable, acts.send(t.Context(), one, event.Event{ID: "evt-1"}, []byte(message), 1, time.Minute).status)
+		require.Equal(t, http.StatusServiceUnavailable, acts.send(t.Context(), one, Delivery{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}, 1, time.Minute).status)
 	}
 	assert.Len(t, connections, 1)
 }
@@ -110,10 +111,52 @@ func TestABurstUsesItsConnectionsAgain(t *testing.T) {
 		var sent sync.WaitGroup
 		for range burst {
 			sent.Go(func() {
-				assert.Equal(t, http.StatusOK, acts.send(t.Context(), one, event.Event{ID: "evt-1"}, []byte(message), 1, time.Minute).status)
+				assert.Equal(t, http.StatusOK, acts.send(t.Context(), one, Delivery{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}, 1, time.Minute).status)
 			})
 		}
 		sent.Wait()
 	}
 	assert.EqualValues(t, burst, opened.Load())
+}
+
+// TestSend_BodyThatNeverEndsDelaysNoDelivery: the status says that the event is
+// delivered.
+func TestSend_BodyThatNeverEndsDelaysNoDelivery(t *testing.T) {
+	gone := make(chan struct{})
+	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, "and so")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		close(gone)
+	}, "  - {name: a, url: $URL, timeout: 1m}\n")
+	began := time.Now()
+	outcome := f.firstAttempt(f.delivery())
+	assert.Equal(t, Delivered, outcome.Verdict)
+	assert.Less(t, time.Since(began), 30*time.Second)
+	<-gone // the connection does not stay open for it
+}
+
+// TestSend_PasswordThatAProxyWantsIsRetried, because the target has not seen the
+// request: a forward proxy answers an http target's requests itself, and refuses to
+// connect to an https one.
+func TestSend_PasswordThatAProxyWantsIsRetried(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Proxy-Authenticate", "Basic")
+		w.WriteHeader(http.StatusProxyAuthRequired)
+	}))
+	t.Cleanup(proxy.Close)
+	address, err := url.Parse(proxy.URL)
+	require.NoError(t, err)
+	for scheme, status := range map[string]int{"http": http.StatusProxyAuthRequired, "https": 0} {
+		set := load(t, scheme+"://target.example", "  - {name: a, url: $URL}\n")
+		acts := New(Options{Targets: set})
+		acts.network.to(set.All()[0]).new = func() *http.Transport { return &http.Transport{Proxy: http.ProxyURL(address)} }
+		f := &fixture{t: t, targets: set, acts: acts}
+		outcome := f.firstAttempt(f.delivery())
+		assert.Equal(t, Retry, outcome.Verdict, scheme)
+		assert.Equal(t, status, outcome.Progress.StatusCode, scheme)
+		assert.Contains(t, outcome.Progress.Error, "Proxy Authentication Required", scheme)
+		assert.Equal(t, 1, acts.holds.of(set.All()[0]).failures, "it counts towards the breaker")
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
@@ -17,10 +16,9 @@ import (
 
 // Runs tells what Temporal knows of runs.
 type Runs interface {
-	// SettledBefore is true where the run before the named one settled every
-	// delivery: it delivered or recorded each. That is the base run of a reset,
-	// else the last closed run of the same ID; without one it is false.
-	SettledBefore(ctx context.Context, workflowID, runID string) (bool, error)
+	// Before returns how the run before the named one ended: the base run of a
+	// reset, else the last closed run of the same ID. The zero value is for none.
+	Before(ctx context.Context, workflowID, runID string) (Before, error)
 
 	// Progress is how far an activity has come that has not ended; false where
 	// there is none, or where it told nothing yet.
@@ -40,23 +38,19 @@ func (a *Activities) LastProgress(ctx context.Context, target string) (Progress,
 // name it to pause, unpause or reset the delivery.
 func DeliverID(target string) string { return "deliver-" + target }
 
-// SettledBefore implements Runs.
-func (h History) SettledBefore(ctx context.Context, workflowID, runID string) (bool, error) {
+// Before implements Runs.
+func (h History) Before(ctx context.Context, workflowID, runID string) (Before, error) {
 	before, err := h.resetFrom(ctx, workflowID, runID)
 	if err == nil && before == "" {
 		before, err = h.lastClosed(ctx, workflowID, runID)
 	}
 	if err != nil {
-		return false, fmt.Errorf("look for the run before %s: %w", runID, err)
+		return Before{}, fmt.Errorf("look for the run before %s: %w", runID, err)
 	}
 	if before == "" {
-		return false, nil
+		return Before{}, nil
 	}
-	settled, err := h.settled(ctx, workflowID, before)
-	if err != nil {
-		return false, fmt.Errorf("look at the run before, %s: %w", before, err)
-	}
-	return settled, nil
+	return h.Ended(ctx, workflowID, before)
 }
 
 // resetFrom is the base run of a reset one, empty where it is none. The last
@@ -139,27 +133,6 @@ func (h History) runsOf(ctx context.Context, workflowID string) (runs []string, 
 			return runs, nil
 		}
 	}
-}
-
-func (h History) settled(ctx context.Context, workflowID, runID string) (bool, error) {
-	answer, err := h.Client.WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
-		Namespace:              h.Namespace,
-		Execution:              &common.WorkflowExecution{WorkflowId: workflowID, RunId: runID},
-		HistoryEventFilterType: enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT,
-	})
-	if err != nil {
-		return false, err
-	}
-	for _, e := range answer.GetHistory().GetEvents() {
-		switch e.GetEventType() {
-		case enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED, enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
-			return true, nil
-		case enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
-			failure := e.GetWorkflowExecutionFailedEventAttributes().GetFailure()
-			return failure.GetApplicationFailureInfo().GetType() == DeadLettered, nil
-		}
-	}
-	return false, nil
 }
 
 // Progress implements Runs.

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// figures are what one round of a case yields, by name.
+// figures are the measured values of one round of a case, by name.
 type figures map[string]float64
 
 // The names of figures.
@@ -38,40 +38,42 @@ func (f figures) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// measure runs one round.
+// measure runs one round of a case.
 type measure func(ctx context.Context, l *lab, round int) (figures, error)
 
-// benchCase is one row of the table.
+// benchCase is one measured case. It becomes a row of the results.
 type benchCase struct {
 	name    string
 	about   string
 	measure measure
 }
 
-// ratio compares two cases by a figure.
+// ratio compares a figure of one case with that of another, or with a goal alone.
 type ratio struct {
-	name   string
-	of, to string // case names; to empty: the figure itself
-	figure string
-	goal   float64
-	// compare turns the two figures into the one that is held against the goal.
-	compare func(of, to float64) float64
-	atMost  bool // the goal is a bound from above
+	name     string
+	of       string // a case's name
+	baseline string // the name of the case to compare with; empty if there is none
+	figure   string
+	goal     float64 // 0: none
+	// compare makes one value of the two figures. It is compared with the goal.
+	compare func(of, baseline float64) float64
+	atMost  bool // the goal is an upper bound instead of a lower bound
 }
 
-func quotient(of, to float64) float64   { return of / to }
-func inverse(of, to float64) float64    { return to / of }
-func difference(of, to float64) float64 { return of - to }
-func itself(of, _ float64) float64      { return of }
+func quotient(of, baseline float64) float64   { return of / baseline }
+func inverse(of, baseline float64) float64    { return baseline / of }
+func difference(of, baseline float64) float64 { return of - baseline }
+func itself(of, _ float64) float64            { return of }
 
-// table is what one invocation measures.
+// table is a group of cases that one run measures, and their ratios.
 type table struct {
 	name   string
 	cases  []benchCase
 	ratios []ratio
 }
 
-// only keeps the named cases; none means all.
+// only returns the cases with the given names, which are separated by commas. It
+// returns all cases if names is empty.
 func (t table) only(names string) ([]benchCase, error) {
 	if names == "" {
 		return t.cases, nil
@@ -80,14 +82,22 @@ func (t table) only(names string) ([]benchCase, error) {
 	for name := range strings.SplitSeq(names, ",") {
 		i := slices.IndexFunc(t.cases, func(c benchCase) bool { return c.name == strings.TrimSpace(name) })
 		if i < 0 {
-			return nil, fmt.Errorf("-only %q is no case of the table %s", name, t.name)
+			return nil, fmt.Errorf("-only: the table %s has no case %q; choose from: %s", t.name, name, t.caseNames())
 		}
 		kept = append(kept, t.cases[i])
 	}
 	return kept, nil
 }
 
-func tableOf(name string) (table, error) {
+func (t table) caseNames() string {
+	var names []string
+	for _, c := range t.cases {
+		names = append(names, c.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func tableByName(name string) (table, error) {
 	switch name {
 	case "core":
 		return core(), nil
@@ -96,29 +106,28 @@ func tableOf(name string) (table, error) {
 	case "records":
 		return recordsTable(), nil
 	}
-	return table{}, fmt.Errorf("-table %q is not known; choose core, growth or records", name)
+	return table{}, fmt.Errorf("-table: there is no table %q; choose core, growth or records", name)
 }
 
-// core is the table of `make bench`.
+// core is the table of "make bench".
 func core() table {
-	three := healthy(3)
-	away := func(how behaviour) setup { return setup{targets: withOne(how)} }
+	three := healthyTargets(3)
 	return table{
 		name: "core",
 		cases: []benchCase{
 			{"ceiling", "an empty workflow, started eagerly by a bare client loop", ceiling},
 			{"plain", "three regular activities, no eager start", plain},
 			{"ours", "three targets, all up", ours(setup{targets: three})},
-			{"one hanging", "one of three targets never answers", ours(away(hanging))},
-			{"one 503", "one of three targets answers 503", ours(away(failing))},
-			{"one refusing", "one of three targets refuses connections", ours(away(refusing))},
-			{"one 429", "one of three targets answers 429 with Retry-After: 1", ours(away(limiting))},
+			{"one hanging", "one of three targets never answers", ours(setup{targets: twoHealthyAnd(hanging)})},
+			{"one 503", "one of three targets answers 503", ours(setup{targets: twoHealthyAnd(failing)})},
+			{"one refusing", "one of three targets refuses connections", ours(setup{targets: twoHealthyAnd(refusing)})},
+			{"one 429", "one of three targets answers 429 with Retry-After: 1", ours(setup{targets: twoHealthyAnd(limiting)})},
 			{"not eager", "FANOUT_EAGER_START=false", ours(setup{targets: three, env: []string{"FANOUT_EAGER_START=false"}})},
 			{"bare starts", "the same inputs started by a bare client loop; nobody polls", bareStarts},
 			{"ingest starts", "ingest starts them; nobody polls", ingestStarts},
 			{"half load", "half of the rate of ours in the first round", latency(setup{targets: three})},
-			{"half load hanging", "the same with one of three targets hanging; the other two", latency(away(hanging))},
-			{"half load 503", "the same with one of three targets answering 503; the other two", latency(away(failing))},
+			{"half load hanging", "the same with one of three targets hanging; the other two", latency(setup{targets: twoHealthyAnd(hanging)})},
+			{"half load 503", "the same with one of three targets answering 503; the other two", latency(setup{targets: twoHealthyAnd(failing)})},
 		},
 		ratios: []ratio{
 			{"ours ÷ ceiling", "ours", "ceiling", rate, 0.9, quotient, false},
@@ -136,27 +145,30 @@ func core() table {
 	}
 }
 
-// backlog is the number of events that wait in the topic when memory is measured.
+// backlog is the number of events that are in the topic when memory is measured.
 const backlog = 100_000
 
-// growth is a table of `make bench-all`, beside core's.
+// growth is a table of "make bench-all": how the cost grows with the number of targets
+// and the size of events.
 func growth() table {
-	sized := func(size int) measure { return ours(setup{targets: healthy(3), size: size, history: true}) }
-	away := func(how behaviour) measure { return ours(setup{targets: withOne(how), history: true}) }
+	sized := func(size int) measure { return ours(setup{targets: healthyTargets(3), size: size, history: true}) }
+	withHistory := func(third behaviour) measure {
+		return ours(setup{targets: twoHealthyAnd(third), history: true})
+	}
 	return table{
 		name: "growth",
 		cases: []benchCase{
-			{"1 target", "1 KB events", ours(setup{targets: healthy(1), history: true})},
+			{"1 target", "1 KB events", ours(setup{targets: healthyTargets(1), history: true})},
 			{"3 targets", "1 KB events", sized(kilobyte)},
-			{"10 targets", "1 KB events", ours(setup{targets: healthy(10), history: true})},
+			{"10 targets", "1 KB events", ours(setup{targets: healthyTargets(10), history: true})},
 			{"10 KB", "three targets", sized(10 * kilobyte)},
 			{"100 KB", "three targets", sized(100 * kilobyte)},
-			{"sizes as seen", "three targets, the events of a contact centre as large as they come", sized(asSeen)},
-			{"2 ingests", "three targets, 1 KB events, two ingest processes", ours(setup{targets: healthy(3), ingests: 2})},
-			{"one hanging", "one of three targets never answers", away(hanging)},
-			{"one 503", "one of three targets answers 503", away(failing)},
-			{"one refusing", "one of three targets refuses connections", away(refusing)},
-			{"one 429", "one of three targets answers 429 with Retry-After: 1", away(limiting)},
+			{"sizes as seen", "three targets, the events of a contact centre as large as they come", sized(naturalSize)},
+			{"2 ingests", "three targets, 1 KB events, two ingest processes", ours(setup{targets: healthyTargets(3), ingests: 2})},
+			{"one hanging", "one of three targets never answers", withHistory(hanging)},
+			{"one 503", "one of three targets answers 503", withHistory(failing)},
+			{"one refusing", "one of three targets refuses connections", withHistory(refusing)},
+			{"one 429", "one of three targets answers 429 with Retry-After: 1", withHistory(limiting)},
 			{"memory", fmt.Sprintf("%d events wait in the topic; most resident memory in %s", backlog, memoryTime), memory},
 		},
 		ratios: []ratio{

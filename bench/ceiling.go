@@ -12,17 +12,20 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 	"golang.org/x/sync/errgroup"
+
+	"genesys-fanout/internal/await"
 )
 
-// loopStarts is how many starts a bare client loop has in flight. On two cores
-// with the dev server 16 started more a second than 64.
-const loopStarts = 16
+// bareLoopStarts is how many starts a bare client loop has in flight. On two cores with
+// the dev server, 16 gave more starts per second than 64.
+const bareLoopStarts = 16
 
-// loop calls start for 0 to n-1 from loopStarts goroutines.
-func loop(ctx context.Context, n int, start func(ctx context.Context, i int) error) error {
+// bareLoop calls start for 0 to n-1, bareLoopStarts calls at a time. It stops at the
+// first error.
+func bareLoop(ctx context.Context, n int, start func(ctx context.Context, i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	var next atomic.Int64
-	for range loopStarts {
+	for range bareLoopStarts {
 		group.Go(func() error {
 			for {
 				i := int(next.Add(1)) - 1
@@ -38,20 +41,20 @@ func loop(ctx context.Context, n int, start func(ctx context.Context, i int) err
 	return group.Wait()
 }
 
-// ceiling is the most that one workflow per event can reach: the workflow does
-// nothing, and its only task comes back with its start.
+// ceiling measures the highest rate that one workflow per event can reach: the workflow
+// does nothing, and the answer to its start contains its only task.
 func ceiling(ctx context.Context, l *lab, _ int) (figures, error) {
 	c, err := l.client(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	queue := l.name("ceiling")
+	queue := l.uniqueName("ceiling")
 	ended := newCountdown(l.events)
 	w := worker.New(c, queue, worker.Options{LocalActivityWorkerOnly: true})
 	w.RegisterWorkflowWithOptions(func(ctx workflow.Context, _ string) error {
 		if !workflow.IsReplaying(ctx) {
-			ended.one()
+			ended.countDown()
 		}
 		return nil
 	}, workflow.RegisterOptions{Name: "Empty"})
@@ -59,13 +62,13 @@ func ceiling(ctx context.Context, l *lab, _ int) (figures, error) {
 		return nil, err
 	}
 	defer w.Stop()
-	used, err := startCPU(map[string]meter{cpuServer: l.temporal.CPU})
+	used, err := startCPUCost(map[string]meter{cpuServer: l.temporal.CPU})
 	if err != nil {
 		return nil, err
 	}
 	input := strings.Repeat("x", kilobyte)
 	began := time.Now()
-	err = loop(ctx, l.events, func(ctx context.Context, i int) error {
+	err = bareLoop(ctx, l.events, func(ctx context.Context, i int) error {
 		options := client.StartWorkflowOptions{ID: fmt.Sprintf("%s-%d", queue, i), TaskQueue: queue, EnableEagerStart: true}
 		_, err := c.ExecuteWorkflow(ctx, options, "Empty", input)
 		return err
@@ -73,37 +76,37 @@ func ceiling(ctx context.Context, l *lab, _ int) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := ended.await(ctx); err != nil {
+	last, err := ended.wait(ctx)
+	if err != nil {
 		return nil, err
 	}
-	got := figures{rate: float64(l.events) / time.Since(began).Seconds()}
-	return got, used.perEvent(l.events, got)
+	got := figures{rate: float64(l.events) / last.Sub(began).Seconds()}
+	return got, used.addPerEvent(l.events, got)
 }
 
-// countdown waits for n things to have happened.
+// countdown lets a goroutine wait until something has happened n times.
 type countdown struct {
 	mu   sync.Mutex
 	left int
-	done chan struct{}
+	last time.Time // the time of the latest countDown
 }
 
-func newCountdown(n int) *countdown { return &countdown{left: n, done: make(chan struct{})} }
+func newCountdown(n int) *countdown { return &countdown{left: n} }
 
-func (c *countdown) one() {
+func (c *countdown) countDown() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.left--; c.left == 0 {
-		close(c.done)
-	}
+	c.left--
+	c.last = time.Now()
 }
 
-func (c *countdown) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	select {
-	case <-c.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// wait waits for the nth countDown and returns its time.
+func (c *countdown) wait(ctx context.Context) (last time.Time, err error) {
+	err = await.Until(ctx, "the end of all runs", func() (any, bool) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		last = c.last
+		return fmt.Sprintf("%d left", c.left), c.left <= 0
+	})
+	return last, err
 }

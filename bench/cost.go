@@ -9,18 +9,19 @@ import (
 	"genesys-fanout/workflows"
 )
 
-// meter reads the processor time that somebody has used so far.
+// meter returns the processor time that a process has used since its start.
 type meter func() (time.Duration, error)
 
-// cpu says what n events cost in processor time from now on. A busy neighbour
-// changes it less than it changes a rate.
-type cpu struct {
+// cpuCost measures the processor time per event. Other load on the machine changes it
+// less than it changes a rate.
+type cpuCost struct {
 	meters map[string]meter
 	before map[string]time.Duration
 }
 
-func startCPU(meters map[string]meter) (*cpu, error) {
-	c := &cpu{meters: meters, before: make(map[string]time.Duration)}
+// startCPUCost begins a measurement.
+func startCPUCost(meters map[string]meter) (*cpuCost, error) {
+	c := &cpuCost{meters: meters, before: make(map[string]time.Duration)}
 	for name, read := range meters {
 		used, err := read()
 		if err != nil {
@@ -31,8 +32,9 @@ func startCPU(meters map[string]meter) (*cpu, error) {
 	return c, nil
 }
 
-// perEvent adds what each has used since, in milliseconds per event.
-func (c *cpu) perEvent(n int, into figures) error {
+// addPerEvent adds the processor time that each process has used since the begin of the
+// measurement, in milliseconds per event.
+func (c *cpuCost) addPerEvent(n int, into figures) error {
 	for name, read := range c.meters {
 		used, err := read()
 		if err != nil {
@@ -43,13 +45,14 @@ func (c *cpu) perEvent(n int, into figures) error {
 	return nil
 }
 
-// costs says what events cost everybody from now on.
+// costs measures what the events of a fanout cost Temporal, ingest and worker.
 type costs struct {
 	fanout *fanout
-	cpu    *cpu
-	writes devstack.Writes
+	cpu    *cpuCost
+	writes devstack.Writes // the database's, at the begin
 }
 
+// startCosts begins a measurement.
 func (f *fanout) startCosts(ctx context.Context) (*costs, error) {
 	c := &costs{fanout: f}
 	var err error
@@ -58,13 +61,13 @@ func (f *fanout) startCosts(ctx context.Context) (*costs, error) {
 			return nil, err
 		}
 	}
-	c.cpu, err = startCPU(map[string]meter{cpuServer: f.lab.temporal.CPU, cpuWorker: f.worker.CPU, cpuIngest: f.ingestCPU})
+	c.cpu, err = startCPUCost(map[string]meter{cpuServer: f.lab.temporal.CPU, cpuWorker: f.worker.CPU, cpuIngest: f.ingestCPU})
 	return c, err
 }
 
-// perEvent adds what the events have cost since.
-func (c *costs) perEvent(ctx context.Context, events []contactcentre.Event, into figures) error {
-	if err := c.cpu.perEvent(len(events), into); err != nil || !c.fanout.setup.history {
+// addPerEvent adds the costs per event since the begin of the measurement.
+func (c *costs) addPerEvent(ctx context.Context, events []contactcentre.Event, into figures) error {
+	if err := c.cpu.addPerEvent(len(events), into); err != nil || !c.fanout.setup.history {
 		return err
 	}
 	after, err := c.fanout.lab.writes(ctx)
@@ -75,10 +78,11 @@ func (c *costs) perEvent(ctx context.Context, events []contactcentre.Event, into
 		into[dbTransactions] = float64(after.Transactions-c.writes.Transactions) / n
 		into[dbRows] = float64(after.Rows()-c.writes.Rows()) / n
 	}
-	return c.fanout.lab.histories(ctx, events, into)
+	return c.fanout.lab.addHistories(ctx, events, into)
 }
 
-// ingestCPU is that of all ingest processes; they start at nothing.
+// ingestCPU returns the processor time of all ingest processes. It is 0 before they
+// are started.
 func (f *fanout) ingestCPU() (time.Duration, error) {
 	var all time.Duration
 	for _, p := range f.ingests {
@@ -91,15 +95,15 @@ func (f *fanout) ingestCPU() (time.Duration, error) {
 	return all, nil
 }
 
-// writer is a backend that counts what it writes.
-type writer interface {
+// writeCounter is a backend that counts its writes to the database.
+type writeCounter interface {
 	Writes(ctx context.Context) (devstack.Writes, error)
 }
 
-// writes is what the backend has written so far; nothing where it does not say.
-// It waits until all of it is counted.
+// writes returns the number of the backend's writes so far, or zero values if the
+// backend does not count them. It waits until the count contains every write.
 func (l *lab) writes(ctx context.Context) (devstack.Writes, error) {
-	counts, ok := l.temporal.(writer)
+	counter, ok := l.temporal.(writeCounter)
 	if !ok {
 		return devstack.Writes{}, nil
 	}
@@ -108,21 +112,21 @@ func (l *lab) writes(ctx context.Context) (devstack.Writes, error) {
 	case <-ctx.Done():
 		return devstack.Writes{}, ctx.Err()
 	}
-	return counts.Writes(ctx)
+	return counter.Writes(ctx)
 }
 
-// sampled is how many runs stand for all of a case.
-const sampled = 20
+// sampledRuns is the number of runs whose histories are read, as a sample of the case.
+const sampledRuns = 20
 
-// histories adds what a run costs in history, on average over runs from all of
-// the case.
-func (l *lab) histories(ctx context.Context, events []contactcentre.Event, into figures) error {
+// addHistories adds the length and the size of a run's history, averaged over a sample
+// that is spread evenly over the events.
+func (l *lab) addHistories(ctx context.Context, events []contactcentre.Event, into figures) error {
 	c, err := l.temporal.Client(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	n := min(sampled, len(events))
+	n := min(sampledRuns, len(events))
 	for i := range n {
 		e := events[i*len(events)/n]
 		described, err := c.DescribeWorkflowExecution(ctx, workflows.ID(e.ID), "")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,14 +22,14 @@ const kilobyte = 1000
 type behaviour string
 
 const (
-	well     behaviour = "well"
+	healthy  behaviour = "healthy"
 	hanging  behaviour = "hanging"
 	failing  behaviour = "failing"
 	refusing behaviour = "refusing"
 	limiting behaviour = "limiting"
 )
 
-func (b behaviour) script(devstack.Request) devstack.Answer {
+func (b behaviour) answer(devstack.Request) devstack.Answer {
 	switch b {
 	case hanging:
 		return devstack.Answer{Hang: true}
@@ -41,49 +42,54 @@ func (b behaviour) script(devstack.Request) devstack.Answer {
 	}
 }
 
-func healthy(n int) []behaviour {
+func healthyTargets(n int) []behaviour {
 	targets := make([]behaviour, n)
 	for i := range targets {
-		targets[i] = well
+		targets[i] = healthy
 	}
 	return targets
 }
 
-// withOne is two targets that are well and one that is not.
-func withOne(how behaviour) []behaviour { return []behaviour{well, well, how} }
+// twoHealthyAnd returns two healthy targets and a third one with the given behaviour.
+func twoHealthyAnd(third behaviour) []behaviour { return []behaviour{healthy, healthy, third} }
 
-// setup is what the fan-out is measured with.
+// setup is the configuration of a fanout.
 type setup struct {
 	targets []behaviour
-	size    int // bytes of an event, or asSeen; default 1 KB
-	ingests int // processes; default 1
+	size    int // bytes of an event, or naturalSize; default 1 KB
+	ingests int // number of ingest processes; default 1
 	env     []string
-	history bool // look at the histories of the runs, too
-	discard bool // count requests only: there are too many to keep
+	history bool // also measure the histories of the runs
+	discard bool // the targets count their requests but do not keep them, because there are too many
 }
 
-// policy lets a target be away for as long as a case lasts, as
-// targets.example.yaml does.
-const policy = "max_attempts: 20, backoff: {initial: 2s, multiplier: 2, max: 5m}, retry_statuses: [408, 425, 429, 500, 502, 503, 504]"
+// targetYAML is a target with a policy that outlasts a target's outage during a case. The
+// policy is that of targets.example.yaml.
+const targetYAML = `
+  - name: target-%d
+    url: %q
+    max_attempts: 20
+    backoff: {initial: 2s, multiplier: 2, max: 5m}
+    retry_statuses: [408, 425, 429, 500, 502, 503, 504]
+`
 
-// fanout is one ingest and one worker, or more, with what they need, as a user
-// would run them.
+// fanout is one worker and one or more ingest processes, run as a user would run them,
+// with their topic and targets.
 type fanout struct {
 	lab     *lab
 	setup   setup
-	name    string // topic, group and task queue
+	name    string // of the topic, the consumer group and the task queue
 	dir     string
 	targets []*devstack.Target
 	worker  *devstack.Process
 	ingests []*devstack.Process
 }
 
+// fanout creates the topic and starts the targets. It starts no process yet.
 func (l *lab) fanout(ctx context.Context, s setup) (_ *fanout, err error) {
-	if s.size == 0 {
-		s.size = kilobyte
-	}
+	s.size = cmp.Or(s.size, kilobyte)
 	s.ingests = max(s.ingests, 1)
-	f := &fanout{lab: l, setup: s, name: l.name("ours")}
+	f := &fanout{lab: l, setup: s, name: l.uniqueName("ours")}
 	defer func() {
 		if err != nil {
 			f.close()
@@ -94,17 +100,17 @@ func (l *lab) fanout(ctx context.Context, s setup) (_ *fanout, err error) {
 		return nil, err
 	}
 	var yaml strings.Builder
-	yaml.WriteString("targets:\n")
-	for i, how := range s.targets {
-		target, err := devstack.StartTarget(ctx, devstack.TargetOptions{Script: how.script, Discard: s.discard})
+	yaml.WriteString("targets:")
+	for i, behaviour := range s.targets {
+		target, err := devstack.StartTarget(ctx, devstack.TargetOptions{Script: behaviour.answer, Discard: s.discard})
 		if err != nil {
 			return nil, err
 		}
 		f.targets = append(f.targets, target)
-		if how == refusing {
+		if behaviour == refusing {
 			target.Down()
 		}
-		fmt.Fprintf(&yaml, "  - {name: target-%d, url: %q, %s}\n", i, target.URL(), policy)
+		fmt.Fprintf(&yaml, targetYAML, i, target.URL())
 	}
 	if err := os.WriteFile(f.path("targets.yaml"), []byte(yaml.String()), 0o600); err != nil {
 		return nil, err
@@ -112,18 +118,17 @@ func (l *lab) fanout(ctx context.Context, s setup) (_ *fanout, err error) {
 	return f, l.kafka.CreateTopic(ctx, f.name, partitions)
 }
 
-// partitions of a topic: two ingests share them.
+// partitions is the number of partitions of a topic. Two ingest processes share them.
 const partitions = 4
 
 func (f *fanout) path(name string) string { return filepath.Join(f.dir, name) }
 
-// publish puts events on the topic, a conversation's on one partition.
+// publish writes events to the topic, those of one conversation to the same partition.
 func (f *fanout) publish(ctx context.Context, events []contactcentre.Event) error {
-	const batch = 500
-	messages := make([]devstack.Message, 0, batch)
-	for len(events) > 0 {
-		messages = messages[:0]
-		for _, e := range events[:min(batch, len(events))] {
+	const batchSize = 500
+	for batch := range slices.Chunk(events, batchSize) {
+		var messages []devstack.Message
+		for _, e := range batch {
 			messages = append(messages, devstack.Message{
 				Topic: f.name, Partition: devstack.AnyPartition, Key: []byte(e.ConversationID), Value: e.Message,
 			})
@@ -131,12 +136,11 @@ func (f *fanout) publish(ctx context.Context, events []contactcentre.Event) erro
 		if err := f.lab.kafka.ProduceAll(ctx, messages...); err != nil {
 			return fmt.Errorf("publish: %w", err)
 		}
-		events = events[len(messages):]
 	}
 	return nil
 }
 
-// start runs a built binary and waits until it is ready.
+// start starts a built binary and waits until it is ready.
 func (f *fanout) start(ctx context.Context, binary string, extra ...string) (*devstack.Process, error) {
 	port, err := devstack.FreePort(ctx)
 	if err != nil {
@@ -180,8 +184,8 @@ func (f *fanout) startIngests(ctx context.Context) error {
 	return nil
 }
 
-// close ends the processes at once: what they leave open rests in queues that
-// nobody polls, and costs the server nothing more.
+// close kills the processes. Open runs remain, but their tasks are in task queues that
+// no process polls, so they cost the server nothing.
 func (f *fanout) close() {
 	for _, p := range append(f.ingests, f.worker) {
 		if p != nil {
@@ -194,43 +198,38 @@ func (f *fanout) close() {
 	_ = os.RemoveAll(f.dir)
 }
 
-// well are the targets that answer as they should.
-func (f *fanout) well() []*devstack.Target {
+// healthyTargets returns the targets that answer every request with success.
+func (f *fanout) healthyTargets() []*devstack.Target {
 	var list []*devstack.Target
 	for i, t := range f.targets {
-		if f.setup.targets[i] == well {
+		if f.setup.targets[i] == healthy {
 			list = append(list, t)
 		}
 	}
 	return list
 }
 
-// await waits until every healthy target has n events, and refuses what was
+// waitDelivered waits until every healthy target has n events. It fails if an event was
 // delivered twice.
-func (f *fanout) await(ctx context.Context, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for _, t := range f.well() {
+func (f *fanout) waitDelivered(ctx context.Context, n int) error {
+	for _, t := range f.healthyTargets() {
 		err := t.Wait(ctx, func(t *devstack.Target) bool { return t.Events() >= n })
 		if err != nil {
 			return fmt.Errorf("%w\n%s", err, f.ingests[0].Text())
 		}
 	}
-	for _, t := range f.well() {
+	for _, t := range f.healthyTargets() {
 		if t.Count() != n {
-			return fmt.Errorf("%d requests for %d events at a target that is well", t.Count(), n)
+			return fmt.Errorf("a healthy target got %d requests for %d events: some were delivered twice", t.Count(), n)
 		}
 	}
 	return nil
 }
 
-// patience is how long one case may take.
-const patience = 5 * time.Minute
+var errTooFast = errors.New("all events arrived at the same instant, so there is no rate; set -events to a higher number")
 
-var errTooFast = errors.New("all events arrived at one moment: use more -events")
-
-// ours measures the rate at which healthy targets get what waits in the topic,
-// from the first request to the last.
+// ours measures the rate at which healthy targets get a backlog of events from the
+// topic, from the first request to the last.
 func ours(s setup) measure {
 	return func(ctx context.Context, l *lab, _ int) (figures, error) {
 		f, err := l.fanout(ctx, s)
@@ -253,10 +252,10 @@ func ours(s setup) measure {
 		if err := f.startIngests(ctx); err != nil {
 			return nil, err
 		}
-		if err := f.await(ctx, len(events)); err != nil {
+		if err := f.waitDelivered(ctx, len(events)); err != nil {
 			return nil, err
 		}
-		first, last := span(f.well())
+		first, last := firstAndLastRequest(f.healthyTargets())
 		if !last.After(first) {
 			return nil, errTooFast
 		}
@@ -264,12 +263,13 @@ func ours(s setup) measure {
 			rate:    float64(len(events)) / last.Sub(first).Seconds(),
 			startUp: float64(first.Sub(began).Milliseconds()),
 		}
-		return got, cost.perEvent(ctx, events, got)
+		return got, cost.addPerEvent(ctx, events, got)
 	}
 }
 
-// span is when the first and the last request came.
-func span(targets []*devstack.Target) (first, last time.Time) {
+// firstAndLastRequest returns the times of the first and the last request to the
+// targets.
+func firstAndLastRequest(targets []*devstack.Target) (first, last time.Time) {
 	for _, t := range targets {
 		requests := t.Requests()
 		if at := requests[0].Time; first.IsZero() || at.Before(first) {

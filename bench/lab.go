@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.temporal.io/sdk/client"
@@ -21,22 +23,23 @@ import (
 type backend interface {
 	Address() string
 	Client(ctx context.Context) (client.Client, error)
-	CPU() (time.Duration, error) // used so far, by all of its processes
+	CPU() (time.Duration, error) // the processor time of all its processes so far
 	Close()
 }
 
-// lab is what all cases share: one Temporal, one broker, the built binaries.
+// lab is the environment that all cases share: a Temporal server, a Kafka broker and the
+// built binaries.
 type lab struct {
 	temporal backend
 	kafka    *devstack.Kafka
 	bin      string
 	dir      string
 	events   int
-	run      string // in front of every name, since workflow IDs outlive a case
-	named    int    // names given out
-	seed     uint64 // of the contact centre that was opened last
+	run      string // a prefix of every name, because workflow IDs outlive a case and a run
+	named    int    // the number of names that were made
+	seed     uint64 // that of the latest contact centre
 
-	saturated float64 // events/s of ours, once measured
+	saturated float64 // the rate of the case ours in events/s; 0 until it is measured
 }
 
 func newLab(ctx context.Context, o options) (_ *lab, err error) {
@@ -66,7 +69,7 @@ func startBackend(ctx context.Context, name string) (backend, error) {
 	case "postgres":
 		return devstack.StartTemporalServer(ctx)
 	default:
-		return nil, fmt.Errorf("-backend %q is not known; choose dev or postgres", name)
+		return nil, fmt.Errorf("-backend: there is no backend %q; choose dev or postgres", name)
 	}
 }
 
@@ -82,7 +85,7 @@ func (l *lab) close() {
 	}
 }
 
-// client is connected as the fan-out's own processes are.
+// client connects to Temporal with the same options as ingest and worker.
 func (l *lab) client(ctx context.Context) (client.Client, error) {
 	return client.DialContext(ctx, client.Options{
 		HostPort:          l.temporal.Address(),
@@ -92,9 +95,10 @@ func (l *lab) client(ctx context.Context) (client.Client, error) {
 	})
 }
 
-// warmUp fills the caches of the server and of the operating system.
+// warmUp runs two cases without measuring them, to fill the caches of the server and of
+// the operating system.
 func (l *lab) warmUp(ctx context.Context) error {
-	for _, measure := range []measure{ceiling, ours(setup{targets: healthy(3)})} {
+	for _, measure := range []measure{ceiling, ours(setup{targets: healthyTargets(3)})} {
 		if _, err := measure(ctx, l, 0); err != nil {
 			return err
 		}
@@ -102,46 +106,42 @@ func (l *lab) warmUp(ctx context.Context) error {
 	return nil
 }
 
-// name is one that nothing else has in this run or another.
-func (l *lab) name(of string) string {
+// uniqueName returns a name that nothing else has, in this run or in another.
+func (l *lab) uniqueName(of string) string {
 	l.named++
 	return fmt.Sprintf("%s-%s-%d", l.run, of, l.named)
 }
 
-// asSeen is the size of events that are as large as a contact centre's are.
-const asSeen = -1
+// naturalSize leaves the events of the contact centre at the size that they have.
+const naturalSize = -1
 
-// messages are n events of a made-up contact centre, another with each call and
-// the same in every run. Each has about size bytes: a smaller one is padded, and one
-// of more than twice that left out. With asSeen they stay as they are.
+// messages returns n events of a generated contact centre. Each call uses another
+// contact centre, but the same ones in every run. Each event has about size bytes: a
+// smaller one is padded, and one with more than twice as many is left out. If size is
+// naturalSize, no event is changed or left out.
 func (l *lab) messages(n, size int) []contactcentre.Event {
 	l.seed++
 	centre := contactcentre.New(l.seed, time.Now())
 	events := make([]contactcentre.Event, 0, n)
 	for len(events) < n {
 		e := centre.Next()
-		if size != asSeen {
+		if size != naturalSize {
 			e.Message = padded(e.Message, size)
 		}
-		if size == asSeen || len(e.Message) <= 2*size {
+		if size == naturalSize || len(e.Message) <= 2*size {
 			events = append(events, e)
 		}
 	}
 	return events
 }
 
-// padded adds a member to a JSON object, so that it has size bytes, where there
-// is room for one.
+// padded adds a member to a JSON object so that it has size bytes. It does not change an
+// object that leaves no room for the member.
 func padded(message []byte, size int) []byte {
 	const member = `,"padding":"`
 	missing := size - len(message) - len(member) - 1
 	if missing < 0 {
 		return message
 	}
-	out := append(make([]byte, 0, size), message[:len(message)-1]...)
-	out = append(out, member...)
-	for range missing {
-		out = append(out, 'x')
-	}
-	return append(out, `"}`...)
+	return slices.Concat(message[:len(message)-1], []byte(member), bytes.Repeat([]byte("x"), missing), []byte(`"}`))
 }

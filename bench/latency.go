@@ -10,15 +10,15 @@ import (
 	"genesys-fanout/internal/contactcentre"
 )
 
-// latencyTime is how long events are published for one round.
+// latencyTime is the time for which events are published in one round.
 const latencyTime = 20 * time.Second
 
-// latency measures the time from an event's publication to its arrival at a
-// healthy target, under half of the rate that saturates the fan-out.
+// latency measures the time from the publication of an event to its arrival at a healthy
+// target, at half of the rate that saturates the fan-out.
 func latency(s setup) measure {
 	return func(ctx context.Context, l *lab, round int) (figures, error) {
 		if l.saturated == 0 {
-			got, err := ours(setup{targets: healthy(3)})(ctx, l, round)
+			got, err := ours(setup{targets: healthyTargets(3)})(ctx, l, round)
 			if err != nil {
 				return nil, err
 			}
@@ -40,11 +40,11 @@ func latency(s setup) measure {
 		if err != nil {
 			return nil, err
 		}
-		if err := f.await(ctx, len(published)); err != nil {
+		if err := f.waitDelivered(ctx, len(published)); err != nil {
 			return nil, err
 		}
 		var ages []float64
-		for _, t := range f.well() {
+		for _, t := range f.healthyTargets() {
 			for _, r := range t.Requests() {
 				ages = append(ages, float64(r.Time.Sub(published[r.EventID]).Microseconds())/1000)
 			}
@@ -54,7 +54,8 @@ func latency(s setup) measure {
 	}
 }
 
-// publishAt publishes at an even rate and says when each event was.
+// publishAt publishes events at a constant rate and returns the time of each by event
+// id.
 func (f *fanout) publishAt(ctx context.Context, perSecond float64, events []contactcentre.Event) (map[string]time.Time, error) {
 	published := make(map[string]time.Time, len(events))
 	began := time.Now()
@@ -71,12 +72,12 @@ func (f *fanout) publishAt(ctx context.Context, perSecond float64, events []cont
 		}
 	}
 	if late := time.Since(began) - latencyTime; late > latencyTime/4 {
-		return nil, fmt.Errorf("this machine could not publish %.0f events/s", perSecond)
+		return nil, fmt.Errorf("this machine is too slow to publish %.0f events/s, so the latency means nothing; end other load on it", perSecond)
 	}
 	return published, nil
 }
 
-// percentile of sorted values, by the nearest rank.
+// percentile returns the p-th percentile of sorted values by the nearest-rank method.
 func percentile(sorted []float64, p float64) float64 {
 	if len(sorted) == 0 {
 		return math.NaN()
@@ -85,7 +86,7 @@ func percentile(sorted []float64, p float64) float64 {
 	return sorted[max(rank, 1)-1]
 }
 
-// median of values in any order.
+// median returns the median of values in any order.
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)

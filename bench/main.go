@@ -1,11 +1,11 @@
-// Command bench measures the fan-out against the most that Temporal allows and
-// against the design that one would write first, on this machine, in one run on
-// one server. What it prints are ratios: absolute figures of a shared machine
-// say little, and those of two runs nothing.
+// Command bench compares the fan-out with the highest rate that Temporal allows and with
+// the simplest design, on this machine, in one run against one server. Its results are
+// ratios, because absolute figures of a shared machine mean little, and those of two
+// different runs cannot be compared.
 //
-// The rounds are interleaved, round 1 of every case and then round 2, so that
-// the machine's noise falls on all alike. Each case and round has a topic, a
-// consumer group and a task queue of its own.
+// The rounds of the cases alternate: round 1 of every case, then round 2 of every case.
+// So other load on the machine affects all cases alike. Each round of a case has its own
+// topic, consumer group and task queue.
 package main
 
 import (
@@ -37,14 +37,14 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var o options
-	flag.StringVar(&o.backend, "backend", "dev", "dev: Temporal's dev server, in memory; postgres: a Temporal server on PostgreSQL")
-	flag.IntVar(&o.rounds, "rounds", 3, "rounds of each case")
-	flag.IntVar(&o.events, "events", 1500, "events per round of a case")
-	flag.StringVar(&o.only, "only", "", "names of cases, with commas; default all of the table")
-	flag.StringVar(&o.table, "table", "core", "core: the fan-out; growth: memory, growth and history; records: the command deadletter")
-	flag.StringVar(&o.bin, "bin", "bin", "folder of the built binaries")
-	flag.StringVar(&o.out, "out", "bench/results", "folder for the results")
-	flag.StringVar(&o.doc, "doc", "", "Markdown file whose marked part is replaced by the table")
+	flag.StringVar(&o.backend, "backend", "dev", "the Temporal server: dev is the dev server, in memory; postgres is a server on PostgreSQL")
+	flag.IntVar(&o.rounds, "rounds", 3, "number of rounds of each case")
+	flag.IntVar(&o.events, "events", 1500, "number of events in one round of a case")
+	flag.StringVar(&o.only, "only", "", "names of the cases to measure, separated by commas (default: all cases of the table)")
+	flag.StringVar(&o.table, "table", "core", "the table to measure: core is the fan-out; growth is more targets, larger events, history and memory; records is the command deadletter")
+	flag.StringVar(&o.bin, "bin", "bin", "directory of the built binaries")
+	flag.StringVar(&o.out, "out", "bench/results", "directory for the results")
+	flag.StringVar(&o.doc, "doc", "", "Markdown file in which the results replace the part between the markers of the table")
 	flag.Parse()
 	if err := bench(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -54,7 +54,7 @@ func run() int {
 }
 
 func bench(ctx context.Context, o options) error {
-	table, err := tableOf(o.table)
+	table, err := tableByName(o.table)
 	if err != nil {
 		return err
 	}
@@ -88,12 +88,12 @@ func bench(ctx context.Context, o options) error {
 			fmt.Fprintf(os.Stderr, "round %d/%d  %-26s %s  (%.0f s)\n", round, o.rounds, c.name, got, time.Since(began).Seconds())
 		}
 	}
-	report.conclude(table.ratios)
+	report.compareCases(table.ratios)
 	fmt.Print("\n", report.markdown())
 	return save(report, o)
 }
 
-// save writes the results, their table and their plots.
+// save writes the results as JSON, as Markdown and as charts.
 func save(r *Report, o options) error {
 	dir := filepath.Join(o.out, strings.Join([]string{r.Date.Format("2006-01-02-1504"), r.Backend, r.Table}, "-"))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -105,13 +105,13 @@ func save(r *Report, o options) error {
 	if err := os.WriteFile(filepath.Join(dir, "results.md"), []byte(r.markdown()), 0o644); err != nil { //nolint:gosec // a public document
 		return err
 	}
-	plots, err := r.plot(dir)
+	charts, err := r.drawCharts(dir)
 	if err != nil {
-		return fmt.Errorf("plot: %w", err)
+		return fmt.Errorf("draw the charts: %w", err)
 	}
-	fmt.Fprintln(os.Stderr, "saved in", dir)
+	fmt.Fprintln(os.Stderr, "The results are saved in", dir)
 	if o.doc == "" {
 		return nil
 	}
-	return r.insertInto(o.doc, plots)
+	return r.insertInto(o.doc, charts)
 }

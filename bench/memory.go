@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// memoryTime is how long ingest and worker run on the backlog.
+// memoryTime is the time for which ingest and worker process the backlog.
 const memoryTime = 45 * time.Second
 
-// memory is the most resident memory of ingest and worker that work on a backlog
-// which they cannot finish in that time.
+// memory measures the peak resident memory of ingest and worker while they process a
+// backlog that they cannot finish within memoryTime.
 func memory(ctx context.Context, l *lab, _ int) (figures, error) {
-	f, err := l.fanout(ctx, setup{targets: healthy(3), discard: true})
+	f, err := l.fanout(ctx, setup{targets: healthyTargets(3), discard: true})
 	if err != nil {
 		return nil, err
 	}

@@ -14,14 +14,14 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// plain is the design that one would write first: a workflow with one regular
-// activity per target, a worker with the SDK's defaults, no eager start. It runs
-// in this process and reads no Kafka, which is to its advantage.
+// plain measures the simplest design: a workflow with one regular activity per target, a
+// worker with the SDK's defaults, no eager start. It runs in this process and does not
+// read Kafka, which is an advantage over ours.
 func plain(ctx context.Context, l *lab, _ int) (figures, error) {
 	var urls []string
 	var targets []*devstack.Target
-	for _, how := range healthy(3) {
-		target, err := devstack.StartTarget(ctx, devstack.TargetOptions{Script: how.script})
+	for _, behaviour := range healthyTargets(3) {
+		target, err := devstack.StartTarget(ctx, devstack.TargetOptions{Script: behaviour.answer})
 		if err != nil {
 			return nil, err
 		}
@@ -33,7 +33,7 @@ func plain(ctx context.Context, l *lab, _ int) (figures, error) {
 		return nil, err
 	}
 	defer c.Close()
-	queue := l.name("plain")
+	queue := l.uniqueName("plain")
 	w := worker.New(c, queue, worker.Options{})
 	w.RegisterWorkflowWithOptions(plainWorkflow, workflow.RegisterOptions{Name: "Plain"})
 	w.RegisterActivity(post)
@@ -41,12 +41,12 @@ func plain(ctx context.Context, l *lab, _ int) (figures, error) {
 		return nil, err
 	}
 	defer w.Stop()
-	events := l.messages(l.events/plainShare, kilobyte)
-	used, err := startCPU(map[string]meter{cpuServer: l.temporal.CPU})
+	events := l.messages(l.events/plainDivisor, kilobyte)
+	used, err := startCPUCost(map[string]meter{cpuServer: l.temporal.CPU})
 	if err != nil {
 		return nil, err
 	}
-	err = loop(ctx, len(events), func(ctx context.Context, i int) error {
+	err = bareLoop(ctx, len(events), func(ctx context.Context, i int) error {
 		_, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "plain-" + events[i].ID, TaskQueue: queue},
 			"Plain", plainInput{ID: events[i].ID, Body: string(events[i].Message), URLs: urls})
 		return err
@@ -54,21 +54,19 @@ func plain(ctx context.Context, l *lab, _ int) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	for _, target := range targets {
-		if err := target.Wait(waiting, func(t *devstack.Target) bool { return t.Events() >= len(events) }); err != nil {
+		if err := target.Wait(ctx, func(t *devstack.Target) bool { return t.Events() >= len(events) }); err != nil {
 			return nil, err
 		}
 	}
-	first, last := span(targets)
+	first, last := firstAndLastRequest(targets)
 	got := figures{rate: float64(len(events)) / last.Sub(first).Seconds()}
-	return got, used.perEvent(len(events), got)
+	return got, used.addPerEvent(len(events), got)
 }
 
-// plainShare: it is slow, so a third of the events takes about as long as all of
-// another case.
-const plainShare = 3
+// plainDivisor reduces the number of events of plain. It is so slow that a third of the
+// events takes about as long as a round of another case.
+const plainDivisor = 3
 
 type plainInput struct {
 	ID, Body string
@@ -105,6 +103,6 @@ func post(ctx context.Context, url, id, body string) error {
 	return err
 }
 
-// plainClient keeps enough connections: the standard two per host would measure
-// the opening of connections.
+// plainClient keeps many idle connections. With net/http's default of two per host, plain
+// would measure how fast connections open.
 var plainClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}

@@ -9,16 +9,16 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// figure is one plot: a bar per case, at its median.
-type figure struct {
-	file  string
-	title string
-	label string
-	cases []string
-	to    string // a case whose rate is 1; empty: the rates themselves
+// chart is a bar chart of the median rates of some cases.
+type chart struct {
+	file     string
+	title    string
+	label    string
+	cases    []string
+	relative string // the case whose rate is 1; empty if the bars are the rates themselves
 }
 
-var figuresOf = map[string][]figure{
+var chartsByTable = map[string][]chart{
 	"core": {
 		{"rate.svg", "Events per second, three healthy targets", "events/s", []string{"plain", "not eager", "ours", "ceiling"}, ""},
 		{"isolation.svg", "What two healthy targets keep while the third is away", "share of the rate with all up",
@@ -27,33 +27,35 @@ var figuresOf = map[string][]figure{
 	"growth": {{"growth.svg", "Events per second as the work grows", "events/s", []string{"1 target", "3 targets", "10 targets", "10 KB", "100 KB", "2 ingests"}, ""}},
 }
 
-// drawing is a plot that was saved.
-type drawing struct{ title, path string }
+// savedChart is a chart that was written to a file.
+type savedChart struct{ title, path string }
 
-// plot draws what this table has plots for and what was measured.
-func (r *Report) plot(dir string) (plots []drawing, err error) {
-	for _, f := range figuresOf[r.Table] {
-		path := filepath.Join(dir, f.file)
-		drawn, err := r.draw(f, path)
+// drawCharts draws the charts of this report's table into a directory. It leaves out
+// charts of which no case was measured.
+func (r *Report) drawCharts(dir string) (saved []savedChart, err error) {
+	for _, c := range chartsByTable[r.Table] {
+		path := filepath.Join(dir, c.file)
+		drawn, err := r.draw(c, path)
 		if err != nil {
 			return nil, err
 		}
 		if drawn {
-			plots = append(plots, drawing{f.title, path})
+			saved = append(saved, savedChart{c.title, path})
 		}
 	}
-	return plots, nil
+	return saved, nil
 }
 
-// draw reports false where none of the cases was measured.
-func (r *Report) draw(f figure, path string) (bool, error) {
+// draw writes a chart to a file. It returns false, and writes nothing, if none of the
+// cases was measured.
+func (r *Report) draw(c chart, path string) (bool, error) {
 	var values plotter.Values
 	var names []string
 	one := 1.0
-	if f.to != "" {
-		one = r.medianRate(f.to)
+	if c.relative != "" {
+		one = r.medianRate(c.relative)
 	}
-	for _, name := range f.cases {
+	for _, name := range c.cases {
 		if len(r.rounds(name)) > 0 {
 			values, names = append(values, r.medianRate(name)/one), append(names, name)
 		}
@@ -69,7 +71,7 @@ func (r *Report) draw(f figure, path string) (bool, error) {
 	bars.Color = color.RGBA{R: 0x3b, G: 0x6e, B: 0xa8, A: 0xff}
 	bars.LineStyle.Width = 0
 	p := plot.New()
-	p.Title.Text, p.Y.Label.Text = f.title, f.label
+	p.Title.Text, p.Y.Label.Text = c.title, c.label
 	p.Y.Min = 0
 	p.Add(plotter.NewGrid(), bars)
 	p.NominalX(names...)

@@ -15,11 +15,11 @@ import (
 	"genesys-fanout/workflows"
 )
 
-// manyRecords is how many dead letters wait in the tracker.
-const manyRecords = 100_000
+// recordCount is the number of dead letters in the tracker.
+const recordCount = 100_000
 
-// selected is how many of them one interaction has.
-const selected = 20
+// selectedRecords is the number of dead letters of one interaction.
+const selectedRecords = 20
 
 const (
 	firstRow   = "first row ms"
@@ -29,15 +29,16 @@ const (
 	memCommand = "command MB"
 )
 
-// recordsTable is the table of the command deadletter.
+// recordsTable is the table of "make bench-records", which measures the command
+// deadletter.
 func recordsTable() table {
 	return table{
 		name: "records",
 		cases: []benchCase{
 			{"list of 1,000", "deadletter list, 1,000 records", listOf(1000)},
-			{"list", fmt.Sprintf("deadletter list, %d records", manyRecords), listOf(manyRecords)},
-			{"list --interaction", "one interaction among them", listOf(manyRecords, "--interaction", interaction(7))},
-			{"replay --interaction", fmt.Sprintf("the %d records of one interaction among them, sent again", selected), replaySelected},
+			{"list", fmt.Sprintf("deadletter list, %d records", recordCount), listOf(recordCount)},
+			{"list --interaction", "one interaction among them", listOf(recordCount, "--interaction", interaction(7))},
+			{"replay --interaction", fmt.Sprintf("the %d records of one interaction among them, sent again", selectedRecords), replaySelected},
 		},
 		ratios: []ratio{
 			{"first row of all, ms", "list", "", firstRow, 2000, itself, true},
@@ -51,9 +52,9 @@ func recordsTable() table {
 
 func interaction(i int) string { return fmt.Sprintf("conversation-%06d", i) }
 
-// fill writes n records of one target, as the tracker does but without waiting
-// for the disk each time.
-func (f *fanout) fill(n int) error {
+// writeRecords writes n records of one target as the tracker does, but does not wait for
+// the disk after each.
+func (f *fanout) writeRecords(n int) error {
 	dir := f.path("dead-letters")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -62,7 +63,7 @@ func (f *fanout) fill(n int) error {
 		record := deadletter.Record{
 			EventID: e.ID, TargetName: "target-0", Error: "503 Service Unavailable: try later", Reason: deadletter.Exhausted,
 			StatusCode: 503, Attempts: 20, Timestamp: time.Now().UTC(), EventType: "v2.detail.events.conversation.{id}.customer.start",
-			InteractionID: interaction(i / selected), WorkflowID: workflows.ID(e.ID), RunID: "an earlier run",
+			InteractionID: interaction(i / selectedRecords), WorkflowID: workflows.ID(e.ID), RunID: "an earlier run",
 			Source: event.Source{Topic: f.name, Offset: int64(i)},
 		}
 		deadletter.SetPayload(&record, e.Message)
@@ -74,13 +75,13 @@ func (f *fanout) fill(n int) error {
 			return err
 		}
 	}
-	syscall.Sync() // or the first record that is resolved waits for all of these
+	syscall.Sync() // otherwise the first record that is resolved would wait for all of these
 	return nil
 }
 
-// command runs the built deadletter to its end, and says how much memory it took
-// at most. onLine gets what it prints; nil: nobody does.
-func (f *fanout) command(ctx context.Context, onLine func(string), args ...string) (megabytes float64, err error) {
+// runDeadletter runs the built deadletter to its end and returns its peak resident
+// memory. onLine gets each line that it prints; nil ignores them.
+func (f *fanout) runDeadletter(ctx context.Context, onLine func(string), args ...string) (megabytes float64, err error) {
 	p, err := devstack.StartProcess(ctx, devstack.ProcessOptions{
 		Path: filepath.Join(f.lab.bin, "deadletter"), Args: args, Dir: f.dir, OnLine: onLine,
 		Env: []string{
@@ -92,13 +93,13 @@ func (f *fanout) command(ctx context.Context, onLine func(string), args ...strin
 		return 0, err
 	}
 	defer p.Close()
-	const often = 10 * time.Millisecond
-	tick := time.NewTicker(often)
+	const interval = 10 * time.Millisecond
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			if memory, err := p.RSS(); err == nil { // it may just have ended
+			if memory, err := p.RSS(); err == nil { // an error means that it has just ended
 				megabytes = float64(memory.Peak) / (1 << 20)
 			}
 		case <-ctx.Done():
@@ -112,21 +113,22 @@ func (f *fanout) command(ctx context.Context, onLine func(string), args ...strin
 	}
 }
 
+// listOf measures deadletter list with n records in the tracker.
 func listOf(n int, filter ...string) measure {
 	return func(ctx context.Context, l *lab, _ int) (figures, error) {
-		f, err := l.fanout(ctx, setup{targets: healthy(1)})
+		f, err := l.fanout(ctx, setup{targets: healthyTargets(1)})
 		if err != nil {
 			return nil, err
 		}
 		defer f.close()
-		if err := f.fill(n); err != nil {
+		if err := f.writeRecords(n); err != nil {
 			return nil, err
 		}
 		lines := 0
 		var first time.Duration
 		began := time.Now()
-		memory, err := f.command(ctx, func(string) {
-			if lines++; lines == 2 { // the head, and a row
+		memory, err := f.runDeadletter(ctx, func(string) {
+			if lines++; lines == 2 { // the first line is the head of the table
 				first = time.Since(began)
 			}
 		}, append([]string{"list"}, filter...)...)
@@ -139,28 +141,28 @@ func listOf(n int, filter ...string) measure {
 	}
 }
 
-// replaySelected measures from the command's start to the first request, and
-// sees that all that was selected arrives.
+// replaySelected measures the time from the start of deadletter replay to the first
+// request. It fails unless all selected events arrive.
 func replaySelected(ctx context.Context, l *lab, _ int) (figures, error) {
-	f, err := l.fanout(ctx, setup{targets: healthy(1)})
+	f, err := l.fanout(ctx, setup{targets: healthyTargets(1)})
 	if err != nil {
 		return nil, err
 	}
 	defer f.close()
-	if err := f.fill(manyRecords); err != nil {
+	if err := f.writeRecords(recordCount); err != nil {
 		return nil, err
 	}
 	if err := f.startWorker(ctx); err != nil {
 		return nil, err
 	}
 	began := time.Now()
-	memory, err := f.command(ctx, nil, "replay", "--interaction", interaction(7), "--yes")
+	memory, err := f.runDeadletter(ctx, nil, "replay", "--interaction", interaction(7), "--yes")
 	if err != nil {
 		return nil, err
 	}
-	if got := f.targets[0].Events(); got != selected {
-		return nil, fmt.Errorf("%d events were sent, not the %d that were selected", got, selected)
+	if got := f.targets[0].Events(); got != selectedRecords {
+		return nil, fmt.Errorf("the target got %d events, but %d were selected", got, selectedRecords)
 	}
-	first, _ := span(f.targets)
+	first, _ := firstAndLastRequest(f.targets)
 	return figures{firstSent: float64(first.Sub(began).Milliseconds()), allSent: float64(time.Since(began).Milliseconds()), memCommand: memory}, nil
 }

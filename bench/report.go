@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// Report is what results.json holds.
+// Report is the content of results.json.
 type Report struct {
 	Date     time.Time
 	Table    string
@@ -30,7 +30,7 @@ type Report struct {
 	Ratios   []RatioResult
 }
 
-// Machine is where it was measured.
+// Machine is the machine on which the report was measured.
 type Machine struct {
 	CPU      string
 	Cores    int
@@ -38,19 +38,19 @@ type Machine struct {
 	Kernel   string
 }
 
-// CaseResult is every round of one case.
+// CaseResult holds the figures of every round of one case.
 type CaseResult struct {
 	Name   string
 	About  string
 	Rounds []figures
 }
 
-// RatioResult is a comparison of two cases, round by round.
+// RatioResult compares two cases round by round.
 type RatioResult struct {
 	Name             string
 	Median, Min, Max float64
 	Goal             float64 // 0: none
-	AtMost           bool    // the goal is a bound from above
+	AtMost           bool    // the goal is an upper bound instead of a lower bound
 	Reached          bool
 }
 
@@ -65,7 +65,8 @@ func newReport(o options, table string) (*Report, error) {
 	}, nil
 }
 
-// thisMachine reads what Linux tells; elsewhere only the number of cores is known.
+// thisMachine describes this machine from /proc. On other systems than Linux it knows
+// only the number of cores and the architecture.
 func thisMachine() (Machine, error) {
 	m := Machine{Cores: runtime.NumCPU(), CPU: runtime.GOARCH, Kernel: runtime.GOOS}
 	if runtime.GOOS != "linux" {
@@ -94,7 +95,8 @@ func thisMachine() (Machine, error) {
 	return m, err
 }
 
-// versions are those of Go, of the modules that decide, and of this project.
+// versions returns the versions of Go, of the modules that affect the results, and of
+// this project.
 func versions() map[string]string {
 	v := map[string]string{"go": runtime.Version(), "commit": commit()}
 	info, _ := debug.ReadBuildInfo()
@@ -115,7 +117,7 @@ func commit() string {
 	return strings.TrimSpace(string(out))
 }
 
-// add keeps one round of a case.
+// add adds one round of a case.
 func (r *Report) add(c benchCase, got figures) {
 	i := slices.IndexFunc(r.Cases, func(known CaseResult) bool { return known.Name == c.name })
 	if i < 0 {
@@ -134,18 +136,18 @@ func (r *Report) rounds(name string) []figures {
 	return nil
 }
 
-// conclude compares the cases that were measured, each round with its own: both
-// had the same noise.
-func (r *Report) conclude(ratios []ratio) {
+// compareCases computes the ratios of the cases that were measured. It compares each round
+// with the same round of the other case, because both ran under similar load.
+func (r *Report) compareCases(ratios []ratio) {
 	for _, q := range ratios {
-		of, to := r.rounds(q.of), r.rounds(q.to)
+		of, baseline := r.rounds(q.of), r.rounds(q.baseline)
 		var values []float64
 		for i := range of {
 			switch {
-			case q.to == "":
+			case q.baseline == "":
 				values = append(values, q.compare(of[i][q.figure], 0))
-			case i < len(to):
-				values = append(values, q.compare(of[i][q.figure], to[i][q.figure]))
+			case i < len(baseline):
+				values = append(values, q.compare(of[i][q.figure], baseline[i][q.figure]))
 			}
 		}
 		if len(values) == 0 {
@@ -157,7 +159,7 @@ func (r *Report) conclude(ratios []ratio) {
 	}
 }
 
-// markdown is the table that people read.
+// markdown returns the report as Markdown tables.
 func (r *Report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, backend %s, %s, %d cores, %d MB, Linux %s; %s; commit %s; %d rounds of %d events.\n\n",
@@ -165,7 +167,7 @@ func (r *Report) markdown() string {
 		r.Versions["go"], r.Versions["commit"], r.Rounds, r.Events)
 	b.WriteString("| ratio | median | least–most | goal | |\n|---|---|---|---|---|\n")
 	for _, q := range r.Ratios {
-		fmt.Fprintf(&b, "| %s | %s | %s–%s | %s | %s |\n", q.Name, short(q.Median), short(q.Min), short(q.Max), q.goal(), q.verdict())
+		fmt.Fprintf(&b, "| %s | %s | %s–%s | %s | %s |\n", q.Name, formatFigure(q.Median), formatFigure(q.Min), formatFigure(q.Max), q.goal(), q.verdict())
 	}
 	b.WriteString("\n| case | | figures, median (least–most) |\n|---|---|---|\n")
 	for _, c := range r.Cases {
@@ -179,9 +181,9 @@ func (q RatioResult) goal() string {
 	case q.Goal == 0:
 		return ""
 	case q.AtMost:
-		return "≤ " + short(q.Goal)
+		return "≤ " + formatFigure(q.Goal)
 	}
-	return "≥ " + short(q.Goal)
+	return "≥ " + formatFigure(q.Goal)
 }
 
 func (q RatioResult) verdict() string {
@@ -198,7 +200,7 @@ func (c CaseResult) summary() string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(c.Rounds[0])) {
 		values := c.values(name)
-		parts = append(parts, fmt.Sprintf("%s %s (%s–%s)", name, short(median(values)), short(slices.Min(values)), short(slices.Max(values))))
+		parts = append(parts, fmt.Sprintf("%s %s (%s–%s)", name, formatFigure(median(values)), formatFigure(slices.Min(values)), formatFigure(slices.Max(values))))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -211,8 +213,8 @@ func (c CaseResult) values(figure string) []float64 {
 	return values
 }
 
-// short prints three digits that matter.
-func short(v float64) string {
+// formatFigure formats a number with three significant digits.
+func formatFigure(v float64) string {
 	switch size := math.Abs(v); {
 	case size >= 100:
 		return fmt.Sprintf("%.0f", v)
@@ -230,31 +232,32 @@ func (r *Report) writeJSON(path string) error {
 	return os.WriteFile(path, append(data, '\n'), 0o644) //nolint:gosec // a public document
 }
 
-// insertInto replaces the part of a document between this table's markers with
-// the table and the plots.
-func (r *Report) insertInto(path string, plots []drawing) error {
+// insertInto replaces the part of a document between this table's markers by the
+// report and its charts.
+func (r *Report) insertInto(path string, charts []savedChart) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
 	part := r.markdown()
-	for _, p := range plots {
-		link, err := filepath.Rel(filepath.Dir(path), p.path)
+	for _, c := range charts {
+		link, err := filepath.Rel(filepath.Dir(path), c.path)
 		if err != nil {
 			return err
 		}
-		part += fmt.Sprintf("\n![%s](%s)\n", p.title, filepath.ToSlash(link))
+		part += fmt.Sprintf("\n![%s](%s)\n", c.title, filepath.ToSlash(link))
 	}
-	text, err := between(string(data), r.Table+"-"+r.Backend, part)
+	text, err := replaceBetweenMarkers(string(data), r.Table+"-"+r.Backend, part)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // a public document
 }
 
-var errNoMarkers = errors.New("the markers are missing")
+var errNoMarkers = errors.New("the document lacks a marker of the table; add it on a line of its own")
 
-func between(document, name, text string) (string, error) {
+// replaceBetweenMarkers replaces the part of a document between the markers of a name.
+func replaceBetweenMarkers(document, name, text string) (string, error) {
 	begin, end := "<!-- bench:"+name+" -->\n", "<!-- /bench:"+name+" -->"
 	head, rest, found := strings.Cut(document, begin)
 	if !found {

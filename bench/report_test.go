@@ -23,8 +23,8 @@ func TestMedianAndPercentile(t *testing.T) {
 	assert.InDelta(t, 7, percentile([]float64{7}, 99), 0)
 }
 
-// report is one of two cases with three rounds each.
-func report() *Report {
+// sampleReport returns a report of two cases with three rounds each.
+func sampleReport() *Report {
 	r := &Report{Table: "core", Backend: "dev", Rounds: 3, Versions: map[string]string{}}
 	for i, v := range []float64{90, 80, 120} {
 		r.add(benchCase{name: "ours"}, figures{rate: v, p99: 100 + v})
@@ -33,9 +33,9 @@ func report() *Report {
 	return r
 }
 
-func TestRatiosArePairedByRound(t *testing.T) {
-	r := report()
-	r.conclude([]ratio{
+func TestCompareCases_ComparesRoundByRound(t *testing.T) {
+	r := sampleReport()
+	r.compareCases([]ratio{
 		{"paired", "ours", "ceiling", rate, 0.4, quotient, false},
 		{"missed", "ours", "ceiling", rate, 0.9, quotient, false},
 		{"bounded", "ours", "", p99, 150, itself, true},
@@ -54,32 +54,32 @@ func TestRatiosArePairedByRound(t *testing.T) {
 	assert.Contains(t, text, "events/s 90.0 (80.0–120)")
 }
 
-func TestEveryRatioHasItsCases(t *testing.T) {
-	for _, table := range []table{core(), growth()} {
+func TestTables_RatiosAndChartsNameKnownCases(t *testing.T) {
+	for _, table := range []table{core(), growth(), recordsTable()} {
 		names := map[string]bool{"": true}
 		for _, c := range table.cases {
-			assert.False(t, names[c.name], "%s is there twice", c.name)
+			assert.False(t, names[c.name], "two cases are named %s", c.name)
 			names[c.name] = true
 		}
 		for _, q := range table.ratios {
-			assert.True(t, names[q.of] && names[q.to], q.name)
+			assert.True(t, names[q.of] && names[q.baseline], q.name)
 		}
-		for _, f := range figuresOf[table.name] {
-			for _, name := range append(f.cases, f.to) {
-				assert.True(t, names[name], "%s: %s", f.file, name)
+		for _, c := range chartsByTable[table.name] {
+			for _, name := range append(c.cases, c.relative) {
+				assert.True(t, names[name], "%s: %s", c.file, name)
 			}
 		}
 		_, err := table.only("no such case")
-		assert.Error(t, err)
+		assert.ErrorContains(t, err, `has no case "no such case"; choose from: `+table.cases[0].name+", ")
 	}
 }
 
-func TestInsertInto(t *testing.T) {
+func TestInsertInto_ReplacesThePartBetweenTheMarkers(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "performance.md")
 	require.NoError(t, os.WriteFile(path, []byte("before\n<!-- bench:core-dev -->\nold\n<!-- /bench:core-dev -->\nafter\n"), 0o600))
-	r := report()
-	require.NoError(t, r.insertInto(path, []drawing{{"Rates", filepath.Join(dir, "results", "rate.svg")}}))
+	r := sampleReport()
+	require.NoError(t, r.insertInto(path, []savedChart{{"Rates", filepath.Join(dir, "results", "rate.svg")}}))
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	assert.Equal(t, "before\n<!-- bench:core-dev -->\n"+r.markdown()+"\n![Rates](results/rate.svg)\n<!-- /bench:core-dev -->\nafter\n", string(text))
@@ -87,29 +87,30 @@ func TestInsertInto(t *testing.T) {
 	assert.ErrorIs(t, r.insertInto(path, nil), errNoMarkers)
 }
 
-func TestPlots(t *testing.T) {
+func TestDrawCharts_WritesSVG(t *testing.T) {
 	dir := t.TempDir()
-	plots, err := report().plot(dir)
+	charts, err := sampleReport().drawCharts(dir)
 	require.NoError(t, err)
-	require.NotEmpty(t, plots)
-	svg, err := os.ReadFile(plots[0].path)
+	require.NotEmpty(t, charts)
+	svg, err := os.ReadFile(charts[0].path)
 	require.NoError(t, err)
 	assert.Contains(t, string(svg), "<svg")
 }
 
-func TestPadded(t *testing.T) {
+func TestPadded_HasTheRequestedSize(t *testing.T) {
 	assert.Len(t, padded([]byte(`{"a":1}`), kilobyte), kilobyte)
 	assert.JSONEq(t, `{"a":1,"padding":"xx"}`, string(padded([]byte(`{"a":1}`), 22)))
 	assert.Equal(t, `{"a":1}`, string(padded([]byte(`{"a":1}`), 5)))
 }
 
-// TestTheDocumentTakesEveryTable: a run must not fail when all is measured.
-func TestTheDocumentTakesEveryTable(t *testing.T) {
+// docs/performance.md must have the markers of every table. Otherwise a run would fail at
+// its end, after everything was measured.
+func TestPerformanceDocument_HasTheMarkersOfEveryTable(t *testing.T) {
 	document, err := os.ReadFile(filepath.Join("..", "docs", "performance.md"))
 	require.NoError(t, err)
-	for _, table := range []table{core(), growth()} {
+	for _, table := range []table{core(), growth(), recordsTable()} {
 		for _, backend := range []string{"dev", "postgres"} {
-			_, err := between(string(document), table.name+"-"+backend, "")
+			_, err := replaceBetweenMarkers(string(document), table.name+"-"+backend, "")
 			assert.NoError(t, err)
 		}
 	}

@@ -2,17 +2,19 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"genesys-fanout/event"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/target"
 	"genesys-fanout/workflows"
 )
 
-// bareStarts starts the inputs that ingest would from a client loop. Nobody
-// polls the queue: only starts are measured.
+// bareStarts measures the starts of a bare client loop, with the inputs that ingest would
+// make. No worker polls the task queue, so only starts are measured.
 func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
-	f, err := l.fanout(ctx, setup{targets: healthy(3)})
+	f, err := l.fanout(ctx, setup{targets: healthyTargets(3)})
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +30,7 @@ func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 	defer c.Close()
 	events := l.messages(l.events, kilobyte)
 	began := time.Now()
-	err = loop(ctx, len(events), func(ctx context.Context, i int) error {
+	err = bareLoop(ctx, len(events), func(ctx context.Context, i int) error {
 		e, err := event.Decode(events[i].Message)
 		if err != nil {
 			return err
@@ -43,9 +45,9 @@ func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 	return figures{rate: float64(len(events)) / time.Since(began).Seconds()}, nil
 }
 
-// ingestStarts measures ingest alone: nobody polls the queue.
+// ingestStarts measures the starts of ingest. No worker polls the task queue.
 func ingestStarts(ctx context.Context, l *lab, _ int) (figures, error) {
-	f, err := l.fanout(ctx, setup{targets: healthy(3), env: []string{"FANOUT_EAGER_START=false"}})
+	f, err := l.fanout(ctx, setup{targets: healthyTargets(3), env: []string{"FANOUT_EAGER_START=false"}})
 	if err != nil {
 		return nil, err
 	}
@@ -60,15 +62,15 @@ func ingestStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 	return f.startRate(ctx, len(events))
 }
 
-// startRate follows ingest's own counter from its first start to its n-th.
+// startRate measures the rate from ingest's first start to its nth, by ingest's own
+// counter.
 func (f *fanout) startRate(ctx context.Context, n int) (figures, error) {
-	const often = 10 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	tick := time.NewTicker(often)
+	const interval = 10 * time.Millisecond
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	var began time.Time
-	var before float64
+	var before, seen float64
+	moved := time.Now()
 	for {
 		started, err := f.ingests[0].Metric(ctx, `fanout_workflows_started_total{result="started"}`)
 		switch {
@@ -78,6 +80,10 @@ func (f *fanout) startRate(ctx context.Context, n int) (figures, error) {
 			began, before = time.Now(), started
 		case int(started) >= n:
 			return figures{rate: (started - before) / time.Since(began).Seconds()}, nil
+		case started > seen:
+			seen, moved = started, time.Now()
+		case time.Since(moved) >= await.Patience:
+			return nil, fmt.Errorf("ingest made no start for %s, after %v of %d starts", await.Patience, started, n)
 		}
 		select {
 		case <-tick.C:

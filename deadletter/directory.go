@@ -2,13 +2,13 @@ package deadletter
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+	"sync"
+	"sync/atomic"
 
 	"genesys-fanout/event"
 )
@@ -16,43 +16,71 @@ import (
 const (
 	supersededDir = "superseded"
 	resolvedDir   = "resolved"
+	discardedDir  = "discarded"
 )
 
-// Directory is the tracker: one file per open dead letter, and two folders for
-// those that are no longer open. Several processes may share it. A reader needs
+// closedDirs are the folders of the records that are no longer open.
+var closedDirs = []string{supersededDir, resolvedDir, discardedDir}
+
+// Directory is the tracker: one file per open dead letter, and a folder for each
+// way in which a record closes. Several processes may share it. A reader needs
 // no lock: it sees a record whole or not at all.
 type Directory struct {
 	path   string
+	id     string                              // empty: it was found without one
 	writer chan struct{}                       // holds a token while this process writes
 	link   func(oldname, newname string) error // os.Link; not every file system has it
-	names  targetNames
+	listed sync.Map                            // targets whose file in targets/ this process knows to be on disk
+	failed atomic.Bool                         // the last write failed: Check tries one
+	census census
 }
 
-// Open opens the tracker at path and makes its folders where they are missing,
-// for the user alone. It fails where no record could be written.
+// Open opens the tracker at path. It makes the directory, its folders and its
+// identity if they are missing, for the user alone. It fails if no record could
+// be written.
 func Open(path string) (*Directory, error) {
-	for _, dir := range []string{path, filepath.Join(path, supersededDir), filepath.Join(path, resolvedDir)} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("make the tracker's folder: %w", err)
+	}
+	if err := tryFile(path); err != nil {
+		return nil, err
+	}
+	d := newDirectory(path)
+	for _, folder := range closedDirs {
+		if err := d.makeFolder(folder); err != nil {
 			return nil, fmt.Errorf("make the tracker's folder: %w", err)
 		}
-		probe, err := os.CreateTemp(dir, ".probe-*")
-		if err == nil {
-			err = errors.Join(probe.Close(), os.Remove(probe.Name()))
-		}
-		if err != nil {
-			return nil, fmt.Errorf("the tracker's folder %s cannot be written: %w", dir, err)
-		}
 	}
-	for _, dir := range []string{filepath.Dir(path), path} { // where a folder may be new
+	for _, dir := range []string{filepath.Dir(path), path} { // either may be new
 		if err := syncDir(dir); err != nil {
 			return nil, fmt.Errorf("make the tracker's folder: %w", err)
 		}
 	}
-	return newDirectory(path), nil
+	if err := d.identify(); err != nil {
+		return nil, err
+	}
+	if err := d.listTargets(); err != nil {
+		return nil, fmt.Errorf("list the targets of the tracker: %w", err)
+	}
+	for _, folder := range d.folders() {
+		if err := tryFile(folder); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
 }
 
-// Existing is the tracker at path as it is found, for those who only read it:
-// nothing is made there, and nothing tried.
+// folders are the paths into which the tracker writes.
+func (d *Directory) folders() []string {
+	paths := []string{d.path, filepath.Join(d.path, targetsDir)}
+	for _, folder := range closedDirs {
+		paths = append(paths, filepath.Join(d.path, folder))
+	}
+	return paths
+}
+
+// Existing opens the tracker at path as it is: it makes nothing and tries
+// nothing there. It is for those who only read, or close records.
 func Existing(path string) (*Directory, error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.IsDir() {
@@ -61,16 +89,43 @@ func Existing(path string) (*Directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the tracker: %w", err)
 	}
-	return newDirectory(path), nil
+	d := newDirectory(path)
+	ids, err := readIdentities(path)
+	switch {
+	case err == nil:
+		d.id = ids[0]
+	case !errors.Is(err, fs.ErrNotExist): // a worker of this version makes it at its start
+		return nil, fmt.Errorf("read the tracker's identity: %w", err)
+	}
+	return d, nil
 }
 
 func newDirectory(path string) *Directory {
 	return &Directory{path: path, writer: make(chan struct{}, 1), link: os.Link}
 }
 
-// FileName is the name of a delivery's record.
+// makeFolder makes a folder of the tracker if it is missing. It never makes the
+// directory itself: one that vanished while the process runs is mounted again, and
+// what would be written in its place is lost to that.
+func (d *Directory) makeFolder(folder string) error {
+	err := os.Mkdir(filepath.Join(d.path, folder), 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(d.path)
+}
+
+// FileName is the name of a delivery's record. A record of OversizeTarget may hold
+// its event's id as event.Cut left it, and has the name of the whole id.
 func FileName(target, eventID string) string {
-	return event.EscapeFileName(target) + "_" + event.EscapeFileName(eventID) + ".json"
+	escape := event.EscapeFileName
+	if target == OversizeTarget {
+		escape = event.EscapeCutFileName
+	}
+	return event.EscapeFileName(target) + "_" + escape(eventID) + ".json"
 }
 
 // File is the path of a delivery's open record, whether there is one or not.
@@ -84,35 +139,49 @@ func (d *Directory) File(target, eventID string) string {
 func (d *Directory) Record(ctx context.Context, record Record) error {
 	name := FileName(record.TargetName, record.EventID)
 	if err := d.record(ctx, name, record); err != nil {
-		return fmt.Errorf("write the dead letter %s: %w", name, err)
+		return fmt.Errorf("write the dead letter %s: %w", name, d.wroteNot(ctx, err))
 	}
 	return nil
 }
 
 func (d *Directory) record(ctx context.Context, name string, record Record) error {
-	// On disk before the lock: many records at once wait for the disk together.
+	if err := d.present(); err != nil {
+		return err
+	}
+	// On disk before the lock, because many records at once wait for the disk together.
+	if err := d.remember(record.TargetName); err != nil {
+		return err
+	}
 	pending, err := prepare(filepath.Join(d.path, name), record)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = pending.Cleanup() }() // does nothing once it has its name
+	if err := d.replace(ctx, name, record.RunID, pending.CloseAtomicallyReplace); err != nil {
+		return err
+	}
+	return syncDir(d.path)
+}
+
+// replace gives the newer record its name, after the older one under that name
+// has another.
+func (d *Directory) replace(ctx context.Context, name, runID string, rename func() error) error {
 	unlock, err := d.lock(ctx)
 	if err != nil {
 		return err
 	}
-	if err = d.supersede(name, record.RunID); err == nil {
-		err = pending.CloseAtomicallyReplace()
-	}
-	unlock()
-	if err != nil {
+	defer unlock()
+	if err := d.present(); err != nil {
 		return err
 	}
-	d.names.add(targetOf(name))
-	return syncDir(d.path)
+	if err := d.supersede(name, runID); err != nil {
+		return err
+	}
+	return rename()
 }
 
-// supersede gives the file that stands under name a second name in superseded/,
-// so that the rename of the newer record over it leaves no moment without one.
+// supersede gives the file under name a second name in superseded/, so that the
+// rename of the newer record over it leaves no moment without one.
 func (d *Directory) supersede(name, runID string) error {
 	open := filepath.Join(d.path, name)
 	older, err := read(open)
@@ -125,62 +194,14 @@ func (d *Directory) supersede(name, runID string) error {
 	case err != nil && !errors.As(err, &damaged):
 		return err
 	}
-	return d.keep(open, filepath.Join(d.path, supersededDir), name, older.RunID, func(kept string) bool { return sameFile(open, kept) })
+	return d.keep(open, supersededDir, name, older.RunID, func(kept string) bool { return sameFile(open, kept) })
 }
 
-// Resolve moves the open record of a delivery to resolved/, with the time and
-// the run that delivered it after all. Without an open record it does nothing,
-// so it may be repeated. A damaged record is a *DamagedError and stays.
-func (d *Directory) Resolve(ctx context.Context, target, eventID, runID string, at time.Time) error {
-	name := FileName(target, eventID)
-	if err := d.resolve(ctx, name, runID, at.UTC()); err != nil {
-		return fmt.Errorf("resolve the dead letter %s: %w", name, err)
+// wroteNot notes that a write failed, unless the caller gave up on it, and returns
+// why it failed.
+func (d *Directory) wroteNot(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		d.failed.Store(true)
 	}
-	return nil
-}
-
-// resolve keeps the resolved record beside the open one, which only then goes: a
-// crash between leaves both, and the next call finds its own work.
-func (d *Directory) resolve(ctx context.Context, name, runID string, at time.Time) error {
-	unlock, err := d.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	open := filepath.Join(d.path, name)
-	record, err := read(open)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	record.ResolvedAt, record.ResolvedRunID = &at, runID
-	dir := filepath.Join(d.path, resolvedDir)
-	pending, err := prepare(filepath.Join(dir, name), record)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = pending.Cleanup() }() // by then it has a second name
-	err = d.keep(pending.Name(), dir, name, record.RunID, func(kept string) bool { return sameResolution(kept, record) })
-	if err != nil {
-		return err
-	}
-	if err := os.Remove(open); err != nil {
-		return err
-	}
-	return syncDir(d.path)
-}
-
-// sameResolution tells whether file holds the record, resolved by the same run
-// at whatever time.
-func sameResolution(file string, record Record) bool {
-	kept, err := read(file)
-	if err != nil {
-		return false
-	}
-	kept.ResolvedAt, record.ResolvedAt = nil, nil
-	a, errA := json.Marshal(kept)
-	b, errB := json.Marshal(record)
-	return errA == nil && errB == nil && string(a) == string(b)
+	return d.explain(err)
 }

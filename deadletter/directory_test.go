@@ -46,7 +46,7 @@ func names(t *testing.T, dir string) []string {
 	require.NoError(t, err)
 	var names []string
 	for _, entry := range entries {
-		if !entry.IsDir() {
+		if !entry.IsDir() && entry.Name() != identityFile {
 			names = append(names, entry.Name())
 		}
 	}
@@ -181,7 +181,7 @@ func TestRecordFailsWhereItCannotWrite(t *testing.T) {
 	d, path := open(t)
 	require.NoError(t, os.RemoveAll(path))
 	err := d.Record(t.Context(), letter("evt-1", "run-1"))
-	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorAs(t, err, new(*AwayError))
 	_, err = Open(filepath.Join(os.DevNull, "x"))
 	require.Error(t, err)
 }
@@ -362,13 +362,14 @@ func TestAll(t *testing.T) {
 	assert.Equal(t, 2, seen)
 	require.NoError(t, os.RemoveAll(path))
 	for _, err := range d.All(t.Context()) {
-		require.ErrorIs(t, err, fs.ErrNotExist)
+		require.ErrorAs(t, err, new(*AwayError))
 	}
 }
 
 func TestOpenMakesFoldersForTheUserAlone(t *testing.T) {
 	_, path := open(t)
-	for _, dir := range []string{path, filepath.Join(path, supersededDir), filepath.Join(path, resolvedDir)} {
+	for _, folder := range []string{".", supersededDir, resolvedDir, discardedDir, targetsDir} {
+		dir := filepath.Join(path, folder)
 		info, err := os.Stat(dir)
 		require.NoError(t, err)
 		assert.Equal(t, fs.FileMode(0o700), info.Mode().Perm(), dir)
@@ -393,6 +394,34 @@ func TestEveryReaderTakesTheFile(t *testing.T) {
 	}
 }
 
+// TestFileName_OfACutIDIsThatOfTheWhole: a record of a message that was too large is
+// found by the id that the message has and by the one that the record has.
+func TestFileName_OfACutIDIsThatOfTheWhole(t *testing.T) {
+	d, _ := open(t)
+	for _, id := range []string{
+		"evt-1", "../x", strings.Repeat("a", 160), strings.Repeat("a", 161), strings.Repeat("ü", 27), "." + strings.Repeat("/", 160),
+		strings.Repeat(`a/b\c:`, 1000), strings.Repeat("\u2028", 300_000), strings.Repeat("\xff", 700_000), strings.Repeat("%", 54),
+		strings.Repeat("a", 126) + "/~" + strings.Repeat("0123456789abcdef", 2),
+	} {
+		record := letter(event.Cut(id), "run-1")
+		record.TargetName, record.Reason = OversizeTarget, Oversize
+		require.NoError(t, d.Record(t.Context(), record))
+		assert.Equal(t, FileName(OversizeTarget, id), FileName(OversizeTarget, event.Cut(id)), "%.200q", id)
+		for _, name := range []string{id, record.EventID} {
+			got, err := d.Get(OversizeTarget, name)
+			require.NoError(t, err, "%.200q", id)
+			assert.Equal(t, event.Cut(id), got.EventID)
+			assert.Equal(t, event.Escape(id), got.EscapedID())
+			open, err := d.OpenTargets(t.Context(), name)
+			require.NoError(t, err)
+			assert.Equal(t, []string{OversizeTarget}, open)
+		}
+	}
+	// Records of other targets hold whole ids, and one that looks cut is an id like others.
+	looksCut := event.Cut(strings.Repeat("ü", 100))
+	assert.NotEqual(t, FileName("a", strings.Repeat("ü", 100)), FileName("a", looksCut))
+}
+
 func TestDamagedErrorUnwraps(t *testing.T) {
 	inner := errors.New("inner")
 	assert.ErrorIs(t, &DamagedError{File: "x", Err: inner}, inner)
@@ -412,13 +441,16 @@ func TestPayload(t *testing.T) {
 		`{"a":"é"}`:                             true,
 		"{\"a\":\"\xff\"}":                      false,
 		`null`:                                  false,
+		"\uFEFF" + `{"a":1}`:                    false,
+		"\uFEFF{\"a\":\"\xff\"}":                false,
+		"\uFEFFhello":                           false,
 		"hello":                                 false,
 	} {
 		var record Record
 		SetPayload(&record, []byte(message))
 		assert.Equal(t, exact, record.PayloadBase64 == nil, message)
 		assert.Equal(t, message, string(record.Message()))
-		assert.Equal(t, json.Valid([]byte(message)), record.Payload != nil, message)
+		assert.Equal(t, json.Valid([]byte(strings.TrimPrefix(message, "\uFEFF"))), record.Payload != nil, message)
 	}
 	var noText Record
 	SetPayload(&noText, []byte("{\"a\":\"\xff\"}"))

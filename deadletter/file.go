@@ -60,6 +60,11 @@ func prepare(file string, record Record) (*renameio.PendingFile, error) {
 	if err != nil {
 		return nil, err
 	}
+	return writePending(file, data)
+}
+
+// writePending writes data to disk under a temporary name beside file.
+func writePending(file string, data []byte) (*renameio.PendingFile, error) {
 	pending, err := renameio.NewPendingFile(file, renameio.WithTempDir(filepath.Dir(file)), renameio.WithPermissions(0o600), renameio.IgnoreUmask())
 	if err != nil {
 		return nil, err
@@ -110,11 +115,15 @@ func indentation(document []byte) int {
 	return added
 }
 
-// keep gives file another name in dir and makes it durable: that of the record,
-// and where that is taken with .<run id>, and then with a number. Nothing is
-// overwritten. A name that holds the file already, by the word of isSame, was
-// given by a call that was cut off.
-func (d *Directory) keep(file, dir, name, runID string, isSame func(kept string) bool) error {
+// keep gives file another name in a folder and makes it durable: that of the
+// record, and if that is in use with .<run id>, and then with a number. It
+// overwrites nothing. If isSame finds that a name holds the file already, an
+// earlier call that was cut off gave it that name.
+func (d *Directory) keep(file, folder, name, runID string, isSame func(kept string) bool) error {
+	if err := d.makeFolder(folder); err != nil {
+		return err
+	}
+	dir := filepath.Join(d.path, folder)
 	for free := range alternatives(name, runID) {
 		kept := filepath.Join(dir, free)
 		err := d.link(file, kept)

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"iter"
 	"time"
+
+	"genesys-fanout/event"
 )
 
 // Filter chooses among records. What is zero chooses all.
@@ -24,10 +26,17 @@ func (f Filter) Match(r Record) bool {
 	return (f.Target == "" || f.Target == r.TargetName) &&
 		(f.Type == "" || matches([]rune(f.Type), []rune(r.EventType))) &&
 		(f.Reason == "" || f.Reason == r.Reason) &&
-		(f.EventID == "" || f.EventID == r.EventID) &&
-		(f.InteractionID == "" || f.InteractionID == r.InteractionID) &&
+		(f.EventID == "" || r.holds(r.EventID, f.EventID)) &&
+		(f.InteractionID == "" || r.holds(r.InteractionID, f.InteractionID)) &&
 		(f.Since.IsZero() || !r.Timestamp.Before(f.Since)) &&
 		(f.Until.IsZero() || r.Timestamp.Before(f.Until))
+}
+
+// holds reports whether a word of the record is the wanted one. The words of a
+// message that Temporal refused may be cut.
+func (r *Record) holds(word, wanted string) bool {
+	mayBeCut := r.TargetName == OversizeTarget || r.TargetName == ConflictTarget
+	return word == wanted || mayBeCut && word == event.Cut(wanted)
 }
 
 // Lasting is the filter without what another failure of the same delivery may

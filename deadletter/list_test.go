@@ -21,7 +21,9 @@ func TestTargets(t *testing.T) {
 			require.NoError(t, d.Record(t.Context(), record))
 		}
 	}
-	require.NoError(t, os.WriteFile(filepath.Join(path, "notes.txt"), nil, 0o600))
+	for _, name := range []string{"notes.txt", "notes.json", "No_target.json", "_x_1.json"} {
+		require.NoError(t, os.WriteFile(filepath.Join(path, name), nil, 0o600))
+	}
 
 	targets, err := d.Targets(t.Context())
 	require.NoError(t, err)
@@ -41,34 +43,6 @@ func TestTargets(t *testing.T) {
 		of = append(of, record.TargetName+" "+record.EventID)
 	}
 	assert.ElementsMatch(t, []string{"a evt_1", "a _evt.2", "b-2 _evt.2"}, of)
-}
-
-// TestOpenTargetsSeesItsOwnRecords: the names of targets are remembered for a
-// while, and what this process records is among them at once.
-func TestOpenTargetsSeesItsOwnRecords(t *testing.T) {
-	d, _ := open(t)
-	open, err := d.OpenTargets(t.Context(), "evt-1")
-	require.NoError(t, err)
-	require.Empty(t, open)
-	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
-	open, err = d.OpenTargets(t.Context(), "evt-1")
-	require.NoError(t, err)
-	assert.Equal(t, []string{"compliance-service"}, open)
-}
-
-// TestOpenTargetsOfAnotherProcess: whoever asks for a target by its name is not
-// told what was remembered of the others.
-func TestOpenTargetsOfAnotherProcess(t *testing.T) {
-	d, path := open(t)
-	other, err := Existing(path)
-	require.NoError(t, err)
-	before, err := other.OpenTargets(t.Context(), "evt-1")
-	require.NoError(t, err)
-	require.Empty(t, before)
-	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
-	now, err := other.OpenTargets(t.Context(), "evt-1", "a", "compliance-service")
-	require.NoError(t, err)
-	assert.Equal(t, []string{"compliance-service"}, now)
 }
 
 // TestHalfEdited: where a message stands in both forms and somebody changed one,

@@ -14,16 +14,17 @@ import (
 // come back to the same bytes. A nil message is one that is not kept.
 func SetPayload(record *Record, message []byte) {
 	record.Payload, record.PayloadBase64 = nil, nil
+	document := bytes.TrimPrefix(message, []byte("\uFEFF")) // a byte order mark is no JSON
 	switch {
 	case message == nil:
-	case !json.Valid(message):
+	case !json.Valid(document):
 		record.PayloadBase64 = message
-	case !utf8.Valid(message): // Go takes it for JSON; other readers of the file would not
-		record.Payload = bytes.ToValidUTF8(message, []byte("\uFFFD"))
+	case !utf8.Valid(document): // Go takes it for JSON; other readers of the file would not
+		record.Payload = bytes.ToValidUTF8(document, []byte("\uFFFD"))
 		record.PayloadBase64 = message
 	default:
-		record.Payload = message
-		if !canonical(message) {
+		record.Payload = document
+		if len(document) < len(message) || !canonical(document) {
 			record.PayloadBase64 = message
 		}
 	}

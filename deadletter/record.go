@@ -1,8 +1,9 @@
 // Package deadletter keeps the deliveries that were given up: one Record per
 // delivery, in a tracker that loses none.
 //
-// The package refuses to delete. A record that is no longer open moves to
-// superseded/ or resolved/, and a file that cannot be read is left as it is.
+// Recording deletes nothing. A record that is no longer open moves to superseded/,
+// resolved/ or discarded/, and only Closed.Delete removes it from there. A file
+// that cannot be read is left as it is.
 package deadletter
 
 import (
@@ -65,4 +66,17 @@ type Record struct {
 
 	ResolvedAt    *time.Time `json:"resolved_at,omitempty"`     // set in resolved/ only
 	ResolvedRunID string     `json:"resolved_run_id,omitempty"` // the run that delivered it after all
+
+	DiscardedAt *time.Time `json:"discarded_at,omitempty"` // set in discarded/ only
+	DiscardedBy string     `json:"discarded_by,omitempty"` // the operating system's name of the user
+	Note        string     `json:"note,omitempty"`         // why nobody will send it
+}
+
+// EscapedID is the event's id as logs and lists of people print it, the same that
+// the event's workflow ID holds.
+func (r *Record) EscapedID() string {
+	if r.TargetName == OversizeTarget { // its id may be cut already
+		return event.EscapeCut(r.EventID)
+	}
+	return event.Escape(r.EventID)
 }

@@ -1,37 +1,74 @@
 package deadletter
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
-// CheckWritable tells whether Open and Record would find a tracker at path that
-// they can write, and leaves nothing behind: no folder is made, and a file that is
-// made in one that is there is removed at once. made says whether path is there.
+// Check reports whether the tracker is there and can be written. It reads and
+// writes nothing but the identity, unless the last write failed: then it tries
+// one, because a full disk shows in no other way.
+func (d *Directory) Check(context.Context) error {
+	if err := d.present(); err != nil {
+		return err
+	}
+	for _, folder := range d.folders() {
+		const writeAndEnter = 0o3 // W_OK|X_OK of access(2)
+		err := syscall.Access(folder, writeAndEnter)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a missing one is made when it is needed
+			return fmt.Errorf("the tracker's folder %s cannot be written: %w", folder, err)
+		}
+	}
+	if d.failed.Load() {
+		if err := tryFile(d.path); err != nil {
+			return err
+		}
+		d.failed.Store(false)
+	}
+	return nil
+}
+
+// CheckWritable reports whether Open and Record would find a tracker at path that
+// they can write, and leaves nothing behind: it makes no folder, and it removes at
+// once the file that it makes in each folder that is there. made says whether path
+// is there.
 func CheckWritable(path string) (made bool, err error) {
-	for _, dir := range []string{path, filepath.Join(path, supersededDir), filepath.Join(path, resolvedDir)} {
-		err := tryFile(dir)
-		if errors.Is(err, fs.ErrNotExist) && dir == path {
+	d := newDirectory(path)
+	for _, folder := range d.folders() {
+		err := tryFile(folder)
+		if errors.Is(err, fs.ErrNotExist) && folder == path {
 			return false, tryFolder(path)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return true, err
 		}
 	}
-	return true, nil
+	_, err = readIdentities(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return true, err
 }
 
-// tryFile makes a file in a folder and removes it.
+// probeSize is what tryFile writes, in bytes: one block, because a full disk still
+// makes empty files.
+const probeSize = 4 << 10
+
+// tryFile writes a file in a folder and removes it.
 func tryFile(dir string) error {
 	if _, err := os.Stat(dir); err != nil {
 		return err
 	}
 	probe, err := os.CreateTemp(dir, ".probe-*")
 	if err == nil {
-		err = errors.Join(probe.Close(), os.Remove(probe.Name()))
+		_, err = probe.Write(bytes.Repeat([]byte{' '}, probeSize))
+		err = errors.Join(err, probe.Sync(), probe.Close(), os.Remove(probe.Name()))
 	}
 	if err != nil {
 		return fmt.Errorf("the tracker's folder %s cannot be written: %v", dir, err) //nolint:errorlint // its ErrNotExist is not the folder's

@@ -14,18 +14,18 @@ import (
 
 var fromLine = regexp.MustCompile(`(?m)^FROM (\S+)`)
 
-func TestDockerfile(t *testing.T) {
+func TestDockerfile_BasesProgramsAndUser(t *testing.T) {
 	text := string(read(t, "Dockerfile"))
 	bases := fromLine.FindAllStringSubmatch(text, -1)
 	require.Len(t, bases, 2)
 	for _, base := range bases {
 		_, tag, tagged := strings.Cut(base[1], ":")
-		assert.True(t, tagged && tag != "latest", "%s: no version", base[1])
+		assert.True(t, tagged && tag != "latest", "%s has no exact version", base[1])
 		assert.Contains(t, tag, "bookworm", "both stages need the same glibc")
 	}
 	goVersion := regexp.MustCompile(`(?m)^go (\S+)$`).FindSubmatch(read(t, "go.mod"))
 	require.NotNil(t, goVersion)
-	assert.Equal(t, "golang:"+string(goVersion[1])+"-bookworm", bases[0][1], "the Go of go.mod")
+	assert.Equal(t, "golang:"+string(goVersion[1])+"-bookworm", bases[0][1], "the image must build with the Go version of go.mod")
 
 	final := text[strings.LastIndex(text, "\nFROM "):]
 	for _, program := range programs {
@@ -34,18 +34,18 @@ func TestDockerfile(t *testing.T) {
 	}
 	user := regexp.MustCompile(`(?m)^USER (\S+)$`).FindAllStringSubmatch(final, -1)
 	require.NotEmpty(t, user)
-	assert.Equal(t, "10001:10001", user[len(user)-1][1], "not root")
+	assert.Equal(t, "10001:10001", user[len(user)-1][1], "the image must not run as root")
 }
 
-// What holds secrets must not get into a layer.
-func TestDockerignore(t *testing.T) {
+// A file with secrets must not get into a layer of the image.
+func TestDockerignore_ExcludesSecrets(t *testing.T) {
 	lines := strings.Split(string(read(t, ".dockerignore")), "\n")
 	for _, pattern := range []string{".git", ".env", "*.env", "dead-letters"} {
 		assert.Contains(t, lines, pattern)
 	}
 }
 
-func TestScriptsParse(t *testing.T) {
+func TestScripts_HaveValidSyntax(t *testing.T) {
 	scripts, err := filepath.Glob("*/*.sh")
 	require.NoError(t, err)
 	require.NotEmpty(t, scripts)

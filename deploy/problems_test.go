@@ -14,7 +14,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// problems lists what is wrong with a project, service by service.
+// problems returns the mistakes in a project, as "service: mistake".
 func problems(project *types.Project) []string {
 	list := versionProblems(project)
 	for _, name := range project.ServiceNames() {
@@ -31,22 +31,24 @@ func problems(project *types.Project) []string {
 	return list
 }
 
-// exactVersion is a tag of at least two numbers: postgres:17 is another image next month.
+// exactVersion matches a tag of at least two numbers. A tag such as postgres:17 moves to
+// another image with each release.
 var exactVersion = regexp.MustCompile(`:\d+(\.\d+)+[0-9a-z.-]*$`)
 
 func imageProblems(_ *types.Project, service types.ServiceConfig) []string {
 	switch {
 	case service.Build != nil:
-		return nil // its base images are the Dockerfile's
+		return nil // TestDockerfile_BasesProgramsAndUser checks its base images
 	case !exactVersion.MatchString(service.Image):
-		return []string{fmt.Sprintf("image %s: no exact version", service.Image)}
+		return []string{fmt.Sprintf("image %s must have a tag with an exact version", service.Image)}
 	case strings.HasPrefix(service.Image, "temporalio/auto-setup:"):
-		return []string{fmt.Sprintf("image %s: deprecated", service.Image)}
+		return []string{fmt.Sprintf("image %s is deprecated; use temporalio/server", service.Image)}
 	}
 	return nil
 }
 
-// versionProblems compares the server with the tools that lay down its schema.
+// versionProblems compares the version of the server with that of the tools that create
+// its schema.
 func versionProblems(project *types.Project) []string {
 	const server = "temporalio/server"
 	versions := map[string]string{}
@@ -56,7 +58,7 @@ func versionProblems(project *types.Project) []string {
 	}
 	const tools = "temporalio/admin-tools"
 	if versions[server] != "" && versions[tools] != versions[server] {
-		return []string{fmt.Sprintf("%s: version %s, %s has %s", tools, versions[tools], server, versions[server])}
+		return []string{fmt.Sprintf("%s has version %s, but %s has %s", tools, versions[tools], server, versions[server])}
 	}
 	return nil
 }
@@ -64,17 +66,17 @@ func versionProblems(project *types.Project) []string {
 func networkProblems(_ *types.Project, service types.ServiceConfig) []string {
 	var list []string
 	if service.NetworkMode == "host" {
-		list = append(list, "the host's network")
+		list = append(list, "uses the host's network")
 	}
 	for _, port := range service.Ports {
 		if port.HostIP != "127.0.0.1" {
-			list = append(list, fmt.Sprintf("port %s is published on %q, not on 127.0.0.1", port.Published, port.HostIP))
+			list = append(list, fmt.Sprintf("port %s is published on %q, but must be on 127.0.0.1", port.Published, port.HostIP))
 		}
 	}
 	return list
 }
 
-// What the processes read from their environment, as --help lists it.
+// The environment variables of the processes, as --help lists them.
 var (
 	sharedSettings = []string{
 		"TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "TEMPORAL_API_KEY",
@@ -83,7 +85,7 @@ var (
 	settingsOf = map[string][]string{
 		"worker": slices.Concat(sharedSettings, []string{"FANOUT_DEAD_LETTERS"}),
 		"ingest": slices.Concat(sharedSettings, []string{
-			"FANOUT_EAGER_START", "FANOUT_MAX_STARTS",
+			"FANOUT_EAGER_START", "FANOUT_MAX_STARTS", "FANOUT_EVENT_ID",
 			"GENESYS_CLIENT_ID", "GENESYS_CLIENT_SECRET", "GENESYS_API_URL", "GENESYS_TOKEN_URL", "GENESYS_EVENTBRIDGE_PATH", "GENESYS_OAUTH_SCOPE", "GENESYS_INTEGRATION_CHECK",
 			"KAFKA_BOOTSTRAP_SERVERS", "KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_MECHANISM", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD",
 			"KAFKA_SSL_CA_LOCATION", "KAFKA_TOPIC", "KAFKA_GROUP_ID", "KAFKA_AUTO_OFFSET_RESET", "KAFKA_OPTIONS",
@@ -99,7 +101,7 @@ func settingProblems(_ *types.Project, service types.ServiceConfig) []string {
 	var list []string
 	for name := range service.Environment {
 		if !slices.Contains(known, name) {
-			list = append(list, fmt.Sprintf("%s is no setting of %s", name, service.Name))
+			list = append(list, fmt.Sprintf("%s is not a setting of %s", name, service.Name))
 		}
 	}
 	return list
@@ -113,17 +115,17 @@ func mountProblems(project *types.Project, service types.ServiceConfig) []string
 		}
 		source := relative(project, volume.Source)
 		if _, err := os.Stat(volume.Source); err != nil {
-			list = append(list, fmt.Sprintf("mount %s: %s is not there", volume.Target, source))
+			list = append(list, fmt.Sprintf("mount %s: %s does not exist", volume.Target, source))
 		}
 		if volume.Bind == nil || volume.Bind.CreateHostPath {
-			list = append(list, fmt.Sprintf("mount %s: a missing %s would be created", volume.Target, source))
+			list = append(list, fmt.Sprintf("mount %s: docker would create a missing %s; set create_host_path: false", volume.Target, source))
 		}
 	}
 	return list
 }
 
-// fileProblems looks for each file that a command or a setting names below
-// /etc: ours are mounted from the repository.
+// fileProblems looks for each file below /etc that a command or a setting names. Such a
+// file must be on a mount and exist in the repository.
 func fileProblems(project *types.Project, service types.ServiceConfig) []string {
 	named := slices.Concat(service.Entrypoint, service.Command)
 	for _, value := range service.Environment {
@@ -138,15 +140,16 @@ func fileProblems(project *types.Project, service types.ServiceConfig) []string 
 		}
 		source, mounted := sourceOf(service, file)
 		if !mounted {
-			list = append(list, file+": nothing is mounted there")
+			list = append(list, file+" is not on a mount")
 		} else if _, err := os.Stat(source); err != nil {
-			list = append(list, fmt.Sprintf("%s: %s is not there", file, relative(project, source)))
+			list = append(list, fmt.Sprintf("%s: %s does not exist", file, relative(project, source)))
 		}
 	}
 	return list
 }
 
-// sourceOf is where a file of the container lies on the host.
+// sourceOf returns the path on the host of a file in the container. It returns false if
+// the file is not on a bind mount.
 func sourceOf(service types.ServiceConfig, file string) (string, bool) {
 	for _, volume := range service.Volumes {
 		if volume.Type == types.VolumeTypeBind && (file == volume.Target || strings.HasPrefix(file, volume.Target+"/")) {
@@ -163,19 +166,21 @@ func relative(project *types.Project, file string) string {
 	return file
 }
 
-// restartsForEver tells what runs on from what does its work and ends.
+// restartsForEver reports whether a service runs until it is stopped. The others do
+// their work once and end.
 func restartsForEver(service types.ServiceConfig) bool {
 	return service.Restart == types.RestartPolicyAlways || service.Restart == types.RestartPolicyUnlessStopped
 }
 
-func checked(service types.ServiceConfig) bool {
+// hasHealthCheck reports whether a service has an enabled health check.
+func hasHealthCheck(service types.ServiceConfig) bool {
 	return service.HealthCheck != nil && !service.HealthCheck.Disable && len(service.HealthCheck.Test) > 1
 }
 
 func healthProblems(_ *types.Project, service types.ServiceConfig) []string {
-	if !checked(service) {
+	if !hasHealthCheck(service) {
 		if restartsForEver(service) {
-			return []string{"runs on and has no health check"}
+			return []string{"restarts for ever but has no health check"}
 		}
 		return nil
 	}
@@ -185,22 +190,23 @@ func healthProblems(_ *types.Project, service types.ServiceConfig) []string {
 	return readinessProblems(service)
 }
 
-// readinessProblems: worker and ingest answer on loopback by default, which no port
-// of a container reaches.
+// readinessProblems checks that the HTTP address of worker or ingest is reachable and is
+// the one that the health check requests. By default both listen on loopback, which the
+// published port of a container does not reach.
 func readinessProblems(service types.ServiceConfig) []string {
 	address := service.Environment["FANOUT_HTTP_ADDR"]
 	if address == nil || !strings.HasPrefix(*address, "0.0.0.0:") {
-		return []string{"FANOUT_HTTP_ADDR is not 0.0.0.0 and a port"}
+		return []string{"FANOUT_HTTP_ADDR must be 0.0.0.0 with a port"}
 	}
 	port := strings.TrimPrefix(*address, "0.0.0.0:")
 	var list []string
-	if asked := ":" + port + "/readyz"; !strings.HasSuffix(service.HealthCheck.Test[len(service.HealthCheck.Test)-1], asked) {
-		list = append(list, "the health check does not ask "+asked)
+	if requested := ":" + port + "/readyz"; !strings.HasSuffix(service.HealthCheck.Test[len(service.HealthCheck.Test)-1], requested) {
+		list = append(list, "the health check does not request "+requested)
 	}
 	if !slices.ContainsFunc(service.Ports, func(published types.ServicePortConfig) bool {
 		return strconv.Itoa(int(published.Target)) == port
 	}) {
-		list = append(list, "port "+port+" of FANOUT_HTTP_ADDR is not published")
+		list = append(list, "the port "+port+" in FANOUT_HTTP_ADDR is not published")
 	}
 	return list
 }
@@ -208,42 +214,42 @@ func readinessProblems(service types.ServiceConfig) []string {
 func dependencyProblems(project *types.Project, service types.ServiceConfig) []string {
 	var list []string
 	for name, dependency := range service.DependsOn {
-		awaited, there := project.Services[name]
-		if !there {
-			continue // of another profile; the loader refuses it where it is required
+		awaited, exists := project.Services[name]
+		if !exists {
+			continue // it has another profile; the loader refuses it if it is required
 		}
 		switch dependency.Condition {
 		case types.ServiceConditionHealthy:
-			if !checked(awaited) {
-				list = append(list, fmt.Sprintf("waits for %s to be healthy, which has no health check", name))
+			if !hasHealthCheck(awaited) {
+				list = append(list, fmt.Sprintf("waits until %s is healthy, but that has no health check", name))
 			}
 		case types.ServiceConditionCompletedSuccessfully:
 			if restartsForEver(awaited) {
-				list = append(list, fmt.Sprintf("waits for %s to end, which restarts for ever", name))
+				list = append(list, fmt.Sprintf("waits until %s ends, but that restarts for ever", name))
 			}
 		default:
-			list = append(list, fmt.Sprintf("waits for %s to be started only", name))
+			list = append(list, fmt.Sprintf("waits only until %s is started", name))
 		}
 	}
 	return list
 }
 
-// programs are what the Dockerfile puts into /usr/local/bin.
+// programs are the programs that the Dockerfile installs into /usr/local/bin.
 var programs = []string{"worker", "ingest", "deadletter", "demo"}
 
-// demoFlags are those of demo serve, all of which take a value.
+// demoFlags are the flags of demo serve. Each has a value.
 var demoFlags = []string{"--genesys-addr", "--targets-addr", "--kafka-bootstrap", "--kafka-username", "--kafka-password"}
 
-// commandProblems looks at the program and the flags that a container of ours starts.
+// commandProblems checks the program and the flags of a service that runs our image.
 func commandProblems(_ *types.Project, service types.ServiceConfig) []string {
 	if service.Build == nil {
 		return nil
 	}
 	if len(service.Command) == 0 {
-		return []string{"starts no program"}
+		return []string{"the command is empty"}
 	}
 	if !slices.Contains(programs, service.Command[0]) {
-		return []string{"the image has no " + service.Command[0]}
+		return []string{"the image has no program " + service.Command[0]}
 	}
 	if service.Command[0] != "demo" {
 		return nil
@@ -266,8 +272,8 @@ func commandProblems(_ *types.Project, service types.ServiceConfig) []string {
 	return list
 }
 
-// stopsWithin is the longest stop of a process with the default timeout of a target:
-// 5 s, and 10 s for all else.
+// stopsWithin is the longest time that a process needs to stop: the default timeout of a
+// target, 5 s, and 10 s for everything else.
 const stopsWithin = types.Duration(15 * time.Second)
 
 func processProblems(_ *types.Project, service types.ServiceConfig) []string {
@@ -276,11 +282,11 @@ func processProblems(_ *types.Project, service types.ServiceConfig) []string {
 	}
 	var list []string
 	if service.StopGracePeriod == nil || *service.StopGracePeriod < stopsWithin {
-		list = append(list, fmt.Sprintf("%s to stop, less than %s", service.StopGracePeriod, stopsWithin))
+		list = append(list, fmt.Sprintf("stop_grace_period is %s, but must be at least %s", service.StopGracePeriod, stopsWithin))
 	}
 	directory := service.Environment["FANOUT_DEAD_LETTERS"]
 	if service.Name == "worker" && directory != nil && !onVolume(service, *directory) {
-		list = append(list, fmt.Sprintf("dead letters at %s are on no volume", *directory))
+		list = append(list, fmt.Sprintf("the dead letters at %s are not on a volume", *directory))
 	}
 	return list
 }
@@ -293,7 +299,7 @@ func onVolume(service types.ServiceConfig, directory string) bool {
 
 func retentionProblems(_ *types.Project, service types.ServiceConfig) []string {
 	if retention, set := service.Environment["RETENTION"]; set && *retention != "7d" {
-		return []string{fmt.Sprintf("retention %s, not 7d", *retention)}
+		return []string{fmt.Sprintf("the retention is %s, but must be 7d", *retention)}
 	}
 	return nil
 }

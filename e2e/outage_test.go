@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 )
 
@@ -179,7 +180,7 @@ func TestTenThousandEvents(t *testing.T) {
 	}
 	worker, ingest := s.run("worker"), s.run("ingest")
 	for name := range s.targets {
-		require.Eventually(t, func() bool { return s.targets[name].Events() == n }, 2*patience, time.Second, name)
+		await.Equal(t, "events at "+name, n, s.targets[name].Events)
 		s.exactlyOnce(name, n)
 	}
 	s.waitCommitted(n)

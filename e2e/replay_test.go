@@ -42,7 +42,12 @@ func (s *stack) startDeadletter(args ...string) *devstack.Process {
 	s.t.Helper()
 	p, err := devstack.StartProcess(s.ctx, devstack.ProcessOptions{Path: filepath.Join(shared.bin, "deadletter"), Args: args, Dir: s.dir, Env: s.env()})
 	require.NoError(s.t, err)
-	s.t.Cleanup(p.Close)
+	s.t.Cleanup(func() {
+		p.Close()
+		if s.t.Failed() {
+			s.t.Logf("deadletter %s printed:\n%s", strings.Join(args, " "), p.Text())
+		}
+	})
 	return p
 }
 
@@ -110,10 +115,10 @@ func TestReplay(t *testing.T) {
 	assert.Zero(t, code, "there is nothing left to send")
 
 	s.produce(flat(s.id(0), "conversation.started")) // redelivered
+	s.eventually(func() bool { return s.started(ingest, "duplicate") == 1 }, "a duplicate of the run that was reset")
 	s.publish(60, 1)
 	s.waitFor("compliance", hasEvents(61))
 	s.exactlyOnce("compliance", 61)
-	assert.InDelta(t, 1, s.metric(ingest, `fanout_workflows_started_total{result="duplicate"}`), 0)
 }
 
 // TestReplayOfTwoTargets, one after the other; and a replay that fails again.
@@ -184,13 +189,13 @@ func TestReplayIsKilled(t *testing.T) {
 	}
 	worker.Kill()
 	s.run("worker")
-	ctx := s.t.Context()
-	select {
-	case <-replay.Done():
-	case <-ctx.Done():
-	}
-	_, _, code := s.deadletter("replay", "--all", "--yes", "--rate", "50/s")
-	assert.Zero(t, code)
+	_, err := replay.Wait(s.ctx)
+	require.NoError(t, err)
+	// A run of the first replay may still be open, as the worker that had its task was killed.
+	s.eventually(func() bool {
+		_, _, code := s.deadletter("replay", "--all", "--yes", "--rate", "50/s")
+		return code == 0
+	}, "a replay that leaves nothing")
 	s.atLeastOnce("compliance", events)
 	s.exactlyOnce("analytics", events)
 	s.exactlyOnce("notification", events)
@@ -204,9 +209,10 @@ func TestReplayRate(t *testing.T) {
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": status(http.StatusUnprocessableEntity)}, mendable)
 	s.run("worker")
 	s.run("ingest")
-	s.publish(0, 30)
-	s.waitRecorded("compliance", 30)
-	for i := range 30 {
+	const events = 100
+	s.publish(0, events)
+	s.waitRecorded("compliance", events)
+	for i := range events {
 		s.waitStatus(s.id(i), failed)
 	}
 	s.targets["compliance"].Forget()
@@ -220,11 +226,11 @@ func TestReplayRate(t *testing.T) {
 	assert.Equal(t, 1, code, replay.Text())
 	left := s.count("compliance")
 	assert.Positive(t, left)
-	assert.Equal(t, 30, left+s.count("compliance", "resolved"), "what was started was waited for")
+	assert.Equal(t, events, left+s.count("compliance", "resolved"), "what was started was waited for")
 	assert.Contains(t, replay.Text(), fmt.Sprint(left))
 	_, _, code = s.deadletter("replay", "--all", "--yes", "--rate", "100/s")
 	assert.Zero(t, code)
-	s.exactlyOnce("compliance", 30)
+	s.exactlyOnce("compliance", events)
 }
 
 // TestReplayRefusesByName what cannot be sent, and sends the rest.
@@ -238,6 +244,8 @@ func TestReplayRefusesByName(t *testing.T) {
 	s.waitRecorded("compliance", 2)
 	s.waitRecorded("notification", 2)
 	s.waitRecorded(deadletter.UndecodableTarget, 1)
+	s.waitStatus(s.id(0), failed)
+	s.waitStatus(s.id(1), failed)
 	stop(t, ingest)
 	stop(t, worker)
 	damaged := filepath.Join(s.deadLetters(), deadletter.FileName("compliance", s.id(1)))

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -23,13 +22,10 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/workflows"
 )
-
-// patience bounds every wait: far more than anything takes, since the machine
-// may be busy with other things.
-const patience = 90 * time.Second
 
 // shared are the parts that most tests use together: each has its own topic,
 // group, task queue and event ids there.
@@ -95,8 +91,7 @@ func newStack(t *testing.T, scripts targetScripts, yaml string) *stack {
 
 func newStackOn(t *testing.T, temporal *devstack.Temporal, kafka *devstack.Kafka, scripts targetScripts, yaml string) *stack {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
-	t.Cleanup(cancel)
+	ctx := await.Context(t)
 	s := &stack{
 		t: t, ctx: ctx, temporal: temporal, kafka: kafka,
 		name: strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "-" + uuid.NewString()[:8], dir: t.TempDir(),
@@ -107,7 +102,9 @@ func newStackOn(t *testing.T, temporal *devstack.Temporal, kafka *devstack.Kafka
 		require.NoError(t, err)
 		t.Cleanup(target.Close)
 		s.targets[name] = target
+		await.Watch(t, name, func() any { return target.Progress() })
 	}
+	await.Watch(t, "dead letters", func() any { return s.progressOfRecords() })
 	s.writeTargets(yaml)
 	require.NoError(t, kafka.CreateTopic(ctx, s.name, 4))
 	c, err := temporal.Client(ctx)
@@ -162,9 +159,7 @@ func (s *stack) start(binary string, extra ...string) *devstack.Process {
 func (s *stack) run(binary string, extra ...string) *devstack.Process {
 	s.t.Helper()
 	p := s.start(binary, extra...)
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
-	defer cancel()
-	require.NoError(s.t, p.WaitReady(ctx), "%s:\n%s", binary, p.Text())
+	require.NoError(s.t, p.WaitReady(s.ctx), "%s:\n%s", binary, p.Text())
 	return p
 }
 
@@ -194,27 +189,24 @@ func (s *stack) produce(value []byte) {
 // waitFor waits until a target's requests satisfy a condition.
 func (s *stack) waitFor(target string, condition func(*devstack.Target) bool) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
-	defer cancel()
-	if err := s.targets[target].Wait(ctx, condition); err != nil {
-		require.NoError(s.t, err, "%s has %d requests for %d events", target, s.targets[target].Count(), s.targets[target].Events())
-	}
+	await.True(s.t, "requests at "+target, func() bool { return condition(s.targets[target]) })
 }
 
 func hasEvents(n int) func(*devstack.Target) bool {
 	return func(t *devstack.Target) bool { return t.Events() >= n }
 }
 
-// eventually waits for something that can only be asked for.
+// eventually waits for something that can only be asked for, as long as requests
+// come to the targets or records move.
 func (s *stack) eventually(condition func() bool, message string, args ...any) {
 	s.t.Helper()
-	require.Eventually(s.t, condition, patience, 100*time.Millisecond, append([]any{message}, args...)...)
+	await.True(s.t, fmt.Sprintf(message, args...), condition)
 }
 
 // waitCommitted waits until the group has committed n messages in all.
 func (s *stack) waitCommitted(n int64) {
 	s.t.Helper()
-	s.eventually(func() bool { return s.committed() == n }, "committed messages: want %d", n)
+	await.Equal(s.t, "committed messages", n, s.committed)
 }
 
 func (s *stack) committed() int64 {
@@ -236,7 +228,7 @@ func (s *stack) status(eventID string) enums.WorkflowExecutionStatus {
 
 func (s *stack) waitStatus(eventID string, want enums.WorkflowExecutionStatus) {
 	s.t.Helper()
-	s.eventually(func() bool { return s.status(eventID) == want }, "run of %s: want %s", eventID, want)
+	await.Equal(s.t, "the status of the run of "+eventID, want, func() enums.WorkflowExecutionStatus { return s.status(eventID) })
 }
 
 // record reads a dead letter as a user's script would.
@@ -255,6 +247,14 @@ func (s *stack) records() []string {
 	files, err := filepath.Glob(filepath.Join(s.deadLetters(), "*.json"))
 	require.NoError(s.t, err)
 	return files
+}
+
+// progressOfRecords says how many records there are, open and in the folders of
+// those that are no longer open.
+func (s *stack) progressOfRecords() string {
+	closed, err := filepath.Glob(filepath.Join(s.deadLetters(), "*", "*.json*"))
+	require.NoError(s.t, err)
+	return fmt.Sprintf("%d open and %d closed", len(s.records()), len(closed))
 }
 
 // metric reads one sample of a process; 0 when it is not there.
@@ -283,7 +283,7 @@ func (s *stack) exactlyOnce(target string, n int) {
 // atLeastOnce waits until each of n events was answered well.
 func (s *stack) atLeastOnce(target string, n int) {
 	s.t.Helper()
-	s.eventually(func() bool { return len(delivered(s.targets[target])) == n }, "%d events at %s", n, target)
+	await.Equal(s.t, "events delivered at "+target, n, func() int { return len(delivered(s.targets[target])) })
 }
 
 // delivered counts the good answers per event.

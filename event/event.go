@@ -16,17 +16,18 @@ type Format string
 
 // The formats, told apart by the members of the JSON document.
 const (
-	Flat     Format = "flat"     // has a string event_id
-	Envelope Format = "envelope" // Amazon EventBridge: has detail-type and detail
-	Wrapped  Format = "wrapped"  // a JSON string, or {"body"|"Message": "<flat or envelope>"}
-	Other    Format = "other"    // any other JSON
+	Flat         Format = "flat"         // has a string event_id
+	Envelope     Format = "envelope"     // Amazon EventBridge: has detail-type and detail
+	Notification Format = "notification" // Genesys Cloud's notification service: has topicName and eventBody
+	Wrapped      Format = "wrapped"      // one of the above in a JSON string, in body or Message, or in payload beside schema
+	Other        Format = "other"        // any other JSON
 )
 
 // UnknownType is the Type of an event that does not say its own.
 const UnknownType = "unknown"
 
-// Event is what the fan-out needs to know of one message: who it is and where
-// it belongs. Strings hold the original text; Escape writes them for headers,
+// Event is what the fan-out needs to know of one message: its identity and its
+// routing. Strings hold the original text; Escape writes them for headers,
 // workflow IDs and search attributes, EscapeFileName for file names.
 type Event struct {
 	ID            string    `json:"id"`
@@ -37,9 +38,13 @@ type Event struct {
 	Format        Format    `json:"format,omitempty"`
 	PublishedAt   time.Time `json:"published_at,omitzero"` // the event's own time, else Kafka's timestamp; zero when neither is known
 
-	// Document is the JSON of the event itself: the message, or what a wrapped
-	// message holds inside. It aliases the message and never enters Temporal.
+	// Document is the JSON of the event itself: the message without a byte order
+	// mark, or what a wrapped message holds inside. It may alias the message, and
+	// never enters Temporal.
 	Document []byte `json:"-"`
+
+	content   []byte // of a decoded event: the bytes that ContentID is made of
+	byContent bool   // ID was made of bytes, and is not the producer's word
 }
 
 // Source says where in Kafka a message stands.

@@ -2,9 +2,12 @@ package event
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -16,64 +19,61 @@ var (
 	positionSpace = uuid.MustParse("c1d7a3de-9f0e-4a55-8f64-3b2a9d1e7c08")
 )
 
-// contentID identifies an event without an id by its bytes.
-func contentID(document []byte) string { return uuid.NewSHA1(contentSpace, document).String() }
+// ContentID identifies a decoded event by its bytes: equal bytes are one event.
+func (e Event) ContentID() string { return uuid.NewSHA1(contentSpace, e.content).String() }
 
-// UndecodableID identifies a message that is not JSON by where it stands.
-func UndecodableID(s Source) string {
-	position := s.Topic + "/" + strconv.Itoa(int(s.Partition)) + "/" + strconv.FormatInt(s.Offset, 10)
-	return uuid.NewSHA1(positionSpace, []byte(position)).String()
+// WithID returns a decoded event under another id. An empty id is none, and so is
+// one with U+FFFD: that character replaces bytes which were not text, so two
+// events could share the id and the second would be dropped as a duplicate. The
+// event then has its ContentID.
+func (e Event) WithID(id string) Event {
+	switch {
+	case id == "" || strings.ContainsRune(id, utf8.RuneError):
+		e.ID, e.byContent = e.ContentID(), true
+	case id != e.ID:
+		e.ID, e.byContent = id, false
+	}
+	return e
 }
 
-const (
-	escapedLimit = 160 // bytes
-	escapedKept  = 127 // of a longer one; then "~" and 32 hex digits make 160
-)
+// IdentifiedByContent is true if the event's id was made of its bytes. Another
+// event cannot have such an id.
+func (e Event) IdentifiedByContent() bool { return e.byContent }
 
-// Escape writes an identifier for headers, workflow IDs and search attributes:
-// bytes outside 0x21–0x7E and % become %XX. A result over 160 bytes becomes its
-// first 127, "~" and the first 32 hex digits of the SHA-256 of s.
-func Escape(s string) string { return escape(s, "%") }
-
-// EscapeFileName is Escape for use in a file name: / \ : and a leading dot
-// become %XX too.
-func EscapeFileName(s string) string {
-	if strings.HasPrefix(s, ".") {
-		return shorten("%2E"+escapeBytes(s[1:], `%/\:`), s)
-	}
-	return escape(s, `%/\:`)
+// Hash is what an event says of itself beside its id, its type and its
+// interaction, as 64 hex digits. Two events with one id are the same event only
+// if their hashes are equal.
+func (e Event) Hash() string {
+	sum := sha256.Sum256(delimited([]byte(e.Type), []byte(e.InteractionID)))
+	return hex.EncodeToString(sum[:])
 }
 
-func escape(s, also string) string { return shorten(escapeBytes(s, also), s) }
-
-func escapeBytes(s, also string) string {
-	clean := true
-	for i := 0; i < len(s) && clean; i++ {
-		clean = plain(s[i], also)
+// Cut returns the event with each of its words bounded by Cut.
+func (e Event) Cut() Event {
+	for _, word := range []*string{&e.ID, &e.Type, &e.InteractionID, &e.ChannelType, &e.Status} {
+		*word = Cut(*word)
 	}
-	if clean {
-		return s
-	}
-	const digits = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; plain(c, also) {
-			b.WriteByte(c)
-		} else {
-			b.Write([]byte{'%', digits[c>>4], digits[c&15]})
-		}
-	}
-	return b.String()
+	return e
 }
 
-func plain(c byte, also string) bool {
-	return c >= 0x21 && c <= 0x7E && strings.IndexByte(also, c) < 0
+// Undecodable is what is known of a message that is not JSON. Its id is made of
+// its position and of all that Kafka holds there, because a topic that was made
+// anew, or one of another cluster, has other messages at the same positions.
+func Undecodable(s Source, at time.Time, key, value []byte) Event {
+	number := func(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
+	id := uuid.NewSHA1(positionSpace, delimited(
+		[]byte(s.Topic), number(int64(s.Partition)), number(s.Offset), number(at.UnixMilli()), key, value,
+	))
+	return Event{ID: id.String(), Type: UnknownType, byContent: true}
 }
 
-func shorten(escaped, original string) string {
-	if len(escaped) <= escapedLimit {
-		return escaped
+// delimited joins parts, each after its length: no two lists of parts give the
+// same bytes.
+func delimited(parts ...[]byte) []byte {
+	var joined []byte
+	for _, part := range parts {
+		joined = binary.BigEndian.AppendUint64(joined, uint64(len(part)))
+		joined = append(joined, part...)
 	}
-	sum := sha256.Sum256([]byte(original))
-	return escaped[:escapedKept] + "~" + hex.EncodeToString(sum[:16])
+	return joined
 }

@@ -9,8 +9,8 @@ import (
 	"genesys-fanout/genesys/genesystest"
 )
 
-func TestClientBehavesLikeASource(t *testing.T) {
-	genesystest.Run(t, func(t *testing.T, o genesys.Options) genesys.Source {
+func TestClient_BehavesLikeASource(t *testing.T) {
+	genesystest.TestSource(t, func(t *testing.T, o genesys.Options) genesys.Source {
 		c, err := genesys.New(o)
 		require.NoError(t, err)
 		return c

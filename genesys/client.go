@@ -17,15 +17,15 @@ import (
 // Client reads the connection details from Genesys Cloud. It keeps its token
 // between calls and is safe for concurrent use.
 type Client struct {
-	urls   endpoints
-	http   *http.Client
-	caller Caller
-	log    *slog.Logger
-	// secret cleans texts of the client's secret.
-	secret redactor
+	urls      endpoints
+	http      *http.Client
+	requester Requester
+	log       *slog.Logger
+	// redact removes the client secret; redactor adds the secrets received since.
+	redact redactor
 
 	flight singleflight.Group
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	cached cachedToken
 	// The newest token and Kafka password that were received, for redactor.
 	lastToken, lastPassword string
@@ -36,24 +36,24 @@ var (
 	_ IntegrationSource = (*Client)(nil)
 )
 
-// New checks the options and makes a Client; it connects to nothing. Its error
-// has one line per wrong setting, "VARIABLE: what is wrong; cure".
+// New checks the options and makes a Client. It sends no request. Its error has
+// one line for each wrong setting, "VARIABLE: what is wrong; cure".
 func New(o Options) (*Client, error) {
-	return NewWith(o, plain{id: o.ClientID, secret: o.ClientSecret, scope: o.Scope})
+	return NewWithRequester(o, oauthRequester{clientID: o.ClientID, clientSecret: o.ClientSecret, scope: o.Scope})
 }
 
-// NewWith is New with another Caller.
-func NewWith(o Options, caller Caller) (*Client, error) {
+// NewWithRequester is New with another way to send the requests.
+func NewWithRequester(o Options, requester Requester) (*Client, error) {
 	urls, err := o.endpoints()
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{
-		urls:   urls,
-		http:   httpClient(o.HTTPClient),
-		caller: caller,
-		log:    o.Logger,
-		secret: redactor{}.withClient(o.ClientID, o.ClientSecret),
+		urls:      urls,
+		http:      withoutRedirects(o.HTTPClient),
+		requester: requester,
+		log:       o.Logger,
+		redact:    redactor{}.withClient(o.ClientID, o.ClientSecret),
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -61,9 +61,9 @@ func NewWith(o Options, caller Caller) (*Client, error) {
 	return c, nil
 }
 
-// httpClient is a copy that hands redirects back: the credentials go to the
-// configured hosts only.
-func httpClient(given *http.Client) *http.Client {
+// withoutRedirects returns a copy of the HTTP client that does not follow
+// redirects, because the credentials must reach the configured hosts only.
+func withoutRedirects(given *http.Client) *http.Client {
 	if given == nil {
 		given = &http.Client{}
 	}
@@ -78,18 +78,19 @@ func httpClient(given *http.Client) *http.Client {
 // String names the API host.
 func (c *Client) String() string { return "genesys client of " + c.urls.details.Host }
 
-// Format prints String for every verb, so that none shows secret or token.
+// Format prints String for every verb, so that no verb shows the secret or the token.
 func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// ConnectionDetails asks for the connection details with the cached token, or
-// a new one. A 401 to a cached token is answered with one fresh token. Errors:
-// *Refusal, *Temporary, or one that wraps the end of ctx.
+// ConnectionDetails reads the connection details with the cached token, or with a
+// new one if none is cached. If the API answers a cached token with 401, it tries
+// once more with a new token. The error is a *Refusal, a *Temporary, or wraps the
+// cause of the end of ctx.
 func (c *Client) ConnectionDetails(ctx context.Context) (ConnectionDetails, error) {
-	got, clean, err := c.get(ctx, c.urls.details)
+	got, redact, err := c.get(ctx, c.urls.details)
 	if err != nil {
 		return ConnectionDetails{}, err
 	}
-	details, err := readDetails(got, requestName(http.MethodGet, c.urls.details), clean)
+	details, err := readDetails(got, requestName(http.MethodGet, c.urls.details), redact)
 	if err == nil {
 		c.mu.Lock()
 		c.lastPassword = details.SASLPassword
@@ -98,67 +99,68 @@ func (c *Client) ConnectionDetails(ctx context.Context) (ConnectionDetails, erro
 	return details, err
 }
 
-// get asks the API for an address with the cached token, or a new one; clean is
-// for texts of the answer.
-func (c *Client) get(ctx context.Context, address *url.URL) (got *answer, clean redactor, err error) {
+// get requests an address of the API with the cached token, or with a new one.
+// redact removes the secrets of this request from texts of the answer.
+func (c *Client) get(ctx context.Context, address *url.URL) (got *answer, redact redactor, err error) {
 	token, fresh, err := c.token(ctx)
 	if err != nil {
-		return nil, clean, err
+		return nil, redact, err
 	}
-	got, err = c.ask(ctx, address, token)
+	got, err = c.getOnce(ctx, address, token)
 	if err == nil && got.status == http.StatusUnauthorized && !fresh {
 		c.forget(token)
-		c.log.DebugContext(ctx, "Genesys refused the cached token, asking for a fresh one")
+		c.log.DebugContext(ctx, "Genesys Cloud rejected the cached token; requesting a new one")
 		if token, _, err = c.token(ctx); err == nil {
-			got, err = c.ask(ctx, address, token)
+			got, err = c.getOnce(ctx, address, token)
 		}
 	}
 	if err != nil {
-		return nil, clean, err
+		return nil, redact, err
 	}
 	return got, c.redactor().with(token.AccessToken), nil
 }
 
-// redactor cleans texts of every secret that the client holds.
+// redactor removes every secret that the client holds.
 func (c *Client) redactor() redactor {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.secret.with(c.lastToken, c.lastPassword)
+	return c.redact.with(c.lastToken, c.lastPassword)
 }
 
-func (c *Client) ask(ctx context.Context, address *url.URL, token *oauth2.Token) (*answer, error) {
-	ask := question{request: requestName(http.MethodGet, address), setting: apiURLSetting, clean: c.redactor().with(token.AccessToken)}
-	return c.exchange(ctx, ask, func(ctx context.Context, hc *http.Client) error {
-		return c.caller.Get(ctx, hc, address.String(), token)
+func (c *Client) getOnce(ctx context.Context, address *url.URL, token *oauth2.Token) (*answer, error) {
+	about := requestInfo{name: requestName(http.MethodGet, address), hostSetting: apiURLSetting, redact: c.redactor().with(token.AccessToken)}
+	return c.send(ctx, about, func(ctx context.Context, hc *http.Client) error {
+		return c.requester.Get(ctx, hc, address.String(), token)
 	})
 }
 
-// question is what an error says about a request: its method and path, and the
-// setting that its host comes from.
-type question struct {
-	request, setting string
-	clean            redactor
+// requestInfo is what an error says about a request.
+type requestInfo struct {
+	name        string // method and path
+	hostSetting string // the setting that names the host
+	redact      redactor
 }
 
-// exchange makes one request within requestTimeout and gives the answer. Its
-// errors are that none came: a *Temporary, or the end of ctx.
-func (c *Client) exchange(ctx context.Context, ask question, send func(context.Context, *http.Client) error) (*answer, error) {
+// send makes one request within requestTimeout and returns the answer. It fails
+// only if no answer came: the error is a *Temporary or wraps the cause of the end
+// of ctx.
+func (c *Client) send(ctx context.Context, about requestInfo, request func(context.Context, *http.Client) error) (*answer, error) {
 	hc := *c.http
 	rec := &recorder{next: hc.Transport}
 	hc.Transport = rec
 	bounded, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	err := send(bounded, &hc)
+	err := request(bounded, &hc)
 	switch {
 	case rec.answer != nil:
 		return rec.answer, nil
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("genesys: %s: %w", ask.request, context.Cause(ctx))
+		return nil, fmt.Errorf("genesys: %s: %w", about.name, context.Cause(ctx))
 	case err == nil:
-		err = errors.New("the caller made no request through the client that it was given")
+		err = errors.New("the requester sent nothing through the HTTP client that it was given")
 	}
-	cause := ask.clean.cause(err)
-	return nil, &Temporary{Request: ask.request, Message: ask.clean.clean(cause.Error()), Cure: connectionCure(err, ask.setting), Err: cause}
+	cause := about.redact.err(err)
+	return nil, &Temporary{Request: about.name, Message: about.redact.text(cause.Error()), Cure: connectionCure(err, about.hostSetting), Err: cause}
 }
 
 func requestName(method string, u *url.URL) string { return method + " " + u.EscapedPath() }

@@ -24,9 +24,9 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// expires_in is a number (RFC 6749, 5.1). golang.org/x/oauth2 takes a text too,
-// the Genesys SDK does not.
-func TestALifetimeMayBeAText(t *testing.T) {
+// RFC 6749, 5.1, makes expires_in a number. golang.org/x/oauth2 accepts a string too,
+// but the Genesys SDK does not, so this test is not in genesystest.
+func TestClient_AcceptsExpiresInAsAString(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tokens := 0
 		cloud := roundTrip(func(r *http.Request) (*http.Response, error) {
@@ -50,7 +50,7 @@ func TestALifetimeMayBeAText(t *testing.T) {
 	})
 }
 
-func TestPrintedValuesHoldNoSecret(t *testing.T) {
+func TestPrintedValues_ShowNoSecret(t *testing.T) {
 	o := genesys.Options{ClientID: genesystest.ClientID, ClientSecret: genesystest.ClientSecret, APIURL: "https://api.example.com"}
 	c, err := genesys.New(o)
 	require.NoError(t, err)
@@ -59,26 +59,28 @@ func TestPrintedValuesHoldNoSecret(t *testing.T) {
 	log := slog.New(slog.NewJSONHandler(&logged, nil))
 	for _, value := range []any{o, &o, c, details, &details} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d"} {
-			genesystest.NoSecret(t, fmt.Sprintf(verb, value))
+			genesystest.AssertNoSecret(t, fmt.Sprintf(verb, value))
 		}
 	}
 	log.Info("", "options", o, "details", details)
-	genesystest.NoSecret(t, logged.String())
+	genesystest.AssertNoSecret(t, logged.String())
 	assert.Contains(t, logged.String(), "h:1")
 	assert.Contains(t, logged.String(), "api.example.com")
 }
 
-// bypass is a Caller that does not use the client it is given.
-type bypass struct{}
+// silentRequester is a Requester that reports success without a request.
+type silentRequester struct{}
 
-func (bypass) Token(context.Context, *http.Client, string) (*oauth2.Token, error) { return nil, nil }
+func (silentRequester) Token(context.Context, *http.Client, string) (*oauth2.Token, error) {
+	return nil, nil
+}
 
-func (bypass) Get(context.Context, *http.Client, string, *oauth2.Token) error { return nil }
+func (silentRequester) Get(context.Context, *http.Client, string, *oauth2.Token) error { return nil }
 
-func TestNothingIsBelievedThatTheClientDidNotSee(t *testing.T) {
-	c, err := genesys.NewWith(genesys.Options{ClientID: genesystest.ClientID, ClientSecret: genesystest.ClientSecret}, bypass{})
+func TestClient_FailsIfTheRequesterSendsNoRequest(t *testing.T) {
+	c, err := genesys.NewWithRequester(genesys.Options{ClientID: genesystest.ClientID, ClientSecret: genesystest.ClientSecret}, silentRequester{})
 	require.NoError(t, err)
 	_, err = c.ConnectionDetails(t.Context())
 	require.ErrorAs(t, err, new(*genesys.Temporary))
-	require.ErrorContains(t, err, "no request through the client")
+	require.ErrorContains(t, err, "sent nothing through the HTTP client")
 }

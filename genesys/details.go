@@ -11,29 +11,29 @@ import (
 	"strings"
 )
 
-// readDetails turns the answer of GENESYS_EVENTBRIDGE_PATH into connection
-// details, a *Refusal or a *Temporary.
-func readDetails(got *answer, request string, clean redactor) (ConnectionDetails, error) {
-	if got.passes() {
-		return ConnectionDetails{}, got.temporary(request, clean)
+// readDetails turns the answer of GENESYS_EVENTBRIDGE_PATH into connection details.
+// The error is a *Refusal or a *Temporary.
+func readDetails(got *answer, request string, redact redactor) (ConnectionDetails, error) {
+	if got.isTemporary() {
+		return ConnectionDetails{}, got.temporary(request, redact)
 	}
-	var fault string
+	var problem string
 	if got.ok() {
 		var details ConnectionDetails
-		if details, fault = parseDetails(got); fault == "" {
+		if details, problem = parseDetails(got); problem == "" {
 			return details, nil
 		}
 	}
-	refusal := got.refusal(request, clean)
+	refusal := got.refusal(request, redact)
 	refusal.Cure = detailsCure(got.status)
-	if fault != "" {
-		refusal.Message = clean.with(got.secrets()).clean(fault)
+	if problem != "" {
+		refusal.Message = redact.with(got.secrets()).text(problem)
 	}
 	return ConnectionDetails{}, refusal
 }
 
-// detailsAnswer is the document of GENESYS_EVENTBRIDGE_PATH. Other fields are
-// left aside.
+// detailsAnswer is the JSON document of GENESYS_EVENTBRIDGE_PATH. Other fields are
+// ignored.
 type detailsAnswer struct {
 	ConnectionDetails struct {
 		BootstrapServers string `json:"bootstrapServers"`
@@ -44,15 +44,15 @@ type detailsAnswer struct {
 	Topics []string `json:"topics"`
 }
 
-// parseDetails reads a granted answer. fault names the field that is wrong and
-// may quote its value.
-func parseDetails(got *answer) (details ConnectionDetails, fault string) {
-	if got.overlong {
-		return details, "the answer is longer than 1 MiB"
+// parseDetails parses a 2xx answer. problem is empty if the answer is valid.
+// Otherwise it names the wrong field and may quote its value.
+func parseDetails(got *answer) (details ConnectionDetails, problem string) {
+	if got.truncated {
+		return details, answerTooLong
 	}
 	var doc detailsAnswer
 	if err := json.Unmarshal(got.body, &doc); err != nil {
-		return details, jsonFault(err)
+		return details, jsonProblem(err)
 	}
 	read := doc.ConnectionDetails
 	var missing []string
@@ -66,14 +66,14 @@ func parseDetails(got *answer) (details ConnectionDetails, fault string) {
 		}
 	}
 	if missing != nil {
-		return details, "the answer has no " + strings.Join(missing, ", ")
+		return details, "the answer lacks " + strings.Join(missing, ", ")
 	}
-	servers, fault := bootstrapServers(read.BootstrapServers)
-	if fault != "" {
-		return details, fault
+	servers, problem := bootstrapServers(read.BootstrapServers)
+	if problem != "" {
+		return details, problem
 	}
-	if fault := topicsFault(doc.Topics); fault != "" {
-		return details, fault
+	if problem := topicsProblem(doc.Topics); problem != "" {
+		return details, problem
 	}
 	return ConnectionDetails{
 		BootstrapServers: servers,
@@ -84,31 +84,31 @@ func parseDetails(got *answer) (details ConnectionDetails, fault string) {
 	}, ""
 }
 
-// jsonFault names the field and not its value, which may be a secret.
-func jsonFault(err error) string {
+// jsonProblem names the field but does not quote its value, which may be a secret.
+func jsonProblem(err error) string {
 	var wrongType *json.UnmarshalTypeError
 	if errors.As(err, &wrongType) && wrongType.Field != "" {
-		return wrongType.Field + " is of the wrong type"
+		return wrongType.Field + " has the wrong JSON type"
 	}
-	return "the answer is not a JSON object"
+	return notAnObject
 }
 
-// bootstrapServers checks a list of host:port and gives it without spaces.
-func bootstrapServers(list string) (servers, fault string) {
+// bootstrapServers checks a list of host:port and returns it without spaces.
+func bootstrapServers(list string) (servers, problem string) {
 	entries := strings.Split(list, ",")
 	for i, entry := range entries {
 		entries[i] = strings.TrimSpace(entry)
-		if !hostPort(entries[i]) {
-			return "", fmt.Sprintf("connectionDetails.bootstrapServers is not a list of host:port: %q", entries[i])
+		if !isHostPort(entries[i]) {
+			return "", fmt.Sprintf("connectionDetails.bootstrapServers must be a list of host:port, but contains %q", entries[i])
 		}
 	}
 	return strings.Join(entries, ","), ""
 }
 
-// hostName are the characters of DNS names, IPv4 and IPv6 addresses.
+// hostName matches the characters of DNS names, IPv4 and IPv6 addresses.
 var hostName = regexp.MustCompile(`^[A-Za-z0-9._:%-]+$`)
 
-func hostPort(entry string) bool {
+func isHostPort(entry string) bool {
 	host, port, err := net.SplitHostPort(entry)
 	if err != nil || !hostName.MatchString(host) {
 		return false
@@ -117,29 +117,34 @@ func hostPort(entry string) bool {
 	return err == nil && number > 0
 }
 
-// topicName is what Kafka takes as a topic. Consumers read a name that begins
-// with ^ as a pattern, which must not come from outside.
+// topicName matches the names that Kafka allows. It excludes names that begin with
+// ^, because librdkafka treats those as patterns: a server could make ingest
+// subscribe to any topic.
 var topicName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,249}$`)
 
-func topicsFault(topics []string) string {
+func topicsProblem(topics []string) string {
 	for i, topic := range topics {
 		if !topicName.MatchString(topic) {
-			return fmt.Sprintf("topics[%d] is not the name of a Kafka topic: %q", i, topic)
+			return fmt.Sprintf("topics[%d] is not a valid name of a Kafka topic: %q", i, topic)
 		}
 	}
 	return ""
 }
 
-// detailsCure names the settings that the refused request depends on.
+// detailsCure names the settings to check if the API refused the connection details.
 func detailsCure(status int) string {
-	const without = "or set KAFKA_BOOTSTRAP_SERVERS, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD to do without it"
+	const withoutAPI = "or set KAFKA_BOOTSTRAP_SERVERS, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD to connect without the Genesys API"
 	switch {
 	case status == http.StatusUnauthorized:
-		return "check that GENESYS_API_URL and GENESYS_TOKEN_URL are of the region of GENESYS_CLIENT_ID"
+		return wrongRegionCure
 	case status == http.StatusForbidden:
-		return "give the OAuth client of GENESYS_CLIENT_ID a role with the permission, " + without
+		return "give the OAuth client in GENESYS_CLIENT_ID a role with the permission to read GENESYS_EVENTBRIDGE_PATH, " + withoutAPI
 	case status >= 300 && status <= 399:
 		return "check GENESYS_API_URL and GENESYS_EVENTBRIDGE_PATH"
 	}
-	return "check GENESYS_EVENTBRIDGE_PATH and GENESYS_API_URL, " + without
+	return "check GENESYS_EVENTBRIDGE_PATH and GENESYS_API_URL, " + withoutAPI
 }
+
+// wrongRegionCure is for a 401 to a new token: one region's API rejects the tokens
+// of another.
+const wrongRegionCure = "check that GENESYS_API_URL and GENESYS_TOKEN_URL belong to the region of GENESYS_CLIENT_ID"

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// Refusal is an answer that no waiting cures: wrong credentials, a missing
-// permission, a wrong address, an answer without the needed fields.
+// Refusal is an answer that waiting cannot change: the credentials are wrong, a
+// permission is missing, the address is wrong, or the answer lacks a needed field.
 type Refusal struct {
-	// Request is what was asked, method and path: "POST /oauth/token".
+	// Request is the method and path of the request, such as "POST /oauth/token".
 	Request string
 	// Status is the HTTP status of the answer.
 	Status int
-	// Code is Genesys' error code or the OAuth error, empty where there is none.
+	// Code is the error code of Genesys or of OAuth; empty if the answer has none.
 	Code string
-	// ContextID (contextId of the body) and CorrelationID (header
-	// ININ-Correlation-Id) are what Genesys' support asks for.
+	// ContextID (contextId in the body) and CorrelationID (header ININ-Correlation-Id)
+	// identify the request to Genesys' support.
 	ContextID, CorrelationID string
 	// Message says what is wrong, on one line.
 	Message string
@@ -24,31 +24,30 @@ type Refusal struct {
 	Cure string
 }
 
-// Error is one line: what was asked, what came back, what to do.
+// Error is one line with the request, the answer and the cure.
 func (r *Refusal) Error() string {
 	return "genesys: " + describe(r.Request, r.Status, r.Code, r.Message, r.ContextID, r.CorrelationID) + "; " + r.Cure
 }
 
-// Temporary is a failure that may pass: 408, 429, 5xx, a time-out, a
-// connection that did not come about or broke.
+// Temporary is a failure that a later try may not meet: a 408, 429 or 5xx, a
+// time-out, or a connection that failed or broke.
 type Temporary struct {
-	// Request is what was asked, method and path.
+	// Request is the method and path of the request.
 	Request string
-	// Status is the HTTP status, 0 where no answer came.
+	// Status is the HTTP status; 0 if no answer came.
 	Status int
 	// Code, ContextID, CorrelationID and Message are as in Refusal.
 	Code, ContextID, CorrelationID, Message string
-	// RetryAfter is how long the server asks to wait, 0 where it does not.
+	// RetryAfter is the wait that the server asks for; 0 if it asks for none.
 	RetryAfter time.Duration
-	// Cure says what to check, where the failure hints at a wrong setting:
-	// an unknown host, a certificate, a proxy. Empty otherwise.
+	// Cure says what to check if the failure points to a wrong setting: an unknown
+	// host, a certificate, a proxy. Empty otherwise.
 	Cure string
-	// Err is the cause where no answer came, nil otherwise.
+	// Err is the cause if no answer came; nil otherwise.
 	Err error
 }
 
-// Error is one line: what was asked, what came back and, where there is one,
-// the cure.
+// Error is one line with the request, the answer and, if there is one, the cure.
 func (t *Temporary) Error() string {
 	text := "genesys: " + describe(t.Request, t.Status, t.Code, t.Message, t.ContextID, t.CorrelationID)
 	if t.Cure != "" {
@@ -57,7 +56,7 @@ func (t *Temporary) Error() string {
 	return text
 }
 
-// Unwrap gives the cause where no answer came.
+// Unwrap returns the cause if no answer came.
 func (t *Temporary) Unwrap() error { return t.Err }
 
 func describe(request string, status int, code, message, contextID, correlationID string) string {

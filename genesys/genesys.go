@@ -1,10 +1,10 @@
-// Package genesys asks Genesys Cloud where its events can be read: an OAuth
-// token by client credentials, then the connection details of the Kafka
-// cluster.
+// Package genesys asks the Genesys Cloud API how to connect to the Kafka cluster
+// that holds the organisation's events. It gets an OAuth token by the client
+// credentials grant and reads the connection details with it.
 //
-// The package refuses to retry beyond what its caller's context allows, to
-// follow a redirect, and to name a secret, a token or an Authorization header
-// in any error or log line.
+// The package does not retry longer than its caller's context allows, does not
+// follow redirects, and never puts a secret, a token or an Authorization header
+// into an error or a log line.
 package genesys
 
 import (
@@ -14,11 +14,12 @@ import (
 	"log/slog"
 )
 
-// ConnectionDetails is the part of the answer of GENESYS_EVENTBRIDGE_PATH that
-// the consumer needs. Topics and SASLMechanism are empty when the answer holds
-// none. Printed or logged, it shows everything but SASLPassword.
+// ConnectionDetails says how to connect to Kafka. It is the part of the answer of
+// GENESYS_EVENTBRIDGE_PATH that the consumer needs. Topics and SASLMechanism are
+// empty if the answer has none. A printed or logged value shows every field except
+// SASLPassword.
 type ConnectionDetails struct {
-	// BootstrapServers is a list of host:port with commas between, no spaces.
+	// BootstrapServers is a list of host:port, separated by commas without spaces.
 	BootstrapServers string
 	SASLMechanism    string
 	SASLUsername     string
@@ -26,11 +27,11 @@ type ConnectionDetails struct {
 	Topics           []string
 }
 
-// Source reads the connection details. Both this package's Client and the
-// module genesyssdk implement it.
+// Source reads the connection details. The Client of this package implements it,
+// with or without the Genesys SDK (module genesyssdk).
 type Source interface {
-	// ConnectionDetails asks Genesys Cloud anew. A refusal that no waiting
-	// cures is a *Refusal; any other error may pass.
+	// ConnectionDetails sends a new request to Genesys Cloud on each call. The error
+	// is a *Refusal if waiting cannot help. Every other error may be temporary.
 	ConnectionDetails(ctx context.Context) (ConnectionDetails, error)
 }
 
@@ -40,10 +41,10 @@ func (d ConnectionDetails) String() string {
 		d.BootstrapServers, d.SASLMechanism, d.SASLUsername, d.Topics)
 }
 
-// Format prints String for every verb, so that no %+v or %#v shows the password.
+// Format prints String for every verb, so that %+v and %#v do not show the password.
 func (d ConnectionDetails) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.String()) }
 
-// LogValue is what a log shows: everything but the password.
+// LogValue returns every field except the password for a log line.
 func (d ConnectionDetails) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("bootstrap_servers", d.BootstrapServers),

@@ -9,34 +9,36 @@ import (
 	"strconv"
 )
 
-// EventBridgeIntegration is the integration type that sends events to Amazon
+// EventBridgeIntegration is the type of the integrations that send events to Amazon
 // EventBridge.
 const EventBridgeIntegration = "amazon-eventbridge-source"
 
-// IntegrationSource is a Source that can also tell how the organisation sends its
-// events. Client is one.
+// IntegrationSource lists the integrations through which the organisation sends its
+// events. A Source may implement it too; the Client does.
 type IntegrationSource interface {
-	// Integrations lists the integrations of type EventBridgeIntegration. Its errors
-	// are those of Source.
+	// Integrations returns the integrations of type EventBridgeIntegration. Its
+	// errors are those of Source.
 	Integrations(ctx context.Context) ([]Integration, error)
 }
 
-// Integration is one that sends events to Amazon EventBridge.
+// Integration is an integration that sends events to Amazon EventBridge.
 type Integration struct {
 	ID, Name string
-	// IntendedState is what an administrator chose: ENABLED, DISABLED or DELETED.
+	// IntendedState is the state that an administrator chose: ENABLED, DISABLED or
+	// DELETED.
 	IntendedState string
-	// ReportedState is what came of it: ACTIVE, ACTIVATING, INACTIVE, DEACTIVATING
-	// or ERROR. ReportedMessage says more where Genesys Cloud does.
+	// ReportedState is the actual state: ACTIVE, ACTIVATING, INACTIVE, DEACTIVATING or
+	// ERROR. ReportedMessage is Genesys Cloud's explanation of it, and may be empty.
 	ReportedState, ReportedMessage string
-	// Account, Region and Suffix say where the events go.
+	// Account, Region and Suffix identify the partner event source in AWS that gets
+	// the events.
 	Account, Region, Suffix string
-	// Topics are those that are sent, such as
+	// Topics are the topics that it sends, such as
 	// v2.detail.events.conversation.{id}.customer.start.
 	Topics []string
 }
 
-// Active tells whether the integration sends events.
+// Active reports whether the integration sends events.
 func (i Integration) Active() bool {
 	return i.IntendedState == "ENABLED" && i.ReportedState == "ACTIVE"
 }
@@ -44,26 +46,26 @@ func (i Integration) Active() bool {
 const (
 	integrationsPath = "/api/v2/integrations"
 
-	// integrationsPage is how many one answer may hold, and mostPages how many
-	// answers are read: an organisation has a handful.
-	integrationsPage = 100
-	mostPages        = 50
+	// An organisation has a handful of integrations. maxPages ends the loop even if
+	// a server always says that there is another page.
+	integrationsPerPage = 100
+	maxPages            = 50
 )
 
 // Integrations implements IntegrationSource.
 func (c *Client) Integrations(ctx context.Context) ([]Integration, error) {
 	var all []Integration
-	for page := 1; page <= mostPages; page++ {
+	for page := 1; page <= maxPages; page++ {
 		address := *c.urls.integrations
 		address.RawQuery = url.Values{
 			"integrationType": {EventBridgeIntegration}, "expand": {"config.current"},
-			"pageSize": {strconv.Itoa(integrationsPage)}, "pageNumber": {strconv.Itoa(page)},
+			"pageSize": {strconv.Itoa(integrationsPerPage)}, "pageNumber": {strconv.Itoa(page)},
 		}.Encode()
-		got, clean, err := c.get(ctx, &address)
+		got, redact, err := c.get(ctx, &address)
 		if err != nil {
 			return nil, err
 		}
-		found, more, err := readIntegrations(got, requestName(http.MethodGet, &address), clean)
+		found, more, err := readIntegrations(got, requestName(http.MethodGet, &address), redact)
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +77,7 @@ func (c *Client) Integrations(ctx context.Context) ([]Integration, error) {
 	return all, nil
 }
 
-// integrationsAnswer is one page of the list. Other fields are left aside.
+// integrationsAnswer is one page of the list. Other fields are ignored.
 type integrationsAnswer struct {
 	Entities []struct {
 		ID              string `json:"id"`
@@ -104,52 +106,52 @@ type integrationsAnswer struct {
 	NextURI string `json:"nextUri"`
 }
 
-// readIntegrations reads one page and tells whether there are more.
-func readIntegrations(got *answer, request string, clean redactor) (found []Integration, more bool, err error) {
-	if got.passes() {
-		return nil, false, got.temporary(request, clean)
+// readIntegrations reads one page and reports whether another follows.
+func readIntegrations(got *answer, request string, redact redactor) (found []Integration, more bool, err error) {
+	if got.isTemporary() {
+		return nil, false, got.temporary(request, redact)
 	}
 	var page integrationsAnswer
-	refusal := got.refusal(request, clean)
+	refusal := got.refusal(request, redact)
 	refusal.Cure = integrationsCure(got.status)
 	switch {
 	case !got.ok():
 		return nil, false, refusal
-	case got.overlong:
-		refusal.Message = "the answer is longer than 1 MiB"
+	case got.truncated:
+		refusal.Message = answerTooLong
 		return nil, false, refusal
 	}
 	if err := json.Unmarshal(got.body, &page); err != nil {
-		refusal.Message = jsonFault(err)
+		refusal.Message = jsonProblem(err)
 		return nil, false, refusal
 	}
 	for _, one := range page.Entities {
 		if one.IntegrationType.ID != EventBridgeIntegration {
-			continue // where the question for one type was not heeded
+			continue // the server ignored the parameter integrationType
 		}
 		properties := one.Config.Current.Properties
 		integration := Integration{
-			ID: clean.clean(one.ID), Name: clean.clean(one.Name), IntendedState: clean.clean(one.IntendedState),
-			ReportedState: clean.clean(one.ReportedState.Code), ReportedMessage: clean.clean(one.ReportedState.Detail.Message),
-			Account: clean.clean(properties.Account), Region: clean.clean(properties.Region), Suffix: clean.clean(properties.Suffix),
+			ID: redact.text(one.ID), Name: redact.text(one.Name), IntendedState: redact.text(one.IntendedState),
+			ReportedState: redact.text(one.ReportedState.Code), ReportedMessage: redact.text(one.ReportedState.Detail.Message),
+			Account: redact.text(properties.Account), Region: redact.text(properties.Region), Suffix: redact.text(properties.Suffix),
 			Topics: slices.Clone(properties.Topics),
 		}
 		for i := range integration.Topics {
-			integration.Topics[i] = clean.clean(integration.Topics[i])
+			integration.Topics[i] = redact.text(integration.Topics[i])
 		}
 		found = append(found, integration)
 	}
 	return found, page.NextURI != "", nil
 }
 
-// integrationsCure names what the refused request depends on.
+// integrationsCure names the settings to check if the API refused the list.
 func integrationsCure(status int) string {
-	const without = ", or unset GENESYS_INTEGRATION_CHECK"
+	const withoutCheck = ", or unset GENESYS_INTEGRATION_CHECK"
 	switch status {
 	case http.StatusUnauthorized:
-		return "check that GENESYS_API_URL and GENESYS_TOKEN_URL are of the region of GENESYS_CLIENT_ID"
+		return wrongRegionCure
 	case http.StatusForbidden:
-		return "give the OAuth client of GENESYS_CLIENT_ID a role with the permission integrations:integration:view" + without
+		return "give the OAuth client in GENESYS_CLIENT_ID a role with the permission integrations:integration:view" + withoutCheck
 	}
-	return "check GENESYS_API_URL" + without
+	return "check GENESYS_API_URL" + withoutCheck
 }

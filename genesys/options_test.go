@@ -11,17 +11,17 @@ import (
 	"genesys-fanout/genesys/genesystest"
 )
 
-func TestNewNamesEveryWrongSetting(t *testing.T) {
+func TestNew_NamesEveryWrongSetting(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		options genesys.Options
 		names   []string
 	}{
 		{"nothing set", genesys.Options{}, []string{"GENESYS_CLIENT_ID", "GENESYS_CLIENT_SECRET"}},
-		{"all wrong", genesys.Options{APIURL: "x", TokenURL: "y", EventBridgePath: "z"}, []string{"GENESYS_API_URL", "GENESYS_EVENTBRIDGE_PATH", "GENESYS_CLIENT_ID", "GENESYS_CLIENT_SECRET", "GENESYS_TOKEN_URL"}},
-		{"http elsewhere", genesys.Options{APIURL: "http://api.example.com"}, []string{"GENESYS_API_URL"}},
+		{"every setting wrong", genesys.Options{APIURL: "x", TokenURL: "y", EventBridgePath: "z"}, []string{"GENESYS_API_URL", "GENESYS_EVENTBRIDGE_PATH", "GENESYS_CLIENT_ID", "GENESYS_CLIENT_SECRET", "GENESYS_TOKEN_URL"}},
+		{"http on another host than loopback", genesys.Options{APIURL: "http://api.example.com"}, []string{"GENESYS_API_URL"}},
 		{"a host that begins like loopback", genesys.Options{APIURL: "http://localhost.example.com"}, []string{"GENESYS_API_URL"}},
-		{"token over http", genesys.Options{TokenURL: "http://login.example.com/oauth/token"}, []string{"GENESYS_TOKEN_URL"}},
+		{"a token URL with http", genesys.Options{TokenURL: "http://login.example.com/oauth/token"}, []string{"GENESYS_TOKEN_URL"}},
 		{"another scheme", genesys.Options{APIURL: "ftp://127.0.0.1"}, []string{"GENESYS_API_URL"}},
 		{"no host", genesys.Options{APIURL: "https:///x"}, []string{"GENESYS_API_URL"}},
 		{"not a URL", genesys.Options{APIURL: "https://h\x7f"}, []string{"GENESYS_API_URL"}},
@@ -40,16 +40,16 @@ func TestNewNamesEveryWrongSetting(t *testing.T) {
 			for line := range strings.Lines(err.Error()) {
 				name, rest, _ := strings.Cut(line, ": ")
 				names = append(names, name)
-				assert.Contains(t, rest, "; ", "no cure")
+				assert.Contains(t, rest, "; ", "the line names no cure")
 			}
 			assert.Equal(t, tt.names, names)
-			genesystest.NoSecret(t, err.Error())
+			genesystest.AssertNoSecret(t, err.Error())
 		})
 	}
 }
 
-// Settings are checked before a Client is made, by the same rules.
-func TestValidateIsWhatNewChecks(t *testing.T) {
+// ingest checks its settings before it makes a Client, so both must apply the same rules.
+func TestValidateURLAndPath_ApplyTheRulesOfNew(t *testing.T) {
 	for value, valid := range map[string]bool{
 		"https://api.mypurecloud.ie":                             true,
 		"http://127.0.0.1:8081":                                  true,
@@ -65,7 +65,7 @@ func TestValidateIsWhatNewChecks(t *testing.T) {
 			continue
 		}
 		require.ErrorContains(t, err, "GENESYS_TOKEN_URL: ", value)
-		genesystest.NoSecret(t, err.Error())
+		genesystest.AssertNoSecret(t, err.Error())
 	}
 	require.NoError(t, genesys.ValidatePath("/api/v2/eventbridge"))
 	require.ErrorContains(t, genesys.ValidatePath("//evil.example.com"), "GENESYS_EVENTBRIDGE_PATH: ")

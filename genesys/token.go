@@ -11,31 +11,32 @@ import (
 )
 
 const (
-	// refreshEarly is how long before its end a token is replaced.
+	// refreshEarly is how long before its expiry a token is replaced.
 	refreshEarly = 5 * time.Minute
-	// assumedLifetime is that of a token whose answer has no expires_in: the
-	// shortest that Genesys Cloud lets an OAuth client have.
+	// assumedLifetime is the lifetime of a token if its answer has no expires_in. It
+	// is the shortest that Genesys Cloud allows for an OAuth client.
 	assumedLifetime = 5 * time.Minute
 )
 
-// cachedToken is a token and the time until which it is used.
+// cachedToken is a token and the time after which it is no longer used.
 type cachedToken struct {
 	token *oauth2.Token
 	until time.Time
 }
 
-// token gives the cached token, or waits for a refresh, which all callers
-// share: its failure too, so that a refused client is asked once and not once
-// per caller. fresh says that the token was issued during this call.
+// token returns the cached token, or waits for a new one. Concurrent callers share
+// one request and its result. They share its failure too, because otherwise each of
+// them would repeat a request that was refused. fresh reports whether the token was
+// issued during this call.
 func (c *Client) token(ctx context.Context) (token *oauth2.Token, fresh bool, err error) {
-	if token := c.current(); token != nil {
+	if token := c.validToken(); token != nil {
 		return token, false, nil
 	}
-	// The refresh outlives the caller who began it, since others may wait for
-	// it; exchange bounds it.
+	// The request must not end with the context of the caller who began it, because
+	// others may wait for its result. send bounds it.
 	detached := context.WithoutCancel(ctx)
 	shared := c.flight.DoChan("token", func() (any, error) {
-		if token := c.current(); token != nil {
+		if token := c.validToken(); token != nil {
 			return token, nil
 		}
 		return c.refresh(detached)
@@ -51,8 +52,8 @@ func (c *Client) token(ctx context.Context) (token *oauth2.Token, fresh bool, er
 	}
 }
 
-// current is the cached token while it is to be used, nil afterwards.
-func (c *Client) current() *oauth2.Token {
+// validToken returns the cached token, or nil if there is none or its time is over.
+func (c *Client) validToken() *oauth2.Token {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cached.token == nil || !time.Now().Before(c.cached.until) {
@@ -61,7 +62,7 @@ func (c *Client) current() *oauth2.Token {
 	return c.cached.token
 }
 
-// forget drops a token that was refused, unless a newer one has replaced it.
+// forget drops a token that the API rejected, unless a newer one has replaced it.
 func (c *Client) forget(token *oauth2.Token) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,20 +71,20 @@ func (c *Client) forget(token *oauth2.Token) {
 	}
 }
 
-// refresh asks for a token and caches it.
+// refresh requests a new token and caches it.
 func (c *Client) refresh(ctx context.Context) (*oauth2.Token, error) {
 	request := requestName(http.MethodPost, c.urls.token)
 	var token *oauth2.Token
 	var tokenErr error
-	ask := question{request: request, setting: c.urls.tokenSetting, clean: c.redactor()}
-	got, err := c.exchange(ctx, ask, func(ctx context.Context, hc *http.Client) error {
-		token, tokenErr = c.caller.Token(ctx, hc, c.urls.token.String())
+	about := requestInfo{name: request, hostSetting: c.urls.tokenSetting, redact: c.redactor()}
+	got, err := c.send(ctx, about, func(ctx context.Context, hc *http.Client) error {
+		token, tokenErr = c.requester.Token(ctx, hc, c.urls.token.String())
 		return tokenErr
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := c.judgeToken(got, request, tokenErr); err != nil {
+	if err := c.checkToken(got, request, tokenErr); err != nil {
 		return nil, err
 	}
 	until := usedUntil(time.Now(), token.Expiry)
@@ -95,8 +96,8 @@ func (c *Client) refresh(ctx context.Context) (*oauth2.Token, error) {
 	return token, nil
 }
 
-// usedUntil is five minutes before the token's end, or half its life where
-// that is ten minutes or less.
+// usedUntil returns the time five minutes before the token expires. If the token
+// lives ten minutes or less, it is half of the lifetime.
 func usedUntil(now, expiry time.Time) time.Time {
 	lifetime := assumedLifetime
 	if !expiry.IsZero() {
@@ -105,55 +106,56 @@ func usedUntil(now, expiry time.Time) time.Time {
 	return now.Add(max(lifetime/2, lifetime-refreshEarly))
 }
 
-// judgeToken says whether the answer of the token endpoint holds a token that
-// can be used. parsed is the Caller's verdict on the body.
-func (c *Client) judgeToken(got *answer, request string, parsed error) error {
+// checkToken returns an error unless the answer of the token endpoint holds a usable
+// token. parseErr is the Requester's error.
+func (c *Client) checkToken(got *answer, request string, parseErr error) error {
 	texts := got.texts()
-	clean := c.redactor()
-	if got.passes() {
-		return got.temporary(request, clean)
+	redact := c.redactor()
+	if got.isTemporary() {
+		return got.temporary(request, redact)
 	}
-	refusal := got.refusal(request, clean)
+	refusal := got.refusal(request, redact)
 	refusal.Cure = tokenCure(got.status, texts["error"])
 	if !got.ok() {
 		return refusal
 	}
-	fault := tokenFault(got, texts, parsed)
-	if fault == "" {
+	problem := tokenProblem(got, texts, parseErr)
+	if problem == "" {
 		return nil
 	}
 	if refusal.Message == "" {
-		refusal.Message = fault
+		refusal.Message = problem
 	}
 	return refusal
 }
 
-// tokenFault names what a granted answer lacks; empty when it lacks nothing.
-func tokenFault(got *answer, texts map[string]string, parsed error) string {
+// tokenProblem says what is wrong with a 2xx answer. It is empty if the answer holds a
+// usable token.
+func tokenProblem(got *answer, texts map[string]string, parseErr error) string {
 	switch {
-	case got.overlong:
-		return "the answer is longer than 1 MiB"
+	case got.truncated:
+		return answerTooLong
 	case texts == nil:
-		return "the answer is not a JSON object"
+		return notAnObject
 	case texts["error"] != "":
-		return "the answer holds an error"
+		return "the answer contains an error in spite of its status"
 	case texts["access_token"] == "":
-		return "the answer has no text access_token"
+		return "the answer lacks access_token, or it is not a string"
 	case strings.ContainsFunc(texts["access_token"], func(c rune) bool { return c <= ' ' || c > '~' }):
-		return "access_token holds a character that no header can carry"
-	case parsed != nil:
-		return "token_type or expires_in is of the wrong type"
+		return "access_token contains a character that an HTTP header cannot carry"
+	case parseErr != nil:
+		return "token_type or expires_in has the wrong JSON type"
 	}
 	return ""
 }
 
-// tokenCure names the settings that a refused token request depends on.
+// tokenCure names the settings to check if the token was refused.
 func tokenCure(status int, code string) string {
 	switch {
 	case code == "invalid_scope":
-		return "unset or correct GENESYS_OAUTH_SCOPE"
+		return "correct or unset GENESYS_OAUTH_SCOPE"
 	case status == http.StatusBadRequest, status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return "check GENESYS_CLIENT_ID, GENESYS_CLIENT_SECRET (a client with the Client Credentials grant) and that GENESYS_API_URL is of its region"
+		return "check GENESYS_CLIENT_ID and GENESYS_CLIENT_SECRET (the client needs the grant type Client Credentials), and that GENESYS_API_URL belongs to its region"
 	}
-	return "check GENESYS_TOKEN_URL, or GENESYS_API_URL where that is not set"
+	return "check GENESYS_TOKEN_URL, or GENESYS_API_URL if the former is not set"
 }

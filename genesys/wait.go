@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// The waits between tries double from the first to the last, 1, 2, 4, 8, 16,
-// 30, 30 s …, each up to a fifth longer so that several processes spread out.
+// The waits between tries double up to the longest: 1, 2, 4, 8, 16, 30, 30 s and so
+// on. Each is up to a fifth longer, so that several processes spread out.
 const (
 	firstWait    = time.Second
 	longestWait  = 30 * time.Second
 	jitterFactor = 0.2
 )
 
-// Wait asks src until it gives the details, and waits between tries for at
-// most limit in all. A *Temporary's RetryAfter is a floor under the wait. A
-// *Refusal and the end of ctx are returned at once; at the limit, or as soon as
-// no further try fits under it, the last error is returned wrapped. Each wait
-// writes one line to log, which may be nil.
-func Wait(ctx context.Context, src Source, limit time.Duration, log *slog.Logger) (ConnectionDetails, error) {
+// WaitForDetails tries src until it returns the connection details, for at most
+// limit. The wait before a try is never shorter than the RetryAfter of the
+// *Temporary before it. WaitForDetails returns at once if src returns a *Refusal or
+// if ctx ends. If no further try fits into limit, it wraps the last error. It writes
+// one line to log before each wait; log may be nil.
+func WaitForDetails(ctx context.Context, src Source, limit time.Duration, log *slog.Logger) (ConnectionDetails, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -41,25 +41,26 @@ func Wait(ctx context.Context, src Source, limit time.Duration, log *slog.Logger
 		case ctx.Err() != nil:
 			return ConnectionDetails{}, fmt.Errorf("genesys: wait for the connection details: %w", context.Cause(ctx))
 		case bounded.Err() == nil || last == nil:
-			last = err // what the limit itself cut off says less than the error before it
+			last = err // but not an error that only says that the limit cut the try off
 		}
-		wait, ok := nextWait(attempt, last, time.Until(deadline)-lastTry(limit))
+		wait, ok := nextWait(attempt, last, time.Until(deadline)-reservedForLastTry(limit))
 		if !ok {
-			return ConnectionDetails{}, fmt.Errorf("gave up waiting for Genesys (limit %s): %w", limit, last)
+			return ConnectionDetails{}, fmt.Errorf("gave up waiting for Genesys Cloud (limit %s): %w", limit, last)
 		}
-		log.WarnContext(ctx, "Genesys gave no connection details, trying again", "wait", wait.Round(time.Millisecond), "attempt", attempt+1, "error", last)
+		log.WarnContext(ctx, "cannot read the connection details from Genesys Cloud; trying again", "wait", wait.Round(time.Millisecond), "attempt", attempt+1, "error", last)
 		if err := pause(ctx, wait); err != nil {
 			return ConnectionDetails{}, fmt.Errorf("genesys: wait for the connection details: %w", err)
 		}
 	}
 }
 
-// lastTry is what is kept of the limit for the last try: a whole request, but
-// no more than a tenth.
-func lastTry(limit time.Duration) time.Duration { return min(requestTimeout, limit/10) }
+// reservedForLastTry returns the part of the limit that waits must leave to the last
+// try: the time of a whole request, but at most a tenth of the limit.
+func reservedForLastTry(limit time.Duration) time.Duration { return min(requestTimeout, limit/10) }
 
-// nextWait is the wait after the given number of earlier waits, cut to what is
-// left. ok is false where the server's wish, or the shortest wait, is longer.
+// nextWait returns the wait after the given number of earlier waits, cut to the time
+// that is left. ok is false if the server's Retry-After, or the shortest wait, is
+// longer than that.
 func nextWait(earlier int, err error, left time.Duration) (wait time.Duration, ok bool) {
 	backoff := min(firstWait<<min(earlier, 5), longestWait)
 	floor := firstWait

@@ -16,15 +16,16 @@ import (
 	"genesys-fanout/genesys"
 )
 
-// script is a Source that plays a function.
+// script returns the result of the given try, counted from 1; nil is success.
 type script func(ctx context.Context, try int) error
 
-type scripted struct {
+// scriptedSource is a Source that follows a script.
+type scriptedSource struct {
 	play  script
 	tries []time.Time
 }
 
-func (s *scripted) ConnectionDetails(ctx context.Context) (genesys.ConnectionDetails, error) {
+func (s *scriptedSource) ConnectionDetails(ctx context.Context) (genesys.ConnectionDetails, error) {
 	s.tries = append(s.tries, time.Now())
 	if err := s.play(ctx, len(s.tries)); err != nil {
 		return genesys.ConnectionDetails{}, err
@@ -32,7 +33,7 @@ func (s *scripted) ConnectionDetails(ctx context.Context) (genesys.ConnectionDet
 	return genesys.ConnectionDetails{BootstrapServers: "h:1"}, nil
 }
 
-func (s *scripted) gaps() []time.Duration {
+func (s *scriptedSource) gaps() []time.Duration {
 	var gaps []time.Duration
 	for i := 1; i < len(s.tries); i++ {
 		gaps = append(gaps, s.tries[i].Sub(s.tries[i-1]))
@@ -44,16 +45,16 @@ var busy = &genesys.Temporary{Request: "GET /x", Status: 503}
 
 const limit = 5 * time.Minute
 
-func TestWaitBacksOff(t *testing.T) {
+func TestWaitForDetails_BacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := &scripted{play: func(_ context.Context, try int) error {
+		src := &scriptedSource{play: func(_ context.Context, try int) error {
 			if try < 9 {
 				return busy
 			}
 			return nil
 		}}
 		var logged bytes.Buffer
-		got, err := genesys.Wait(t.Context(), src, limit, slog.New(slog.NewTextHandler(&logged, nil)))
+		got, err := genesys.WaitForDetails(t.Context(), src, limit, slog.New(slog.NewTextHandler(&logged, nil)))
 		require.NoError(t, err)
 		assert.Equal(t, "h:1", got.BootstrapServers)
 		assert.Equal(t, 8, strings.Count(logged.String(), "\n"), "one line for each wait")
@@ -70,9 +71,9 @@ func TestWaitBacksOff(t *testing.T) {
 	})
 }
 
-func TestWaitKeepsRetryAfterAsAFloor(t *testing.T) {
+func TestWaitForDetails_WaitsAtLeastRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		src := &scripted{play: func(_ context.Context, try int) error {
+		src := &scriptedSource{play: func(_ context.Context, try int) error {
 			switch try {
 			case 1:
 				return &genesys.Temporary{Status: 429, RetryAfter: 50 * time.Second}
@@ -81,15 +82,15 @@ func TestWaitKeepsRetryAfterAsAFloor(t *testing.T) {
 			}
 			return nil
 		}}
-		_, err := genesys.Wait(t.Context(), src, limit, nil)
+		_, err := genesys.WaitForDetails(t.Context(), src, limit, nil)
 		require.NoError(t, err)
 		assert.GreaterOrEqual(t, src.gaps()[0], 50*time.Second)
-		assert.GreaterOrEqual(t, src.gaps()[1], 2*time.Second, "the backoff goes on under a shorter Retry-After")
+		assert.GreaterOrEqual(t, src.gaps()[1], 2*time.Second, "a Retry-After that is shorter than the backoff does not shorten it")
 		assert.Less(t, src.gaps()[1], 3*time.Second)
 	})
 }
 
-func TestWaitEnds(t *testing.T) {
+func TestWaitForDetails_GivesUp(t *testing.T) {
 	refusal := &genesys.Refusal{Request: "POST /oauth/token", Status: 401}
 	other := errors.New("an error of another Source")
 	hang := func(ctx context.Context, _ int) error {
@@ -110,12 +111,12 @@ func TestWaitEnds(t *testing.T) {
 			return refusal
 		}, refusal, time.Second, 2 * time.Second},
 		{"at the limit", func(context.Context, int) error { return busy }, busy, limit - 11*time.Second, limit - 10*time.Second},
-		{"at the limit, with errors of no known type", func(context.Context, int) error { return other }, other, limit - 11*time.Second, limit - 10*time.Second},
-		{"at once when Retry-After is past the limit", func(context.Context, int) error {
+		{"at the limit, with errors of an unknown type", func(context.Context, int) error { return other }, other, limit - 11*time.Second, limit - 10*time.Second},
+		{"at once if Retry-After is longer than the limit", func(context.Context, int) error {
 			return &genesys.Temporary{Status: 429, RetryAfter: time.Hour}
 		}, nil, 0, 0},
-		{"at the limit when a try hangs", hang, context.DeadlineExceeded, limit, limit},
-		{"with the error before the hanging try", func(ctx context.Context, try int) error {
+		{"at the limit if a try hangs", hang, context.DeadlineExceeded, limit, limit},
+		{"with the error of the try before the hanging one", func(ctx context.Context, try int) error {
 			if try == 1 {
 				return busy
 			}
@@ -125,7 +126,7 @@ func TestWaitEnds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begin := time.Now()
-				_, err := genesys.Wait(t.Context(), &scripted{play: tt.play}, limit, nil)
+				_, err := genesys.WaitForDetails(t.Context(), &scriptedSource{play: tt.play}, limit, nil)
 				require.Error(t, err)
 				if tt.want != nil {
 					require.ErrorIs(t, err, tt.want)
@@ -137,7 +138,7 @@ func TestWaitEnds(t *testing.T) {
 	}
 }
 
-func TestWaitStopsWithItsContext(t *testing.T) {
+func TestWaitForDetails_EndsWithItsContext(t *testing.T) {
 	stop := errors.New("SIGTERM")
 	for name, play := range map[string]script{
 		"between tries": func(context.Context, int) error { return &genesys.Temporary{RetryAfter: time.Minute} },
@@ -152,9 +153,9 @@ func TestWaitStopsWithItsContext(t *testing.T) {
 				time.AfterFunc(5*time.Second, func() { cancel(stop) })
 				begin := time.Now()
 				var logged bytes.Buffer
-				_, err := genesys.Wait(ctx, &scripted{play: play}, limit, slog.New(slog.NewTextHandler(&logged, nil)))
+				_, err := genesys.WaitForDetails(ctx, &scriptedSource{play: play}, limit, slog.New(slog.NewTextHandler(&logged, nil)))
 				require.ErrorIs(t, err, stop)
-				assert.Equal(t, name == "between tries", logged.Len() > 0, "a line for a wait, and none without one")
+				assert.Equal(t, name == "between tries", logged.Len() > 0, "one line for a wait, and no line without a wait")
 				assert.Equal(t, 5*time.Second, time.Since(begin))
 			})
 		})

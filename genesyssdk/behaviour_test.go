@@ -17,4 +17,4 @@ func newSource(t *testing.T, o genesys.Options) genesys.Source {
 	return source
 }
 
-func TestTheSDKBehavesLikeASource(t *testing.T) { genesystest.Run(t, newSource) }
+func TestClientOnTheSDK_BehavesLikeASource(t *testing.T) { genesystest.TestSource(t, newSource) }

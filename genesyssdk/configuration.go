@@ -10,39 +10,42 @@ import (
 	"github.com/mypurecloud/platform-client-sdk-go/v188/platformclientv2"
 )
 
-// defaults are the SDK's without any file: with an empty path it reads none and
-// watches none. They are made once, since making them writes to variables of
-// the SDK's package that its calls read.
-var defaults = sync.OnceValue(func() *platformclientv2.Configuration {
+// defaultConfiguration returns the SDK's configuration without any file: with an empty
+// path, the SDK reads no file and watches none. It is made only once, because making
+// one writes to package variables of the SDK that every call reads.
+var defaultConfiguration = sync.OnceValue(func() *platformclientv2.Configuration {
 	config := platformclientv2.NewConfigurationWithConfigFile("", false)
-	config.AutomaticTokenRefresh = false // it panics where a refresh fails
+	config.AutomaticTokenRefresh = false // the SDK panics if a refresh fails
 	return config
 })
 
-// configuration is one for a single call, which sends through the client. The
-// SDK writes to it and to its HTTP client on every call.
-func configuration(client *httpClient) (*platformclientv2.Configuration, error) {
-	config := *defaults()
-	config.APIClient = platformclientv2.APIClient{} // without it, the copies would share one HTTP client
+// configurationFor returns a configuration for a single call, which sends its request
+// through the client. No two calls share one, because the SDK writes to the
+// configuration and to its HTTP client on every call.
+func configurationFor(client *httpClient) (*platformclientv2.Configuration, error) {
+	config := *defaultConfiguration()
+	config.APIClient = platformclientv2.APIClient{} // otherwise the copies would share one HTTP client
 	config.APIClient = platformclientv2.NewAPIClient(&config)
 	client.AbstractHttpClient = config.APIClient.GetHttpClient()
 	return &config, config.APIClient.SetHttpClient(client)
 }
 
-// httpClient sends the SDK's requests. The SDK's own client takes no context,
-// follows redirects, and makes of a 429 or 5xx the error "giving up after 1
-// attempt(s)", without the answer and its Retry-After. This one is the genesys
-// Client's, which sees every answer.
+// httpClient sends the SDK's requests through the HTTP client of the genesys.Client,
+// which sees every answer. It replaces the SDK's own client because that one has no
+// context, follows redirects, and turns a 429 or 5xx into the error "giving up after 1
+// attempt(s)", which loses the answer and its Retry-After.
 type httpClient struct {
-	// What the SDK sets on its client, such as retries, has no effect here.
+	// It only receives what the SDK sets on its client, such as retries. That has no
+	// effect here.
 	platformclientv2.AbstractHttpClient
 
-	ctx    context.Context // of the one call that this client serves
+	ctx    context.Context // that of the single call that uses this client
 	client *http.Client
-	// address is what is asked, whatever the SDK derives: from BasePath it
-	// takes only a path /oauth/token, and a host that does not begin with api.
+	// address is the address of the request. It replaces the one that the SDK derives
+	// from BasePath, because that one always has the path /oauth/token, and a host that
+	// does not begin with api.
 	address string
-	// scope is sent with a token request, which the SDK has no place for.
+	// scope is added to a token request, because the SDK has no field for it.
 	scope string
 }
 

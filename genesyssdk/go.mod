@@ -1,5 +1,5 @@
-// ingest on the official Genesys SDK. A module of its own: the main module must
-// build where the SDK cannot be had.
+// ingest with the official Genesys SDK. It is a module of its own because the main
+// module must build even if the SDK cannot be fetched.
 module genesys-fanout/genesyssdk
 
 go 1.26.8

@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// go mod tidy needs the SDK. Without it, this is what tells that go.mod and
-// go.sum have fallen behind the main module.
-func TestRequirementsAreThoseOfTheMainModule(t *testing.T) {
+// go mod tidy needs the SDK. Where the SDK cannot be fetched, this test finds out that
+// go.mod and go.sum no longer match the main module.
+func TestGoMod_RequiresTheVersionsOfTheMainModule(t *testing.T) {
 	var mod struct {
 		Require []struct{ Path, Version string }
 	}
@@ -35,9 +35,9 @@ func TestRequirementsAreThoseOfTheMainModule(t *testing.T) {
 	require.NotEmpty(t, modules)
 	for module := range modules {
 		path, version, _ := strings.Cut(module, " ")
-		assert.Equal(t, version, required[path], "genesyssdk/go.mod: %s: not the version that is built; set it with go mod edit -require", path)
-		assert.Contains(t, string(sums), module+" h1:", "genesyssdk/go.sum: %s: no sum; take it from the main module's go.sum", path)
-		assert.Contains(t, string(sums), module+"/go.mod h1:", "genesyssdk/go.sum: %s: no sum of its go.mod; take it from the main module's go.sum", path)
+		assert.Equal(t, version, required[path], "genesyssdk/go.mod: %s: differs from the version that is built; set it with go mod edit -require", path)
+		assert.Contains(t, string(sums), module+" h1:", "genesyssdk/go.sum: %s: has no sum; copy it from the main module's go.sum", path)
+		assert.Contains(t, string(sums), module+"/go.mod h1:", "genesyssdk/go.sum: %s: has no sum of its go.mod; copy it from the main module's go.sum", path)
 	}
 }
 

@@ -14,18 +14,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What this package knows of the SDK, as the SDK behaves by itself. It holds for
-// the SDK and for its stand-in.
+// The tests below check the behaviour of the SDK itself on which this package relies.
+// They pass with the SDK and with its stand-in.
 
-// sdk is a Configuration of its own.
-func sdk() *platformclientv2.Configuration {
-	config := *defaults()
+// newSDK returns a Configuration that no other test uses.
+func newSDK() *platformclientv2.Configuration {
+	config := *defaultConfiguration()
 	config.APIClient = platformclientv2.APIClient{}
 	config.APIClient = platformclientv2.NewAPIClient(&config)
 	return &config
 }
 
-func TestTheSDKHidesWhatMayPass(t *testing.T) {
+func TestSDK_HidesTheAnswerOfATemporaryFailure(t *testing.T) {
 	for status, hidden := range map[int]bool{429: true, 500: true, 503: true, 400: false, 403: false, 404: false} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "7")
@@ -34,7 +34,7 @@ func TestTheSDKHidesWhatMayPass(t *testing.T) {
 			_, _ = w.Write([]byte(`{"message":"no","code":"c","contextId":"ctx-1"}`))
 		}))
 		t.Cleanup(server.Close)
-		response, err := sdk().APIClient.CallAPI(server.URL, http.MethodGet, nil, nil, nil, nil, "", nil, "")
+		response, err := newSDK().APIClient.CallAPI(server.URL, http.MethodGet, nil, nil, nil, nil, "", nil, "")
 		require.Error(t, err, status)
 		if hidden {
 			assert.Nil(t, response, status)
@@ -48,16 +48,16 @@ func TestTheSDKHidesWhatMayPass(t *testing.T) {
 	}
 }
 
-func TestTheSDKDerivesTheTokensAddress(t *testing.T) {
+func TestSDK_DerivesTheTokenAddressFromBasePath(t *testing.T) {
 	var asked string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked = r.URL.Path
 		id, secret, _ := r.BasicAuth()
-		assert.Equal(t, "id secret+", id+" "+secret, "neither is encoded")
+		assert.Equal(t, "id secret+", id+" "+secret, "the SDK encodes neither id nor secret")
 		_, _ = w.Write([]byte(`{"access_token":"t","expires_in":60}`))
 	}))
 	t.Cleanup(server.Close)
-	config := sdk()
+	config := newSDK()
 	config.BasePath = server.URL + "/prefix"
 	require.NoError(t, config.AuthorizeClientCredentials("id", "secret+"))
 	assert.Equal(t, "/prefix/oauth/token", asked)
@@ -65,14 +65,14 @@ func TestTheSDKDerivesTheTokensAddress(t *testing.T) {
 	assert.Equal(t, 60, config.AccessTokenExpiresIn)
 }
 
-func TestTheSDKWaitsSixteenSeconds(t *testing.T) {
+func TestSDK_TimesOutAfterSixteenSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		over := make(chan struct{})
-		defer close(over)
-		config := sdk()
+		testEnds := make(chan struct{})
+		defer close(testEnds)
+		config := newSDK()
 		config.APIClient.GetHttpClient().SetTransport(&http.Transport{
 			DialContext: func(context.Context, string, string) (net.Conn, error) {
-				<-over
+				<-testEnds
 				return nil, net.ErrClosed
 			},
 		})
@@ -83,8 +83,8 @@ func TestTheSDKWaitsSixteenSeconds(t *testing.T) {
 	})
 }
 
-// A token that this package forgets must not live on in the SDK: its own refresh
-// panics where the refresh fails.
-func TestTheSDKRefreshesNoToken(t *testing.T) {
-	assert.False(t, defaults().AutomaticTokenRefresh)
+// The genesys.Client refreshes the token. The SDK must not, because it panics if a
+// refresh fails.
+func TestSDK_DoesNotRefreshTokens(t *testing.T) {
+	assert.False(t, defaultConfiguration().AutomaticTokenRefresh)
 }

@@ -63,8 +63,9 @@ func (v *vegas) allowed() int {
 	return int(v.limit)
 }
 
-// answered takes note of a start that Temporal took after latency, with
-// inFlight starts out, this one among them.
+// answered records a start that Temporal answered after latency, with inFlight
+// starts out, this one among them. Finding a run of the event is an answer too:
+// a consumer group that is rewound gets nothing else for hours.
 func (v *vegas) answered(latency time.Duration, inFlight int, now time.Time) {
 	v.answers++
 	v.total += latency
@@ -173,9 +174,9 @@ func (f *flight) try(messages int) (ok bool, changed <-chan struct{}) {
 	return true, nil
 }
 
-// took says that Temporal holds the run of a start that it began to be asked for
-// latency ago.
-func (f *flight) took(latency time.Duration) {
+// answered records the latency of a start that Temporal answered, by a new run or
+// by the one that the event has already.
+func (f *flight) answered(latency time.Duration) {
 	f.update(func() { f.limit.answered(latency, f.inFlight, time.Now()) })
 }
 

@@ -31,6 +31,7 @@ type Options struct {
 	GroupID   string
 	Reset     string // earliest or latest: where a partition without a commit is read from
 	Targets   *target.Set
+	EventID   *target.EventID // what identifies an event; nil: event.id
 	Starter   Starter
 	MaxStarts int
 	// Drained, where set, is called when ctx has ended and no start is in flight

@@ -14,6 +14,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/target"
 	"genesys-fanout/workflows"
@@ -23,7 +24,7 @@ const (
 	topic = "events"
 	group = "ingest-test"
 
-	// patience bounds every wait: what comes in a second on a quiet machine.
+	// patience is long enough for anything that needs nobody else.
 	patience = 30 * time.Second
 	tick     = 50 * time.Millisecond
 )
@@ -174,6 +175,9 @@ func run(t *testing.T, kafka *devstack.Kafka, starter Starter, change func(*Opti
 	if change != nil {
 		change(&options)
 	}
+	if server, ok := starter.(*temporal); ok {
+		await.Watch(t, "started", func() any { return server.holds() })
+	}
 	in, err := New(options)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -203,18 +207,21 @@ func (m *member) ready() bool { return m.health.of(CheckKafka) == nil }
 
 func (m *member) end(t *testing.T) error {
 	t.Helper()
-	select {
-	case err := <-m.ended:
-		return err
-	case <-time.After(patience):
-		require.Fail(t, "ingest does not end")
-		return nil
-	}
+	var err error
+	await.True(t, "the end of ingest", func() bool {
+		select {
+		case err = <-m.ended:
+			return true
+		default:
+			return false
+		}
+	})
+	return err
 }
 
 func wait(t *testing.T, condition func() bool, what string) {
 	t.Helper()
-	require.Eventually(t, condition, patience, tick, what)
+	await.True(t, what, condition)
 }
 
 func id(n int) string { return fmt.Sprintf("evt-%d", n) }

@@ -2,24 +2,21 @@ package ingest
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"genesys-fanout/deadletter"
-	"genesys-fanout/event"
 	"genesys-fanout/workflows"
 )
 
 // Starter starts a run.
 type Starter interface {
-	// Start starts FanOut for the event, or finds that it was started before
-	// (false). *workflows.ContentError means that this input would be refused for ever;
-	// any other error may pass.
+	// Start starts FanOut for the event of an input. It returns false if the event
+	// has a run already. A *ConflictError means that another event has the run of
+	// its id, and a *workflows.ContentError that Temporal refuses the input for its
+	// content; any other error is retryable.
 	Start(ctx context.Context, in workflows.Input) (started bool, err error)
 }
 
@@ -30,18 +27,24 @@ const (
 
 // starts turns messages into runs.
 type starts struct {
-	options Options
-	metrics *metrics
-	flight  *flight
-	refused refusals
+	options   Options
+	metrics   *metrics
+	flight    *flight
+	refused   refusals
+	conflicts occasional
+	anonymous occasional // events for which FANOUT_EVENT_ID gave no id
 }
 
 // hand gives one message that has a place in flight to Temporal, and the place
-// back. It returns nil once Temporal holds the message, or when no target wants
-// it; an error only when ctx ends first.
+// back. It returns nil once Temporal holds the message, or if there is nothing to
+// start; an error only if ctx ends first.
 func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
 	starting := true
 	defer func() { s.flight.leave(starting) }()
+	if m.Value == nil { // which deletes a key from a compacted topic
+		s.metrics.consumed.WithLabelValues(formatTombstone).Inc()
+		return nil
+	}
 	in, format := s.input(m)
 	s.metrics.consumed.WithLabelValues(format).Inc()
 	if in.Undeliverable == nil && len(in.Targets) == 0 {
@@ -56,21 +59,12 @@ func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
 	}()
 	retry := firstStartRetry
 	for {
-		began := time.Now()
-		started, err := s.options.Starter.Start(ctx, in)
+		err := s.try(ctx, in)
 		if err == nil {
-			if started { // a duplicate costs the server less
-				s.flight.took(time.Since(began))
-			}
-			s.metrics.started.WithLabelValues(result(in, started)).Inc()
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
-		}
-		if less, ok := s.lesser(in, err); ok {
-			in = less
-			continue
 		}
 		s.refused.report(s.options, err, !waiting)
 		waiting = true
@@ -89,61 +83,42 @@ func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
 	}
 }
 
-// lesser is what to start instead of an input that would be refused for ever:
-// first the same without search attributes, which a frontend may not know, and
-// then what is left of an oversize one. There is nothing less than that.
-func (s *starts) lesser(in workflows.Input, err error) (workflows.Input, bool) {
-	var content *workflows.ContentError
-	switch {
-	case !errors.As(err, &content):
-		return in, false
-	case in.SearchAttributes && !content.Size:
-		in.SearchAttributes = false
-		return in, true
-	case in.Undeliverable != nil && in.Undeliverable.Reason == deadletter.Oversize:
-		return in, false
+// try starts the run of a message, with less of the message as long as Temporal
+// refuses the content of more. If it returns an error, the cause is not the
+// message: the next try begins with all of it again, so that nothing is left out
+// that Temporal will accept once the cause is gone.
+func (s *starts) try(ctx context.Context, in workflows.Input) error {
+	for {
+		began := time.Now()
+		started, err := s.options.Starter.Start(ctx, in)
+		if err == nil {
+			s.flight.answered(time.Since(began))
+			s.accepted(in, started)
+			return nil
+		}
+		next, ok := s.instead(in, err)
+		if !ok {
+			return err
+		}
+		in = next
 	}
-	s.options.Log.Warn("Temporal does not take a message; starting it without its payload", "topic", in.Source.Topic,
-		"partition", in.Source.Partition, "offset", in.Source.Offset, "size", len(in.Body), "error", content.Err)
-	in = oversize(in, content.Err)
-	in.SearchAttributes = s.options.SearchAttributes
-	return in, true
 }
 
-// formatUndecodable is the metric label of what is no event.
-const formatUndecodable = "undecodable"
-
-// input makes the run's input of a message.
-func (s *starts) input(m *kafka.Message) (in workflows.Input, format string) {
-	source := event.Source{Topic: *m.TopicPartition.Topic, Partition: m.TopicPartition.Partition, Offset: int64(m.TopicPartition.Offset)}
-	in = workflows.Input{Body: event.Body(m.Value), Source: source, SearchAttributes: s.options.SearchAttributes}
-	e, err := event.Decode(m.Value)
-	if err != nil {
-		e = event.Event{ID: event.UndecodableID(source), Type: event.UnknownType}
-		in.Undeliverable = &workflows.Undeliverable{Reason: deadletter.Undecodable, Error: err.Error()}
-	} else {
-		in.Targets = s.options.Targets.Choose(e)
+// accepted counts a message that Temporal holds, and logs what it left out of it.
+func (s *starts) accepted(in workflows.Input, started bool) {
+	s.metrics.started.WithLabelValues(result(in, started)).Inc()
+	if !started || in.Undeliverable == nil {
+		return
 	}
-	if at := m.Timestamp.UTC(); e.PublishedAt.IsZero() && m.TimestampType != kafka.TimestampNotAvailable &&
-		at.Year() >= 1 && at.Year() <= 9999 { // any other cannot be written as JSON
-		e.PublishedAt = at
+	log := s.options.Log.With("topic", in.Source.Topic, "partition", in.Source.Partition, "offset", in.Source.Offset, "error", in.Undeliverable.Error)
+	switch in.Undeliverable.Reason {
+	case deadletter.Oversize:
+		log.Warn("Temporal refused a message; it is kept in Kafka alone, with a dead letter of " + deadletter.OversizeTarget)
+	case deadletter.Conflict:
+		if times, due := s.conflicts.happened(); due {
+			log.Warn("two events have one id; the later one is delivered to no target, and is a dead letter of "+deadletter.ConflictTarget, "times", times)
+		}
 	}
-	in.Event = e
-	if in.Undeliverable != nil {
-		return in, formatUndecodable
-	}
-	return in, string(e.Format)
-}
-
-// oversize is what is started of a message that Temporal does not take: who it
-// is and where it stands, without what it holds.
-func oversize(in workflows.Input, err error) workflows.Input {
-	in.Undeliverable = &workflows.Undeliverable{
-		Reason: deadletter.Oversize,
-		Error:  fmt.Sprintf("Temporal does not take the message of %d bytes: %v; it is kept in Kafka alone", len(in.Body), err),
-	}
-	in.Body, in.Targets = nil, nil
-	return in
 }
 
 func result(in workflows.Input, started bool) string {
@@ -154,43 +129,4 @@ func result(in workflows.Input, started bool) string {
 		return string(in.Undeliverable.Reason)
 	}
 	return "started"
-}
-
-// refusals tells once for all starts in flight that Temporal refuses some. It
-// counts messages, so that one that is refused for ever is not drowned by the
-// success of others.
-type refusals struct {
-	mu      sync.Mutex
-	waiting int
-	since   time.Time
-	logged  time.Time
-}
-
-// report takes note of a refused start, the first of its message or another.
-func (r *refusals) report(o Options, err error, first bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	if first {
-		if r.waiting == 0 {
-			r.since, r.logged = now, time.Time{}
-		}
-		r.waiting++
-	}
-	o.Health.Set(CheckStarts, err)
-	if now.Sub(r.logged) >= remindInterval {
-		r.logged = now
-		o.Log.Warn("waiting for Temporal to take runs", "starts", r.waiting, "for", now.Sub(r.since).Round(time.Second), "error", err)
-	}
-}
-
-// leave takes note that a message which was refused waits no more.
-func (r *refusals) leave(o Options) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.waiting--
-	if r.waiting == 0 {
-		o.Log.Info("Temporal takes runs again", "after", time.Since(r.since).Round(time.Second))
-		o.Health.Set(CheckStarts, nil)
-	}
 }

@@ -3,7 +3,9 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -118,39 +120,72 @@ func TestHandKeepsWhatIsNoJSON(t *testing.T) {
 		require.NoError(t, s.hand(t.Context(), message(value)))
 		require.NotNil(t, got.Undeliverable)
 		assert.Equal(t, deadletter.Undecodable, got.Undeliverable.Reason)
-		assert.Equal(t, event.UndecodableID(got.Source), got.Event.ID)
+		assert.Equal(t, event.Undecodable(got.Source, published, nil, []byte(value)).ID, got.Event.ID)
 		assert.Equal(t, value, string(got.Body))
 		assert.Empty(t, got.Targets)
 		assert.InDelta(t, 1, s.count("undecodable"), 0)
 	}
 }
 
-// TestHandStartsWhatIsTooLargeAsOversize: for its content a message is refused
-// once; what is left of it is tried until Temporal has it.
+// TestHandStartsWhatIsTooLargeAsOversize, under the message's own identity.
 func TestHandStartsWhatIsTooLargeAsOversize(t *testing.T) {
 	for _, value := range []string{voice, "{"} {
-		synctest.Test(t, func(t *testing.T) {
-			var got []workflows.Input
-			s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
-				got = append(got, in)
-				if len(got) < 4 {
-					return false, &workflows.ContentError{Err: errors.New("2 MiB"), Size: true}
-				}
-				return true, nil
-			})
-			require.NoError(t, s.hand(t.Context(), message(value)))
-			require.Len(t, got, 4)
-			assert.Equal(t, got[0].Event, got[1].Event, "its own id")
-			for _, in := range got[1:] {
-				assert.Equal(t, deadletter.Oversize, in.Undeliverable.Reason)
-				assert.Contains(t, in.Undeliverable.Error, "2 MiB")
-				assert.Empty(t, in.Body)
-				assert.Empty(t, in.Targets)
-				assert.EqualValues(t, 42, in.Source.Offset)
+		var got []workflows.Input
+		s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
+			got = append(got, in)
+			if len(in.Body) > 0 {
+				return false, &workflows.ContentError{Err: errors.New("2 MiB " + strings.Repeat("ü", 10_000)), Size: true}
 			}
-			assert.InDelta(t, 1, s.count("oversize"), 0)
+			return true, nil
 		})
+		require.NoError(t, s.hand(t.Context(), message(value)))
+		require.Len(t, got, 2)
+		assert.Equal(t, got[0].Event, got[1].Event)
+		assert.Equal(t, got[0].Source, got[1].Source)
+		assert.Equal(t, deadletter.Oversize, got[1].Undeliverable.Reason)
+		assert.Contains(t, got[1].Undeliverable.Error, "2 MiB")
+		assert.Less(t, len(got[1].Undeliverable.Error), 2<<10)
+		assert.Empty(t, got[1].Targets)
+		assert.True(t, got[1].SearchAttributes)
+		if value == "{" {
+			assert.Contains(t, got[1].Undeliverable.Error, event.ErrUndecodable.Error(), "it is both")
+		}
+		assert.InDelta(t, 1, s.count("oversize"), 0)
 	}
+}
+
+// TestHandStartsTheWholeMessageOnceTemporalAcceptsAny: if Temporal refuses even what
+// identifies a message, the cause is not the message. It waits, and nothing is left
+// out of it then.
+func TestHandStartsTheWholeMessageOnceTemporalAcceptsAny(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, health := newStarts(t, nil)
+		var lines logLines
+		s.options.Log = slog.New(slog.NewTextHandler(&lines, nil))
+		began := time.Now()
+		var forms []string // of the first try
+		s.options.Starter = starterFunc(func(_ context.Context, in workflows.Input) (bool, error) {
+			if time.Since(began) >= 10*time.Minute {
+				require.ErrorContains(t, health.of(CheckStarts), "never", "not ready meanwhile")
+				assert.Nil(t, in.Undeliverable)
+				assert.Equal(t, voice, string(in.Body))
+				return true, nil
+			}
+			if time.Since(began) == 0 {
+				forms = append(forms, fmt.Sprintf("message: %t, search attributes: %t", len(in.Body) > 0, in.SearchAttributes))
+			}
+			return false, &workflows.ContentError{Err: serviceerror.NewInvalidArgument("never")}
+		})
+		require.NoError(t, s.hand(t.Context(), message(voice)))
+		assert.Equal(t, []string{
+			"message: true, search attributes: true", "message: true, search attributes: false",
+			"message: false, search attributes: true", "message: false, search attributes: false",
+		}, forms)
+		assert.InDelta(t, 1, s.count("started"), 0)
+		assert.Zero(t, s.count("oversize"))
+		assert.NoError(t, health.of(CheckStarts))
+		assert.InDelta(t, 21, lines.count(), 1, "one line each 30 s, and one at the end")
+	})
 }
 
 // TestHandGivesUpSearchAttributesBeforeThePayload: a frontend that does not know
@@ -192,7 +227,7 @@ func TestOneMessageThatIsRefusedForEverShows(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, <-ended, context.Canceled)
 		assert.NoError(t, health.of(CheckStarts))
-		assert.InDelta(t, 12, lines.count(), 2, "one line each 30 s, and one each for oversize and the end")
+		assert.InDelta(t, 11, lines.count(), 1, "one line each 30 s, and one at the end")
 	})
 }
 
@@ -230,6 +265,143 @@ func TestHandWaitsForTemporal(t *testing.T) {
 		require.NoError(t, s.hand(t.Context(), message(voice)))
 		assert.NoError(t, health.of(CheckStarts))
 		assert.Less(t, tries, 1000, "with a backoff")
+	})
+}
+
+// conflicted refuses events of one id as those of another event.
+func conflicted(id string) starterFunc {
+	return func(_ context.Context, in workflows.Input) (bool, error) {
+		if in.Event.ID == id {
+			return false, &ConflictError{WorkflowID: workflows.ID(id), RunID: "run-1", Event: in.Event, Other: event.Event{Type: "other"}}
+		}
+		return true, nil
+	}
+}
+
+func TestHandKeepsAMessageWhoseIDBelongsToAnotherEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got workflows.Input
+		s, health := newStarts(t, func(ctx context.Context, in workflows.Input) (bool, error) {
+			got = in
+			return conflicted("evt-1")(ctx, in)
+		})
+		var lines logLines
+		s.options.Log = slog.New(slog.NewTextHandler(&lines, nil))
+		for range 90 {
+			require.NoError(t, s.hand(t.Context(), message(voice)))
+			<-time.After(time.Second)
+		}
+		decoded, err := event.Decode([]byte(voice))
+		require.NoError(t, err)
+		assert.Equal(t, decoded.ContentID(), got.Event.ID)
+		assert.Equal(t, "x", got.Event.Type)
+		assert.Equal(t, voice, string(got.Body))
+		assert.Empty(t, got.Targets)
+		assert.Equal(t, deadletter.Conflict, got.Undeliverable.Reason)
+		for _, part := range []string{"event id evt-1", "run run-1 of workflow event-evt-1", "type other and no interaction", "type x and interaction i", "FANOUT_EVENT_ID"} {
+			assert.Contains(t, got.Undeliverable.Error, part)
+		}
+		assert.InDelta(t, 90, s.count("conflict"), 0)
+		assert.NoError(t, health.of(CheckStarts))
+		assert.Equal(t, 3, lines.count(), "one line in 30 s")
+		assert.Contains(t, lines.text(), "level=WARN")
+		assert.Contains(t, lines.text(), "times=30")
+	})
+}
+
+// TestHandKeepsAConflictThatIsTooLarge without its message, and still as a conflict.
+func TestHandKeepsAConflictThatIsTooLarge(t *testing.T) {
+	var got workflows.Input
+	s, _ := newStarts(t, func(ctx context.Context, in workflows.Input) (bool, error) {
+		got = in
+		if len(in.Body) > 0 {
+			return false, &workflows.ContentError{Err: errors.New("2 MiB"), Size: true}
+		}
+		return conflicted("evt-1")(ctx, in)
+	})
+	require.NoError(t, s.hand(t.Context(), message(voice)))
+	assert.NotEqual(t, "evt-1", got.Event.ID)
+	assert.Equal(t, deadletter.Conflict, got.Undeliverable.Reason)
+	for _, part := range []string{"belongs to another event", "2 MiB", "kept in Kafka alone"} {
+		assert.Contains(t, got.Undeliverable.Error, part)
+	}
+}
+
+// TestHandIdentifiesEventsByTheExpression of FANOUT_EVENT_ID, before targets are chosen.
+func TestHandIdentifiesEventsByTheExpression(t *testing.T) {
+	var got workflows.Input
+	s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) { got = in; return true, nil })
+	var err error
+	s.options.Targets, err = target.Parse("targets.yaml", []byte(`
+targets:
+  - name: a
+    url: http://a
+    when: event.id == "evt-1-x" && payload.event_id == "evt-1"
+  - name: b
+    url: http://b
+    when: event.id != "evt-1-x"
+`), nil)
+	require.NoError(t, err)
+	identify := func(expression, value string) workflows.Input {
+		x, errs := target.ParseEventID(expression)
+		require.Empty(t, errs)
+		s.options.EventID = x
+		require.NoError(t, s.hand(t.Context(), message(value)))
+		return got
+	}
+	in := identify(`event.id + "-" + event.type`, voice)
+	assert.Equal(t, "evt-1-x", in.Event.ID)
+	require.Len(t, in.Targets, 1)
+	assert.Equal(t, "a", in.Targets[0].Target)
+	assert.False(t, in.Event.IdentifiedByContent())
+
+	decoded, err := event.Decode([]byte(voice))
+	require.NoError(t, err)
+	for _, none := range []string{`""`, `event.id + string(payload.absent)`, `event.id + "\uFFFD"`} {
+		in = identify(none, voice)
+		assert.Equal(t, decoded.ContentID(), in.Event.ID, none)
+		assert.True(t, in.Event.IdentifiedByContent())
+	}
+	const bare = `{"event_type":"x"}`
+	in = identify(`event.id + "-" + event.type`, bare)
+	decoded, err = event.Decode([]byte(bare))
+	require.NoError(t, err)
+	assert.Equal(t, decoded.ContentID()+"-x", in.Event.ID, "it sees the identity of the content")
+	assert.True(t, identify(`event.id`, bare).Event.IdentifiedByContent())
+	assert.Equal(t, event.Undecodable(in.Source, published, nil, []byte("{")).ID, identify(`"a"`, "{").Event.ID)
+}
+
+func TestHandCommitsATombstoneWithoutARun(t *testing.T) {
+	s, _ := newStarts(t, func(context.Context, workflows.Input) (bool, error) {
+		t.Error("a run was started")
+		return true, nil
+	})
+	m := message("")
+	m.Value = nil
+	require.NoError(t, s.hand(t.Context(), m))
+	assert.InDelta(t, 1, testutil.ToFloat64(s.metrics.consumed.WithLabelValues("tombstone")), 0)
+}
+
+// TestARewindIsAsFastAsTemporalAnswers: starts that find their event's run let the
+// number of starts in flight grow, as others do.
+func TestARewindIsAsFastAsTemporalAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const latency, duplicates, most = 10 * time.Millisecond, 20_000, 64
+		s, _ := newStarts(t, func(context.Context, workflows.Input) (bool, error) {
+			<-time.After(latency)
+			return false, nil
+		})
+		s.flight = newFlight(most)
+		began := time.Now()
+		var all sync.WaitGroup
+		for range duplicates {
+			require.True(t, s.flight.enterWithin(t.Context(), time.Minute), "a place comes free")
+			all.Go(func() { assert.NoError(t, s.hand(t.Context(), message(voice))) })
+		}
+		all.Wait()
+		assert.InDelta(t, most, s.flight.limit.allowed(), 0)
+		fastest := duplicates / most * latency
+		assert.Less(t, time.Since(began), 2*fastest, "with the fewest in flight it takes 16 times as long")
 	})
 }
 

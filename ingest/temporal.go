@@ -3,10 +3,15 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
+	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
+	"genesys-fanout/event"
 	"genesys-fanout/workflows"
 )
 
@@ -15,18 +20,110 @@ type Temporal struct {
 	Client    client.Client // with the workflows' DataConverter
 	TaskQueue string
 
-	// RecallQueue, where it is set, is this process's own: runs are started
-	// eagerly, which takes a worker of TaskQueue on the same Client, and one of
-	// RecallQueue.
+	// RecallQueue is this process's own. If it is set, runs are started eagerly,
+	// which needs a worker of TaskQueue on the same Client, and one of RecallQueue.
 	RecallQueue string
 }
 
 // Start implements Starter.
 func (t Temporal) Start(ctx context.Context, in workflows.Input) (bool, error) {
-	_, err := workflows.Start(ctx, t.Client, workflows.StartOptions(in, t.TaskQueue, t.RecallQueue), in)
-	var duplicate *serviceerror.WorkflowExecutionAlreadyStarted
-	if errors.As(err, &duplicate) {
-		return false, nil
+	for again := false; ; again = true {
+		_, err := workflows.Start(ctx, t.Client, workflows.StartOptions(in, t.TaskQueue, t.RecallQueue), in)
+		var exists *serviceerror.WorkflowExecutionAlreadyStarted
+		if !errors.As(err, &exists) {
+			return err == nil, err
+		}
+		err = t.compare(ctx, in.Event, exists.RunId)
+		var gone *serviceerror.NotFound
+		if again || !errors.As(err, &gone) {
+			return false, err
+		}
+		// The namespace's retention has ended between the two answers.
 	}
-	return err == nil, err
+}
+
+// compareTimeout is for the question which event a run has; the SDK retries what is
+// retryable within it.
+const compareTimeout = 10 * time.Second
+
+// compare returns nil if the run of an event's ID is the event's own: then the
+// message is a duplicate. A *ConflictError means that it is another event's.
+func (t Temporal) compare(ctx context.Context, e event.Event, runID string) error {
+	if e.IdentifiedByContent() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, compareTimeout)
+	defer cancel()
+	id := workflows.ID(e.ID)
+	run, err := t.Client.DescribeWorkflowExecution(ctx, id, runID)
+	if err != nil {
+		return fmt.Errorf("describe run %s of workflow %s, which has the id of the event: %w", runID, id, err)
+	}
+	hash := memoHash(run.GetWorkflowExecutionInfo().GetMemo())
+	if hash == e.Hash() {
+		return nil
+	}
+	other, err := t.eventOf(ctx, id, runID)
+	if err != nil {
+		return fmt.Errorf("read the input of run %s of workflow %s, which has the id of the event: %w", runID, id, err)
+	}
+	// The words in the input of a run that was started by hand may be cut.
+	if hash == "" && (other.Hash() == e.Hash() || other.Hash() == e.Cut().Hash()) {
+		return nil
+	}
+	return &ConflictError{WorkflowID: id, RunID: runID, Event: e, Other: other}
+}
+
+// memoHash is the hash that ingest or replay gave to the run; empty for a run that
+// was started by hand.
+func memoHash(memo *common.Memo) string {
+	var hash string
+	if payload, ok := memo.GetFields()[workflows.MemoEventHash]; ok {
+		_ = workflows.DataConverter().FromPayload(payload, &hash) // one that cannot be read is none
+	}
+	return hash
+}
+
+// eventOf reads the event of a run from its input. An input that holds no event,
+// as that of a workflow that is not ours, gives the zero Event.
+func (t Temporal) eventOf(ctx context.Context, workflowID, runID string) (event.Event, error) {
+	history := t.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	if !history.HasNext() { // the server cannot say so: a history has a first event
+		return event.Event{}, nil
+	}
+	first, err := history.Next()
+	if err != nil {
+		return event.Event{}, err
+	}
+	var in workflows.Input
+	if workflows.DataConverter().FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in) != nil {
+		return event.Event{}, nil
+	}
+	return in.Event, nil
+}
+
+// ConflictError says that the id of an event belongs to another event, which has
+// the run of that id.
+type ConflictError struct {
+	WorkflowID, RunID string
+	Event             event.Event // that was to be started
+	Other             event.Event // that has the run
+}
+
+// Error names the run, both events and the cure. Its length is bounded.
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("the event id %s belongs to another event: run %s of workflow %s has %s, and this message has %s; "+
+		`set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + "-" + event.type, or correct the producer`,
+		event.Escape(e.Event.ID), e.RunID, e.WorkflowID, describeEvent(e.Other), describeEvent(e.Event))
+}
+
+// describeEvent names what an event says of itself beside its id.
+func describeEvent(e event.Event) string {
+	switch {
+	case e.Type == "":
+		return "an input that holds no event"
+	case e.InteractionID == "":
+		return "type " + event.EscapeCut(e.Type) + " and no interaction"
+	}
+	return "type " + event.EscapeCut(e.Type) + " and interaction " + event.EscapeCut(e.InteractionID)
 }

@@ -36,8 +36,10 @@ type refusal struct {
 
 // The cures of messages that no target could be sent.
 const (
-	undecodableCure = "read the message in Kafka and correct the producer; move the file away when done"
-	oversizeCure    = "take the message from Kafka to its targets by hand, or make the producer send less; move the file away when done"
+	undecodableCure = "read the message in Kafka and correct the producer; then close the record with deadletter discard"
+	oversizeCure    = "take the message from Kafka to its targets by hand, or make the producer send less; then close the record with deadletter discard"
+	conflictCure    = `set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + "-" + event.type, ` +
+		"or correct the producer; send the payload to its targets by hand; then close the record with deadletter discard"
 )
 
 // refusal says why a record cannot be sent; without a why it can.
@@ -52,20 +54,22 @@ func (s Selection) refusal(r deadletter.Record, damaged *deadletter.DamagedError
 		no.why, no.cure, no.name = "the message is no JSON, so it is no event", undecodableCure, inKafka(r)
 	case r.TargetName == deadletter.OversizeTarget:
 		no.why, no.cure, no.name = "the message is too large for Temporal and is kept in Kafka alone", oversizeCure, inKafka(r)
+	case r.TargetName == deadletter.ConflictTarget:
+		no.why, no.cure, no.name = "another event has the event id of the message", conflictCure, inKafka(r)
 	case !known:
-		no.why, no.cure = "targets.yaml has no such target", "add it there, or move its records away"
+		no.why, no.cure = "targets.yaml has no such target", "add it there, or close its records with deadletter discard"
 	case t.State != target.Active:
 		no.why, no.cure = fmt.Sprintf("the target is %s", t.State), "set state: active in targets.yaml"
 	case len(r.Message()) == 0:
-		no.why, no.cure = "the record has no payload", "move its file away"
-		no.name = fmt.Sprintf("%s holds no payload: move the file away", s.Directory.File(r.TargetName, r.EventID))
+		no.why, no.cure = "the record has no payload", "close it with deadletter discard"
+		no.name = fmt.Sprintf("%s holds no payload: close the record with deadletter discard", s.Directory.File(r.TargetName, r.EventID))
 	}
 	return no
 }
 
-// inKafka says where the message of a record stands.
+// inKafka names the record and the position of its message.
 func inKafka(r deadletter.Record) string {
-	return fmt.Sprintf("%s %s: Kafka topic %s, partition %d, offset %d", r.TargetName, event.Escape(r.EventID),
+	return fmt.Sprintf("%s %s: Kafka topic %s, partition %d, offset %d", r.TargetName, r.EscapedID(),
 		event.Escape(r.Source.Topic), r.Source.Partition, r.Source.Offset)
 }
 

@@ -23,6 +23,7 @@ import (
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/replay"
@@ -50,8 +51,7 @@ type stage struct {
 func startStage(t *testing.T, named ...string) *stage {
 	t.Helper()
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	t.Cleanup(cancel)
+	ctx := await.Context(t)
 	s := &stage{t: t, ctx: ctx, targets: map[string]*devstack.Target{}, path: t.TempDir()}
 	var err error
 	s.server, err = devstack.StartTemporal(ctx, devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
@@ -74,7 +74,8 @@ func startStage(t *testing.T, named ...string) *stage {
 		s.targets[name], err = devstack.StartTarget(ctx, devstack.TargetOptions{KeepBodies: true, Headers: []string{"Idempotency-Key", "X-Genesys-Event-Type", "X-Genesys-Interaction-ID"}})
 		require.NoError(t, err)
 		t.Cleanup(s.targets[name].Close)
-		fmt.Fprintf(&file, "  - {name: %s, url: %q, state: %s}\n", name, s.targets[name].URL(), state)
+		await.Watch(t, name, func() any { return s.targets[name].Progress() })
+		fmt.Fprintf(&file, "  - {name: %s, url: %q, state: %s, max_attempts: 100}\n", name, s.targets[name].URL(), state)
 	}
 	s.set, err = target.Parse("targets.yaml", []byte(file.String()), nil)
 	require.NoError(t, err)
@@ -164,13 +165,13 @@ func (s *stage) replay(filter deadletter.Filter) (replay.Counts, string) {
 func (s *stage) runs(id string) int64 {
 	s.t.Helper()
 	var count int64
-	require.Eventually(s.t, func() bool { // visibility comes late
+	await.True(s.t, "the runs of "+id+" in the list of runs", func() bool {
 		answer, err := s.client.CountWorkflow(s.ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: "WorkflowId = '" + workflows.ID(id) + "'"})
 		if err == nil {
 			count = answer.GetCount()
 		}
 		return count > 0
-	}, 30*time.Second, 50*time.Millisecond)
+	})
 	return count
 }
 
@@ -180,7 +181,7 @@ func files(t *testing.T, folder ...string) int {
 	require.NoError(t, err)
 	n := 0
 	for _, entry := range entries {
-		if !entry.IsDir() {
+		if !entry.IsDir() && strings.HasSuffix(entry.Name(), ".json") {
 			n++
 		}
 	}
@@ -251,6 +252,52 @@ func TestFailsAgain(t *testing.T) {
 	assert.NotEqual(t, "run-before-a", record.RunID)
 }
 
+// TestReplay_LearnsEachOutcomeWhileAnotherTargetIsDown: a run that waits for one
+// target says what became of its others. A tracker that is away says nothing.
+func TestReplay_LearnsEachOutcomeWhileAnotherTargetIsDown(t *testing.T) {
+	s := startStage(t, "mended", "rejects", "down").serve()
+	s.targets["rejects"].SetScript(unprocessable)
+	s.targets["down"].Down()
+	for _, id := range []string{"evt-1", "evt-2"} {
+		for name := range s.targets {
+			s.record(name, id)
+		}
+	}
+	plan, _ := s.count(deadletter.Filter{})
+	var told notices
+	r := replay.New(plan, s.options(&told))
+	ended := make(chan error)
+	go func() { ended <- r.Run(s.ctx) }()
+	want := replay.ByTarget{
+		"mended": {Deliveries: 2, Sent: 2, Delivered: 2}, "rejects": {Deliveries: 2, Sent: 2, FailedAgain: 2}, "down": {Deliveries: 2, Sent: 2},
+	}
+	await.True(t, "the outcomes of two targets", func() bool { return assert.ObjectsAreEqual(want, r.ByTarget()) })
+
+	away := s.path + "-away"
+	require.NoError(t, os.Rename(s.path, away))
+	await.True(t, "the line that the tracker is away", func() bool { return strings.Contains(told.String(), "waiting for the tracker to be read, for 0s: ") })
+	assert.Equal(t, want, r.ByTarget(), "what cannot be seen is not delivered")
+	require.NoError(t, os.Rename(away, s.path))
+	await.True(t, "the line that the tracker is back", func() bool { return strings.Contains(told.String(), "the tracker answers again, after ") })
+
+	require.NoError(t, s.targets["down"].Up(s.ctx))
+	require.NoError(t, <-ended)
+	assert.Equal(t, replay.Counts{Deliveries: 6, Sent: 6, Delivered: 4, FailedAgain: 2}, r.Counts(), told.String())
+}
+
+// TestReplay_EndsOnceItsRunsHaveEnded, so that another one may follow at once.
+func TestReplay_EndsOnceItsRunsHaveEnded(t *testing.T) {
+	s := startStage(t, "a").serve()
+	s.targets["a"].SetScript(unprocessable)
+	for i := range 20 {
+		s.record("a", fmt.Sprint("evt-", i))
+	}
+	for range 5 {
+		counts, told := s.replay(deadletter.Filter{})
+		assert.Equal(t, replay.Counts{Deliveries: 20, Sent: 20, FailedAgain: 20}, counts, told)
+	}
+}
+
 // TestTwoAtOnce: what one of them has in flight the other skips, and nothing is
 // sent twice.
 func TestTwoAtOnce(t *testing.T) {
@@ -286,7 +333,7 @@ func TestOpenRun(t *testing.T) {
 	s := startStage(t, "a")
 	s.record("a", "evt-1")
 	in := workflows.Input{Event: event.Event{ID: "evt-1"}, Body: message("evt-1"), Targets: []target.Policy{s.set.All()[0].Policy}}
-	_, err := s.client.ExecuteWorkflow(s.ctx, workflows.ReplayOptions(in, workflows.DefaultTaskQueue), workflows.FanOutName, in)
+	_, err := s.client.ExecuteWorkflow(s.ctx, workflows.ReplayOptions(in, workflows.DefaultTaskQueue, nil), workflows.FanOutName, in)
 	require.NoError(t, err)
 	counts, told := s.replay(deadletter.Filter{})
 	assert.Equal(t, replay.Counts{Deliveries: 1, Skipped: 1}, counts)
@@ -342,11 +389,12 @@ func TestARunThatIsTerminated(t *testing.T) {
 	r := replay.New(plan, s.options(&told))
 	ended := make(chan error)
 	go func() { ended <- r.Run(s.ctx) }()
-	require.Eventually(t, func() bool { return s.client.TerminateWorkflow(s.ctx, workflows.ID("evt-1"), "", t.Name()) == nil }, time.Minute, 10*time.Millisecond)
+	await.True(t, "a run to terminate", func() bool { return s.client.TerminateWorkflow(s.ctx, workflows.ID("evt-1"), "", t.Name()) == nil })
 	require.NoError(t, <-ended)
 	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1}, r.Counts())
 	assert.Equal(t, 1, r.Counts().Left())
-	assert.Equal(t, "event evt-1: its run ended, and the record of a is as it was; workflow event-evt-1 tells why", told.String())
+	assert.Equal(t, "event evt-1: its run ended as Terminated, and the record of a is as it was; look at workflow event-evt-1 in Temporal, and replay the event again",
+		told.String())
 }
 
 // TestRefusedByName what cannot arrive; the others go on.
@@ -359,6 +407,9 @@ func TestRefusedByName(t *testing.T) {
 	s.record("rests", "evt-1")
 	s.record(deadletter.UndecodableTarget, "evt-3")
 	s.record(deadletter.OversizeTarget, "evt-4")
+	cut := event.Cut(strings.Repeat("ü", 100))
+	s.record(deadletter.OversizeTarget, cut)
+	s.record(deadletter.ConflictTarget, "evt-7")
 	empty := s.record("a", "evt-5")
 	empty.Payload, empty.PayloadBase64 = nil, nil
 	require.NoError(t, s.tracker.Record(s.ctx, empty))
@@ -372,22 +423,27 @@ func TestRefusedByName(t *testing.T) {
 		refused = append(refused, r.String())
 	}
 	assert.ElementsMatch(t, []string{
-		"unknown: 2 refused: targets.yaml has no such target; add it there, or move its records away",
+		"unknown: 2 refused: targets.yaml has no such target; add it there, or close its records with deadletter discard",
 		"gone: 1 refused: the target is retired; set state: active in targets.yaml",
 		"rests: 1 refused: the target is paused; set state: active in targets.yaml",
-		"_undecodable: 1 refused: the message is no JSON, so it is no event; read the message in Kafka and correct the producer; move the file away when done",
-		"_oversize: 1 refused: the message is too large for Temporal and is kept in Kafka alone; " +
-			"take the message from Kafka to its targets by hand, or make the producer send less; move the file away when done",
-		"a: 1 refused: the record has no payload; move its file away",
+		"_undecodable: 1 refused: the message is no JSON, so it is no event; read the message in Kafka and correct the producer; then close the record with deadletter discard",
+		"_oversize: 2 refused: the message is too large for Temporal and is kept in Kafka alone; " +
+			"take the message from Kafka to its targets by hand, or make the producer send less; then close the record with deadletter discard",
+		"_conflict: 1 refused: another event has the event id of the message; " +
+			"set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + \"-\" + event.type, " +
+			"or correct the producer; send the payload to its targets by hand; then close the record with deadletter discard",
+		"a: 1 refused: the record has no payload; close it with deadletter discard",
 		"damaged: 1 refused: a file that holds no dead letter is left as it is; mend the file or move it away",
 	}, refused)
 	assert.Contains(t, named, damaged+": damaged dead letter")
 	assert.Contains(t, named, s.tracker.File("a", "evt-5")+" holds no payload")
 	assert.Contains(t, named, "_undecodable evt-3: Kafka topic t, partition 1, offset 7")
+	assert.Contains(t, named, "_oversize "+cut+": Kafka topic t, partition 1, offset 7", "as it is listed")
+	assert.Contains(t, named, "_conflict evt-7: Kafka topic t, partition 1, offset 7")
 
 	counts, told := s.replay(deadletter.Filter{})
 	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1, Delivered: 1}, counts, told)
-	assert.Equal(t, 8, files(t, s.path))
+	assert.Equal(t, 10, files(t, s.path))
 	left, err := os.ReadFile(damaged)
 	require.NoError(t, err)
 	assert.Equal(t, "{", string(left))
@@ -460,7 +516,7 @@ func TestTemporalAway(t *testing.T) {
 	go func() { ended <- r.Run(s.ctx) }()
 	require.NoError(t, s.targets["a"].Wait(s.ctx, func(a *devstack.Target) bool { return a.Count() >= 5 }))
 	s.server.Kill()
-	require.Eventually(t, func() bool { return strings.Contains(told.String(), "waiting for Temporal") }, 30*time.Second, 10*time.Millisecond)
+	await.True(t, "the line that Temporal is away", func() bool { return strings.Contains(told.String(), "waiting for Temporal") })
 	require.NoError(t, s.server.Start(s.ctx))
 	require.NoError(t, <-ended)
 	assert.Equal(t, replay.Counts{Deliveries: events, Sent: events, Delivered: events}, r.Counts(), told.String())

@@ -5,14 +5,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/traits"
 
 	"genesys-fanout/event"
 )
@@ -24,7 +28,7 @@ type condition struct {
 	types   []EventType   // that it asks for
 }
 
-// routing is what `when` sees of an event. A field that is not here is an error
+// routing is what an expression sees of an event. A field that is not here is an error
 // when the file is read, not a condition that never matches.
 type routing struct {
 	ID            string `cel:"id"`
@@ -40,7 +44,8 @@ type routing struct {
 // a list's length: half a second for 20,000 elements that need 10 ms without.
 const evaluationLimit = time.Second
 
-var conditionEnv = sync.OnceValues(func() (*cel.Env, error) {
+// expressionEnv is what an expression sees, a `when` or FANOUT_EVENT_ID.
+var expressionEnv = sync.OnceValues(func() (*cel.Env, error) {
 	routingType, err := types.NewNativeType(reflect.TypeFor[routing](), types.ParseStructTags(true))
 	if err != nil {
 		return nil, err
@@ -64,24 +69,34 @@ type fault struct {
 	what         string
 }
 
-// newCondition compiles an expression. Where that is nil, the faults say why.
+// newCondition compiles an expression. If it returns nil, the faults say why.
 func newCondition(expression string) (*condition, []fault) {
-	env, err := conditionEnv()
+	program, ast, faults := compile(expression, cel.BoolType, cel.InterruptCheckFrequency(1))
+	if faults != nil {
+		return nil, faults
+	}
+	return &condition{program, evaluationLimit, eventTypes(ast.NativeRep().Expr())}, nil
+}
+
+// compile compiles an expression over event and payload, and refuses one whose
+// result is of another type.
+func compile(expression string, result *cel.Type, options ...cel.ProgramOption) (cel.Program, *cel.Ast, []fault) {
+	env, err := expressionEnv()
 	if err != nil {
-		return nil, []fault{{1, 0, err.Error()}}
+		return nil, nil, []fault{{1, 0, err.Error()}}
 	}
 	ast, issues := env.Compile(expression)
 	if issues.Err() != nil {
-		return nil, faultsOf(issues)
+		return nil, nil, faultsOf(issues)
 	}
-	if ast.OutputType() != cel.BoolType {
-		return nil, []fault{{1, 0, "the expression is of type " + ast.OutputType().String() + ", not bool"}}
+	if !ast.OutputType().IsExactType(result) {
+		return nil, nil, []fault{{1, 0, fmt.Sprintf("the expression is of type %s, not %s", ast.OutputType(), result)}}
 	}
-	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.InterruptCheckFrequency(1))
+	program, err := env.Program(ast, append(options, cel.EvalOptions(cel.OptOptimize))...)
 	if err != nil {
-		return nil, []fault{{1, 0, err.Error()}}
+		return nil, nil, []fault{{1, 0, err.Error()}}
 	}
-	return &condition{program, evaluationLimit, eventTypes(ast.NativeRep().Expr())}, nil
+	return program, ast, nil
 }
 
 func faultsOf(issues *cel.Issues) []fault {
@@ -155,6 +170,19 @@ func decodePayload(document []byte) (any, bool) {
 	return withNumbers(payload), true
 }
 
+// orderedMap is a JSON object that a loop sees in the order of its names. Go's
+// own order is another one each time, and the result of an expression must not
+// be.
+type orderedMap struct {
+	traits.Mapper
+	members map[string]any
+}
+
+// Iterator implements traits.Iterable.
+func (m orderedMap) Iterator() traits.Iterator {
+	return types.NewStringList(types.DefaultTypeAdapter, slices.Sorted(maps.Keys(m.members))).Iterator()
+}
+
 func withNumbers(value any) any {
 	switch v := value.(type) {
 	case json.Number:
@@ -171,6 +199,7 @@ func withNumbers(value any) any {
 		for key := range v {
 			v[key] = withNumbers(v[key])
 		}
+		return orderedMap{types.NewStringInterfaceMap(types.DefaultTypeAdapter, v), v}
 	case nil:
 		return types.NullValue
 	}

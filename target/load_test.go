@@ -2,6 +2,7 @@ package target
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"math"
 	"os"
@@ -46,6 +47,19 @@ func one(lines string) string {
 		text += "    " + line
 	}
 	return text
+}
+
+// TestParse_RefusesMoreThanAHundredTargets, at the line of the first of them.
+func TestParse_RefusesMoreThanAHundredTargets(t *testing.T) {
+	text := "targets:\n"
+	for i := range 100 {
+		text += fmt.Sprintf("  - {name: target-%d, url: http://a}\n", i)
+	}
+	assert.Len(t, parse(t, text).All(), 100)
+
+	_, err := Parse("targets.yaml", []byte(text+"  - {name: one-more, url: http://a}\n"), env())
+	require.ErrorContains(t, err, "targets.yaml:102:5: targets: lists 101 targets; list at most 100")
+	assert.Len(t, problemsOf(t, err), 1)
 }
 
 func TestDefaultsAreTheContracts(t *testing.T) {
@@ -223,6 +237,10 @@ func TestRefusedValues(t *testing.T) {
 		{"headers: {x-delivery-attempt: b}", "4:15: targets[0].headers.x-delivery-attempt: is reserved"},
 		{"headers: {idempotency-Key: b}", "4:15: targets[0].headers.idempotency-Key: is reserved"},
 		{"headers: {Webhook-Id: b}", "4:15: targets[0].headers.Webhook-Id: is reserved"},
+		{"headers: {x-kafka-offset: b}", "4:15: targets[0].headers.x-kafka-offset: is reserved"},
+		{"headers: {X-Kafka-Cluster: b}", "4:15: targets[0].headers.X-Kafka-Cluster: is reserved"},
+		{"headers: {Traceparent: b}", "4:15: targets[0].headers.Traceparent: is reserved"},
+		{"headers: {tracestate: b}", "4:15: targets[0].headers.tracestate: is reserved"},
 		{"headers: {Content-Type: b}", "4:15: targets[0].headers.Content-Type: is reserved"},
 		{"headers: {content-length: '1'}", "4:15: targets[0].headers.content-length: is reserved"},
 		{"headers: {Host: b}", "4:15: targets[0].headers.Host: is reserved"},
@@ -374,19 +392,17 @@ func TestSecretFromAFile(t *testing.T) {
 		assert.Equal(t, want, parseOne(t, text, "TOKEN_FILE", file).Headers["Authorization"])
 		assert.Equal(t, want, parseOne(t, text, "TOKEN_FILE", file, "TOKEN", "").Headers["Authorization"])
 	}
-	assert.Equal(t, "Bearer direct", parseOne(t, text, "TOKEN_FILE", file, "TOKEN", "direct").Headers["Authorization"])
 
-	refused := func(want string) {
+	refused := func(want string, others ...string) {
 		t.Helper()
-		_, err := Parse("t.yaml", []byte(one(text)), env("TOKEN_FILE", file))
+		_, err := Parse("t.yaml", []byte(one(text)), env(append(others, "TOKEN_FILE", file)...))
 		assert.ErrorContains(t, err, "t.yaml:4:30: targets[0].headers.Authorization: "+want)
 		assert.NotContains(t, err.Error(), "hush")
 	}
+	refused("TOKEN is set, and so is TOKEN_FILE; set one of the two", "TOKEN", "hush-direct")
 	write("hush\n\n")
 	refused("holds a character")
 	write("\n")
-	refused("TOKEN_FILE names ")
-	write(strings.Repeat("x", maxSecret+1))
 	refused("TOKEN_FILE names ")
 	require.NoError(t, os.Remove(file))
 	refused("TOKEN_FILE names ")

@@ -19,6 +19,7 @@ type reader struct {
 	lines     [][]byte
 	lookupEnv func(string) (string, bool)
 	problems  Problems
+	warnings  Problems
 }
 
 // add reports a problem where the node stands.
@@ -49,12 +50,12 @@ func position(node ast.Node) (line, column int) {
 // handler reads the value of one key.
 type handler func(value ast.Node, field string)
 
-// mapping hands the value of each key to its handler and returns the keys that
-// are there, with a value or not. It reports a key that is unknown or there
-// twice, and one whose handler is nil as a key of another version.
-func (r *reader) mapping(node ast.Node, field string, handlers map[string]handler) map[string]bool {
+// mapping hands the value of each key to its handler and returns the values by
+// key; that of a key without one is of no use. It reports a key that is unknown or
+// there twice, and one whose handler is nil as a key of another version.
+func (r *reader) mapping(node ast.Node, field string, handlers map[string]handler) map[string]ast.Node {
 	known := slices.DeleteFunc(slices.Sorted(maps.Keys(handlers)), func(key string) bool { return handlers[key] == nil })
-	seen := make(map[string]bool)
+	given := make(map[string]ast.Node)
 	r.entries(node, field, func(key ast.Node, name string, value ast.Node) {
 		at := join(field, name)
 		handle, ok := handlers[name]
@@ -63,14 +64,19 @@ func (r *reader) mapping(node ast.Node, field string, handlers map[string]handle
 			r.add(key, at, "is not a known key", "remove it, or use one of "+strings.Join(known, ", "))
 		case handle == nil:
 			r.add(key, at, "not supported by this version", "remove it")
-		case seen[name]:
+		case has(given, name):
 			r.add(key, at, "is given twice", "remove one of the two")
 		case r.usable(value, at):
 			handle(value, at)
 		}
-		seen[name] = true
+		given[name] = value
 	})
-	return seen
+	return given
+}
+
+func has(given map[string]ast.Node, key string) bool {
+	_, ok := given[key]
+	return ok
 }
 
 // entries calls each with every key of a mapping.

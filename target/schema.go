@@ -13,6 +13,11 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
+// mostTargets is how many targets a file may list. A run writes something for
+// each of its targets, and what it writes must stay below Temporal's limits for
+// one run; package workflows has the arithmetic.
+const mostTargets = 100
+
 func (r *reader) root(node ast.Node) []*Target {
 	const cure = "list at least one target under targets:"
 	if _, ok := node.(*ast.MappingNode); !ok {
@@ -21,17 +26,22 @@ func (r *reader) root(node ast.Node) []*Target {
 	}
 	var targets []*Target
 	names := make(map[string]bool)
-	seen := r.mapping(node, "", map[string]handler{
+	given := r.mapping(node, "", map[string]handler{
 		"targets": func(value ast.Node, field string) {
 			r.sequence(value, field, func(item ast.Node, at string) {
 				targets = append(targets, r.target(item, at, names))
 			})
-			if list, ok := value.(*ast.SequenceNode); ok && len(list.Values) == 0 {
+			switch list, _ := value.(*ast.SequenceNode); {
+			case list == nil: // which sequence has reported
+			case len(list.Values) == 0:
 				r.add(value, field, "lists no target", cure)
+			case len(list.Values) > mostTargets:
+				r.add(list.Values[mostTargets], field, fmt.Sprintf("lists %d targets", len(list.Values)),
+					fmt.Sprintf("list at most %d; the others need a worker and an ingest of their own, with another TEMPORAL_NAMESPACE and KAFKA_GROUP_ID", mostTargets))
 			}
 		},
 	})
-	if !seen["targets"] {
+	if !has(given, "targets") {
 		r.add(node, "targets", "is missing", cure)
 	}
 	return targets
@@ -46,7 +56,7 @@ func (r *reader) target(node ast.Node, field string, names map[string]bool) *Tar
 		State:          Active,
 	}
 	p := &t.Policy
-	seen := r.mapping(node, field, map[string]handler{
+	given := r.mapping(node, field, map[string]handler{
 		"name":            func(v ast.Node, f string) { p.Target = r.name(v, f, names) },
 		"url":             func(v ast.Node, f string) { t.URL = r.url(v, f) },
 		"max_attempts":    func(v ast.Node, f string) { r.whole(v, f, 1, maxAttempts, &p.MaxAttempts) },
@@ -65,7 +75,7 @@ func (r *reader) target(node ast.Node, field string, names map[string]bool) *Tar
 	})
 	if _, isMapping := node.(*ast.MappingNode); isMapping {
 		for _, required := range []string{"name", "url"} {
-			if !seen[required] {
+			if !has(given, required) {
 				r.add(node, join(field, required), "is missing", "give every target a name and a url")
 			}
 		}
@@ -73,6 +83,7 @@ func (r *reader) target(node ast.Node, field string, names map[string]bool) *Tar
 	// A rate limit is kept by the target's own queue, and a pause by leaving that
 	// queue alone: an attempt in the fast lane would go past both.
 	p.FastLane = t.State == Active && t.RateLimit == 0
+	r.surprises(t, field, node, given)
 	return t
 }
 
@@ -132,7 +143,7 @@ func legalPort(port string) bool {
 
 func (r *reader) backoff(node ast.Node, field string, b *Backoff) {
 	var maxNode ast.Node
-	seen := r.mapping(node, field, map[string]handler{
+	given := r.mapping(node, field, map[string]handler{
 		"initial":    func(v ast.Node, f string) { r.duration(v, f, &b.Initial) },
 		"multiplier": func(v ast.Node, f string) { r.multiplier(v, f, &b.Multiplier) },
 		"max": func(v ast.Node, f string) {
@@ -142,7 +153,7 @@ func (r *reader) backoff(node ast.Node, field string, b *Backoff) {
 		},
 	})
 	switch {
-	case !seen["max"]:
+	case !has(given, "max"):
 		b.Max = max(b.Max, b.Initial)
 	case maxNode != nil && b.Max < b.Initial:
 		r.add(maxNode, join(field, "max"), fmt.Sprintf("%s is less than the initial %s", b.Max, b.Initial), "make max at least as long as initial")

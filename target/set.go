@@ -12,8 +12,9 @@ import (
 // Set is the targets of one targets.yaml. It does not change, and any number of
 // goroutines may use it.
 type Set struct {
-	targets []*Target
-	byName  map[string]*Target
+	targets  []*Target
+	byName   map[string]*Target
+	warnings Problems
 }
 
 func newSet(targets []*Target) *Set {
@@ -31,6 +32,18 @@ func (s *Set) All() []*Target { return slices.Clone(s.targets) }
 func (s *Set) Get(name string) (*Target, bool) {
 	t, ok := s.byName[name]
 	return t, ok
+}
+
+// Warnings names the settings of the file that are legal and may surprise, with
+// their cures, sorted by position.
+func (s *Set) Warnings() Problems { return slices.Clone(s.warnings) }
+
+// Redact replaces the secrets of every target in a text.
+func (s *Set) Redact(text string) string {
+	for _, t := range s.targets {
+		text = t.Redact(text)
+	}
+	return text
 }
 
 // Choose returns the policies of the targets that want the event, in the order

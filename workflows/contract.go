@@ -41,7 +41,13 @@ const (
 	StartedByIngest = "ingest"
 	StartedByReplay = "replay"
 	MemoRecallQueue = "recall_queue"
+	MemoTrackers    = activities.MemoTrackers // of a replay: which tracker has the open record of each target
 )
+
+// MemoEventHash is the memo with the event.Event.Hash of a run's event, made of the
+// event's own words. ingest compares it when it finds that an event's id has a run
+// already. A run that was started by hand has none.
+const MemoEventHash = "event_hash"
 
 // DeadLettered is the type of the ApplicationError with which a run fails that
 // leaves dead letters behind.
@@ -84,7 +90,7 @@ type Input struct {
 
 // Undeliverable says why a message goes to no target at all.
 type Undeliverable struct {
-	Reason deadletter.Reason `json:"reason"` // Undecodable or Oversize
+	Reason deadletter.Reason `json:"reason"` // Undecodable, Oversize or Conflict
 	Error  string            `json:"error"`
 }
 
@@ -113,17 +119,25 @@ func StartOptions(in Input, taskQueue, recallQueue string) client.StartWorkflowO
 
 // ReplayOptions are the options under which the dead letters of an event are
 // sent again: to the targets of the input that still have an open record when
-// the run begins. Where a run of the event is open, starting fails with
-// *serviceerror.WorkflowExecutionAlreadyStarted.
-func ReplayOptions(in Input, taskQueue string) client.StartWorkflowOptions {
-	options := startOptions(in, taskQueue, map[string]any{MemoStartedBy: StartedByReplay})
+// the run begins. trackers are the identities of the trackers, by target, that are
+// known to have an open record of the event. If a run of the event is open,
+// starting fails with *serviceerror.WorkflowExecutionAlreadyStarted.
+func ReplayOptions(in Input, taskQueue string, trackers map[string]string) client.StartWorkflowOptions {
+	memo := map[string]any{MemoStartedBy: StartedByReplay}
+	if len(trackers) > 0 {
+		memo[MemoTrackers] = trackers
+	}
+	options := startOptions(in, taskQueue, memo)
 	options.WorkflowIDReusePolicy = enums.WORKFLOW_ID_REUSE_POLICY_ALLOW_DUPLICATE
 	options.WorkflowIDConflictPolicy = enums.WORKFLOW_ID_CONFLICT_POLICY_FAIL
-	options.StaticSummary = "replay of " + options.StaticSummary
+	options.StaticSummary = summarized("replay of " + options.StaticSummary)
 	return options
 }
 
+// startOptions names the run by the event's own words, however long they are; each
+// name bounds them.
 func startOptions(in Input, taskQueue string, memo map[string]any) client.StartWorkflowOptions {
+	memo[MemoEventHash] = in.Event.Hash()
 	options := client.StartWorkflowOptions{
 		ID:                                       ID(in.Event.ID),
 		TaskQueue:                                taskQueue,
@@ -133,14 +147,14 @@ func startOptions(in Input, taskQueue string, memo map[string]any) client.StartW
 		StaticDetails:                            details(in),
 	}
 	if in.SearchAttributes {
-		options.TypedSearchAttributes = searchAttributes(in.Event)
+		options.TypedSearchAttributes = searchAttributes(in.Event, event.Escape)
 	}
 	return options
 }
 
-// searchAttributes leaves out what the event does not say, so that a filter for
-// "IS NULL" finds it.
-func searchAttributes(e event.Event) temporal.SearchAttributes {
+// searchAttributes leaves out the words that the event does not have, so that a
+// filter for "IS NULL" finds it.
+func searchAttributes(e event.Event, escape func(string) string) temporal.SearchAttributes {
 	var updates []temporal.SearchAttributeUpdate
 	for _, attribute := range []struct {
 		key   temporal.SearchAttributeKeyKeyword
@@ -149,7 +163,7 @@ func searchAttributes(e event.Event) temporal.SearchAttributes {
 		{EventType, e.Type}, {InteractionID, e.InteractionID}, {ChannelType, e.ChannelType},
 	} {
 		if attribute.value != "" {
-			updates = append(updates, attribute.key.ValueSet(event.Escape(attribute.value)))
+			updates = append(updates, attribute.key.ValueSet(escape(attribute.value)))
 		}
 	}
 	return temporal.NewSearchAttributes(updates...)
@@ -161,7 +175,7 @@ func summary(e event.Event) string {
 	if e.ChannelType != "" {
 		line += " · " + event.Escape(e.ChannelType)
 	}
-	return line
+	return summarized(line)
 }
 
 // details are what Temporal UI tells of a run beside its summary.

@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -14,18 +13,6 @@ import (
 )
 
 const (
-	// inlineBody is the largest message that travels in activity inputs, in
-	// bytes, and inlineTotal what all inputs of one workflow task may carry of
-	// it. Temporal takes commands of 4 MiB in one task; escaped, a message can
-	// double. A larger one is read from the run's history by the activity.
-	inlineBody  = 128 << 10
-	inlineTotal = 1 << 20
-
-	// inlineEvent is how long an event's own words may be, in bytes, to travel in
-	// activity inputs: escaped, six times that for each of 100 targets leaves
-	// room for inlineTotal.
-	inlineEvent = 4 << 10
-
 	// localSlack is what a fast-lane attempt may take beyond the target's timeout.
 	localSlack = 5 * time.Second
 
@@ -46,9 +33,11 @@ type delivery struct {
 	policy target.Policy
 	began  time.Time          // of the run
 	inline activities.Message // what of the message may travel in an activity's input
+	marks  *marks             // of the run
 
-	rerun       bool   // an earlier run may have left a record of it
-	recallQueue string // where to ask for the first attempt; empty: it is yet to be made
+	rerun       bool              // an earlier run may have left a record of it
+	holder      activities.Holder // of its open record
+	recallQueue string            // where to ask for the first attempt; empty: it is yet to be made
 
 	progress  activities.Progress
 	notBefore time.Time
@@ -66,9 +55,10 @@ func plan(in Input) []*delivery {
 	if u := in.Undeliverable; u != nil {
 		return []*delivery{{
 			in: in, target: u.target(), inline: inline(in, 1), state: Waiting, changed: func() {},
-			reason: u.Reason, progress: activities.Progress{Error: u.Error},
+			reason: u.Reason, progress: activities.Progress{Error: cut(u.Error, errorLimit)},
 		}}
 	}
+	message := inline(in, len(in.Targets))
 	var deliveries []*delivery
 	planned := make(map[string]bool, len(in.Targets))
 	for _, policy := range in.Targets {
@@ -78,19 +68,22 @@ func plan(in Input) []*delivery {
 		}
 		planned[policy.Target] = true
 		deliveries = append(deliveries, &delivery{
-			in: in, target: policy.Target, policy: policy, inline: inline(in, len(in.Targets)), state: Waiting, changed: func() {},
+			in: in, target: policy.Target, policy: policy, inline: message, state: Waiting, changed: func() {},
 		})
 	}
 	return deliveries
 }
 
+// inline is what of the message may travel in the inputs of the activities of so
+// many targets. What is left out the activities read from the run's history.
 func inline(in Input, targets int) activities.Message {
 	var m activities.Message
-	e := in.Event
-	if len(e.ID)+len(e.Type)+len(e.InteractionID)+len(e.ChannelType)+len(e.Status) <= inlineEvent {
-		m.Event = e
+	room := inlineTotal / max(1, targets)
+	if size := payloadSize(in.Event); size <= room {
+		m.Event, room = in.Event, room-size
 	}
-	if len(in.Body) <= inlineBody && len(in.Body)*targets <= inlineTotal {
+	// Only a body that is small enough is worth the time to encode it.
+	if len(in.Body) <= min(inlineBody, room) && payloadSize(in.Body) <= room {
 		m.Body = in.Body
 	}
 	return m
@@ -137,9 +130,9 @@ func (d *delivery) tryFastLane(ctx workflow.Context) (settled bool) {
 		return false
 	}
 	if d.recallQueue != "" {
-		return d.settle(d.recall(ctx))
+		return d.settle(ctx, d.recall(ctx))
 	}
-	return d.settle(d.attempt(ctx))
+	return d.settle(ctx, d.attempt(ctx))
 }
 
 // attempt makes the first attempt.
@@ -149,11 +142,11 @@ func (d *delivery) attempt(ctx workflow.Context) activities.Outcome {
 		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
 		Summary:                d.target + ": first attempt",
 	})
-	input := activities.Delivery{Event: d.in.Event, Body: d.in.Body, Policy: d.policy}
+	input := activities.Delivery{Event: d.in.Event, Body: d.in.Body, Source: d.in.Source, Policy: d.policy}
 	var outcome activities.Outcome
 	err := workflow.ExecuteLocalActivity(ctx, acts.FirstAttempt, input).Get(ctx, &outcome)
 	if err != nil { // the process ended it: a request may be out, so it counts
-		outcome = activities.Outcome{Verdict: activities.Retry, Progress: activities.Progress{Attempts: 1, Error: err.Error()}}
+		outcome = activities.Outcome{Verdict: activities.Retry, Progress: activities.Progress{Attempts: 1, Error: cut(err.Error(), errorLimit)}}
 	}
 	return outcome
 }
@@ -177,8 +170,8 @@ func (d *delivery) recall(ctx workflow.Context) activities.Outcome {
 	return outcome
 }
 
-// settle takes what the first attempt came to.
-func (d *delivery) settle(outcome activities.Outcome) (settled bool) {
+// settle decides by the outcome of the first attempt whether the delivery has ended.
+func (d *delivery) settle(ctx workflow.Context, outcome activities.Outcome) (settled bool) {
 	d.progress, d.notBefore, d.sighting = outcome.Progress, outcome.NotBefore, outcome.Sighting
 	switch {
 	case outcome.Verdict == activities.Delivered:
@@ -187,6 +180,12 @@ func (d *delivery) settle(outcome activities.Outcome) (settled bool) {
 		return d.giveUp(deadletter.Rejected, d.progress)
 	case d.progress.Attempts >= d.policy.MaxAttempts:
 		return d.giveUp(deadletter.Exhausted, d.progress)
+	case outcome.Wait == (activities.Wait{}): // held back, or recorded by an earlier version: then the retry lane decides
+		return false
+	}
+	if expired := outcome.Wait.Expired(d.remaining(ctx), d.policy.MaxAge); expired != "" {
+		d.progress.Error = expired + "; " + d.progress.Error
+		return d.giveUp(deadletter.Expired, d.progress)
 	}
 	return false
 }
@@ -210,10 +209,11 @@ func (d *delivery) tryRetryLane(ctx workflow.Context) {
 		// wait for it and tell what truly became of the delivery.
 		WaitForCancellation:   true,
 		DisableEagerExecution: true,
-		Summary:               d.summary(),
+		Summary:               summarized(d.summary()),
 	}))
 	input := activities.Delivery{
-		Event: d.inline.Event, Body: d.inline.Body, Policy: d.policy, Progress: d.progress, NotBefore: d.notBefore, Sighting: d.sighting,
+		Event: d.inline.Event, Body: d.inline.Body, Source: d.in.Source, Policy: d.policy,
+		Progress: d.progress, NotBefore: d.notBefore, Sighting: d.sighting,
 	}
 	delivered := workflow.ExecuteActivity(lane, acts.Deliver, input)
 	workflow.NewSelector(ctx).
@@ -260,21 +260,31 @@ func retryPolicy(p target.Policy) *temporal.RetryPolicy {
 }
 
 func (d *delivery) giveUp(reason deadletter.Reason, progress activities.Progress) (settled bool) {
+	progress.Error = cut(progress.Error, errorLimit)
 	d.reason, d.progress = reason, progress
 	return true
 }
 
 // record keeps the dead letter. It is tried until the tracker has it, also when
-// the run is canceled meanwhile.
+// the run is canceled meanwhile. The search attribute comes after the record,
+// because a server that refuses the attribute terminates the run.
 func (d *delivery) record(ctx workflow.Context) {
 	d.become(Recording)
-	mark(ctx, d.in, d.target)
+	early := d.marks.usable && d.marks.early(ctx)
+	if early {
+		d.marks.add(ctx, d.target)
+	}
 	letter := activities.DeadLetter{
 		Target: d.target, Reason: d.reason, Progress: d.progress,
 		Event: d.inline.Event, Source: d.in.Source, Body: d.inline.Body, NoBody: len(d.in.Body) == 0,
-		At: workflow.Now(ctx).UTC(),
+		At: workflow.Now(ctx).UTC(), Holder: d.holder,
 	}
-	tell(ctx, "record-"+d.target, d.verdict(), acts.RecordDeadLetter, letter, nil)
+	var recorded activities.Recorded
+	tell(ctx, activities.RecordID(d.target), d.verdict(), acts.RecordDeadLetter, letter, &recorded)
+	d.holder = activities.Holder{Tracker: recorded.Tracker}
+	if !early {
+		d.marks.add(ctx, d.target)
+	}
 }
 
 // resolve closes the record that an earlier run left of the delivery. The first
@@ -285,10 +295,10 @@ func (d *delivery) resolve(ctx workflow.Context) {
 		return
 	}
 	d.become(Resolving)
-	resolution := activities.Resolution{Target: d.target, Event: d.inline.Event, At: workflow.Now(ctx).UTC()}
+	resolution := activities.Resolution{Target: d.target, Event: d.inline.Event, At: workflow.Now(ctx).UTC(), Holder: d.holder}
 	var resolved activities.Resolved
-	tell(ctx, "resolve-"+d.target, d.target+" delivered: its dead letter is resolved", acts.ResolveDeadLetter, resolution, &resolved)
-	d.damaged = resolved.Damaged
+	tell(ctx, activities.ResolveID(d.target), d.target+" delivered: its dead letter is resolved", acts.ResolveDeadLetter, resolution, &resolved)
+	d.damaged, d.holder = resolved.Damaged, activities.Holder{Tracker: resolved.Tracker}
 }
 
 // summary is the line beside the retry lane's activity in Temporal UI.
@@ -310,14 +320,4 @@ func (d *delivery) verdict() string {
 		line += fmt.Sprintf(" after %d attempts", n)
 	}
 	return line + ": " + short(d.progress.Error)
-}
-
-// summaryLength keeps a line below the 400 bytes that Temporal shows.
-const summaryLength = 200
-
-func short(text string) string {
-	if len(text) <= summaryLength {
-		return text
-	}
-	return strings.ToValidUTF8(text[:summaryLength], "") + "…"
 }

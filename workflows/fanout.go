@@ -29,16 +29,17 @@ type Workflows struct {
 // outstanding, resolves the record of each that succeeds, and fails where it
 // leaves any record of the event open.
 func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
-	deliveries, open, rerun := plan(in), []string(nil), isRerun(ctx)
+	deliveries, open, rerun := plan(in), openRecords(nil), isRerun(ctx)
 	show(ctx, &deliveries)
 	if rerun {
 		deliveries, open = narrow(ctx, in, deliveries)
 	}
 	start := began(ctx)
 	recall := recallQueue(ctx, start)
+	marked := &marks{usable: in.SearchAttributes}
 	all := workflow.NewWaitGroup(ctx)
 	for _, d := range deliveries {
-		d.began, d.recallQueue, d.rerun = start, recall, rerun
+		d.began, d.recallQueue, d.rerun, d.marks = start, recall, rerun, marked
 		all.Add(1)
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			defer all.Done()
@@ -49,7 +50,7 @@ func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
 	lasting, _ := workflow.NewDisconnectedContext(ctx)
 	all.Wait(lasting)
 	w.reportAge(ctx, in, deliveries)
-	return conclude(ctx, in, deliveries, open)
+	return conclude(ctx, marked, deliveries, open)
 }
 
 // began is when the run began, from which max_age counts. The history of a reset
@@ -87,11 +88,12 @@ func recallQueue(ctx workflow.Context, start time.Time) string {
 	return queue
 }
 
-// conclude turns what became of the deliveries into the end of the run. open are
+// conclude turns what became of the deliveries into the end of the run. others are
 // other targets with an open record of the event.
-func conclude(ctx workflow.Context, in Input, deliveries []*delivery, open []string) (Result, error) {
+func conclude(ctx workflow.Context, marked *marks, deliveries []*delivery, others openRecords) (Result, error) {
 	var result Result
 	var dead, left []string
+	open := others.targets()
 	canceled := false
 	for _, d := range deliveries {
 		if d.reason == "" {
@@ -101,7 +103,7 @@ func conclude(ctx workflow.Context, in Input, deliveries []*delivery, open []str
 		}
 		if d.damaged != "" {
 			open = append(open, d.target)
-			left = append(left, d.target+" (delivered; "+d.damaged+")")
+			left = append(left, d.target+" (delivered; "+short(d.damaged)+")")
 		}
 		canceled = canceled || d.reason == deadletter.Canceled
 	}
@@ -119,12 +121,33 @@ func conclude(ctx workflow.Context, in Input, deliveries []*delivery, open []str
 	}
 	switch {
 	case canceled:
-		return Result{}, ctx.Err()
+		return Result{}, temporal.NewCanceledError(trackersLeft(deliveries, others))
 	case len(parts) > 0:
-		mark(ctx, in, open...)
-		return Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(parts, "; "), DeadLettered, temporal.ApplicationErrorOptions{NonRetryable: true})
+		marked.add(ctx, open...)
+		return Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(parts, "; "), DeadLettered,
+			temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{trackersLeft(deliveries, others)}})
 	}
 	return result, nil
+}
+
+// trackersLeft says which tracker has each record that the run leaves open: for the
+// next run, which asks no other.
+func trackersLeft(deliveries []*delivery, others openRecords) activities.Left {
+	trackers := make(map[string]string)
+	add := func(target, id string) {
+		if id != "" { // a worker of an earlier version says nothing
+			trackers[target] = id
+		}
+	}
+	for _, target := range others.targets() {
+		add(target, others[target])
+	}
+	for _, d := range deliveries {
+		if d.reason != "" || d.damaged != "" {
+			add(d.target, d.holder.Tracker)
+		}
+	}
+	return activities.Left{Trackers: trackers}
 }
 
 // reportAge tells the process how old the event was when its last target had

@@ -2,6 +2,7 @@ package workflows_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -29,6 +30,7 @@ import (
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/target"
@@ -73,8 +75,7 @@ func startRuns(t *testing.T, handler http.HandlerFunc, yaml string) *runs {
 // startFleet serves the targets of a list in which $URL is the handler's.
 func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
+	ctx := await.Context(t)
 	temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{})
 	require.NoError(t, err)
 	t.Cleanup(temporal.Close)
@@ -84,15 +85,20 @@ func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	server := httptest.NewServer(handler)
+	var requests atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		handler(w, r)
+	}))
 	t.Cleanup(server.Close)
+	await.Watch(t, "requests", func() any { return requests.Load() })
 	set, err := target.Parse("targets.yaml", []byte("targets:\n"+strings.ReplaceAll(list, "$URL", server.URL)), nil)
 	require.NoError(t, err)
 
 	dir := t.TempDir()
 	directory, err := deadletter.Open(dir)
 	require.NoError(t, err)
-	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: workflows.DefaultTaskQueue, dir: dir, tracker: tracker{directory, make(chan deadletter.Record, 10)}}
+	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: workflows.DefaultTaskQueue, dir: dir, tracker: tracker{directory, make(chan deadletter.Record, 1000)}}
 	history := activities.History{Client: c, Namespace: devstack.Namespace, DataConverter: workflows.DataConverter()}
 	acts := activities.New(activities.Options{Targets: set, Tracker: r.tracker, Logger: quiet, Messages: history, Runs: history})
 	process := queues.Process{Client: c, TaskQueue: r.queue, Targets: set, Activities: acts, Log: quiet}
@@ -140,12 +146,6 @@ func (r *runs) execute(options client.StartWorkflowOptions, in workflows.Input) 
 	return run
 }
 
-// Every wait is bounded far beyond what anything takes.
-const (
-	patience = 30 * time.Second
-	tick     = 10 * time.Millisecond
-)
-
 // firstTask is where a run's first workflow task ends: started, scheduled, and this.
 const firstTask = 3
 
@@ -172,18 +172,50 @@ func (r *runs) replay(id, runID string) {
 // recorded waits for the next dead letter.
 func (r *runs) recorded() deadletter.Record {
 	r.t.Helper()
-	select {
-	case record := <-r.tracker.recorded:
-		return record
-	case <-r.ctx.Done():
-		r.t.Fatal("no dead letter was recorded")
-		return deadletter.Record{}
-	}
+	var record deadletter.Record
+	await.True(r.t, "a dead letter", func() bool {
+		select {
+		case record = <-r.tracker.recorded:
+			return true
+		default:
+			return false
+		}
+	})
+	return record
 }
 
 func answer(w http.ResponseWriter, status int, body string) {
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, body)
+}
+
+// TestFanOut_TellsEachAttemptWhereItsEventStands: in Kafka and in time, in both
+// lanes, also if the event is so large that no activity's input carries it.
+func TestFanOut_TellsEachAttemptWhereItsEventStands(t *testing.T) {
+	headers := make(chan http.Header, 10)
+	var requests atomic.Int32
+	r := startRuns(t, func(w http.ResponseWriter, request *http.Request) {
+		headers <- request.Header
+		if requests.Add(1)%2 == 1 {
+			answer(w, http.StatusServiceUnavailable, "")
+		}
+	}, "retry_statuses: [503], backoff: {initial: 1s}")
+	at := time.Date(2026, 3, 14, 12, 0, 0, 250e6, time.UTC)
+	for n, large := range map[int64]int{1: 0, 2: 200 << 10} {
+		in := r.input(fmt.Sprintf("evt-%d", n) + strings.Repeat("x", large/40))
+		in.Event.PublishedAt = at
+		in.Source = event.Source{Topic: "events", Partition: 7, Offset: n}
+		in.Body = event.Body(`"` + strings.Repeat("x", large) + `"`)
+		require.NoError(t, r.execute(workflows.StartOptions(in, r.queue, ""), in).Get(r.ctx, nil))
+		for _, attempt := range []string{"1", "2"} {
+			got := <-headers
+			assert.Equal(t, attempt, got.Get("X-Delivery-Attempt"))
+			assert.Equal(t, "2026-03-14T12:00:00.25Z", got.Get("X-Genesys-Event-Time"))
+			assert.Equal(t, "events", got.Get("X-Kafka-Topic"))
+			assert.Equal(t, "7", got.Get("X-Kafka-Partition"))
+			assert.Equal(t, fmt.Sprint(n), got.Get("X-Kafka-Offset"))
+		}
+	}
 }
 
 // TestResetAfterMaxAge: dead letters are looked at when people have time, and a
@@ -224,6 +256,64 @@ func TestMaxAgePassesInTheFastLane(t *testing.T) {
 	assert.Contains(t, got.Error, "max_age has passed; no answer within 3s")
 }
 
+// TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate: nobody need wait to
+// learn that an event cannot be delivered within max_age, and the error says why.
+func TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate(t *testing.T) {
+	for name, test := range map[string]struct {
+		settings string
+		handler  func(attempt string, w http.ResponseWriter)
+		attempts int
+		status   int
+		error    string
+	}{
+		"first attempt, the target asks": {
+			"max_age: 40s", func(_ string, w http.ResponseWriter) {
+				w.Header().Set("Retry-After", "60")
+				answer(w, http.StatusTooManyRequests, "slow down")
+			}, 1, 429, `^a wait of 1m0s \(asked for by the target\) is longer than the \S+ that are left of max_age 40s; 429 Too Many Requests: slow down$`,
+		},
+		"first attempt, backoff": {
+			"max_age: 40s, retry_statuses: [503], backoff: {initial: 1m}", func(_ string, w http.ResponseWriter) {
+				answer(w, http.StatusServiceUnavailable, "")
+			}, 1, 503, `^a wait of 1m0s \(the backoff\) is longer than the \S+ that are left of max_age 40s; 503 Service Unavailable$`,
+		},
+		"retry lane": {
+			"max_age: 40s, retry_statuses: [503], backoff: {initial: 1s}", func(attempt string, w http.ResponseWriter) {
+				if attempt == "2" {
+					w.Header().Set("Retry-After", "3600")
+				}
+				answer(w, http.StatusServiceUnavailable, "")
+			}, 2, 503, `^a wait of 15m0s \(asked for by the target\) is longer than the \S+ that are left of max_age 40s; 503 Service Unavailable$`,
+		},
+		"the last attempt is exhausted instead": {
+			"max_age: 40s, max_attempts: 1", func(_ string, w http.ResponseWriter) {
+				w.Header().Set("Retry-After", "60")
+				answer(w, http.StatusTooManyRequests, "")
+			}, 1, 429, `^429 Too Many Requests$`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := startRuns(t, func(w http.ResponseWriter, request *http.Request) {
+				test.handler(request.Header.Get("X-Delivery-Attempt"), w)
+			}, test.settings)
+			began := time.Now()
+			run := r.start("evt-1")
+			got := r.recorded()
+			assert.Less(t, time.Since(began), 30*time.Second)
+			want := deadletter.Expired
+			if strings.Contains(name, "exhausted") {
+				want = deadletter.Exhausted
+			}
+			assert.Equal(t, want, got.Reason)
+			assert.Equal(t, test.attempts, got.Attempts)
+			assert.Equal(t, test.status, got.StatusCode)
+			assert.Regexp(t, test.error, got.Error)
+			_, err := r.ended(run)
+			require.ErrorContains(t, err, "a "+string(want)+" after")
+		})
+	}
+}
+
 // TestMaxAgePassesUnpolled: a target that is away is not polled for, and what
 // its attempts said is not lost with that, however long.
 func TestMaxAgePassesUnpolled(t *testing.T) {
@@ -234,7 +324,7 @@ func TestMaxAgePassesUnpolled(t *testing.T) {
 		answer(w, http.StatusServiceUnavailable, page)
 	}, "retry_statuses: [503], max_attempts: 100, max_age: 5s, backoff: {initial: 1s, multiplier: 1}")
 	r.start("evt-1")
-	require.Eventually(t, func() bool { return requests.Load() == 3 }, time.Minute, time.Millisecond)
+	await.True(t, "three requests", func() bool { return requests.Load() == 3 })
 	r.retry.Stop()
 	got := r.recorded()
 	assert.Equal(t, deadletter.Expired, got.Reason)

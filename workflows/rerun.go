@@ -1,11 +1,13 @@
 package workflows
 
 import (
+	"fmt"
 	"slices"
 
 	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/activities"
+	"genesys-fanout/event"
 )
 
 // isRerun is true for a run that is not the first of its event: replayed, reset,
@@ -30,30 +32,57 @@ func startedBy(ctx workflow.Context) string {
 	return by
 }
 
+// trackersOfMemo are the identities of the trackers that a replay names in its memo.
+func trackersOfMemo(ctx workflow.Context) map[string]string {
+	memo, ok := workflow.GetInfo(ctx).Memo.GetFields()[MemoTrackers]
+	if !ok {
+		return nil
+	}
+	var trackers map[string]string
+	if err := DataConverter().FromPayload(memo, &trackers); err != nil {
+		workflow.GetLogger(ctx).Error("the memo cannot be read; any tracker is asked", "memo", MemoTrackers, "error", err)
+	}
+	return trackers
+}
+
 // narrow leaves of the deliveries of a rerun what is still to be made, and says
 // which other targets have an open record of the event. A run that was reset to
 // a later point goes on from there instead: what it had begun there it ends.
-func narrow(ctx workflow.Context, in Input, deliveries []*delivery) (left []*delivery, open []string) {
+func narrow(ctx workflow.Context, in Input, deliveries []*delivery) (left []*delivery, others openRecords) {
 	if workflow.GetVersion(ctx, "outstanding", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		for _, d := range deliveries {
+			d.holder.Unknown = true
+		}
 		return deliveries, nil
 	}
 	if startedBy(ctx) == "" {
 		identify(ctx, in)
 	}
-	before := outstanding(ctx, deliveries, startedBy(ctx) == StartedByReplay && !isReset(ctx))
-	if before.Settled {
-		deliveries = slices.DeleteFunc(deliveries, func(d *delivery) bool { return !slices.Contains(before.Targets, d.target) })
+	settled, open := outstanding(ctx, deliveries)
+	if settled {
+		deliveries = slices.DeleteFunc(deliveries, func(d *delivery) bool { _, found := open[d.target]; return !found })
 	}
-	planned := func(target string) bool {
-		return slices.ContainsFunc(deliveries, func(d *delivery) bool { return d.target == target })
+	for _, d := range deliveries {
+		d.holder.Tracker = open[d.target]
+		delete(open, d.target)
 	}
-	return deliveries, slices.DeleteFunc(before.Targets, planned)
+	return deliveries, open
 }
 
-// identify sets the search attributes of a run that was started by hand, where
+// openRecords are targets with an open record of the event, and the identity of the
+// tracker that has it; empty if a worker of an earlier version answered.
+type openRecords map[string]string
+
+func (o openRecords) targets() []string { return workflow.DeterministicKeys(o) }
+
+// identify sets the search attributes of a run that was started by hand, because
 // nobody else has.
 func identify(ctx workflow.Context, in Input) {
-	attributes := searchAttributes(in.Event)
+	escape := event.Escape
+	if in.wordsCut() {
+		escape = event.EscapeCut
+	}
+	attributes := searchAttributes(in.Event, escape)
 	if !in.SearchAttributes || attributes.Size() == 0 {
 		return
 	}
@@ -62,13 +91,38 @@ func identify(ctx workflow.Context, in Input) {
 	}
 }
 
-// outstanding asks what the runs before left to do.
-func outstanding(ctx workflow.Context, deliveries []*delivery, settled bool) (open activities.Open) {
-	question := activities.Rerun{Settled: settled}
+// outstanding asks what the runs before left to do. Records in several trackers take
+// several questions, because each worker answers for its own.
+func outstanding(ctx workflow.Context, deliveries []*delivery) (settled bool, open openRecords) {
+	replayed := startedBy(ctx) == StartedByReplay && !isReset(ctx)
+	question := activities.Rerun{Settled: replayed}
+	if replayed {
+		question.Trackers = trackersOfMemo(ctx)
+	}
 	for _, d := range deliveries {
 		question.Event = d.inline.Event
 		question.Targets = append(question.Targets, d.target)
 	}
-	tell(ctx, "outstanding", "what did the runs before leave to do?", acts.Outstanding, question, &open)
-	return open
+	open = make(openRecords)
+	var answer activities.Open
+	tell(ctx, activities.OutstandingID, "what did the runs before leave to do?", acts.Outstanding, question, &answer)
+	settled = answer.Settled
+	open.add(answer)
+	for n := 2; len(answer.Elsewhere) > 0; n++ { // each answer leaves fewer
+		question.Settled, question.Trackers = true, answer.Elsewhere
+		answer = activities.Open{}
+		tell(ctx, fmt.Sprintf("%s-%d", activities.OutstandingID, n), "and what is open in another tracker?", acts.Outstanding, question, &answer)
+		open.add(answer)
+	}
+	return settled, open
+}
+
+// add notes the open records of one tracker. Where two have one, the tracker that
+// was named for the target answered first.
+func (o openRecords) add(answer activities.Open) {
+	for _, target := range answer.Targets {
+		if _, found := o[target]; !found {
+			o[target] = answer.Tracker
+		}
+	}
 }

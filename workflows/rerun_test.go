@@ -20,6 +20,7 @@ import (
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/target"
 	"genesys-fanout/workflows"
 )
@@ -72,12 +73,17 @@ func startThree(t *testing.T) (*runs, *fleet) {
 // ended waits for the end of a run, and asserts that it replays.
 func (r *runs) ended(run client.WorkflowRun) (enums.WorkflowExecutionStatus, error) {
 	r.t.Helper()
+	status := enums.WORKFLOW_EXECUTION_STATUS_RUNNING
+	await.True(r.t, "the end of a run", func() bool {
+		described, err := r.client.DescribeWorkflowExecution(r.ctx, run.GetID(), run.GetRunID())
+		require.NoError(r.t, err)
+		status = described.GetWorkflowExecutionInfo().GetStatus()
+		return status != enums.WORKFLOW_EXECUTION_STATUS_RUNNING
+	})
 	err := run.Get(r.ctx, nil)
-	described, describeErr := r.client.DescribeWorkflowExecution(r.ctx, run.GetID(), run.GetRunID())
-	require.NoError(r.t, describeErr)
 	r.replay(run.GetID(), run.GetRunID())
 	r.keep(run)
-	return described.GetWorkflowExecutionInfo().GetStatus(), err
+	return status, err
 }
 
 // keep writes the history of a run into $HISTORIES, where that is set: for the
@@ -132,7 +138,7 @@ func (r *runs) byHand(workflowID string, in workflows.Input) client.WorkflowRun 
 // under waits until b has a request, so that the run is under way.
 func (r *runs) under(f *fleet, n int) {
 	r.t.Helper()
-	require.Eventually(r.t, func() bool { return f.count("b") >= n }, patience, tick)
+	await.True(r.t, "requests at b", func() bool { return f.count("b") >= n })
 }
 
 // TestRerunOfASettledRun: it makes what is outstanding and nothing else, and
@@ -145,7 +151,7 @@ func TestRerunOfASettledRun(t *testing.T) {
 		},
 		"replay": func(r *runs, _ client.WorkflowRun) client.WorkflowRun {
 			in := r.input(hostileID)
-			return r.execute(workflows.ReplayOptions(in, r.queue), in)
+			return r.execute(workflows.ReplayOptions(in, r.queue, map[string]string{"c": r.tracker.ID()}), in)
 		},
 	}
 	for name, again := range rerun {
@@ -208,7 +214,7 @@ func TestRerunOfAnUnsettledRun(t *testing.T) {
 			r.under(f, 1)
 			second := again(r, first)
 			r.endsIn(terminated, first) //nolint:errcheck // that it was terminated is all there is to say
-			require.Eventually(t, func() bool { return f.count("a") == 2 && f.count("c") == 2 }, patience, tick)
+			await.True(t, "second requests at a and c", func() bool { return f.count("a") == 2 && f.count("c") == 2 })
 			f.answer("b", http.StatusOK)
 			require.ErrorContains(t, r.endsIn(failed, second), "c rejected")
 			assert.Equal(t, []string{"c"}, r.open("evt-1"))
@@ -249,7 +255,7 @@ func TestReplayOfSomeTargets(t *testing.T) {
 	replay := func(targets ...target.Policy) client.WorkflowRun {
 		in := r.input("evt-1")
 		in.Targets = targets
-		return r.execute(workflows.ReplayOptions(in, r.queue), in)
+		return r.execute(workflows.ReplayOptions(in, r.queue, nil), in)
 	}
 	policies := r.input("evt-1").Targets
 	err := r.endsIn(failed, replay(policies[0], policies[1]))
@@ -311,10 +317,10 @@ func TestCancelWhileTheTrackerIsAway(t *testing.T) {
 	before := r.recorded()
 	r.records.Stop()
 	second := r.reset(first, firstTask)
-	require.Eventually(t, func() bool {
+	await.True(t, "the question to the tracker", func() bool {
 		described, err := r.client.DescribeWorkflowExecution(r.ctx, second.GetID(), second.GetRunID())
 		return err == nil && len(described.GetPendingActivities()) == 1
-	}, patience, tick)
+	})
 	assert.Equal(t, workflows.Waiting, r.statuses(second)["c"].State, "it answers all the same")
 	require.NoError(t, r.client.CancelWorkflow(r.ctx, second.GetID(), second.GetRunID()))
 	again := r.process.DeadLetters()
@@ -365,10 +371,10 @@ func TestTheStateIsTold(t *testing.T) {
 	r.recorded() // c
 	r.under(f, 2)
 	var told map[string]workflows.Status
-	require.Eventually(t, func() bool {
+	await.True(t, "the state of c", func() bool {
 		told = r.statuses(run)
 		return told["c"].State == workflows.DeadLetter
-	}, patience, tick)
+	})
 	assert.Equal(t, workflows.Status{Target: "a", State: workflows.Delivered, Attempts: 1, StatusCode: 200}, told["a"])
 	assert.Equal(t, workflows.Status{Target: "b", State: workflows.Retrying, Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}, told["b"])
 	assert.Equal(t, workflows.Status{Target: "c", State: workflows.DeadLetter, Reason: deadletter.Rejected, Attempts: 1, StatusCode: 400, Error: "400 Bad Request"}, told["c"])

@@ -22,32 +22,41 @@ const (
 	startTimeout = 10 * time.Second
 )
 
-// ContentError says that Temporal does not take an input for what it holds: the
-// same start would be refused for ever.
+// wordsCut is true for an input whose event travels with bounded words: one that
+// carries no message, because Temporal refused it with the message. Whatever the
+// words are, such an input is small.
+func (in Input) wordsCut() bool { return in.Undeliverable != nil && in.Body.IsZero() }
+
+// ContentError says that Temporal refuses an input for its content: the same
+// start would be refused again.
 type ContentError struct {
 	Err error
-	// Size is true where the input is too large, whatever it holds.
+	// Size is true if the input is too large, whatever it holds.
 	Size bool
 }
 
 // Error is what is wrong with the input.
 func (e *ContentError) Error() string {
-	return "Temporal does not take the run's input: " + e.Err.Error()
+	return "Temporal refuses the run's input: " + e.Err.Error()
 }
 
-// Unwrap gives Temporal's answer, where it was asked.
+// Unwrap returns Temporal's answer, if Temporal was asked.
 func (e *ContentError) Unwrap() error { return e.Err }
 
 // Start starts FanOut with StartOptions or ReplayOptions, on a client with this
-// package's DataConverter. Its errors are *ContentError,
-// *serviceerror.WorkflowExecutionAlreadyStarted, and others, which may pass.
+// package's DataConverter. in holds the event's own words; an input without its
+// message travels with each of them bounded. The errors are *ContentError,
+// *serviceerror.WorkflowExecutionAlreadyStarted, and others, which are retryable.
 func Start(ctx context.Context, c client.Client, options client.StartWorkflowOptions, in Input) (client.WorkflowRun, error) {
+	if in.wordsCut() {
+		in.Event = in.Event.Cut()
+	}
 	payload, err := DataConverter().ToPayload(in)
 	if err != nil {
 		return nil, &ContentError{Err: err}
 	}
 	if size := len(payload.GetData()); size > startLimit {
-		return nil, &ContentError{Err: fmt.Errorf("it takes %d bytes, the limit is %d", size, startLimit), Size: true}
+		return nil, &ContentError{Err: fmt.Errorf("the run's input takes %d bytes, and the limit is %d", size, startLimit), Size: true}
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

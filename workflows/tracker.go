@@ -25,7 +25,7 @@ func tell(ctx workflow.Context, id, summary string, act, input, answer any) {
 			MaximumInterval:    time.Minute,
 		},
 		DisableEagerExecution: true,
-		Summary:               summary,
+		Summary:               summarized(summary),
 	})
 	for {
 		err := workflow.ExecuteActivity(options, act, input).Get(options, answer)
@@ -34,25 +34,60 @@ func tell(ctx workflow.Context, id, summary string, act, input, answer any) {
 		}
 		// Only an operator's command can end it otherwise, and then it starts again.
 		workflow.GetLogger(ctx).Error("the tracker was not told", "activity", id, "error", err)
-		if workflow.NewTimerWithOptions(ctx, time.Minute, workflow.TimerOptions{Summary: "then again: " + summary}).Get(ctx, nil) != nil {
+		if workflow.NewTimerWithOptions(ctx, time.Minute, workflow.TimerOptions{Summary: summarized("then again: " + summary)}).Get(ctx, nil) != nil {
 			return
 		}
 	}
 }
 
-// mark adds targets to the run's search attribute DeadLetterTargets.
-func mark(ctx workflow.Context, in Input, targets ...string) {
-	if !in.SearchAttributes || len(targets) == 0 {
+// marks keeps the search attribute DeadLetterTargets of one run.
+type marks struct {
+	usable bool     // the namespace has the attribute
+	names  []string // sorted, also those that the attribute has no room for
+}
+
+// early is true for a run whose attribute was set before the record was written,
+// as the first versions did. It must be asked only if the attribute is usable: a
+// run without it has the same history either way.
+func (m *marks) early(ctx workflow.Context) bool {
+	return workflow.GetVersion(ctx, "record before DeadLetterTargets", workflow.DefaultVersion, 1) == workflow.DefaultVersion
+}
+
+// add shows that the run leaves a dead letter for each of the targets.
+func (m *marks) add(ctx workflow.Context, targets ...string) {
+	if !m.usable || len(targets) == 0 {
 		return
 	}
-	marked, _ := workflow.GetTypedSearchAttributes(ctx).GetKeywordList(DeadLetterTargets)
-	marked = slices.Clone(marked)
+	shown, _ := workflow.GetTypedSearchAttributes(ctx).GetKeywordList(DeadLetterTargets)
+	if m.early(ctx) {
+		m.addEarly(ctx, shown, targets)
+		return
+	}
+	m.names = slices.Concat(m.names, targets, shown)
+	slices.Sort(m.names)
+	m.names = slices.DeleteFunc(slices.Compact(m.names), func(name string) bool { return name == more })
+	if now := fitting(m.names); !slices.Equal(now, shown) {
+		upsert(ctx, now)
+	}
+}
+
+// addEarly does what the first versions did, so that their runs replay: it adds
+// the targets at the end, whether or not that changes anything. It leaves out
+// only what the server would have terminated the run for.
+func (m *marks) addEarly(ctx workflow.Context, shown, targets []string) {
+	all := slices.Clone(shown)
 	for _, target := range targets {
-		if !slices.Contains(marked, target) {
-			marked = append(marked, target)
+		if !slices.Contains(all, target) {
+			all = append(all, target)
 		}
 	}
-	if err := workflow.UpsertTypedSearchAttributes(ctx, DeadLetterTargets.ValueSet(marked)); err != nil {
+	if attributeSize(all) <= serverAttributeLimit {
+		upsert(ctx, all)
+	}
+}
+
+func upsert(ctx workflow.Context, targets []string) {
+	if err := workflow.UpsertTypedSearchAttributes(ctx, DeadLetterTargets.ValueSet(targets)); err != nil {
 		workflow.GetLogger(ctx).Error("the search attribute DeadLetterTargets was not set", "targets", targets, "error", err)
 	}
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -18,6 +21,7 @@ type console struct {
 	asks     bool // somebody can answer on in, and sees err
 	width    int  // of out in columns; 0: it is no terminal
 	draws    bool // err is a terminal
+	columns  int  // of err, if it draws
 }
 
 func standardConsole() console {
@@ -25,12 +29,20 @@ func standardConsole() console {
 	c.asks = term.IsTerminal(int(os.Stdin.Fd()))
 	c.draws = term.IsTerminal(int(os.Stderr.Fd()))
 	if fd := int(os.Stdout.Fd()); term.IsTerminal(fd) {
-		c.width = 80
-		if width, _, err := term.GetSize(fd); err == nil && width > 0 {
-			c.width = width
-		}
+		c.width = columnsOf(fd)
+	}
+	if c.draws {
+		c.columns = columnsOf(int(os.Stderr.Fd()))
 	}
 	return c
+}
+
+// columnsOf returns the width of a terminal.
+func columnsOf(fd int) int {
+	if width, _, err := term.GetSize(fd); err == nil && width > 0 {
+		return width
+	}
+	return 80
 }
 
 // printable writes a text on one line for a terminal: what would move the cursor,
@@ -105,4 +117,28 @@ func (c console) jsonFor(document []byte) []byte {
 		b.Write([]byte{'\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15]})
 	}
 	return []byte(b.String())
+}
+
+// asking notes a problem if the command has to ask and cannot.
+func (i *invocation) asking(yes bool, cure string) {
+	if !yes && !i.console.asks {
+		i.problems.Add("--yes", "is not given, and there is no terminal to ask on", cure)
+	}
+}
+
+// confirmed asks. The end of the input and a signal mean no.
+func (i *invocation) confirmed(ctx context.Context, question string) bool {
+	_, _ = fmt.Fprintf(i.console.err, "%s [y/N] ", question)
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(i.console.in).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case word := <-answer:
+		return word == "y" || word == "yes"
+	case <-ctx.Done():
+		_, _ = fmt.Fprintln(i.console.err)
+		return false
+	}
 }

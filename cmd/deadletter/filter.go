@@ -18,7 +18,7 @@ type Filters struct {
 	Reason      string `placeholder:"R" help:"Given up for this reason: rejected, exhausted, expired, canceled, retired, undecodable, oversize or conflict."`
 	Event       string `placeholder:"ID" help:"Of this event."`
 	Interaction string `placeholder:"ID" help:"Of this interaction."`
-	Since       string `placeholder:"T" help:"Given up then or later: an RFC 3339 time, or a duration back such as 24h."`
+	Since       string `placeholder:"T" help:"Given up then or later: an RFC 3339 time, or a duration back such as 24h or 7d."`
 	Until       string `placeholder:"T" help:"Given up before then."`
 }
 
@@ -49,9 +49,8 @@ func moment(flag, value string, now time.Time, problems *process.Problems) time.
 	if at, err := time.Parse(time.RFC3339, value); err == nil {
 		return at
 	}
-	back, err := time.ParseDuration(value)
-	if err != nil || back <= 0 {
-		problems.Argument(flag, value, "write a time such as 2026-03-14T12:00:00Z, or a duration back such as 24h or 90m")
+	back := duration(flag, value, "write a time such as 2026-03-14T12:00:00Z, or a duration back such as 90m, 24h or 7d", problems)
+	if back == 0 {
 		return time.Time{}
 	}
 	return now.Add(-back)

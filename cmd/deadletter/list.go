@@ -42,35 +42,46 @@ func (i *invocation) list(ctx context.Context) error {
 	}
 	var rows printer = &jsonRows{console: i.console}
 	if !i.List.JSON {
-		rows = newTableRows(i.console, names)
+		rows = newTableRows(i.console, names, tracker)
 	}
-	damaged, err := i.print(rows, tracker.Select(ctx, filter))
-	if err == nil && damaged > 0 {
-		err = fmt.Errorf("%s cannot be read and %s named above", plural(damaged, "file"), isOrAre(damaged))
+	if err := rows.begin(); err != nil {
+		return err
 	}
-	return err
+	damaged, err := each(i.console.err, tracker.Select(ctx, filter), rows.row)
+	if err != nil {
+		return err
+	}
+	if err := rows.end(); err != nil {
+		return err
+	}
+	return leftDamaged(damaged)
 }
 
-// print prints records as they come, and counts the damaged files among them.
-func (i *invocation) print(rows printer, records iter.Seq2[deadletter.Record, error]) (damagedFiles int, err error) {
-	if err := rows.begin(); err != nil {
-		return 0, err
-	}
+// each calls do with each record as it comes. It names the damaged files among them
+// to w, and counts them.
+func each[R any](w io.Writer, records iter.Seq2[R, error], do func(R) error) (damagedFiles int, err error) {
 	for record, err := range records {
-		var damaged *deadletter.DamagedError
-		if errors.As(err, &damaged) {
+		if errors.As(err, new(*deadletter.DamagedError)) {
 			damagedFiles++
-			_, _ = fmt.Fprintln(i.console.err, printable(err.Error()))
+			_, _ = fmt.Fprintln(w, printable(err.Error()))
 			continue
 		}
 		if err == nil {
-			err = rows.row(record)
+			err = do(record)
 		}
 		if err != nil {
 			return damagedFiles, err
 		}
 	}
-	return damagedFiles, rows.end()
+	return damagedFiles, nil
+}
+
+// leftDamaged is the error for damaged files, which no command changes.
+func leftDamaged(files int) error {
+	if files == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s cannot be read and %s named above", plural(files, "file"), isOrAre(files))
 }
 
 // checkListed refuses a target that neither the tracker nor targets.yaml knows.
@@ -145,10 +156,16 @@ type tableRows struct {
 	targetWidth int
 	kinds       map[replay.Kind]int
 	records     int
+	closed      string // where the records are that are not open any more
 }
 
-func newTableRows(c console, targets []string) *tableRows {
+func newTableRows(c console, targets []string, tracker *deadletter.Directory) *tableRows {
 	t := &tableRows{console: c, targetWidth: len("TARGET"), kinds: make(map[replay.Kind]int)}
+	var folders []string
+	for _, folder := range deadletter.Folders() {
+		folders = append(folders, printable(tracker.Path(folder)))
+	}
+	t.closed = strings.Join(folders, ", ")
 	for _, name := range targets {
 		t.targetWidth = max(t.targetWidth, text.StringWidthWithoutEscSequences(printable(name)))
 	}
@@ -209,7 +226,7 @@ func ending(s string, width int) string {
 }
 
 func (t *tableRows) end() error {
-	_, err := fmt.Fprintf(t.console.out, "\n%s\n", kindsTable(t.kinds, t.records))
+	_, err := fmt.Fprintf(t.console.out, "\n%s\nclosed records: %s\n", kindsTable(t.kinds, t.records), t.closed)
 	return err
 }
 

@@ -1,7 +1,7 @@
-// Command deadletter lists, shows and replays the deliveries that were given up.
+// Command deadletter lists, shows and replays the deliveries that were given up,
+// closes those that nobody will send, and deletes old records that are closed.
 //
-// It reads the tracker and writes nothing there: what is sent again is resolved
-// by the run that delivers it.
+// It never closes a record that it sends again: the run that delivers it does.
 package main
 
 import (
@@ -26,6 +26,9 @@ type settings struct {
 	List   listCommand   `cmd:"" help:"List open dead letters, and count them by target and reason."`
 	Show   showCommand   `cmd:"" help:"Show one in full, with its run in Temporal UI and how to replay it."`
 	Replay replayCommand `cmd:"" help:"Send dead letters again, and wait for what becomes of them."`
+
+	Discard discardCommand `cmd:"" help:"Close dead letters that nobody will send: one, or those of a filter."`
+	Prune   pruneCommand   `cmd:"" help:"Delete old records that are resolved, superseded or discarded; never an open one."`
 }
 
 func main() {
@@ -44,7 +47,7 @@ type invocation struct {
 
 func run(ctx context.Context, args []string, env process.Env, c console) error {
 	i := invocation{env: env, console: c}
-	app := process.App{Name: name, Description: "List, show and replay deliveries of Genesys Cloud events that were given up."}
+	app := process.App{Name: name, Description: "List, show, replay, discard and prune deliveries of Genesys Cloud events that were given up."}
 	command, done, problems := process.ParseCommand(app, &i.settings, args, env, c.out)
 	if done {
 		return problems.Err()
@@ -58,6 +61,10 @@ func run(ctx context.Context, args []string, env process.Env, c console) error {
 		err = i.show(ctx)
 	case "replay":
 		err = i.replay(ctx)
+	case "discard":
+		err = i.discard(ctx)
+	case "prune":
+		err = i.prune(ctx)
 	}
 	// A signal is no success here: what was asked for is not done.
 	if errors.Is(err, context.Canceled) {

@@ -63,6 +63,12 @@ func (d *desk) record(target, id string, change func(*deadletter.Record)) deadle
 	return r
 }
 
+// closedLine is the last line of list: where the records are that are not open.
+func (d *desk) closedLine() string {
+	path := d.env["FANOUT_DEAD_LETTERS"]
+	return "closed records: " + path + "/superseded, " + path + "/resolved, " + path + "/discarded\n"
+}
+
 func (d *desk) damage(target, id string) (file string) {
 	d.t.Helper()
 	file = d.tracker.File(target, id)
@@ -95,7 +101,7 @@ func TestListTable(t *testing.T) {
 	d := newDesk(t)
 	out, errs, code := d.run("list")
 	assert.Zero(t, code, errs)
-	assert.Equal(t, "TIME                  TARGET  REASON       STATUS  ATTEMPTS  EVENT TYPE                                          EVENT ID                              ERROR\n\nno open dead letters\n", out)
+	assert.Equal(t, "TIME                  TARGET  REASON       STATUS  ATTEMPTS  EVENT TYPE                                          EVENT ID                              ERROR\n\nno open dead letters\n"+d.closedLine(), out)
 
 	d.record("compliance-service", "evt-1", nil)
 	d.record("a", "evt-1", func(r *deadletter.Record) {
@@ -113,7 +119,7 @@ func TestListTable(t *testing.T) {
 +--------------------+----------+---------+
 |                    | IN ALL   |       1 |
 +--------------------+----------+---------+
-`, out)
+`+d.closedLine(), out)
 	out, _, _ = d.run("list", "--reason", "expired")
 	assert.Contains(t, out, "2026-03-14T12:00:00Z  a                   expired      -       1  ")
 	assert.NotContains(t, out, "rejected ")
@@ -221,10 +227,11 @@ func TestShow(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, strings.HasPrefix(out, string(content)), out)
 	assert.Equal(t, `
-file    `+file+`
-run     http://127.0.0.1:8080/namespaces/default/workflows/event-evt%25201%2F2/run-1/history
-try     deadletter replay --target compliance-service --event 'evt 1/2' --dry-run
-replay  deadletter replay --target compliance-service --event 'evt 1/2'
+file     `+file+`
+run      http://127.0.0.1:8080/namespaces/default/workflows/event-evt%25201%2F2/run-1/history
+try      deadletter replay --target compliance-service --event 'evt 1/2' --dry-run
+replay   deadletter replay --target compliance-service --event 'evt 1/2'
+discard  deadletter discard compliance-service 'evt 1/2' --note TEXT
 `, strings.TrimPrefix(out, string(content)))
 	assert.Equal(t, "event-evt%201/2", record.WorkflowID)
 
@@ -234,14 +241,35 @@ replay  deadletter replay --target compliance-service --event 'evt 1/2'
 	_, errs, _ = d.run("show", "analytics", "evt 1/2")
 	assert.Contains(t, errs, "the event has one of compliance-service")
 
-	d.record(deadletter.UndecodableTarget, "evt-3", nil)
-	d.record(deadletter.OversizeTarget, "evt-3", nil)
-	for _, target := range []string{deadletter.UndecodableTarget, deadletter.OversizeTarget} {
+	for _, target := range deadletter.ReservedTargets() {
+		d.record(target, "evt-3", nil)
 		out, _, code = d.run("show", target, "evt-3")
 		assert.Zero(t, code)
 		assert.Contains(t, out, "topic t, partition 3, offset 42")
-		assert.Contains(t, out, "move the file away when done")
+		assert.Contains(t, out, "\ndiscard  deadletter discard "+target+" evt-3 --note TEXT\n")
 		assert.NotContains(t, out, "deadletter replay")
+	}
+	out, _, _ = d.run("show", deadletter.ConflictTarget, "evt-3")
+	assert.Contains(t, out, "FANOUT_EVENT_ID")
+}
+
+// TestShow_FindsACutIDAsListed: a message that was too large may have an id of which
+// the record holds the bounded form.
+func TestShow_FindsACutIDAsListed(t *testing.T) {
+	d := newDesk(t)
+	whole := "/" + strings.Repeat("\u2028", 100)
+	d.record(deadletter.OversizeTarget, event.Cut(whole), func(r *deadletter.Record) { r.InteractionID = event.Cut(whole) })
+	d.record(deadletter.OversizeTarget, "evt-1", nil)
+	out, errs, code := d.run("list")
+	assert.Zero(t, code, errs)
+	assert.Contains(t, out, event.Escape(whole))
+	for _, id := range []string{whole, event.Escape(whole)} {
+		for _, args := range [][]string{{"show", deadletter.OversizeTarget, id}, {"list", "--event", id}, {"list", "--interaction", id}} {
+			out, errs, code := d.run(args...)
+			assert.Zero(t, code, errs)
+			assert.Contains(t, out, event.Escape(whole), args)
+			assert.NotContains(t, out, "evt-1")
+		}
 	}
 }
 
@@ -263,7 +291,7 @@ func TestLinksToTemporalUI(t *testing.T) {
 		}
 		out, errs, code := d.run("show", "a", "evt-1")
 		assert.Zero(t, code, errs)
-		assert.Contains(t, out, "run     "+test.want)
+		assert.Contains(t, out, "run      "+test.want)
 		assert.NotContains(t, out, "hunter2")
 	}
 }
@@ -301,6 +329,17 @@ func TestUsage(t *testing.T) {
 		{[]string{"replay", "--target", "old", "--yes"}, []string{`--target: "old" is no target of ` + d.env["FANOUT_TARGETS"] + `; choose one of a, b`}},
 		{[]string{"replay", "--all", "--yes", "--rate", "20"}, []string{`--rate: "20" is not a rate; write it as 20/s or 90/m`}},
 		{[]string{"replay", "--all", "--yes", "--targets", "/nonexistent", "--dead-letters", "/nonexistent"}, []string{"FANOUT_DEAD_LETTERS: ", "/nonexistent: cannot be read"}},
+		{[]string{"discard", "--note", "x"}, []string{"TARGET: is not given, and no filter is; name one record as TARGET EVENT_ID, or choose with --target"}},
+		{[]string{"discard", "old", "--note", "x"}, []string{"EVENT_ID: is not given"}},
+		{[]string{"discard", "old", "evt-1", "--reason", "rejected", "--note", "x", "--yes"}, []string{"TARGET: is given with a filter"}},
+		{[]string{"discard", "old", "evt-1"}, []string{"--note: is not set; say why nobody will send it"}},
+		{[]string{"discard", "old", "evt-1", "--note", "  "}, []string{"--note: is not set"}},
+		{[]string{"discard", "--target", "old", "--note", "x"}, []string{"--yes: is not given, and there is no terminal to ask on"}},
+		{[]string{"discard", "--target", "x", "--since", "1w", "--yes"}, []string{`--since: "1w" cannot be read`, `--target: "x" is no target`, "--note: is not set"}},
+		{[]string{"prune", "--yes"}, []string{"--older-than: is not set; say how old a record must be, such as 90d"}},
+		{[]string{"prune", "--older-than", "90", "--yes"}, []string{`--older-than: "90" cannot be read; write a duration such as 90d or 36h`}},
+		{[]string{"prune", "--older-than", "0d", "--yes"}, []string{`--older-than: "0d" cannot be read`}},
+		{[]string{"prune", "--older-than", "1d"}, []string{"--yes: is not given, and there is no terminal to ask on"}},
 		{[]string{"list", "--dead-letters", "off"}, []string{"FANOUT_DEAD_LETTERS: is off"}},
 		{[]string{"show", "old", "evt-1", "--temporal-ui-url", "h:1"}, []string{"TEMPORAL_UI_URL: is no absolute URL"}},
 	} {
@@ -323,6 +362,7 @@ func TestUsage(t *testing.T) {
 func TestMoments(t *testing.T) {
 	problems := &process.Problems{}
 	assert.Equal(t, noon.Add(-90*time.Minute), moment("--since", "90m", noon, problems))
+	assert.Equal(t, noon.Add(-7*24*time.Hour), moment("--since", "7d", noon, problems))
 	assert.True(t, noon.Equal(moment("--since", "2026-03-14T13:00:00+01:00", time.Time{}, problems)))
 	assert.True(t, moment("--since", "", noon, problems).IsZero())
 	require.NoError(t, problems.Err())

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +24,7 @@ type replayCommand struct {
 	Yes    bool   `help:"Do not ask."`
 }
 
-// replay counts, asks, sends, and tells what became of it.
+// replay counts, asks, sends, and says what became of the deliveries.
 func (i *invocation) replay(ctx context.Context) error {
 	selection, rate := i.selection()
 	var temporal process.Temporal
@@ -48,7 +47,7 @@ func (i *invocation) replay(ctx context.Context) error {
 	}
 	counts := replay.Counts{}
 	if plan.Deliveries > 0 {
-		if !i.Replay.Yes && !i.confirmed(ctx, plan) {
+		if !i.Replay.Yes && !i.confirmed(ctx, "Send "+plural(plan.Deliveries, "delivery")+" again?") {
 			return errors.New("nothing was sent")
 		}
 		if counts, err = i.send(ctx, plan, rate, temporal, screen); err != nil {
@@ -72,8 +71,8 @@ func (i *invocation) selection() (replay.Selection, float64) {
 	if err != nil {
 		problems.Add("--rate", err.Error(), "write it as 20/s or 90/m")
 	}
-	if !c.Yes && !c.DryRun && !i.console.asks {
-		problems.Add("--yes", "is not given, and there is no terminal to ask on", "add --yes, or see with --dry-run what would be sent")
+	if !c.DryRun {
+		i.asking(c.Yes, "add --yes, or see with --dry-run what would be sent")
 	}
 	problems.Required("FANOUT_TASK_QUEUE", i.TaskQueue, "name the task queue")
 	s.Directory = i.tracker()
@@ -122,23 +121,6 @@ func (i *invocation) dryRun(ctx context.Context, plan *replay.Plan) error {
 	return i.summary(i.console.out, plan)
 }
 
-// confirmed asks. The end of the input and a signal mean no.
-func (i *invocation) confirmed(ctx context.Context, plan *replay.Plan) bool {
-	_, _ = fmt.Fprintf(i.console.err, "Send %s again? [y/N] ", plural(plan.Deliveries, "delivery"))
-	answer := make(chan string, 1)
-	go func() {
-		line, _ := bufio.NewReader(i.console.in).ReadString('\n')
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case word := <-answer:
-		return word == "y" || word == "yes"
-	case <-ctx.Done():
-		_, _ = fmt.Fprintln(i.console.err)
-		return false
-	}
-}
-
 func (i *invocation) send(ctx context.Context, plan *replay.Plan, rate float64, temporal process.Temporal, screen *screen) (replay.Counts, error) {
 	log := process.Logger(screen, "warn", "text")
 	client, err := process.Dial(ctx, process.Connection{
@@ -155,7 +137,7 @@ func (i *invocation) send(ctx context.Context, plan *replay.Plan, rate float64, 
 	r := replay.New(plan, replay.Options{
 		Client: client, TaskQueue: i.TaskQueue, SearchAttributes: err == nil, Rate: rate, Notify: screen.line,
 	})
-	stopFollowing := screen.follow(r.Counts)
+	stopFollowing := screen.follow(r.ByTarget)
 	notStopped := context.AfterFunc(ctx, func() {
 		screen.line("stopping: no further run is started; those that are started are waited for. A second Ctrl-C leaves them to Temporal.")
 	})

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -28,14 +30,10 @@ func (i *invocation) show(ctx context.Context) error {
 	}
 	record, err := tracker.Get(i.Show.Target, i.Show.Event)
 	if errors.Is(err, fs.ErrNotExist) {
-		return i.notThere(ctx, tracker)
-	}
-	var damaged *deadletter.DamagedError
-	if errors.As(err, &damaged) {
-		return errors.New(printable(err.Error()))
+		return i.notThere(ctx, tracker, i.Show.Target, i.Show.Event)
 	}
 	if err != nil {
-		return err
+		return printableError(err)
 	}
 	document, err := record.JSON()
 	if err != nil {
@@ -55,31 +53,51 @@ func (i *invocation) show(ctx context.Context) error {
 	return table.Flush()
 }
 
-// notThere says what is there instead.
-func (i *invocation) notThere(ctx context.Context, tracker *deadletter.Directory) error {
-	open, err := tracker.OpenTargets(ctx, i.Show.Event)
+// notThere says what the tracker has of the event instead.
+func (i *invocation) notThere(ctx context.Context, tracker *deadletter.Directory, target, eventID string) error {
+	open, err := tracker.OpenTargets(ctx, eventID)
 	if err != nil {
 		return err
 	}
-	hint := "the event has none at all; one that was delivered after all is in resolved/"
+	hint := "the event has none at all"
 	if len(open) > 0 {
 		hint = "the event has one of " + printable(strings.Join(open, ", "))
 	}
-	return fmt.Errorf("target %q has no open dead letter of event %q; %s", i.Show.Target, i.Show.Event, hint)
+	for _, folder := range deadletter.Folders() {
+		file := filepath.Join(tracker.Path(folder), deadletter.FileName(target, eventID))
+		if _, err := os.Stat(file); err == nil {
+			hint += "; one that was " + string(folder) + " is " + printable(file)
+		}
+	}
+	return fmt.Errorf("target %q has no open dead letter of event %q; %s", target, eventID, hint)
+}
+
+// printableError is an error for a terminal: what a damaged file holds may be quoted
+// in it.
+func printableError(err error) error {
+	if errors.As(err, new(*deadletter.DamagedError)) {
+		return errors.New(printable(err.Error()))
+	}
+	return err
 }
 
 // nextSteps are what can be done about a record.
 func nextSteps(r deadletter.Record) []process.Setting {
 	place := process.Setting{Name: "Kafka", Value: printable(fmt.Sprintf("topic %s, partition %d, offset %d", r.Source.Topic, r.Source.Partition, r.Source.Offset))}
-	switch r.TargetName {
-	case deadletter.UndecodableTarget:
-		return []process.Setting{place, {Name: "cure", Value: "it is no JSON, so it cannot be replayed: read it there, correct the producer, and move the file away when done"}}
-	case deadletter.OversizeTarget:
-		return []process.Setting{place, {Name: "cure", Value: "it is too large for Temporal, so it cannot be replayed: " +
-			"take it from there to its targets by hand, or make the producer send less, and move the file away when done"}}
+	discard := name + " discard " + shellWord(r.TargetName) + " " + shellWord(r.EventID) + " --note TEXT"
+	cures := map[string]string{
+		deadletter.UndecodableTarget: "it is not JSON, so it cannot be replayed: read it there and correct the producer",
+		deadletter.OversizeTarget: "it is too large for Temporal, so it cannot be replayed: " +
+			"take it from there to its targets by hand, or make the producer send less",
+		deadletter.ConflictTarget: "another event has its event id, so it cannot be replayed: " +
+			`set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + "-" + event.type, ` +
+			"or correct the producer; send the payload to its targets by hand",
+	}
+	if cure, ok := cures[r.TargetName]; ok {
+		return []process.Setting{place, {Name: "cure", Value: cure}, {Name: "discard", Value: discard}}
 	}
 	command := name + " replay --target " + shellWord(r.TargetName) + " --event " + shellWord(r.EventID)
-	return []process.Setting{{Name: "try", Value: command + " --dry-run"}, {Name: "replay", Value: command}}
+	return []process.Setting{{Name: "try", Value: command + " --dry-run"}, {Name: "replay", Value: command}, {Name: "discard", Value: discard}}
 }
 
 const (

@@ -183,7 +183,7 @@ func (s *stage) startProcesses(ctx context.Context) (err error) {
 	s.ingest, err = s.startProcess(ctx, "ingest", 9465, append(shared,
 		"GENESYS_API_URL="+s.genesys.URL(),
 		"GENESYS_CLIENT_ID="+s.genesys.ClientID(),
-		secretName+s.genesys.ClientSecret(),
+		"GENESYS_CLIENT_SECRET="+s.genesys.ClientSecret(),
 		"KAFKA_SSL_CA_LOCATION="+s.kafka.CAFile(),
 	))
 	if err != nil {
@@ -209,23 +209,23 @@ func (s *stage) startProcess(ctx context.Context, name string, preferred int, en
 	if err != nil {
 		return nil, err
 	}
-	fmt.Printf("\n%s, with these settings:\n", binary)
-	for _, setting := range env {
-		fmt.Println(copyable(setting))
+	file := filepath.Join(s.dir, name+".env")
+	if err := os.WriteFile(file, []byte(exports(env)), 0o600); err != nil {
+		return nil, err
 	}
+	fmt.Printf("\n%s, with the settings in %s\n  to run it yourself: . %s && %s\n", binary, file, file, binary)
 	return devstack.StartProcess(ctx, devstack.ProcessOptions{Path: binary, Dir: s.dir, Env: env, HTTPAddr: addr})
 }
 
-const secretName = "GENESYS_CLIENT_SECRET="
-
-// copyable is a setting as a line for a shell.
-func copyable(setting string) string {
-	name, value, _ := strings.Cut(setting, "=")
-	text := "  export " + name + "='" + strings.ReplaceAll(value, "'", `'\''`) + "'"
-	if strings.HasPrefix(setting, secretName) {
-		text += "  # a secret, but random, for this machine and until the demo ends"
+// exports writes settings as a file that a shell can source. They go into a file
+// of mode 0600, and not onto the terminal, because the client secret is among them.
+func exports(env []string) string {
+	var file strings.Builder
+	for _, setting := range env {
+		name, value, _ := strings.Cut(setting, "=")
+		file.WriteString("export " + name + "='" + strings.ReplaceAll(value, "'", `'\''`) + "'\n")
 	}
-	return text
+	return file.String()
 }
 
 // beside finds a binary in the folder of this one.

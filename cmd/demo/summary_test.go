@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -82,9 +85,12 @@ func TestCheckRuns(t *testing.T) {
 	assert.Len(t, checkRuns(map[string]int{"Completed": 17, "Failed": 2}, 20, 2), 1)
 }
 
-func TestCopyable(t *testing.T) {
-	assert.Equal(t, `  export A='it'\''s=1'`, copyable("A=it's=1"))
-	assert.Contains(t, copyable(secretName+"x"), "# a secret")
+func TestExports_CanBeSourcedByAShell(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "worker.env")
+	require.NoError(t, os.WriteFile(file, []byte(exports([]string{"A=it's=1", "B=$HOME `x`"})), 0o600))
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", ". "+file+` && printf '%s|%s' "$A" "$B"`).Output()
+	require.NoError(t, err)
+	assert.Equal(t, "it's=1|$HOME `x`", string(out))
 }
 
 func TestStaysUp(t *testing.T) {

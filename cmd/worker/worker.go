@@ -42,7 +42,11 @@ func (w *Worker) Run(ctx context.Context) error {
 	o := w.options
 	process.WarnTracing(o.Log, o.Env)
 	registry := process.NewRegistry()
-	health := process.NewHealth(process.CheckTemporal, checkQueues)
+	checks := []string{process.CheckTemporal, checkQueues}
+	if o.DeadLetters != off {
+		checks = append(checks, activities.CheckTracker)
+	}
+	health := process.NewHealth(checks...)
 	server, err := process.Listen(ctx, o.HTTPAddr, registry, health)
 	if err != nil {
 		return err
@@ -56,6 +60,7 @@ func (w *Worker) Run(ctx context.Context) error {
 				Variable: "FANOUT_DEAD_LETTERS", What: err.Error(), Cure: "name a directory that this process may write, or off",
 			}}
 		}
+		o.Log.Info("opened the tracker", "tracker", tracker.String())
 	}
 	metrics, err := process.TemporalMetrics(registry, o.Log)
 	if err != nil {
@@ -76,7 +81,20 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	go process.Watch(ctx, temporal, namespace, health, o.Log)
 
-	return serve(ctx, w.workers(temporal, tracker, registry), func() {
+	history := activities.History{Client: temporal, Namespace: namespace, DataConverter: workflows.DataConverter()}
+	acts := activities.New(activities.Options{
+		Targets:  o.Targets,
+		Messages: history,
+		Runs:     history,
+		Tracker:  tracker,
+		Health:   health,
+		Metrics:  registry,
+		Logger:   o.Log,
+	})
+	if tracker != nil {
+		go acts.WatchTracker(ctx)
+	}
+	return serve(ctx, w.workers(temporal, acts, registry), func() {
 		health.Set(checkQueues, nil)
 		o.Log.Info("worker is ready", "http", server.Addr(), "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
 	})
@@ -108,27 +126,16 @@ func stop(workers []*queues.Worker) {
 
 // workers makes the pollers of this process: one for workflow tasks with their
 // first attempts, one for each target's retry lane, one for dead letters.
-func (w *Worker) workers(temporal client.Client, tracker activities.Tracker, registry prometheus.Registerer) []*queues.Worker {
+func (w *Worker) workers(temporal client.Client, acts *activities.Activities, registry prometheus.Registerer) []*queues.Worker {
 	o := w.options
-	history := activities.History{Client: temporal, Namespace: o.Temporal.Options.Namespace, DataConverter: workflows.DataConverter()}
-	process := queues.Process{
-		Client: temporal, TaskQueue: o.TaskQueue, Targets: o.Targets, Log: o.Log,
-		Activities: activities.New(activities.Options{
-			Targets:  o.Targets,
-			Messages: history,
-			Runs:     history,
-			Tracker:  tracker,
-			Metrics:  registry,
-			Logger:   o.Log,
-		}),
-	}
+	process := queues.Process{Client: temporal, TaskQueue: o.TaskQueue, Targets: o.Targets, Log: o.Log, Activities: acts}
 	all := []*queues.Worker{process.Runs(registry)}
 	for _, t := range o.Targets.All() {
 		if t.State != target.Paused { // what waits for it rests in its queue
 			all = append(all, process.RetryLane(t))
 		}
 	}
-	if tracker != nil {
+	if o.DeadLetters != off {
 		all = append(all, process.DeadLetters())
 	}
 	return all

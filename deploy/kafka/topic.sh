@@ -1,5 +1,5 @@
 #!/bin/bash
-# Creates the topic of the demo; one that is there stays as it is.
+# Creates the topic of the demo. If the topic exists, it stays as it is.
 set -euo pipefail
 
 login=/tmp/client.properties

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Brings Temporal's two databases to the schema of this image. Each step leaves alone
-# what is there already, so that every start of the stack may run it.
+# Creates Temporal's two databases, or upgrades them, to the schema version of this image.
+# A step does nothing if its work is done already, so every start of the stack may run it.
 set -eu
 
 upgrade() {

@@ -1,14 +1,14 @@
-// Package shapes holds one message of each topic family and form in which Genesys
-// Cloud's events come, with ids and words of our own. The tests read them, and
-// package contactcentre makes its events of them.
+// Package shapes contains sample messages: one for each topic family of Genesys Cloud's
+// events and for each form in which they arrive. Their ids and texts are invented. Tests
+// read them, and package contactcentre generates its events from them.
 //
-// A file's name is the format, as package event calls it, and what it is: a
-// topic's ending, or how it was wrapped.
+// The name of a file begins with the format of the message as package event names it,
+// followed by the last part of the topic or by the service that wrapped the event.
 package shapes
 
 import "embed"
 
-// Files are the messages.
+// Files contains the messages.
 //
 //go:embed *.json
 var Files embed.FS

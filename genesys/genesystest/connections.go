@@ -18,15 +18,15 @@ import (
 	"genesys-fanout/genesys"
 )
 
-// connections checks what is told where no answer came: the cause, and what to
-// check.
-func connections(t *testing.T, newSource NewSource) {
-	t.Run("TLS failures name the cure", func(t *testing.T) { tlsFailures(t, newSource) })
-	t.Run("connection failures name the cure", func(t *testing.T) { connectionFailures(t, newSource) })
+// testConnectionErrors checks that the error names the cause and the cure if a request
+// gets no answer.
+func testConnectionErrors(t *testing.T, newSource NewSource) {
+	t.Run("TLS failures name the cure", func(t *testing.T) { testTLSFailures(t, newSource) })
+	t.Run("connection failures name the cure", func(t *testing.T) { testConnectionFailures(t, newSource) })
 }
 
-// temporary asks a source of the options and gives the failure.
-func temporary(t *testing.T, newSource NewSource, o genesys.Options) *genesys.Temporary {
+// temporaryError makes a Source with the options and returns its *Temporary.
+func temporaryError(t *testing.T, newSource NewSource, o genesys.Options) *genesys.Temporary {
 	t.Helper()
 	o.ClientID, o.ClientSecret = ClientID, ClientSecret
 	_, err := newSource(t, o).ConnectionDetails(t.Context())
@@ -34,11 +34,11 @@ func temporary(t *testing.T, newSource NewSource, o genesys.Options) *genesys.Te
 	require.ErrorAs(t, err, &got)
 	assert.True(t, strings.HasSuffix(got.Error(), got.Cure))
 	assert.NotContains(t, got.Error(), "\n")
-	NoSecret(t, got.Error())
+	AssertNoSecret(t, got.Error())
 	return got
 }
 
-func tlsFailures(t *testing.T, newSource NewSource) {
+func testTLSFailures(t *testing.T, newSource NewSource) {
 	quiet := log.New(io.Discard, "", 0)
 	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
 	secure.Config.ErrorLog = quiet
@@ -48,25 +48,25 @@ func tlsFailures(t *testing.T, newSource NewSource) {
 	t.Cleanup(plain.Close)
 
 	t.Run("an unknown authority", func(t *testing.T) {
-		got := temporary(t, newSource, genesys.Options{APIURL: secure.URL, HTTPClient: &http.Client{Transport: &http.Transport{}}})
+		got := temporaryError(t, newSource, genesys.Options{APIURL: secure.URL, HTTPClient: &http.Client{Transport: &http.Transport{}}})
 		require.ErrorAs(t, got, new(x509.UnknownAuthorityError))
 		assert.Contains(t, got.Cure, "SSL_CERT_FILE")
 		assert.Contains(t, got.Cure, "GENESYS_API_URL")
 	})
 	t.Run("the certificate of another host", func(t *testing.T) {
 		url := strings.Replace(secure.URL, "127.0.0.1", "localhost", 1)
-		got := temporary(t, newSource, genesys.Options{APIURL: url, HTTPClient: secure.Client()})
+		got := temporaryError(t, newSource, genesys.Options{APIURL: url, HTTPClient: secure.Client()})
 		require.ErrorAs(t, got, new(x509.HostnameError))
-		assert.Contains(t, got.Cure, "another host's: check the host in GENESYS_API_URL")
+		assert.Contains(t, got.Cure, "belongs to another host: check the host in GENESYS_API_URL")
 	})
 	t.Run("a server without TLS", func(t *testing.T) {
 		url := strings.Replace(plain.URL, "http:", "https:", 1)
-		got := temporary(t, newSource, genesys.Options{APIURL: url, HTTPClient: &http.Client{Transport: &http.Transport{}}})
+		got := temporaryError(t, newSource, genesys.Options{APIURL: url, HTTPClient: &http.Client{Transport: &http.Transport{}}})
 		assert.Contains(t, got.Cure, "check scheme, host and port in GENESYS_API_URL")
 	})
 }
 
-func connectionFailures(t *testing.T, newSource NewSource) {
+func testConnectionFailures(t *testing.T, newSource NewSource) {
 	noHost := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "login.example.invalid", IsNotFound: true}}
 	for _, tt := range []struct {
 		name     string
@@ -75,28 +75,28 @@ func connectionFailures(t *testing.T, newSource NewSource) {
 		cure     []string
 	}{
 		{"an unknown host", noHost, "", []string{"check the host in GENESYS_API_URL", "region"}},
-		{"an unknown host of tokens", noHost, "https://login.example.invalid/oauth/token", []string{"check the host in GENESYS_TOKEN_URL"}},
+		{"an unknown host in the token URL", noHost, "https://login.example.invalid/oauth/token", []string{"check the host in GENESYS_TOKEN_URL"}},
 		{"the proxy", &net.OpError{Op: "proxyconnect", Net: "tcp", Err: noHost}, "", []string{"HTTPS_PROXY"}},
 		{"an expired certificate", &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Cert: &x509.Certificate{}, Reason: x509.Expired}}, "", []string{"clock"}},
-		{"no roots", x509.SystemRootsError{Err: errors.New("none")}, "", []string{"SSL_CERT_FILE"}},
-		{"no common version of TLS", &net.OpError{Op: "remote error", Err: tls.AlertError(70)}, "", []string{"GENESYS_API_URL", "proxy"}},
-		{"an unknown host, and a text that holds the secret", errors.Join(noHost, errors.New(ClientSecret)), "", []string{"check the host"}},
+		{"no root certificates", x509.SystemRootsError{Err: errors.New("none")}, "", []string{"SSL_CERT_FILE"}},
+		{"no TLS version in common", &net.OpError{Op: "remote error", Err: tls.AlertError(70)}, "", []string{"GENESYS_API_URL", "proxy"}},
+		{"an unknown host, in an error that quotes the secret", errors.Join(noHost, errors.New(ClientSecret)), "", []string{"check the host"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			broken := wire(func(*http.Request) (*http.Response, error) { return nil, tt.err })
-			got := temporary(t, newSource, genesys.Options{TokenURL: tt.tokenURL, HTTPClient: &http.Client{Transport: broken}})
+			broken := roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, tt.err })
+			got := temporaryError(t, newSource, genesys.Options{TokenURL: tt.tokenURL, HTTPClient: &http.Client{Transport: broken}})
 			for _, text := range tt.cure {
 				assert.Contains(t, got.Cure, text)
 			}
 		})
 	}
-	t.Run("a connection that broke", func(t *testing.T) {
-		broken := wire(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF })
-		assert.Empty(t, temporary(t, newSource, genesys.Options{HTTPClient: &http.Client{Transport: broken}}).Cure)
+	t.Run("a broken connection has no cure", func(t *testing.T) {
+		broken := roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF })
+		assert.Empty(t, temporaryError(t, newSource, genesys.Options{HTTPClient: &http.Client{Transport: broken}}).Cure)
 	})
-	t.Run("the host of connection details is the API's", func(t *testing.T) {
-		details := &cloud{detail: func(int32, *http.Request) (*http.Response, error) { return nil, noHost }}
-		got := temporary(t, newSource, genesys.Options{TokenURL: "https://sso.example.com/oauth/token", HTTPClient: &http.Client{Transport: details}})
+	t.Run("a failure of the connection details names the setting of the API host", func(t *testing.T) {
+		details := &fakeCloud{onDetails: func(int32, *http.Request) (*http.Response, error) { return nil, noHost }}
+		got := temporaryError(t, newSource, genesys.Options{TokenURL: "https://sso.example.com/oauth/token", HTTPClient: &http.Client{Transport: details}})
 		assert.Contains(t, got.Cure, "check the host in GENESYS_API_URL")
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -21,53 +22,53 @@ import (
 	"genesys-fanout/genesys"
 )
 
-// failures checks what is told of a failure, and how soon.
-func failures(t *testing.T, newSource NewSource) {
-	t.Run("Retry-After in both forms", func(t *testing.T) { retryAfter(t, newSource) })
-	t.Run("ten seconds for a request", func(t *testing.T) { tenSeconds(t, newSource) })
-	t.Run("a body that breaks off", func(t *testing.T) { brokenBody(t, newSource) })
-	t.Run("bodies are bounded", func(t *testing.T) { boundedBodies(t, newSource) })
-	t.Run("the end of the caller's context", func(t *testing.T) { canceled(t, newSource) })
-	t.Run("many callers", func(t *testing.T) { manyCallers(t, newSource) })
-	t.Run("no secret in a connection error", func(t *testing.T) { connectionError(t, newSource) })
-	t.Run("no secret of an earlier answer", func(t *testing.T) { earlierAnswer(t, newSource) })
-	t.Run("a short secret is cleaned once", func(t *testing.T) { shortSecret(t, newSource) })
+// testFailures checks the errors of failed requests, and when they are returned.
+func testFailures(t *testing.T, newSource NewSource) {
+	t.Run("Retry-After in seconds and as a date", func(t *testing.T) { testRetryAfter(t, newSource) })
+	t.Run("a request times out after ten seconds", func(t *testing.T) { testRequestTimeout(t, newSource) })
+	t.Run("a body that breaks off is temporary", func(t *testing.T) { testBrokenBody(t, newSource) })
+	t.Run("a body over 1 MiB is refused", func(t *testing.T) { testBodyLimit(t, newSource) })
+	t.Run("a canceled context ends the request", func(t *testing.T) { testCanceledContext(t, newSource) })
+	t.Run("concurrent use of several sources", func(t *testing.T) { testConcurrentUse(t, newSource) })
+	t.Run("a connection error shows no secret", func(t *testing.T) { testConnectionErrorShowsNoSecret(t, newSource) })
+	t.Run("an error shows no secret of an earlier answer", func(t *testing.T) { testErrorShowsNoEarlierSecret(t, newSource) })
+	t.Run("a short secret does not damage the redaction", func(t *testing.T) { testShortSecret(t, newSource) })
 }
 
-func retryAfter(t *testing.T, newSource NewSource) {
+func testRetryAfter(t *testing.T, newSource NewSource) {
 	synctest.Test(t, func(t *testing.T) {
 		for value, want := range map[string]time.Duration{
-			"7": 7 * time.Second, "0": 0, "-3": 0, "soon": 0, "": 0,
+			"7": 7 * time.Second, "7, 7": 7 * time.Second, "0": 0, "-3": 0, "soon": 0, "": 0,
 			time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat): 90 * time.Second,
 			time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat):       0,
 			"99999999999999999": 30 * 24 * time.Hour,
 		} {
 			for _, status := range []int{429, 503} {
-				busy := always(status, `{"code":"too.many","contextId":"ctx-1","message":"slow\ndown"}`, "Retry-After", value, "ININ-Correlation-Id", "corr-1")
-				for request, genesysCloud := range map[string]*cloud{askToken: {token: busy}, askDetails: {detail: busy}} {
-					_, err := newSource.over(t, genesysCloud).ConnectionDetails(t.Context())
+				busy := respondAlways(status, `{"code":"too.many","contextId":"ctx-1","message":"slow\ndown"}`, "Retry-After", value, "ININ-Correlation-Id", "corr-1")
+				for request, genesysCloud := range map[string]*fakeCloud{tokenRequest: {onToken: busy}, detailsRequest: {onDetails: busy}} {
+					_, err := newSource.withTransport(t, genesysCloud).ConnectionDetails(t.Context())
 					assert.Equal(t, &genesys.Temporary{
 						Request: request, Status: status, Code: "too.many", ContextID: "ctx-1", CorrelationID: "corr-1",
 						Message: "slow down", RetryAfter: want,
 					}, err, value)
 					assert.EqualError(t, err, fmt.Sprintf("genesys: %s: status %d, code too.many: slow down (contextId ctx-1) (correlation id corr-1)", request, status))
-					assert.LessOrEqual(t, genesysCloud.tokens.Load(), int32(1), "asked again at once")
-					assert.LessOrEqual(t, genesysCloud.details.Load(), int32(1), "asked again at once")
+					assert.LessOrEqual(t, genesysCloud.tokenRequests.Load(), int32(1), "a second request without a wait")
+					assert.LessOrEqual(t, genesysCloud.detailsRequests.Load(), int32(1), "a second request without a wait")
 				}
 			}
 		}
 	})
 }
 
-func tenSeconds(t *testing.T, newSource NewSource) {
+func testRequestTimeout(t *testing.T, newSource NewSource) {
 	hang := func(_ int32, r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	}
-	for request, genesysCloud := range map[string]*cloud{askToken: {token: hang}, askDetails: {detail: hang}} {
+	for request, genesysCloud := range map[string]*fakeCloud{tokenRequest: {onToken: hang}, detailsRequest: {onDetails: hang}} {
 		synctest.Test(t, func(t *testing.T) {
 			begin := time.Now()
-			_, err := newSource.over(t, genesysCloud).ConnectionDetails(t.Context())
+			_, err := newSource.withTransport(t, genesysCloud).ConnectionDetails(t.Context())
 			var temporary *genesys.Temporary
 			require.ErrorAs(t, err, &temporary)
 			assert.Equal(t, request, temporary.Request)
@@ -77,30 +78,26 @@ func tenSeconds(t *testing.T, newSource NewSource) {
 	}
 }
 
-func brokenBody(t *testing.T, newSource NewSource) {
+func testBrokenBody(t *testing.T, newSource NewSource) {
 	broken := errors.New("connection reset")
-	_, err := newSource.over(t, &cloud{detail: func(int32, *http.Request) (*http.Response, error) {
-		resp := says(http.StatusOK, "")
-		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"conn`), readError{broken}))
+	_, err := newSource.withTransport(t, &fakeCloud{onDetails: func(int32, *http.Request) (*http.Response, error) {
+		resp := respond(http.StatusOK, "")
+		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"conn`), iotest.ErrReader(broken)))
 		return resp, nil
 	}}).ConnectionDetails(t.Context())
 	require.ErrorAs(t, err, new(*genesys.Temporary))
 	require.ErrorIs(t, err, broken)
 }
 
-type readError struct{ err error }
-
-func (r readError) Read([]byte) (int, error) { return 0, r.err }
-
-func boundedBodies(t *testing.T, newSource NewSource) {
+func testBodyLimit(t *testing.T, newSource NewSource) {
 	var read int
 	endless := func(int32, *http.Request) (*http.Response, error) {
-		resp := says(http.StatusOK, "")
+		resp := respond(http.StatusOK, "")
 		resp.Body = io.NopCloser(spaces{&read})
 		return resp, nil
 	}
-	for request, genesysCloud := range map[string]*cloud{askToken: {token: endless}, askDetails: {detail: endless}} {
-		_, err := newSource.over(t, genesysCloud).ConnectionDetails(t.Context())
+	for request, genesysCloud := range map[string]*fakeCloud{tokenRequest: {onToken: endless}, detailsRequest: {onDetails: endless}} {
+		_, err := newSource.withTransport(t, genesysCloud).ConnectionDetails(t.Context())
 		var refusal *genesys.Refusal
 		require.ErrorAs(t, err, &refusal)
 		assert.Equal(t, request, refusal.Request)
@@ -110,7 +107,7 @@ func boundedBodies(t *testing.T, newSource NewSource) {
 	}
 }
 
-// spaces never end; read counts them.
+// spaces is an endless body. read counts the bytes that were read.
 type spaces struct{ read *int }
 
 func (s spaces) Read(p []byte) (int, error) {
@@ -119,45 +116,46 @@ func (s spaces) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// canceled: the caller leaves at once, and its request ends with it.
-func canceled(t *testing.T, newSource NewSource) {
-	asked, ended := make(chan struct{}), make(chan struct{})
-	granted := Server(t, Answer{}, Answer{}).Config.Handler
+// testCanceledContext checks that a canceled caller returns at once, and that its
+// request ends too.
+func testCanceledContext(t *testing.T, newSource NewSource) {
+	arrived, ended := make(chan struct{}), make(chan struct{})
+	granting := NewServer(t, Answer{}, Answer{}).Config.Handler
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
-			granted.ServeHTTP(w, r)
+			granting.ServeHTTP(w, r)
 			return
 		}
-		close(asked)
+		close(arrived)
 		<-r.Context().Done()
 		close(ended)
 	}))
 	t.Cleanup(server.Close)
-	src, _ := source(t, server.URL, newSource)
+	src, _ := newLoggedSource(t, server.URL, newSource)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	left := make(chan error, 1)
+	returned := make(chan error, 1)
 	go func() {
 		_, err := src.ConnectionDetails(ctx)
-		left <- err
+		returned <- err
 	}()
-	<-asked
+	<-arrived
 	reason := errors.New("shutting down")
 	cancel(reason)
-	err := <-left
+	err := <-returned
 	require.ErrorIs(t, err, reason)
 	assert.NotErrorAs(t, err, new(*genesys.Temporary))
 	<-ended
 }
 
-// manyCallers ask several sources at once; the race detector judges.
-func manyCallers(t *testing.T, newSource NewSource) {
-	granted := Server(t, Answer{}, Answer{})
-	busy := Server(t, Answer{}, Answer{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"3"}}, Body: `{}`})
+// testConcurrentUse calls several sources at once, for the race detector.
+func testConcurrentUse(t *testing.T, newSource NewSource) {
+	granting := NewServer(t, Answer{}, Answer{})
+	busy := NewServer(t, Answer{}, Answer{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"3"}}, Body: `{}`})
 	var callers sync.WaitGroup
 	for range 4 {
-		callers.Go(func() { // a new source may come up while another is used
-			one, _ := source(t, granted.URL, newSource)
-			other, _ := source(t, busy.URL, newSource)
+		callers.Go(func() { // makes a source while others are used
+			one, _ := newLoggedSource(t, granting.URL, newSource)
+			other, _ := newLoggedSource(t, busy.URL, newSource)
 			for range 4 {
 				callers.Go(func() {
 					details, err := one.ConnectionDetails(t.Context())
@@ -177,9 +175,9 @@ func manyCallers(t *testing.T, newSource NewSource) {
 	callers.Wait()
 }
 
-// connectionError: it can quote what the server wrote, so its cause is shown
-// only after cleaning, and so is everything that wraps it.
-func connectionError(t *testing.T, newSource NewSource) {
+// testConnectionErrorShowsNoSecret checks an error that quotes what the server wrote.
+// Every error in its chain must be redacted.
+func testConnectionErrorShowsNoSecret(t *testing.T, newSource NewSource) {
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
@@ -194,40 +192,42 @@ func connectionError(t *testing.T, newSource NewSource) {
 			_ = conn.Close()
 		}
 	}()
-	src, _ := source(t, "http://"+listener.Addr().String(), newSource)
+	src, _ := newLoggedSource(t, "http://"+listener.Addr().String(), newSource)
 	_, err = src.ConnectionDetails(t.Context())
 	require.ErrorAs(t, err, new(*genesys.Temporary))
 	require.Contains(t, err.Error(), "malformed HTTP")
 	for ; err != nil; err = errors.Unwrap(err) {
-		NoSecret(t, fmt.Sprintf("%v %+v %#v", err, err, err))
+		AssertNoSecret(t, fmt.Sprintf("%v %+v %#v", err, err, err))
 	}
 }
 
-// earlierAnswer: a later refusal may quote the token and the password of one.
-func earlierAnswer(t *testing.T, newSource NewSource) {
+// testErrorShowsNoEarlierSecret checks refusals that quote the token and the password
+// of an earlier answer.
+func testErrorShowsNoEarlierSecret(t *testing.T, newSource NewSource) {
 	echo := `{"message":"` + AccessToken + ` ` + SASLPassword + `"}`
 	synctest.Test(t, func(t *testing.T) {
-		genesysCloud := &cloud{}
-		src := newSource.over(t, genesysCloud)
+		genesysCloud := &fakeCloud{}
+		src := newSource.withTransport(t, genesysCloud)
 		_, err := src.ConnectionDetails(t.Context())
 		require.NoError(t, err)
-		genesysCloud.detail = always(http.StatusForbidden, echo)
+		genesysCloud.onDetails = respondAlways(http.StatusForbidden, echo)
 		_, err = src.ConnectionDetails(t.Context())
 		require.ErrorContains(t, err, "403")
-		NoSecret(t, err.Error())
+		AssertNoSecret(t, err.Error())
 
 		<-time.After(48 * time.Hour)
-		genesysCloud.token = always(http.StatusBadRequest, echo)
+		genesysCloud.onToken = respondAlways(http.StatusBadRequest, echo)
 		_, err = src.ConnectionDetails(t.Context())
 		require.ErrorContains(t, err, "400")
-		NoSecret(t, err.Error())
+		AssertNoSecret(t, err.Error())
 	})
 }
 
-// shortSecret: one letter is not cleaned again out of what stands for it.
-func shortSecret(t *testing.T, newSource NewSource) {
-	refuse := &cloud{token: always(http.StatusUnauthorized, `{"error":"x","error_description":"bend"}`)}
-	_, err := newSource.over(t, refuse, func(o *genesys.Options) { o.ClientSecret = "e" }).ConnectionDetails(t.Context())
+// testShortSecret checks that a secret of one letter is not replaced again inside the
+// word that replaced it.
+func testShortSecret(t *testing.T, newSource NewSource) {
+	refuse := &fakeCloud{onToken: respondAlways(http.StatusUnauthorized, `{"error":"x","error_description":"bend"}`)}
+	_, err := newSource.withTransport(t, refuse, func(o *genesys.Options) { o.ClientSecret = "e" }).ConnectionDetails(t.Context())
 	var refusal *genesys.Refusal
 	require.ErrorAs(t, err, &refusal)
 	assert.Equal(t, "b[redacted]nd", refusal.Message)

@@ -1,8 +1,8 @@
-// Package genesystest holds the behaviour that every genesys.Source keeps: a
-// table of answers over a scripted server on loopback, and what depends on time
-// over a network without sockets.
+// Package genesystest checks the behaviour that every genesys.Source must have. A table
+// of answers is checked with a scripted server on loopback; behaviour that depends on
+// time is checked with a network without sockets.
 //
-// It refuses to check what only one implementation can give.
+// The package does not check what only one implementation can do.
 package genesystest
 
 import (
@@ -24,7 +24,7 @@ import (
 	"genesys-fanout/genesys"
 )
 
-// The credentials of the scripted server. None may stand in an error or a log.
+// The credentials of the scripted server. No error and no log may show the last three.
 const (
 	ClientID     = "5e0b1c62-client"
 	ClientSecret = `s3cr3t+/"<client>&%`
@@ -32,14 +32,15 @@ const (
 	SASLPassword = "pa55-word-of-kafka"
 )
 
-// Granted are the bodies of a server that refuses nothing.
+// The bodies of a server that grants every request.
 const (
 	GrantedToken   = `{"access_token":"` + AccessToken + `","token_type":"bearer","expires_in":86400}`
 	GrantedDetails = `{"connectionDetails":{"bootstrapServers":"h1:9094, h2:9094","saslMechanism":"SCRAM-SHA-512","saslUsername":"user","saslPassword":"` +
 		SASLPassword + `"},"topics":["genesys-cloud-interaction-events"]}`
 )
 
-// Answer is what the scripted server says to a request.
+// Answer is the scripted server's answer to a request. An Answer without a status
+// grants the request.
 type Answer struct {
 	Status int
 	Header http.Header
@@ -57,17 +58,17 @@ func (a Answer) write(w http.ResponseWriter) {
 	_, _ = w.Write([]byte(a.Body))
 }
 
-// Echo is an error body that holds every secret, plain and encoded, in every
+// EchoBody is an error body that repeats every secret, plain and encoded, in every
 // field that an error may quote.
-func Echo() string {
+func EchoBody() string {
 	basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(ClientID) + ":" + url.QueryEscape(ClientSecret)))
 	all := fmt.Sprintf("%s %s %s Basic %s Bearer %s %s", ClientSecret, url.QueryEscape(ClientSecret), url.PathEscape(ClientSecret), basic, AccessToken, SASLPassword)
 	return fmt.Sprintf(`{"message":%[1]q,"code":%[1]q,"contextId":%[1]q,"error":%[1]q,"error_description":%[1]q,"access_token":%[2]q,`+
 		`"connectionDetails":{"saslPassword":%[3]q}}`, all, AccessToken, SASLPassword)
 }
 
-// leaks are the forms in which a secret must not appear.
-func leaks() []string {
+// secretForms are the forms in which no secret may appear.
+func secretForms() []string {
 	quoted := strconv.Quote(ClientSecret)
 	inJSON, _ := json.Marshal(ClientSecret)
 	return []string{
@@ -78,128 +79,128 @@ func leaks() []string {
 	}
 }
 
-// NoSecret fails the test when a text holds one of the scripted server's secrets.
-func NoSecret(t *testing.T, text string) {
+// AssertNoSecret fails the test if a text contains one of the scripted server's secrets.
+func AssertNoSecret(t *testing.T, text string) {
 	t.Helper()
-	for _, leak := range leaks() {
-		assert.NotContains(t, text, leak)
+	for _, form := range secretForms() {
+		assert.NotContains(t, text, form)
 	}
 }
 
-type behaviour struct {
-	name    string
-	token   Answer
-	details Answer
-	// refused is the request, "" where the failure may pass.
-	refused string
-	code    string
-	says    []string
+// answerCase is a pair of answers, and the error that must follow from them.
+type answerCase struct {
+	name     string
+	token    Answer
+	details  Answer
+	refused  string   // the request that is refused; empty if the failure is temporary
+	code     string   // Refusal.Code; any if empty
+	contains []string // parts of the error text
 }
 
-// ok answers 200.
-func ok(body string) Answer { return Answer{Status: http.StatusOK, Body: body} }
+// granted is an answer with status 200.
+func granted(body string) Answer { return Answer{Status: http.StatusOK, Body: body} }
 
 const (
-	askToken   = "POST /oauth/token"
-	askDetails = "GET /api/v2/eventbridge"
+	tokenRequest   = "POST /oauth/token"
+	detailsRequest = "GET /api/v2/eventbridge"
 )
 
-func behaviours() []behaviour {
+func answerCases() []answerCase {
 	genesysError := `{"message":"No permission","code":"missing.permission","status":403,"contextId":"ctx-1"}`
-	table := []behaviour{
-		{name: "token: bad client", token: Answer{Status: 401, Body: `{"error":"invalid_client","description":"client not found"}`}, refused: askToken, code: "invalid_client", says: []string{"401", "GENESYS_CLIENT_SECRET"}},
-		{name: "token: without access_token", token: ok(`{"token_type":"bearer","expires_in":60}`), refused: askToken, says: []string{"access_token"}},
-		{name: "token: not JSON", token: ok(`<html>`), refused: askToken, says: []string{"JSON"}},
-		{name: "details: 403", details: Answer{Status: 403, Body: genesysError}, refused: askDetails, code: "missing.permission", says: []string{"ctx-1", "role", "403"}},
-		{name: "details: not JSON", details: ok(`<html>`), refused: askDetails, says: []string{"JSON"}},
-		{name: "details: an array", details: ok(`[]`), refused: askDetails, says: []string{"JSON object"}},
-		{name: "details: empty", details: Answer{Status: 204}, refused: askDetails, says: []string{"JSON"}},
-		{name: "details: no fields", details: ok(`{}`), refused: askDetails, says: []string{"connectionDetails.bootstrapServers", "connectionDetails.saslUsername", "connectionDetails.saslPassword"}},
-		{name: "details: password of the wrong type", details: ok(`{"connectionDetails":{"bootstrapServers":"h:1","saslUsername":"u","saslPassword":55555}}`), refused: askDetails, says: []string{"connectionDetails.saslPassword"}},
-		{name: "details: topic is a pattern", details: ok(`{"connectionDetails":{"bootstrapServers":"h:1","saslUsername":"u","saslPassword":"p4ss"},"topics":["a","^.*"]}`), refused: askDetails, says: []string{"topics[1]"}},
+	table := []answerCase{
+		{name: "token: bad client", token: Answer{Status: 401, Body: `{"error":"invalid_client","description":"client not found"}`}, refused: tokenRequest, code: "invalid_client", contains: []string{"401", "GENESYS_CLIENT_SECRET"}},
+		{name: "token: without access_token", token: granted(`{"token_type":"bearer","expires_in":60}`), refused: tokenRequest, contains: []string{"access_token"}},
+		{name: "token: not JSON", token: granted(`<html>`), refused: tokenRequest, contains: []string{"JSON"}},
+		{name: "details: 403", details: Answer{Status: 403, Body: genesysError}, refused: detailsRequest, code: "missing.permission", contains: []string{"ctx-1", "role", "403"}},
+		{name: "details: not JSON", details: granted(`<html>`), refused: detailsRequest, contains: []string{"JSON"}},
+		{name: "details: an array", details: granted(`[]`), refused: detailsRequest, contains: []string{"JSON object"}},
+		{name: "details: empty", details: Answer{Status: 204}, refused: detailsRequest, contains: []string{"JSON"}},
+		{name: "details: no fields", details: granted(`{}`), refused: detailsRequest, contains: []string{"connectionDetails.bootstrapServers", "connectionDetails.saslUsername", "connectionDetails.saslPassword"}},
+		{name: "details: password of the wrong type", details: granted(`{"connectionDetails":{"bootstrapServers":"h:1","saslUsername":"u","saslPassword":55555}}`), refused: detailsRequest, contains: []string{"connectionDetails.saslPassword"}},
+		{name: "details: topic is a pattern", details: granted(`{"connectionDetails":{"bootstrapServers":"h:1","saslUsername":"u","saslPassword":"p4ss"},"topics":["a","^.*"]}`), refused: detailsRequest, contains: []string{"topics[1]"}},
 	}
 	for _, status := range []int{400, 403, 404, 405, 301, 302, 307, 308} {
-		table = append(table, behaviour{name: fmt.Sprintf("token: %d", status), token: Answer{Status: status, Header: http.Header{"Location": {"/elsewhere"}}, Body: `{}`}, refused: askToken, says: []string{fmt.Sprint(status), "GENESYS_"}})
+		table = append(table, answerCase{name: fmt.Sprintf("token: %d", status), token: Answer{Status: status, Header: http.Header{"Location": {"/elsewhere"}}, Body: `{}`}, refused: tokenRequest, contains: []string{fmt.Sprint(status), "GENESYS_"}})
 	}
 	for _, status := range []int{400, 401, 404, 405, 410, 422, 301, 302, 307, 308} {
-		table = append(table, behaviour{name: fmt.Sprintf("details: %d", status), details: Answer{Status: status, Header: http.Header{"Location": {"/elsewhere"}}, Body: `{}`}, refused: askDetails, says: []string{fmt.Sprint(status), "GENESYS_"}})
+		table = append(table, answerCase{name: fmt.Sprintf("details: %d", status), details: Answer{Status: status, Header: http.Header{"Location": {"/elsewhere"}}, Body: `{}`}, refused: detailsRequest, contains: []string{fmt.Sprint(status), "GENESYS_"}})
 	}
 	for _, servers := range []string{"h1", "h1:", ":9094", "h1:0", "h1:65536", "h1:x", "h1:9094,", "SASL_SSL://h1:9094", "h 1:9094", "h1:9094;h2:9094"} {
 		body := fmt.Sprintf(`{"connectionDetails":{"bootstrapServers":%q,"saslUsername":"u","saslPassword":"p4ss"}}`, servers)
-		table = append(table, behaviour{name: "details: bootstrapServers " + servers, details: ok(body), refused: askDetails, says: []string{"connectionDetails.bootstrapServers", "host:port"}})
+		table = append(table, answerCase{name: "details: bootstrapServers " + servers, details: granted(body), refused: detailsRequest, contains: []string{"connectionDetails.bootstrapServers", "host:port"}})
 	}
 	for _, status := range []int{408, 429, 500, 502, 503, 504} {
 		table = append(table,
-			behaviour{name: fmt.Sprintf("token: %d", status), token: Answer{Status: status, Body: `{}`}},
-			behaviour{name: fmt.Sprintf("details: %d", status), details: Answer{Status: status, Body: `{}`}})
+			answerCase{name: fmt.Sprintf("token: %d", status), token: Answer{Status: status, Body: `{}`}},
+			answerCase{name: fmt.Sprintf("details: %d", status), details: Answer{Status: status, Body: `{}`}})
 	}
-	// JSON that is no object: read into a pointer, null leaves nothing behind it.
+	// null is valid JSON but not an object: a pointer that it is decoded into is nil.
 	for _, status := range []int{200, 400, 401, 403, 404} {
 		table = append(table,
-			behaviour{name: fmt.Sprintf("token: %d null", status), token: Answer{Status: status, Body: `null`}, refused: askToken, says: []string{fmt.Sprint(status), "GENESYS_"}},
-			behaviour{name: fmt.Sprintf("details: %d null", status), details: Answer{Status: status, Body: `null`}, refused: askDetails, says: []string{fmt.Sprint(status), "GENESYS_"}})
+			answerCase{name: fmt.Sprintf("token: %d null", status), token: Answer{Status: status, Body: `null`}, refused: tokenRequest, contains: []string{fmt.Sprint(status), "GENESYS_"}},
+			answerCase{name: fmt.Sprintf("details: %d null", status), details: Answer{Status: status, Body: `null`}, refused: detailsRequest, contains: []string{fmt.Sprint(status), "GENESYS_"}})
 	}
 	for _, status := range []int{429, 500, 501} {
 		table = append(table,
-			behaviour{name: fmt.Sprintf("token: %d null", status), token: Answer{Status: status, Body: `null`}},
-			behaviour{name: fmt.Sprintf("details: %d null", status), details: Answer{Status: status, Body: `null`}})
+			answerCase{name: fmt.Sprintf("token: %d null", status), token: Answer{Status: status, Body: `null`}},
+			answerCase{name: fmt.Sprintf("details: %d null", status), details: Answer{Status: status, Body: `null`}})
 	}
 	echo := func(status int) Answer {
 		all := ClientSecret + " " + AccessToken + " " + SASLPassword
-		return Answer{Status: status, Header: http.Header{"Inin-Correlation-Id": {all}, "Location": {"/?" + url.QueryEscape(all)}}, Body: Echo()}
+		return Answer{Status: status, Header: http.Header{"Inin-Correlation-Id": {all}, "Location": {"/?" + url.QueryEscape(all)}}, Body: EchoBody()}
 	}
 	for _, status := range []int{200, 302, 400, 401, 403, 404} {
 		table = append(table,
-			behaviour{name: fmt.Sprintf("token: %d that echoes the secrets", status), token: echo(status), refused: askToken},
-			behaviour{name: fmt.Sprintf("details: %d that echoes the secrets", status), details: echo(status), refused: askDetails})
+			answerCase{name: fmt.Sprintf("token: %d that echoes the secrets", status), token: echo(status), refused: tokenRequest},
+			answerCase{name: fmt.Sprintf("details: %d that echoes the secrets", status), details: echo(status), refused: detailsRequest})
 	}
 	for _, status := range []int{429, 500, 503} {
 		table = append(table,
-			behaviour{name: fmt.Sprintf("token: %d that echoes the secrets", status), token: echo(status)},
-			behaviour{name: fmt.Sprintf("details: %d that echoes the secrets", status), details: echo(status)})
+			answerCase{name: fmt.Sprintf("token: %d that echoes the secrets", status), token: echo(status)},
+			answerCase{name: fmt.Sprintf("details: %d that echoes the secrets", status), details: echo(status)})
 	}
-	return append(table, behaviour{
+	return append(table, answerCase{
 		name:    "details: bootstrapServers is the password",
-		details: ok(fmt.Sprintf(`{"connectionDetails":{"bootstrapServers":%[1]q,"saslUsername":"u","saslPassword":%[1]q}}`, SASLPassword)),
-		refused: askDetails, says: []string{"connectionDetails.bootstrapServers"},
+		details: granted(fmt.Sprintf(`{"connectionDetails":{"bootstrapServers":%[1]q,"saslUsername":"u","saslPassword":%[1]q}}`, SASLPassword)),
+		refused: detailsRequest, contains: []string{"connectionDetails.bootstrapServers"},
 	})
 }
 
-// Server is a scripted Genesys Cloud on loopback: it checks the credentials and
-// the token, then says what it was given; an Answer without status is a grant.
-// Whatever is asked elsewhere fails the test.
-func Server(t *testing.T, token, details Answer) *httptest.Server {
+// NewServer starts a scripted Genesys Cloud on loopback. It checks the credentials and
+// the token, and then sends the given answers. A request to any other path fails the
+// test.
+func NewServer(t *testing.T, token, details Answer) *httptest.Server {
 	t.Helper()
 	if token.Status == 0 {
-		token = ok(GrantedToken)
+		token = granted(GrantedToken)
 	}
 	if details.Status == 0 {
-		details = ok(GrantedDetails)
+		details = granted(GrantedDetails)
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method + " " + r.URL.Path {
-		case askToken:
+		case tokenRequest:
 			id, secret, _ := r.BasicAuth()
 			assert.Equal(t, url.QueryEscape(ClientID), id)
 			assert.Equal(t, url.QueryEscape(ClientSecret), secret)
 			assert.Equal(t, "client_credentials", r.PostFormValue("grant_type"))
 			token.write(w)
-		case askDetails:
+		case detailsRequest:
 			assert.Equal(t, "Bearer "+AccessToken, r.Header.Get("Authorization"))
 			details.write(w)
 		default:
-			assert.Fail(t, "asked elsewhere", "%s %s", r.Method, r.URL.Path)
+			assert.Fail(t, "a request to an unknown path", "%s %s", r.Method, r.URL.Path)
 		}
 	}))
 	t.Cleanup(server.Close)
 	return server
 }
 
-// Run checks a Source.
-func Run(t *testing.T, newSource NewSource) {
+// TestSource checks a Source.
+func TestSource(t *testing.T, newSource NewSource) {
 	t.Helper()
 	t.Run("granted", func(t *testing.T) {
-		src, logged := source(t, Server(t, Answer{}, Answer{}).URL, newSource)
+		src, logged := newLoggedSource(t, NewServer(t, Answer{}, Answer{}).URL, newSource)
 		for range 2 {
 			got, err := src.ConnectionDetails(t.Context())
 			require.NoError(t, err)
@@ -208,38 +209,38 @@ func Run(t *testing.T, newSource NewSource) {
 				Topics: []string{"genesys-cloud-interaction-events"},
 			}, got)
 		}
-		NoSecret(t, logged.String())
+		AssertNoSecret(t, logged.String())
 	})
-	t.Run("granted without what is optional", func(t *testing.T) {
+	t.Run("granted without the optional fields", func(t *testing.T) {
 		body := `{"connectionDetails":{"bootstrapServers":"[::1]:9094","saslUsername":"u","saslPassword":"p"},"topics":null,"more":{"a":1}}`
-		src, _ := source(t, Server(t, Answer{}, ok(body)).URL, newSource)
+		src, _ := newLoggedSource(t, NewServer(t, Answer{}, granted(body)).URL, newSource)
 		got, err := src.ConnectionDetails(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, genesys.ConnectionDetails{BootstrapServers: "[::1]:9094", SASLUsername: "u", SASLPassword: "p"}, got)
 	})
-	for _, b := range behaviours() {
-		t.Run(b.name, func(t *testing.T) {
-			src, logged := source(t, Server(t, b.token, b.details).URL, newSource)
+	for _, c := range answerCases() {
+		t.Run(c.name, func(t *testing.T) {
+			src, logged := newLoggedSource(t, NewServer(t, c.token, c.details).URL, newSource)
 			details, err := src.ConnectionDetails(t.Context())
-			b.check(t, err)
+			c.check(t, err)
 			assert.Empty(t, details.BootstrapServers)
-			NoSecret(t, logged.String())
+			AssertNoSecret(t, logged.String())
 		})
 	}
-	t.Run("nobody listens", func(t *testing.T) {
-		src, logged := source(t, "http://"+closedAddress(t), newSource)
+	t.Run("a refused connection", func(t *testing.T) {
+		src, logged := newLoggedSource(t, "http://"+closedAddress(t), newSource)
 		_, err := src.ConnectionDetails(t.Context())
-		behaviour{}.check(t, err)
-		NoSecret(t, logged.String())
+		answerCase{}.check(t, err)
+		AssertNoSecret(t, logged.String())
 	})
-	tokens(t, newSource)
-	failures(t, newSource)
-	connections(t, newSource)
-	integrations(t, newSource)
+	testTokens(t, newSource)
+	testFailures(t, newSource)
+	testConnectionErrors(t, newSource)
+	testIntegrations(t, newSource)
 }
 
-// source makes a Source whose logger, at the lowest level, writes to logged.
-func source(t *testing.T, apiURL string, newSource NewSource) (src genesys.Source, logged *bytes.Buffer) {
+// newLoggedSource makes a Source whose logger writes lines of every level to logged.
+func newLoggedSource(t *testing.T, apiURL string, newSource NewSource) (src genesys.Source, logged *bytes.Buffer) {
 	t.Helper()
 	logged = new(bytes.Buffer)
 	return newSource(t, genesys.Options{
@@ -248,30 +249,30 @@ func source(t *testing.T, apiURL string, newSource NewSource) (src genesys.Sourc
 	}), logged
 }
 
-func (b behaviour) check(t *testing.T, err error) {
+func (c answerCase) check(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%q"} {
-		NoSecret(t, fmt.Sprintf(verb, err))
+		AssertNoSecret(t, fmt.Sprintf(verb, err))
 	}
 	assert.NotContains(t, err.Error(), "\n")
-	if b.refused == "" {
+	if c.refused == "" {
 		assert.NotErrorAs(t, err, new(*genesys.Refusal))
 		return
 	}
 	var refusal *genesys.Refusal
 	require.ErrorAs(t, err, &refusal)
-	assert.Equal(t, b.refused, refusal.Request)
-	if b.code != "" {
-		assert.Equal(t, b.code, refusal.Code)
+	assert.Equal(t, c.refused, refusal.Request)
+	if c.code != "" {
+		assert.Equal(t, c.code, refusal.Code)
 	}
 	assert.NotEmpty(t, refusal.Cure)
-	for _, say := range append(b.says, b.refused) {
-		assert.Contains(t, err.Error(), say)
+	for _, part := range append(c.contains, c.refused) {
+		assert.Contains(t, err.Error(), part)
 	}
 }
 
-// closedAddress is a loopback address that refuses connections.
+// closedAddress returns a loopback address that refuses connections.
 func closedAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -17,40 +17,40 @@ const twoIntegrations = `{"entities":[
 	 "config":{"current":{"properties":{"awsAccountId":"123456789012","awsAccountRegion":"eu-west-1","eventSourceSuffix":"fanout","eventFilter":["v2.a","v2.b"]}}}},
 	{"id":"2","name":"another","integrationType":{"id":"purecloud-data-actions"},"intendedState":"ENABLED"}],"pageNumber":1%s}`
 
-// integrations checks what a Source that is an IntegrationSource too tells of
-// them; another is left alone.
-func integrations(t *testing.T, newSource NewSource) {
-	if _, ok := newSource.over(t, &cloud{}).(genesys.IntegrationSource); !ok {
+// testIntegrations checks a Source that is an IntegrationSource too. It skips any
+// other Source.
+func testIntegrations(t *testing.T, newSource NewSource) {
+	if _, ok := newSource.withTransport(t, &fakeCloud{}).(genesys.IntegrationSource); !ok {
 		return
 	}
-	t.Run("integrations: every page", func(t *testing.T) { everyPage(t, newSource) })
-	t.Run("integrations: refused", func(t *testing.T) { refusedIntegrations(t, newSource) })
+	t.Run("integrations: every page is read", func(t *testing.T) { testIntegrationPages(t, newSource) })
+	t.Run("integrations: a refusal names the cure", func(t *testing.T) { testRefusedIntegrations(t, newSource) })
 }
 
-// list asks a Source for its integrations.
-func list(t *testing.T, source genesys.Source) ([]genesys.Integration, error) {
+func listIntegrations(t *testing.T, source genesys.Source) ([]genesys.Integration, error) {
 	t.Helper()
-	lists, ok := source.(genesys.IntegrationSource)
+	lister, ok := source.(genesys.IntegrationSource)
 	require.True(t, ok)
-	return lists.Integrations(t.Context())
+	return lister.Integrations(t.Context())
 }
 
-// everyPage is read, of the type that was asked for alone.
-func everyPage(t *testing.T, newSource NewSource) {
+// testIntegrationPages checks that every page is read, and that integrations of
+// another type are left out.
+func testIntegrationPages(t *testing.T, newSource NewSource) {
 	var asked []string
-	c := &cloud{detail: func(n int32, r *http.Request) (*http.Response, error) {
+	c := &fakeCloud{onDetails: func(n int32, r *http.Request) (*http.Response, error) {
 		asked = append(asked, r.Method+" "+r.URL.Path+"?"+r.URL.RawQuery)
 		switch n {
 		case 1:
-			return says(200, fmt.Sprintf(twoIntegrations, `,"nextUri":"/api/v2/integrations?pageNumber=2"`)), nil
-		case 2: // the token has been revoked since
-			return says(401, `{}`), nil
+			return respond(200, fmt.Sprintf(twoIntegrations, `,"nextUri":"/api/v2/integrations?pageNumber=2"`)), nil
+		case 2: // the token was revoked meanwhile
+			return respond(401, `{}`), nil
 		}
-		return says(200, `{"entities":[{"name":"off","integrationType":{"id":"amazon-eventbridge-source"},"intendedState":"DISABLED",
+		return respond(200, `{"entities":[{"name":"off","integrationType":{"id":"amazon-eventbridge-source"},"intendedState":"DISABLED",
 			"reportedState":{"code":"INACTIVE","detail":{"message":"switched off"}}}]}`), nil
 	}}
-	source := newSource.over(t, c, func(o *genesys.Options) { o.APIURL = "https://api.mypurecloud.ie/prefix/" })
-	got, err := list(t, source)
+	source := newSource.withTransport(t, c, func(o *genesys.Options) { o.APIURL = "https://api.mypurecloud.ie/prefix/" })
+	got, err := listIntegrations(t, source)
 	require.NoError(t, err)
 	assert.Equal(t, []genesys.Integration{
 		{ID: "1", Name: "events", IntendedState: "ENABLED", ReportedState: "ACTIVE", Account: "123456789012", Region: "eu-west-1", Suffix: "fanout", Topics: []string{"v2.a", "v2.b"}},
@@ -60,33 +60,34 @@ func everyPage(t *testing.T, newSource NewSource) {
 	assert.False(t, got[1].Active())
 	page := "GET /prefix/api/v2/integrations?expand=config.current&integrationType=amazon-eventbridge-source&pageNumber=%d&pageSize=100"
 	assert.Equal(t, []string{fmt.Sprintf(page, 1), fmt.Sprintf(page, 2), fmt.Sprintf(page, 2)}, asked)
-	assert.EqualValues(t, 2, c.tokens.Load())
+	assert.EqualValues(t, 2, c.tokenRequests.Load())
 }
 
-// refusedIntegrations: what was asked, and the cure, without a secret.
-func refusedIntegrations(t *testing.T, newSource NewSource) {
+// testRefusedIntegrations checks that an error names the request and the cure, and
+// shows no secret.
+func testRefusedIntegrations(t *testing.T, newSource NewSource) {
 	for name, test := range map[string]struct {
-		status int
-		body   string
-		says   []string
+		status   int
+		body     string
+		contains []string
 	}{
 		"role":       {403, `{"message":"No permission","code":"missing.permission","contextId":"ctx-1"}`, []string{"403", "missing.permission", "ctx-1", "integrations:integration:view"}},
 		"region":     {401, `{}`, []string{"401", "region", "GENESYS_API_URL"}},
 		"not found":  {404, `{}`, []string{"404", "GENESYS_API_URL"}},
 		"redirect":   {302, ``, []string{"302", "redirects are not followed"}},
 		"not JSON":   {200, `<html>`, []string{"JSON"}},
-		"wrong type": {200, `{"entities":[{"name":7}]}`, []string{"wrong type"}},
-		"echo":       {400, Echo(), []string{"400"}},
-		"busy":       {429, Echo(), []string{"429"}},
+		"wrong type": {200, `{"entities":[{"name":7}]}`, []string{"wrong JSON type"}},
+		"echo":       {400, EchoBody(), []string{"400"}},
+		"busy":       {429, EchoBody(), []string{"429"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &cloud{detail: func(int32, *http.Request) (*http.Response, error) { return says(test.status, test.body), nil }}
-			_, err := list(t, newSource.over(t, c))
-			for _, part := range append(test.says, "GET /api/v2/integrations") {
+			c := &fakeCloud{onDetails: func(int32, *http.Request) (*http.Response, error) { return respond(test.status, test.body), nil }}
+			_, err := listIntegrations(t, newSource.withTransport(t, c))
+			for _, part := range append(test.contains, "GET /api/v2/integrations") {
 				require.ErrorContains(t, err, part)
 			}
 			assert.Equal(t, test.status != 429, errors.As(err, new(*genesys.Refusal)))
-			NoSecret(t, err.Error())
+			AssertNoSecret(t, err.Error())
 		})
 	}
 }

@@ -58,9 +58,11 @@ func run(ctx context.Context, newSource NewSource) error {
 		return err
 	}
 	if s.Check {
-		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), process.Targets(targets))
+		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), targets)
 	}
-	i := instance{settings: &s, checked: c, env: env, targets: targets, temporal: temporal, newSource: newSource}
+	log := process.Logger(os.Stderr, s.LogLevel, s.LogFormat)
+	process.CaptureStandardLog(log, targets.Redact)
+	i := instance{settings: &s, checked: c, env: env, targets: targets, temporal: temporal, newSource: newSource, log: log}
 	if s.Preflight {
 		return i.tryEverything(ctx)
 	}
@@ -75,10 +77,11 @@ type instance struct {
 	targets   *target.Set
 	temporal  process.Temporal
 	newSource NewSource
+	log       *slog.Logger
 }
 
 func (i *instance) run(ctx context.Context) error {
-	log := process.Logger(os.Stderr, i.settings.LogLevel, i.settings.LogFormat)
+	log := i.log
 	process.WarnTracing(log, i.env)
 	registry := process.NewRegistry()
 	health := process.NewHealth(process.CheckTemporal, ingest.CheckKafka)
@@ -130,6 +133,7 @@ func (i *instance) run(ctx context.Context) error {
 		GroupID: i.settings.KafkaGroupID,
 		Reset:   i.settings.KafkaAutoOffsetReset,
 		Targets: i.targets,
+		EventID: i.checked.eventID,
 		Starter: ingest.Temporal{
 			Client: temporal, TaskQueue: i.settings.TaskQueue, RecallQueue: recallQueue,
 		},
@@ -190,7 +194,7 @@ func (i *instance) connect(source genesys.Source, log *slog.Logger) func(context
 		if source == nil {
 			return s.connection(genesys.ConnectionDetails{}, c), nil
 		}
-		details, err := genesys.Wait(ctx, source, genesysPatience, log)
+		details, err := genesys.WaitForDetails(ctx, source, genesysPatience, log)
 		return s.connection(details, c), err
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"genesys-fanout/genesys"
 	"genesys-fanout/ingest"
 	"genesys-fanout/internal/preflight"
-	"genesys-fanout/internal/process"
 	"genesys-fanout/workflows"
 )
 
@@ -36,8 +35,7 @@ func (i *instance) checks() (checks []preflight.Check, end func(), err error) {
 		kafka.connection = i.settings.connection(genesys.ConnectionDetails{}, i.checked)
 	}
 	if !i.settings.static() || i.settings.integrations() {
-		log := process.Logger(os.Stderr, i.settings.LogLevel, i.settings.LogFormat)
-		source, err := i.newSource(i.settings.genesysOptions(log))
+		source, err := i.newSource(i.settings.genesysOptions(i.log))
 		if err != nil {
 			return nil, nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"genesys-fanout/genesys"
 	"genesys-fanout/ingest"
 	"genesys-fanout/internal/process"
+	"genesys-fanout/target"
 )
 
 // settings are what ingest takes from flags and environment.
@@ -17,6 +18,7 @@ type settings struct {
 	process.Shared
 	EagerStart string `env:"FANOUT_EAGER_START" default:"true" help:"true: ingest makes the first attempts, and needs every target's secrets and network path; false: worker makes them."`
 	MaxStarts  string `env:"FANOUT_MAX_STARTS" default:"256" help:"Most starts in flight."`
+	EventID    string `env:"FANOUT_EVENT_ID" default:"event.id" help:"What identifies an event: a CEL expression over event and payload. Two messages of one id are one event."`
 
 	GenesysClientID         string         `env:"GENESYS_CLIENT_ID" placeholder:"ID" help:"OAuth client; needed unless KAFKA_BOOTSTRAP_SERVERS is set."`
 	GenesysClientSecret     process.Secret `kong:"-" env:"GENESYS_CLIENT_SECRET" help:"Its secret."`
@@ -50,6 +52,7 @@ const (
 // checked are the settings that had to be read to be checked.
 type checked struct {
 	maxStarts int
+	eventID   *target.EventID
 	topics    []string
 	extra     map[string]string
 }
@@ -60,6 +63,7 @@ func (s *settings) check(problems *process.Problems) checked {
 	problems.OneOf("GENESYS_INTEGRATION_CHECK", s.GenesysIntegrationCheck, "true", "false")
 	c := checked{
 		maxStarts: problems.PositiveInt("FANOUT_MAX_STARTS", s.MaxStarts, mostStarts),
+		eventID:   s.checkEventID(problems),
 		extra:     s.checkOptions(problems),
 	}
 	if s.KafkaTopic != "" {
@@ -89,6 +93,16 @@ func (s *settings) check(problems *process.Problems) checked {
 		s.checkGenesys(problems, "set it: GENESYS_INTEGRATION_CHECK asks the Genesys API")
 	}
 	return c
+}
+
+// checkEventID compiles the expression.
+func (s *settings) checkEventID(problems *process.Problems) *target.EventID {
+	compiled, faults := target.ParseEventID(s.EventID)
+	for _, fault := range faults {
+		problems.Add("FANOUT_EVENT_ID", fault.Error(), `correct the CEL expression, whose result is a string, such as event.id + "-" + event.type; `+
+			"it sees event.id, .type, .interaction_id, .channel_type, .status and payload, and string(…) makes a string of a member of payload")
+	}
+	return compiled
 }
 
 // checkCA reads the file as librdkafka will.

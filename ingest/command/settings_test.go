@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"genesys-fanout/event"
 	"genesys-fanout/genesys"
 	"genesys-fanout/ingest"
 	"genesys-fanout/internal/process"
@@ -51,6 +52,9 @@ func TestWrongSettings(t *testing.T) {
 		"reset":                        {fromGenesys(process.Env{"KAFKA_AUTO_OFFSET_RESET": "none"}), []string{"KAFKA_AUTO_OFFSET_RESET: "}},
 		"topics":                       {fromGenesys(process.Env{"KAFKA_TOPIC": "a,,b"}), []string{"KAFKA_TOPIC: "}},
 		"no starts":                    {fromGenesys(process.Env{"FANOUT_MAX_STARTS": "0"}), []string{"FANOUT_MAX_STARTS: "}},
+		"an id of an unknown field":    {fromGenesys(process.Env{"FANOUT_EVENT_ID": "event.id + event.typ"}), []string{"FANOUT_EVENT_ID: line 1, column 17: undefined field 'typ'; correct"}},
+		"an id that is no string":      {fromGenesys(process.Env{"FANOUT_EVENT_ID": "payload.id"}), []string{"FANOUT_EVENT_ID: line 1, column 1: the expression is of type dyn, not string; ", "string(…)"}},
+		"an id that is no expression":  {fromGenesys(process.Env{"FANOUT_EVENT_ID": "event.id +"}), []string{"FANOUT_EVENT_ID: line 1, column 11: "}},
 		"no CA file":                   {fromGenesys(process.Env{"KAFKA_SSL_CA_LOCATION": "/no/such/file"}), []string{"KAFKA_SSL_CA_LOCATION: "}},
 		"a CA file without any":        {fromGenesys(process.Env{"KAFKA_SSL_CA_LOCATION": notPEM}), []string{"KAFKA_SSL_CA_LOCATION: "}},
 		"an option without a value":    {fromGenesys(process.Env{"KAFKA_OPTIONS": "fetch.wait.max.ms"}), []string{"KAFKA_OPTIONS: "}},
@@ -180,5 +184,20 @@ func TestAPasswordInAFileIsReadAgain(t *testing.T) {
 		connection, err := connect(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, password, connection.SASLPassword)
+	}
+}
+
+func TestEventIDIsEventIDUnlessSet(t *testing.T) {
+	e, err := event.Decode([]byte(`{"event_id":"a","event_type":"b"}`))
+	require.NoError(t, err)
+	for expression, want := range map[string]string{"": "a", `event.id + "-" + event.type`: "a-b"} {
+		s, c, err := parse(t, fromGenesys(process.Env{"FANOUT_EVENT_ID": expression}))
+		require.NoError(t, err)
+		got, err := c.eventID.Of(e)
+		require.NoError(t, err)
+		assert.Equal(t, want, got)
+		if expression != "" {
+			assert.Contains(t, process.SettingsInEffect(s), process.Setting{Name: "FANOUT_EVENT_ID", Value: expression})
+		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 var opening = time.Date(2026, 3, 14, 9, 0, 0, 0, time.UTC)
 
-func TestEventsAreWhatTheySay(t *testing.T) {
+func TestNext_EventsMatchTheirMessages(t *testing.T) {
 	centre, again := New(7, opening), New(7, opening)
 	formats := make(map[event.Format]int)
 	channels := make(map[string]int)
@@ -30,7 +30,7 @@ func TestEventsAreWhatTheySay(t *testing.T) {
 		require.Equal(t, made.ID, read.ID)
 		require.Equal(t, made.ConversationID, read.InteractionID)
 		require.WithinDuration(t, made.At, read.PublishedAt, time.Second)
-		require.False(t, made.At.Before(before), "in the order of time")
+		require.False(t, made.At.Before(before), "events are ordered by time")
 		before = made.At
 		formats[read.Format]++
 		channels[read.ChannelType]++
@@ -46,9 +46,8 @@ func TestEventsAreWhatTheySay(t *testing.T) {
 	assert.InDelta(t, 3000/before.Sub(opening).Seconds(), 5.5, 1.5, "events a second")
 }
 
-// TestConversationsHappenInOrder: each follows one of the courses, from its first
-// event to its last.
-func TestConversationsHappenInOrder(t *testing.T) {
+// Each conversation must follow one of the scenarios from its first event to its last.
+func TestNext_ConversationsFollowTheirScenario(t *testing.T) {
 	centre := New(1, opening)
 	seen := make(map[string][]string)
 	for range 3000 {
@@ -57,19 +56,19 @@ func TestConversationsHappenInOrder(t *testing.T) {
 			seen[made.ConversationID] = append(seen[made.ConversationID], kindOf(t, made))
 		}
 	}
-	whole := 0
+	complete := 0
 	for id, events := range seen {
-		require.True(t, slices.ContainsFunc(courses, func(c course) bool {
+		require.True(t, slices.ContainsFunc(scenarios, func(c scenario) bool {
 			return len(events) <= len(c.events) && slices.Equal(events, c.events[:len(events)])
 		}), "%s: %v", id, events)
 		if events[len(events)-1] == "customer.end" {
-			whole++
+			complete++
 		}
 	}
-	assert.Greater(t, whole, 100)
+	assert.Greater(t, complete, 100)
 }
 
-// kindOf is the ending of an event's topic.
+// kindOf returns the last part of an event's topic.
 func kindOf(t *testing.T, e Event) string {
 	t.Helper()
 	read, err := event.Decode(e.Message)
@@ -81,22 +80,23 @@ func kindOf(t *testing.T, e Event) string {
 	return strings.TrimPrefix(kind, "v2.detail.events.conversation.{id}.")
 }
 
-// TestEventsHaveTheShapeOfTheirTopic: the same members, of the same types.
-func TestEventsHaveTheShapeOfTheirTopic(t *testing.T) {
+// A generated envelope must have the same members as the shape of its topic, with the
+// same JSON types.
+func TestEnvelope_HasTheShapeOfItsTopic(t *testing.T) {
 	centre := New(2, opening)
-	kinds := slices.Clone(others)
-	for _, one := range courses {
+	kinds := slices.Clone(otherTopics)
+	for _, one := range scenarios {
 		kinds = append(kinds, one.events...)
-		talk := &conversation{course: one, id: centre.uuid(), ids: map[string]string{}}
+		conv := &conversation{scenario: one, id: centre.uuid(), ids: map[string]string{}}
 		for _, kind := range one.events {
-			assert.Equal(t, structure(shape(shapeOf(talk, kind))), structure(parse(t, centre.envelope(talk, kind, Event{At: opening}))), kind)
+			assert.Equal(t, structure(loadShape(shapeFile(conv, kind))), structure(parse(t, centre.envelope(conv, kind, Event{At: opening}))), kind)
 		}
 	}
-	for _, kind := range others {
-		assert.Equal(t, structure(shape("envelope."+kind+".json")), structure(parse(t, centre.envelope(nil, kind, Event{At: opening}))), kind)
+	for _, kind := range otherTopics {
+		assert.Equal(t, structure(loadShape("envelope."+kind+".json")), structure(parse(t, centre.envelope(nil, kind, Event{At: opening}))), kind)
 	}
 	slices.Sort(kinds)
-	assert.Len(t, slices.Compact(kinds), 19, "all topic families happen")
+	assert.Len(t, slices.Compact(kinds), 19, "the scenarios use every topic family")
 }
 
 func parse(t *testing.T, message []byte) map[string]any {
@@ -106,8 +106,8 @@ func parse(t *testing.T, message []byte) map[string]any {
 	return value
 }
 
-// structure is a value with its types instead of its texts and numbers. What a
-// flow sets and what is said differs in length.
+// structure replaces each string and number by the name of its type. It leaves out the
+// attributes of a flow and the words of a transcription, because their number varies.
 func structure(value any) any {
 	switch v := value.(type) {
 	case map[string]any:
@@ -117,8 +117,8 @@ func structure(value any) any {
 			case "attributes", "words", "decoratedWords":
 				shaped[name] = "varies"
 			case "transcripts":
-				said, _ := shaped[name].([]any)
-				shaped[name] = said[:1]
+				utterances, _ := shaped[name].([]any)
+				shaped[name] = utterances[:1]
 			}
 		}
 		return shaped
@@ -136,9 +136,9 @@ func structure(value any) any {
 	return value
 }
 
-// TestSizes: most events are small, a few are not, and none is too large for
-// EventBridge, which takes 1 MB at most, or 256 KB for long.
-func TestSizes(t *testing.T) {
+// Most events must be small and a few large, but none larger than EventBridge's old
+// limit of 256 KB (it is 1 MB since 2026-01).
+func TestNext_MessageSizes(t *testing.T) {
 	centre := New(3, opening)
 	var sizes []int
 	for range 5000 {

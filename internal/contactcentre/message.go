@@ -14,7 +14,7 @@ import (
 	"genesys-fanout/event/shapes"
 )
 
-// The ids that the shapes have in common, and whom they stand for.
+// The ids that all shapes share.
 const (
 	shapeConversation = "d81f7c1a-52be-4a0e-8f0d-6b1f0f6a9b01"
 	shapeQueue        = "11aa22bb-33cc-4d4d-8e5e-6f6f7a7a8b8b"
@@ -26,39 +26,41 @@ const (
 	isoMillis  = "2006-01-02T15:04:05.000Z"
 )
 
-// event makes the message of one event: mostly an envelope, one in ten times a
-// flat event, and one in ten an envelope that came through a queue.
-func (c *Centre) event(talk *conversation, kind string, at time.Time) Event {
+// event makes one event of the given kind, which is the last part of its topic. conv is
+// nil if the event belongs to no conversation. One message in ten is a flat event, one
+// in ten is an envelope wrapped by a queue, and the others are envelopes.
+func (c *Centre) event(conv *conversation, kind string, at time.Time) Event {
 	e := Event{ID: c.uuid(), At: at}
-	if talk != nil {
-		e.ConversationID = talk.id
+	if conv != nil {
+		e.ConversationID = conv.id
 	}
 	switch form := c.random.IntN(10); {
-	case form == 0 && talk != nil:
+	case form == 0 && conv != nil:
 		e.Message = encode(map[string]any{
-			"event_id": e.ID, "event_type": "conversation." + kind, "timestamp": at.Format(isoSeconds), "queue": talk.ids[shapeQueue],
-			"interaction": map[string]any{"id": talk.id, "channel_type": strings.ToLower(talk.media), "status": kind},
+			"event_id": e.ID, "event_type": "conversation." + kind, "timestamp": at.Format(isoSeconds), "queue": conv.ids[shapeQueue],
+			"interaction": map[string]any{"id": conv.id, "channel_type": strings.ToLower(conv.media), "status": kind},
 		})
 	case form == 1:
-		wrapped := shape("wrapped.sqs.json")
-		wrapped["messageId"], wrapped["body"] = c.uuid(), string(c.envelope(talk, kind, e))
+		wrapped := loadShape("wrapped.sqs.json")
+		wrapped["messageId"], wrapped["body"] = c.uuid(), string(c.envelope(conv, kind, e))
 		e.Message = encode(wrapped)
 	default:
-		e.Message = c.envelope(talk, kind, e)
+		e.Message = c.envelope(conv, kind, e)
 	}
 	return e
 }
 
-// envelope fills the shape of a topic.
-func (c *Centre) envelope(talk *conversation, kind string, e Event) []byte {
-	envelope := shape(shapeOf(talk, kind))
-	f := filling{centre: c, talk: talk, at: e.At, ids: map[string]string{}}
-	if talk != nil {
-		f.ids = talk.ids
+// envelope makes the message of an event in Genesys' envelope format, from the shape of
+// its topic.
+func (c *Centre) envelope(conv *conversation, kind string, e Event) []byte {
+	envelope := loadShape(shapeFile(conv, kind))
+	f := filler{centre: c, conv: conv, at: e.At, ids: map[string]string{}}
+	if conv != nil {
+		f.ids = conv.ids
 	}
 	source := envelope["source"]
 	filled, _ := f.fill("", envelope).(map[string]any)
-	filled["id"], filled["source"] = e.ID, source // the organisation stays
+	filled["id"], filled["source"] = e.ID, source // the organisation is always the same
 	detail, _ := filled["detail"].(map[string]any)
 	detail["metadata"] = map[string]any{"CorrelationId": c.uuid()}
 	body, _ := detail["eventBody"].(map[string]any)
@@ -66,17 +68,17 @@ func (c *Centre) envelope(talk *conversation, kind string, e Event) []byte {
 	case "attributes":
 		body["attributes"] = c.attributes()
 	case "transcription":
-		said, _ := body["transcripts"].([]any)
-		body["transcripts"] = c.transcripts(said[0])
+		utterances, _ := body["transcripts"].([]any)
+		body["transcripts"] = c.transcripts(utterances[0])
 	}
 	return encode(filled)
 }
 
-// shapeOf is the file of a topic, that of the conversation's channel where it has
-// one of its own.
-func shapeOf(talk *conversation, kind string) string {
-	if talk != nil {
-		file := "envelope." + kind + "." + strings.ToLower(talk.media) + ".json"
+// shapeFile returns the name of a topic's shape: the shape for the conversation's
+// channel if there is one, else the topic's general shape.
+func shapeFile(conv *conversation, kind string) string {
+	if conv != nil {
+		file := "envelope." + kind + "." + strings.ToLower(conv.media) + ".json"
 		if _, err := fs.Stat(shapes.Files, file); err == nil {
 			return file
 		}
@@ -84,11 +86,12 @@ func shapeOf(talk *conversation, kind string) string {
 	return "envelope." + kind + ".json"
 }
 
-// shape is a fresh copy of a file of package shapes.
-func shape(file string) map[string]any {
+// loadShape parses a file of package shapes. It panics if the file is missing, which a
+// test of all scenarios excludes.
+func loadShape(file string) map[string]any {
 	data, err := shapes.Files.ReadFile(file)
 	if err != nil {
-		panic(fmt.Sprintf("contactcentre: a course names a topic without a shape: %v", err)) // a test runs through all
+		panic(fmt.Sprintf("contactcentre: a scenario names a topic that has no shape: %v", err))
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
@@ -101,20 +104,20 @@ func shape(file string) map[string]any {
 
 var anyUUID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
-// filling makes of a shape what one event of one conversation says.
-type filling struct {
+// filler replaces the ids, times and channel of a shape by those of one event.
+type filler struct {
 	centre *Centre
-	talk   *conversation // nil: of none
+	conv   *conversation // nil if the event belongs to none
 	at     time.Time
-	ids    map[string]string // of the shape, and what stands for them
+	ids    map[string]string // from an id in the shape to its replacement
 }
 
-// fill fills a value under the name that it has in its object. Members and types
-// stay as they are.
-func (f filling) fill(name string, value any) any {
+// fill returns a JSON value with its contents replaced. name is the value's member name
+// in its object. Members and JSON types stay as they are.
+func (f filler) fill(name string, value any) any {
 	switch v := value.(type) {
 	case map[string]any:
-		for _, member := range slices.Sorted(maps.Keys(v)) { // in an order, since ids are made on the way
+		for _, member := range slices.Sorted(maps.Keys(v)) { // sorted, because the order decides which new id each member gets
 			v[member] = f.fill(member, v[member])
 		}
 	case []any:
@@ -131,16 +134,16 @@ func (f filling) fill(name string, value any) any {
 	return value
 }
 
-func (f filling) text(name, text string) string {
+func (f filler) text(name, text string) string {
 	switch {
 	case name == "time":
 		return f.at.Format(isoSeconds)
 	case name == "timestamp", name == "eventTime":
 		return f.at.Format(isoMillis)
-	case name == "mediaType" && f.talk != nil:
-		return f.talk.media
-	case name == "direction" && f.talk != nil:
-		return f.talk.direction
+	case name == "mediaType" && f.conv != nil:
+		return f.conv.media
+	case name == "direction" && f.conv != nil:
+		return f.conv.direction
 	}
 	return anyUUID.ReplaceAllStringFunc(text, func(id string) string {
 		if f.ids[id] == "" {
@@ -150,64 +153,65 @@ func (f filling) text(name, text string) string {
 	})
 }
 
-// The sizes of what varies. Most events are about 1 KB; attributes grow with
-// what a flow sets, and a transcription with what is said: some tens of KB.
+// The mean and the largest number of attributes that a flow sets, and of utterances in a
+// transcription. Most events have about 1 KB; one with many of these has some tens of KB.
 const (
-	meanAttributes, mostAttributes = 20, 200
-	meanUtterances, mostUtterances = 8, 120
+	meanAttributes, maxAttributes = 20, 200
+	meanUtterances, maxUtterances = 8, 120
 )
 
 func (c *Centre) attributes() map[string]any {
 	attributes := map[string]any{}
-	for i := range c.several(meanAttributes, mostAttributes) {
+	for i := range c.randomCount(meanAttributes, maxAttributes) {
 		attributes[fmt.Sprintf("flow.step.%03d", i)] = c.sentence(3)
 	}
 	return attributes
 }
 
-// transcripts are utterances like the one of the shape.
-func (c *Centre) transcripts(like any) []any {
+// transcripts returns several utterances with the members of the given one.
+func (c *Centre) transcripts(template any) []any {
 	var transcripts []any
-	for range c.several(meanUtterances, mostUtterances) {
-		said := c.sentence(4 + c.random.IntN(8))
-		var spoken []any
-		for _, word := range strings.Fields(said) {
-			spoken = append(spoken, map[string]any{"confidence": 0.93, "offsetMs": 200 * len(spoken), "durationMs": 180, "word": word})
+	for range c.randomCount(meanUtterances, maxUtterances) {
+		sentence := c.sentence(4 + c.random.IntN(8))
+		var spokenWords []any
+		for _, word := range strings.Fields(sentence) {
+			spokenWords = append(spokenWords, map[string]any{"confidence": 0.93, "offsetMs": 200 * len(spokenWords), "durationMs": 180, "word": word})
 		}
-		utterance, _ := like.(map[string]any)
+		utterance, _ := template.(map[string]any)
 		utterance = maps.Clone(utterance)
 		utterance["utteranceId"] = c.uuid()
 		utterance["alternatives"] = []any{map[string]any{
-			"confidence": 0.91, "offsetMs": 0, "durationMs": 200 * len(spoken),
-			"transcript": said, "words": spoken, "decoratedTranscript": said, "decoratedWords": spoken,
+			"confidence": 0.91, "offsetMs": 0, "durationMs": 200 * len(spokenWords),
+			"transcript": sentence, "words": spokenWords, "decoratedTranscript": sentence, "decoratedWords": spokenWords,
 		}}
 		transcripts = append(transcripts, utterance)
 	}
 	return transcripts
 }
 
-// several is at least 1, with an exponential tail.
-func (c *Centre) several(mean, most int) int {
+// randomCount returns a number from 1 to most with an exponential distribution.
+func (c *Centre) randomCount(mean, most int) int {
 	return min(1+int(c.random.ExpFloat64()*float64(mean)), most)
 }
 
-var words = strings.Fields("guten Tag & willkommen, die Bestellung A-1009 ist <unterwegs> – danke für Ihre Geduld; please hold the line, je vérifie, 少々お待ちください")
+// vocabulary has letters beyond ASCII and characters that JSON or HTML escapes.
+var vocabulary = strings.Fields("guten Tag & willkommen, die Bestellung A-1009 ist <unterwegs> – danke für Ihre Geduld; please hold the line, je vérifie, 少々お待ちください")
 
 func (c *Centre) sentence(length int) string {
-	said := make([]string, length)
-	for i := range said {
-		said[i] = words[c.random.IntN(len(words))]
+	words := make([]string, length)
+	for i := range words {
+		words[i] = vocabulary[c.random.IntN(len(vocabulary))]
 	}
-	return strings.Join(said, " ")
+	return strings.Join(words, " ")
 }
 
-// encode writes JSON as most producers do: without escaping for HTML.
+// encode returns JSON without HTML escaping, as most producers write it.
 func encode(value any) []byte {
 	var buffer bytes.Buffer
 	encoder := json.NewEncoder(&buffer)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(value); err != nil {
-		panic(fmt.Sprintf("contactcentre: %v", err)) // maps, texts and numbers alone
+		panic(fmt.Sprintf("contactcentre: %v", err)) // impossible for maps, strings and numbers
 	}
 	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n"))
 }

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 )
@@ -171,9 +170,6 @@ func clusterID() string {
 
 func (b *apacheBroker) bootstrap() string { return b.address }
 
-// readyFor is how long a broker may take from its start to its log line.
-const readyFor = 90 * time.Second
-
 func (b *apacheBroker) start(ctx context.Context) error {
 	if b.process != nil {
 		return nil
@@ -186,8 +182,6 @@ func (b *apacheBroker) start(ctx context.Context) error {
 		return err
 	}
 	b.process = process
-	ctx, cancel := context.WithTimeout(ctx, readyFor)
-	defer cancel()
 	if err := b.listens(ctx); err != nil {
 		b.stop()
 		return err
@@ -198,7 +192,7 @@ func (b *apacheBroker) start(ctx context.Context) error {
 // listens waits until the port answers; without a logging configuration the
 // broker says nothing.
 func (b *apacheBroker) listens(ctx context.Context) error {
-	return b.process.await(ctx, "its port "+b.address, func(ctx context.Context) error {
+	return b.process.awaitAnswer(ctx, "its port "+b.address, func(ctx context.Context) error {
 		conn, err := dial(ctx, b.address)
 		if err != nil {
 			return err

@@ -3,15 +3,12 @@ package devstack_test
 import (
 	"context"
 	"testing"
-	"time"
+
+	"genesys-fanout/internal/await"
 )
 
-// limit bounds what a test waits for; on a quiet machine each takes seconds.
-const limit = 2 * time.Minute
-
+// deadline is the context of a test whose steps take as long as they take.
 func deadline(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	t.Cleanup(cancel)
-	return ctx
+	return await.Context(t)
 }

@@ -16,10 +16,11 @@ type gate struct {
 	accepted chan net.Conn
 	closed   chan struct{}
 
-	mu    sync.Mutex
-	inner net.Listener // nil while shut
-	conns map[*gateConn]struct{}
-	ended bool
+	mu     sync.Mutex
+	inner  net.Listener // nil while shut
+	conns  map[*gateConn]struct{}
+	silent chan struct{} // nil unless silent; closed at the end of the silence
+	ended  bool
 }
 
 // newGate opens a gate on port, or on a free one when port is 0.
@@ -73,7 +74,7 @@ func (g *gate) accept(inner net.Listener) {
 		if err != nil {
 			return // shut
 		}
-		one := &gateConn{Conn: conn, gate: g}
+		one := &gateConn{Conn: conn, gate: g, closed: make(chan struct{})}
 		if !g.register(inner, one) {
 			_ = conn.Close()
 			return
@@ -148,17 +149,65 @@ func (g *gate) Close() error {
 // Addr implements net.Listener; it stays the same while the gate is shut.
 func (g *gate) Addr() net.Addr { return g.address }
 
-// gateConn tells its gate when it is closed.
+// silence keeps all connections open, and takes new ones, but neither reads nor
+// writes anything, as a network does that loses every packet.
+func (g *gate) silence() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.silent == nil {
+		g.silent = make(chan struct{})
+	}
+}
+
+// speak ends a silence.
+func (g *gate) speak() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.silent != nil {
+		close(g.silent)
+		g.silent = nil
+	}
+}
+
+// gateConn tells its gate when it is closed, and waits while the gate is silent.
 type gateConn struct {
 	net.Conn
-	gate *gate
+	gate   *gate
+	once   sync.Once
+	closed chan struct{}
 }
 
 func (c *gateConn) Close() error {
 	c.gate.mu.Lock()
 	delete(c.gate.conns, c)
 	c.gate.mu.Unlock()
+	c.once.Do(func() { close(c.closed) })
 	return c.Conn.Close()
+}
+
+func (c *gateConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.await() // what was on its way when the silence began
+	return n, err
+}
+
+func (c *gateConn) Write(p []byte) (int, error) {
+	c.await()
+	return c.Conn.Write(p)
+}
+
+// await waits for the end of a silence, or of the connection.
+func (c *gateConn) await() {
+	c.gate.mu.Lock()
+	silent := c.gate.silent
+	c.gate.mu.Unlock()
+	if silent == nil {
+		return
+	}
+	select {
+	case <-silent:
+	case <-c.closed:
+	}
 }
 
 // reset breaks the connection without a goodbye, as a crashed peer does.

@@ -13,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"genesys-fanout/internal/await"
 )
 
 // Message is one to produce.
@@ -97,14 +99,15 @@ func (k *Kafka) ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for {
-		if err = client.Ping(ctx); err == nil {
-			return nil
-		}
-		if !pause(ctx) {
-			return fmt.Errorf("wait for Kafka at %s: %w", k.Bootstrap(), errors.Join(ctx.Err(), err))
-		}
+	var answer error
+	err = await.Until(ctx, "Kafka at "+k.Bootstrap(), func() (any, bool) {
+		answer = client.Ping(ctx)
+		return "", answer == nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, answer)
 	}
+	return nil
 }
 
 // request sends an admin request and returns the answer as R.

@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"genesys-fanout/internal/await"
 )
 
 // CreateTopic creates a topic and returns when its partitions have leaders.
@@ -64,15 +66,16 @@ func (k *Kafka) DeleteTopic(ctx context.Context, topic string) error {
 }
 
 func (k *Kafka) awaitLeaders(ctx context.Context, topic string, partitions int) error {
-	for {
-		n, err := k.led(ctx, topic)
-		if err == nil && n == partitions {
-			return nil
-		}
-		if !pause(ctx) {
-			return fmt.Errorf("topic %s has %d of %d partitions: %w", topic, n, partitions, errors.Join(ctx.Err(), err))
-		}
+	var answer error
+	err := await.Until(ctx, fmt.Sprintf("leaders of the %d partitions of topic %s", partitions, topic), func() (any, bool) {
+		var n int
+		n, answer = k.led(ctx, topic)
+		return n, answer == nil && n == partitions
+	})
+	if err != nil && answer != nil {
+		return fmt.Errorf("%w: %w", err, answer)
 	}
+	return err
 }
 
 // led counts the partitions of a topic that have a leader.

@@ -46,6 +46,24 @@ func startKfake(ctx context.Context, options KafkaOptions, users []account, cert
 	return &kfakeBroker{gate, cluster}, nil
 }
 
+// Silence makes the broker keep its connections and answer nothing, as behind a
+// network that loses every packet; Speak ends it. It takes BackendKfake.
+func (k *Kafka) Silence() error {
+	b, ok := k.broker.(*kfakeBroker)
+	if !ok {
+		return fmt.Errorf("silence takes %s; the broker is %s", BackendKfake, k.Backend())
+	}
+	b.gate.silence()
+	return nil
+}
+
+// Speak ends a silence.
+func (k *Kafka) Speak() {
+	if b, ok := k.broker.(*kfakeBroker); ok {
+		b.gate.speak()
+	}
+}
+
 // maxMessage leaves room for messages over the limit that ingest refuses.
 const maxMessage = 8 << 20
 

@@ -128,9 +128,7 @@ func handOver(dir string, owner *syscall.Credential) error {
 }
 
 func (p *postgres) listens(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyFor)
-	defer cancel()
-	return p.process.await(ctx, "its port "+strconv.Itoa(p.port), func(ctx context.Context) error {
+	return p.process.awaitAnswer(ctx, "its port "+strconv.Itoa(p.port), func(ctx context.Context) error {
 		_, err := p.query(ctx, "postgres", "select 1")
 		return err
 	})

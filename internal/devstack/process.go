@@ -17,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"genesys-fanout/internal/await"
 )
 
 // ProcessOptions say what to run.
@@ -43,9 +45,8 @@ type Process struct {
 	done    chan struct{} // closed when it has ended and its output is read
 	err     error         // of Wait; set before done is closed
 
-	mu      sync.Mutex
-	lines   []string
-	changed chan struct{} // closed and replaced with each line
+	mu    sync.Mutex
+	lines []string
 }
 
 // StartProcess starts a binary. It ends by itself, by Kill or by Close, and on
@@ -60,7 +61,7 @@ func StartProcess(ctx context.Context, options ProcessOptions) (*Process, error)
 	cmd.Dir = options.Dir
 	cmd.Env = withDefaults(options.Env)
 	cmd.SysProcAttr = childAttributes(options)
-	p := &Process{options: options, cmd: cmd, done: make(chan struct{}), changed: make(chan struct{})}
+	p := &Process{options: options, cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
 	go p.run(started)
 	if err := <-started; err != nil {
@@ -124,8 +125,6 @@ func (p *Process) read(r io.Reader) {
 func (p *Process) add(line string) {
 	p.mu.Lock()
 	p.lines = append(p.lines, line)
-	close(p.changed)
-	p.changed = make(chan struct{})
 	p.mu.Unlock()
 	if p.options.OnLine != nil {
 		p.options.OnLine(line)
@@ -157,10 +156,6 @@ func (p *Process) errEnded(what string) error {
 	return fmt.Errorf("%s ended with %d while waiting for %s:\n%s", p.name(), code, what, p.tail())
 }
 
-func (p *Process) errLate(what string, err error) error {
-	return fmt.Errorf("%s: %s did not come: %w; its last lines:\n%s", p.name(), what, err, p.tail())
-}
-
 func (p *Process) name() string { return filepath.Base(p.options.Path) }
 
 // tailLines of output are shown in an error.
@@ -172,53 +167,65 @@ func (p *Process) tail() string {
 }
 
 // WaitLine waits until a line of the output holds text, and returns that line.
-// It fails when ctx ends, or the process without such a line.
-func (p *Process) WaitLine(ctx context.Context, text string) (string, error) {
+// It fails when the process ends without such a line, when ctx ends, and when the
+// process prints nothing for await.Patience.
+func (p *Process) WaitLine(ctx context.Context, text string) (line string, err error) {
 	seen := 0
-	for {
-		p.mu.Lock()
-		lines, changed := p.lines, p.changed
-		p.mu.Unlock()
+	holds := func() bool {
+		lines := p.Output()
 		for ; seen < len(lines); seen++ {
 			if strings.Contains(lines[seen], text) {
-				return lines[seen], nil
+				line = lines[seen]
+				return true
 			}
 		}
-		select {
-		case <-changed:
-		case <-p.done:
-			if p.count() == seen {
-				return "", p.errEnded(strconv.Quote(text))
-			}
-		case <-ctx.Done():
-			return "", p.errLate(strconv.Quote(text), ctx.Err())
+		return false
+	}
+	err = p.await(ctx, strconv.Quote(text), func() (state any, over bool) {
+		over = holds()
+		return fmt.Sprintf("%d lines of output", seen), over
+	})
+	return line, err
+}
+
+// await waits as await.Until does, and fails too when the process ends before
+// look says that the wait is over.
+func (p *Process) await(ctx context.Context, what string, look func() (state any, over bool)) error {
+	var failed error
+	err := await.Until(ctx, what+" of "+p.name(), func() (any, bool) {
+		ended := p.hasEnded() // before the look: all that it did is seen then
+		state, over := look()
+		if !over && ended {
+			failed = p.errEnded(what)
 		}
+		return state, over || ended
+	})
+	if err != nil {
+		return fmt.Errorf("%w; its last lines:\n%s", err, p.tail())
+	}
+	return failed
+}
+
+func (p *Process) hasEnded() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
 	}
 }
 
-func (p *Process) count() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.lines)
-}
-
-// await asks until the answer is nil. It fails when ctx or the process ends
-// before what it waits for.
-func (p *Process) await(ctx context.Context, what string, ask func(context.Context) error) error {
-	for {
-		err := ask(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-p.done:
-			return p.errEnded(what)
-		default:
-		}
-		if !pause(ctx) {
-			return p.errLate(what, errors.Join(ctx.Err(), err))
-		}
+// awaitAnswer asks until the answer is nil.
+func (p *Process) awaitAnswer(ctx context.Context, what string, ask func(context.Context) error) error {
+	var answer error
+	err := p.await(ctx, what, func() (any, bool) {
+		answer = ask(ctx)
+		return "", answer == nil
+	})
+	if err != nil && answer != nil {
+		return fmt.Errorf("%w\nthe last answer: %w", err, answer)
 	}
+	return err
 }
 
 // WaitReady waits until GET /readyz answers 200.
@@ -227,14 +234,15 @@ func (p *Process) WaitReady(ctx context.Context) error {
 }
 
 // WaitStatus waits until GET path on HTTPAddr answers with status. It fails when
-// ctx or the process ends before.
+// the process ends before, when ctx ends, and when the answer has been the same for
+// await.Patience.
 func (p *Process) WaitStatus(ctx context.Context, path string, status int) error {
-	return p.await(ctx, fmt.Sprintf("GET %s with status %d", path, status), func(ctx context.Context) error {
+	return p.await(ctx, fmt.Sprintf("status %d of GET %s", status, path), func() (any, bool) {
 		got, err := p.Get(ctx, path)
-		if err == nil && got != status {
-			err = fmt.Errorf("the last answer was %d", got)
+		if err != nil {
+			return "no answer", false
 		}
-		return err
+		return got, got == status
 	})
 }
 
@@ -284,14 +292,16 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Wait waits for the end and returns the exit code, -1 for an end by a signal.
+// Wait waits for the end and returns the exit code, -1 for an end by a signal. It
+// fails when ctx ends, and when the process prints nothing for await.Patience.
 func (p *Process) Wait(ctx context.Context) (int, error) {
-	select {
-	case <-p.done:
-		return p.exit()
-	case <-ctx.Done():
-		return 0, p.errLate("its end", ctx.Err())
+	err := await.Until(ctx, "the end of "+p.name(), func() (any, bool) {
+		return fmt.Sprintf("%d lines of output", len(p.Output())), p.hasEnded()
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%w; its last lines:\n%s", err, p.tail())
 	}
+	return p.exit()
 }
 
 func (p *Process) exit() (int, error) {

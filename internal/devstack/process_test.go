@@ -10,11 +10,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 )
 
@@ -124,8 +124,8 @@ func TestProcessDiesWithItsParent(t *testing.T) {
 	ctx, p := deadline(t), startAs(t, asParent)
 	require.NoError(t, p.WaitReady(ctx)) // it is the grandchild that serves
 	p.Kill()
-	assert.Eventually(t, func() bool {
+	await.True(t, "the end of the grandchild", func() bool {
 		_, err := p.Get(ctx, "/readyz")
 		return errors.Is(err, syscall.ECONNREFUSED)
-	}, limit, 20*time.Millisecond)
+	})
 }

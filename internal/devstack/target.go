@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"genesys-fanout/internal/await"
 )
 
 // Request is one that a Target was asked.
@@ -68,10 +70,9 @@ type Target struct {
 	mu       sync.Mutex
 	script   Script
 	count    int
+	answered int
 	requests []*Request
 	byEvent  map[string][]*Request
-	changed  chan struct{} // closed and replaced with each change while somebody waits
-	waiting  int
 }
 
 // maxTargetBody bounds a body; the largest message of the project is far below.
@@ -91,7 +92,6 @@ func StartTarget(ctx context.Context, options TargetOptions) (*Target, error) {
 		closing: closing,
 		close:   cancel,
 		byEvent: make(map[string][]*Request),
-		changed: make(chan struct{}),
 	}
 	t.SetScript(options.Script)
 	t.server = &http.Server{
@@ -167,7 +167,6 @@ func (t *Target) record(request *Request) (*Request, Script) {
 		t.requests = append(t.requests, &kept)
 		t.byEvent[kept.EventID] = append(t.byEvent[kept.EventID], &kept)
 	}
-	t.notify()
 	return &kept, t.script
 }
 
@@ -188,15 +187,7 @@ func (t *Target) settle(kept *Request, status int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	kept.Status = status
-	t.notify()
-}
-
-// notify wakes who waits; t.mu is held.
-func (t *Target) notify() {
-	if t.waiting > 0 {
-		close(t.changed)
-		t.changed = make(chan struct{})
-	}
+	t.answered++
 }
 
 // reply answers and returns the status, or 0 where none was sent.
@@ -281,33 +272,21 @@ func copied(requests []*Request) []Request {
 func (t *Target) Forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.count, t.requests = 0, nil
+	t.count, t.answered, t.requests = 0, 0, nil
 	clear(t.byEvent)
 }
 
-// Wait waits until condition holds. It is asked at once and after each request
-// and answer, so it should be cheap: Count, Events and ByEvent are.
-func (t *Target) Wait(ctx context.Context, condition func(*Target) bool) error {
+// Progress says how far the requests to the target have come.
+func (t *Target) Progress() string {
 	t.mu.Lock()
-	t.waiting++
-	changed := t.changed
-	t.mu.Unlock()
-	defer func() {
-		t.mu.Lock()
-		t.waiting--
-		t.mu.Unlock()
-	}()
-	for !condition(t) {
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("wait for a target with %d requests for %d events: %w", t.Count(), t.Events(), ctx.Err())
-		}
-		t.mu.Lock()
-		changed = t.changed
-		t.mu.Unlock()
-	}
-	return nil
+	defer t.mu.Unlock()
+	return fmt.Sprintf("%d requests for %d events, %d answered", t.count, len(t.byEvent), t.answered)
+}
+
+// Wait waits until condition holds. It fails when ctx ends, and when no request
+// and no answer has come for await.Patience.
+func (t *Target) Wait(ctx context.Context, condition func(*Target) bool) error {
+	return await.Until(ctx, "the requests to a target", func() (any, bool) { return t.Progress(), condition(t) })
 }
 
 // Down closes the port and breaks every connection, as a crash does.

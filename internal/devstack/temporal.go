@@ -97,18 +97,19 @@ func tool(name, cure string) (string, error) {
 	return path, nil
 }
 
-// moduleRoot is the next directory upwards that holds a go.mod.
+// moduleRoot is the root of the main module: the next directory upwards that holds
+// the pins of the tools. Other modules lie below it, each with a go.mod of its own.
 func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
 	for start := dir; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "tools", "go.mod")); err == nil {
 			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("no go.mod in %s or above: run this from within the module", start)
+			return "", fmt.Errorf("no tools/go.mod in %s or above: run this from within the project", start)
 		}
 	}
 }
@@ -165,7 +166,7 @@ func orDefault(value, fallback string) string {
 const askFor = 2 * time.Second
 
 func (t *Temporal) waitServed(ctx context.Context) error {
-	return t.process.await(ctx, "namespace "+Namespace, t.ask)
+	return t.process.awaitAnswer(ctx, "namespace "+Namespace, t.ask)
 }
 
 // ask reads the namespace and its runs: the first is served before the second.

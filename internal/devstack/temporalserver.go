@@ -87,8 +87,6 @@ func (s *TemporalServer) Start(ctx context.Context) error {
 		return err
 	}
 	s.process = process
-	ctx, cancel := context.WithTimeout(ctx, readyFor)
-	defer cancel()
 	if err := s.makeNamespace(ctx); err != nil {
 		s.Kill()
 		return err
@@ -160,7 +158,7 @@ publicClient: {hostPort: %q}
 
 // makeNamespace waits until the server is up and serves the namespace.
 func (s *TemporalServer) makeNamespace(ctx context.Context) error {
-	if err := s.process.await(ctx, "namespace "+Namespace, s.register); err != nil {
+	if err := s.process.awaitAnswer(ctx, "namespace "+Namespace, s.register); err != nil {
 		return err
 	}
 	return s.waitServed(ctx)

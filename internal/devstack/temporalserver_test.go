@@ -18,6 +18,7 @@ import (
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/process"
 )
@@ -78,10 +79,10 @@ func TestTemporalServerKeepsItsRunsThroughAKill(t *testing.T) {
 	assert.Equal(t, address, server.Address())
 
 	require.NoError(t, c.GetWorkflow(ctx, "done", done.GetRunID()).Get(ctx, &said))
-	require.Eventually(t, func() bool {
+	await.True(t, "the open run in the list of runs", func() bool {
 		found, err := c.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{Query: `Kind = "kept" AND ExecutionStatus = "Running"`})
 		return err == nil && len(found.GetExecutions()) == 1 && found.GetExecutions()[0].GetExecution().GetRunId() == open.GetRunID()
-	}, limit, 100*time.Millisecond)
+	})
 	greeter = worker.New(c, greetings, worker.Options{})
 	greeter.RegisterWorkflow(greet)
 	require.NoError(t, greeter.Start())
@@ -151,8 +152,8 @@ func TestTemporalServerEndsOrderlyWithItsParent(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, lock, 1)
 	parent.Kill()
-	assert.Eventually(t, func() bool {
+	await.True(t, "the end of PostgreSQL", func() bool {
 		_, err := os.Stat(lock[0])
 		return os.IsNotExist(err)
-	}, 20*time.Second, 20*time.Millisecond)
+	})
 }

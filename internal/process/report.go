@@ -32,24 +32,29 @@ func presence(set bool) string {
 	return "(not set)"
 }
 
-// Targets lists each target's name and redacted URL.
-func Targets(set *target.Set) []Setting {
-	var list []Setting
-	for _, t := range set.All() {
-		list = append(list, Setting{Name: t.Name(), Value: t.RedactedURL()})
-	}
-	return list
-}
-
-// Report prints what --check found: the settings in effect, then each target's
-// name and redacted URL.
-func Report(w io.Writer, name string, settings, targets []Setting) error {
+// Report prints the result of --check: the settings in effect, each target's name
+// and redacted URL, and a warning for each setting of the targets file that may
+// surprise, one per line.
+func Report(w io.Writer, name string, settings []Setting, targets *target.Set) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintf(table, "%s %s: settings and files are valid\n\nSettings:\n", name, Version())
 	printSettings(table, settings)
 	_, _ = fmt.Fprintln(table, "\nTargets:")
-	printSettings(table, targets)
-	return table.Flush()
+	for _, t := range targets.All() {
+		printSettings(table, []Setting{{Name: t.Name(), Value: t.RedactedURL()}})
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for i, warning := range targets.Warnings() {
+		if i == 0 {
+			_, _ = fmt.Fprintln(w)
+		}
+		if _, err := fmt.Fprintln(w, "warning:", warning.Error()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func printSettings(w io.Writer, settings []Setting) {

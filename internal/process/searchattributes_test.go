@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 )
 
@@ -192,9 +193,9 @@ func TestOnARealServer(t *testing.T) {
 	create := exec.CommandContext(t.Context(), cli, "operator", "namespace", "create", "--namespace", "other", "--address", server.Address())
 	require.NoError(t, create.Run())
 	words := strings.Fields(cureCommand("other", typesOf(keys), errors.New("any")))[1:]
-	require.Eventually(t, func() bool {
+	await.True(t, "the command that creates them", func() bool {
 		return exec.CommandContext(t.Context(), cli, append(words, "--address", server.Address())...).Run() == nil
-	}, 30*time.Second, 200*time.Millisecond)
+	})
 	other := catalogOf(c, "other", typesOf(keys))
 	left, err := other.missing(t.Context())
 	require.NoError(t, err)

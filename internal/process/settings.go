@@ -15,7 +15,7 @@ import (
 // version reads; a process ignores those of another.
 var supported = []string{
 	"FANOUT_TARGETS", "FANOUT_TASK_QUEUE", "FANOUT_HTTP_ADDR", "FANOUT_LOG_LEVEL", "FANOUT_LOG_FORMAT",
-	"FANOUT_DEAD_LETTERS", "FANOUT_EAGER_START", "FANOUT_MAX_STARTS",
+	"FANOUT_DEAD_LETTERS", "FANOUT_EAGER_START", "FANOUT_MAX_STARTS", "FANOUT_EVENT_ID",
 }
 
 // unsupported are names that do nothing yet: silence would let a user believe
@@ -180,11 +180,12 @@ func printEnvironmentOnly(w io.Writer, settings any) error {
 	return table.Flush()
 }
 
-// checkNames refuses what begins with FANOUT_ and is no setting of this version.
+// checkNames refuses what begins with FANOUT_ and is no setting of this version,
+// except for what Kubernetes sets by itself.
 func checkNames(env Env, problems *Problems) {
 	for _, name := range env.names() {
 		switch {
-		case !strings.HasPrefix(name, "FANOUT_") || slices.Contains(supported, name):
+		case !strings.HasPrefix(name, "FANOUT_") || slices.Contains(supported, name) || serviceLink.MatchString(name):
 		case slices.Contains(unsupported, name):
 			problems.Add(name, "is not supported by this version", "unset it")
 		default:

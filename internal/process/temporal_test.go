@@ -22,6 +22,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"genesys-fanout/internal/await"
 )
 
 // frontend is a Temporal frontend of which only what a test needs is there.
@@ -133,7 +135,7 @@ func TestDialWaitsForATemporalThatIsAway(t *testing.T) {
 		c, err := Dial(t.Context(), conn)
 		result <- dialed{c, err}
 	}()
-	require.Eventually(t, func() bool { return strings.Contains(out.String(), "waiting for Temporal") }, 30*time.Second, 5*time.Millisecond)
+	await.True(t, "the line that Temporal is away", func() bool { return strings.Contains(out.String(), "waiting for Temporal") })
 	assert.Contains(t, out.String(), address)
 	assert.Contains(t, out.String(), "connection refused")
 	assert.Contains(t, conn.Health.NotReady()[0], "temporal: Unavailable: ")

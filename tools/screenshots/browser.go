@@ -1,27 +1,28 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"image/png"
 	"os"
 	"strings"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+
+	"genesys-fanout/internal/devstack"
 )
 
-// mostBytes of a picture: they are cloned by everybody.
-const mostBytes = 300_000
+// maxBytes bounds the size of a picture, because everybody who clones the repository
+// downloads all of them.
+const maxBytes = 300_000
 
-// openBrowser starts chromium with an empty profile that it forgets again.
+// openBrowser starts chromium with an empty, temporary profile.
 func openBrowser(ctx context.Context) (context.Context, func(), error) {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath("chromium"),
-		// It must resolve and reach nothing but this machine.
+		// The browser must reach nothing but this machine.
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 		chromedp.Flag("no-proxy-server", true),
 		chromedp.Flag("lang", "en-GB"),
@@ -33,28 +34,30 @@ func openBrowser(ctx context.Context) (context.Context, func(), error) {
 		closeBrowser()
 		closeAllocator()
 	}
-	if err := chromedp.Do(browser, remember(settings())); err != nil {
+	if err := chromedp.Do(browser, storeSettings(uiSettings())); err != nil {
 		done()
 		return nil, nil, fmt.Errorf("chromium did not start: %w", err)
 	}
 	return browser, done, nil
 }
 
-// settings are what Temporal UI keeps in the browser, by its own keys.
-func settings() map[string]any {
-	chosen := make([]map[string]string, 0, len(columns))
+// uiSettings returns the settings that Temporal UI keeps in the browser's local storage, by
+// Temporal UI's own keys.
+func uiSettings() map[string]any {
+	shown := make([]map[string]string, 0, len(columns))
 	for _, label := range columns {
-		chosen = append(chosen, map[string]string{"label": label})
+		shown = append(shown, map[string]string{"label": label})
 	}
 	return map[string]any{
-		"namespace-workflow-table-columns": map[string]any{namespace: chosen},
+		"namespace-workflow-table-columns": map[string]any{devstack.Namespace: shown},
 		"navOpen":                          false,
-		"savedQueryNavOpen":                false, // the list of workflows needs the room
+		"savedQueryNavOpen":                false, // to leave more space for the list of workflows
 	}
 }
 
-// remember puts settings into the browser before any page runs.
-func remember(settings map[string]any) chromedp.Action[chromedp.Void] {
+// storeSettings writes settings to the local storage of each page before the page's own
+// scripts run.
+func storeSettings(settings map[string]any) chromedp.Action[chromedp.Void] {
 	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
 		entries, err := json.Marshal(settings)
 		if err != nil {
@@ -66,13 +69,13 @@ func remember(settings map[string]any) chromedp.Action[chromedp.Void] {
 	}
 }
 
-// missing lists what keeps the page from being photographed: texts that neither it
-// nor its frames show, and what still loads or moves.
+// missing is a script that returns what must still happen before the picture can be taken:
+// texts that neither the page nor its frames show yet, and parts that still load or move.
 const missing = `texts => {
 	const frames = [...document.querySelectorAll('iframe')].map(frame => frame.contentDocument);
 	const shown = [document, ...frames].map(d => d?.body?.innerText ?? '').join('\n');
 	const lacks = texts.filter(text => !shown.includes(text)).map(text => 'the text ' + text);
-	const ends = a => a.effect.getComputedTiming().endTime !== Infinity; // some icons never rest
+	const ends = a => a.effect.getComputedTiming().endTime !== Infinity; // some icons move for ever
 	document.getAnimations().filter(a => a.playState === 'running' && ends(a)).forEach(a => lacks.push('the end of the animation of ' + a.effect.target.className));
 	document.querySelectorAll('.animate-spin, .animate-pulse').forEach(e => lacks.push('the end of ' + e.className));
 	[...document.images].filter(i => !i.complete).forEach(i => lacks.push('the image ' + i.src));
@@ -80,48 +83,34 @@ const missing = `texts => {
 	return lacks;
 }`
 
-// painted waits until images are decoded and a frame with them is drawn. Icons that
-// blink stop first, or chance would decide whether they are seen.
+// painted is a script that waits until all images are decoded and drawn. It first stops
+// icons that blink, because otherwise they would be visible in some pictures only.
 const painted = `document.getAnimations().forEach(a => a.cancel());
 	Promise.all([...document.images].map(image => image.decode()))
 	.then(() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(() => drawn(true)))))`
 
-// take photographs the page into the file path.
+// take takes a screenshot of the page and writes it to the file path.
 func (p picture) take(browser context.Context, s *scene, path string) error {
-	address := s.ui + "/namespaces/" + namespace + "/" + p.page(s)
+	address := s.ui + "/namespaces/" + devstack.Namespace + "/" + p.page(s)
 	texts := p.shows(s)
 	err := chromedp.Do(browser, chromedp.EmulateViewport(width, p.height), chromedp.Navigate(address))
 	if err != nil {
 		return fmt.Errorf("open %s: %w", address, err)
 	}
-	rests := "texts => (" + missing + ")(texts).length === 0"
-	if _, err := chromedp.Run(browser, chromedp.PollFunction[bool](rests, chromedp.WithPollingArgs(texts), chromedp.WithPollingTimeout(loadsIn))); err != nil {
-		lacks, _ := chromedp.Run(browser, chromedp.PollFunction[[]string](missing, chromedp.WithPollingArgs(texts))) // empty where that fails too
-		return fmt.Errorf("waited %s for %s: %w; it lacks %s", loadsIn, address, err, strings.Join(lacks, ", "))
+	complete := "texts => (" + missing + ")(texts).length === 0"
+	if _, err := chromedp.Run(browser, chromedp.PollFunction[bool](complete, chromedp.WithPollingArgs(texts), chromedp.WithPollingTimeout(pageTimeout))); err != nil {
+		lacks, _ := chromedp.Run(browser, chromedp.PollFunction[[]string](missing, chromedp.WithPollingArgs(texts))) // empty if this fails too
+		return fmt.Errorf("%s did not become complete within %s: %w; it lacks %s", address, pageTimeout, err, strings.Join(lacks, ", "))
 	}
 	if _, err := chromedp.Run(browser, chromedp.Evaluate[bool](painted, chromedp.EvalAwaitPromise)); err != nil {
 		return fmt.Errorf("wait for the images of %s: %w", address, err)
 	}
 	shot, err := chromedp.Run(browser, chromedp.CaptureScreenshot())
 	if err != nil {
-		return fmt.Errorf("photograph %s: %w", address, err)
+		return fmt.Errorf("take the screenshot of %s: %w", address, err)
 	}
-	return save(path, shot)
-}
-
-// save writes a screenshot with a palette, which makes it several times smaller.
-func save(path string, shot []byte) error {
-	full, err := png.Decode(bytes.NewReader(shot))
-	if err != nil {
-		return err
+	if len(shot) > maxBytes {
+		return fmt.Errorf("the picture has %d bytes, but at most %d are allowed; reduce its height", len(shot), maxBytes)
 	}
-	var small bytes.Buffer
-	encoder := png.Encoder{CompressionLevel: png.BestCompression}
-	if err := encoder.Encode(&small, quantise(full)); err != nil {
-		return err
-	}
-	if small.Len() > mostBytes {
-		return fmt.Errorf("%d bytes, more than the %d that a picture may have: give it less height", small.Len(), mostBytes)
-	}
-	return os.WriteFile(path, small.Bytes(), 0o644)
+	return os.WriteFile(path, shot, 0o644)
 }

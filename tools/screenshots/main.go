@@ -1,8 +1,8 @@
-// Command screenshots takes the pictures of Temporal UI in docs/img: it runs the
-// demo and photographs its pages with a headless chromium.
+// Command screenshots takes the pictures of Temporal UI in docs/img. It runs the demo and
+// takes screenshots of its pages with a headless chromium.
 //
-// A picture is taken once its page shows what it is taken for, never after a
-// mere wait. Everything is asked for and served on loopback.
+// It takes a picture only when the page shows the texts that the picture is about, and
+// never after a fixed time. All requests stay on loopback.
 package main
 
 import (
@@ -17,18 +17,19 @@ import (
 	"time"
 )
 
-// atMost is how long everything may take, from the demo's start to its end.
-const atMost = 5 * time.Minute
+// runTimeout bounds the run up to the last picture. The demo's processes then get some
+// time to stop.
+const runTimeout = 4 * time.Minute
 
 func main() { os.Exit(run()) }
 
 func run() int {
-	bin := flag.String("bin", "bin", "folder of the built demo and worker")
-	out := flag.String("out", filepath.Join("docs", "img"), "folder of the pictures")
+	bin := flag.String("bin", "bin", "directory of the built demo and worker")
+	out := flag.String("out", filepath.Join("docs", "img"), "directory for the pictures")
 	flag.Parse()
 	signaled, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(signaled, atMost-stopWithin)
+	ctx, cancel := context.WithTimeout(signaled, runTimeout)
 	defer cancel()
 	if err := takeAll(ctx, *bin, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "screenshots:", err)
@@ -39,12 +40,8 @@ func run() int {
 
 func takeAll(ctx context.Context, bin, out string) (err error) {
 	s := &scene{}
-	defer func() {
-		if err = errors.Join(err, s.strike()); err != nil {
-			err = fmt.Errorf("%w\n%s\n%s", err, s.demo.tail(), s.worker.tail())
-		}
-	}()
-	if err := s.set(ctx, bin); err != nil {
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.setUp(ctx, bin); err != nil {
 		return err
 	}
 	browser, closeBrowser, err := openBrowser(ctx)
@@ -60,7 +57,7 @@ func takeAll(ctx context.Context, bin, out string) (err error) {
 		if err := p.take(browser, s, path); err != nil {
 			return fmt.Errorf("%s: %w", p.file, err)
 		}
-		fmt.Println("took", path)
+		fmt.Println("wrote", path)
 	}
 	return nil
 }

@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"go.temporal.io/api/common/v1"
@@ -17,75 +13,79 @@ import (
 	"go.temporal.io/api/taskqueue/v1"
 	"go.temporal.io/api/workflow/v1"
 	"go.temporal.io/api/workflowservice/v1"
+
+	"genesys-fanout/internal/devstack"
 )
 
-// retryAfter is what the limited target asks for: longer than the pictures take.
-const retryAfter = "600"
+// limitedTargets are the targets of the demo, all at the address of the limited target.
+// Only the requests to notification-service are answered with 429.
+const limitedTargets = `
+targets:
+  - name: analytics-service
+    url: %[1]s/analytics-service
+  - name: notification-service
+    url: %[1]s/notification-service
+  - name: compliance-service
+    url: %[1]s/compliance-service
+`
 
-// setPending sends an event of the demo again while one of its targets answers
-// 429, through a worker of our own on a task queue of its own.
-func (s *scene) setPending(ctx context.Context, bin, address string, runs []*workflow.WorkflowExecutionInfo) (err error) {
+func limit(r devstack.Request) devstack.Answer {
+	if r.Path != "/notification-service" {
+		return devstack.Answer{}
+	}
+	// Retry-After is longer than it takes to take the pictures.
+	return devstack.Answer{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"600"}}, Body: "slow down"}
+}
+
+// startPendingRun sends an event of the demo again while one of its targets answers 429,
+// and waits until its run waits for the next attempt. The event must not belong to the
+// chosen conversation, whose runs are in another picture. A task queue and a worker of
+// its own keep the run from the demo's worker.
+func (s *scene) startPendingRun(ctx context.Context, bin string, runs []*workflow.WorkflowExecutionInfo) (err error) {
 	const taskQueue = "screenshots"
-	s.limited = httptest.NewServer(http.HandlerFunc(answer))
-	targets := filepath.Join(s.dir, "targets.yaml")
-	if err := os.WriteFile(targets, []byte(targetsFile(s.limited.URL)), 0o600); err != nil {
+	if s.limited, err = devstack.StartTarget(ctx, devstack.TargetOptions{Script: limit}); err != nil {
 		return err
 	}
-	if s.worker, err = start(ctx, filepath.Join(bin, "worker"), "worker", "TEMPORAL_ADDRESS="+address, "FANOUT_TARGETS="+targets,
-		"FANOUT_TASK_QUEUE="+taskQueue, "FANOUT_HTTP_ADDR=127.0.0.1:0", "FANOUT_DEAD_LETTERS=off"); err != nil {
+	targets := filepath.Join(s.dir, "targets.yaml")
+	if err := os.WriteFile(targets, fmt.Appendf(nil, limitedTargets, s.limited.URL()), 0o600); err != nil {
+		return err
+	}
+	s.worker, err = devstack.StartProcess(ctx, devstack.ProcessOptions{Path: filepath.Join(bin, "worker"), Env: []string{
+		"TEMPORAL_ADDRESS=" + s.temporalAddress, "FANOUT_TARGETS=" + targets, "FANOUT_TASK_QUEUE=" + taskQueue,
+		"FANOUT_HTTP_ADDR=127.0.0.1:0", "FANOUT_DEAD_LETTERS=off",
+	}})
+	if err != nil {
 		return err
 	}
 	for _, run := range runs {
-		if run.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED && conversation(run) != s.conversation {
-			if s.pending, err = s.again(ctx, run.GetExecution(), taskQueue); err != nil {
+		if run.GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_COMPLETED && conversationOf(run) != s.conversation {
+			if s.pending, err = s.startAgain(ctx, run.GetExecution(), taskQueue); err != nil {
 				return err
 			}
-			return s.worker.await(ctx, "a pending activity with a failure in the run "+s.pending.id, func() (bool, error) { return s.waits(ctx) })
+			return s.waitPending(ctx)
 		}
 	}
-	return errors.New("no run of the demo's completed outside the conversation " + s.conversation)
+	return fmt.Errorf("all completed runs of the demo belong to the conversation %s", s.conversation)
 }
 
-// targetNames are those that the demo's runs were started for.
-var targetNames = []string{"analytics-service", limitedTarget, "compliance-service"}
-
-const limitedTarget = "notification-service"
-
-func targetsFile(url string) string {
-	var b strings.Builder
-	b.WriteString("targets:\n")
-	for _, name := range targetNames {
-		fmt.Fprintf(&b, "  - name: %s\n    url: %s/%s\n", name, url, name)
-	}
-	return b.String()
-}
-
-func answer(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/"+limitedTarget {
-		w.Header().Set("Retry-After", retryAfter)
-		w.WriteHeader(http.StatusTooManyRequests)
-		_, _ = io.WriteString(w, "slow down") // the worker may be gone
-	}
-}
-
-// again starts a closed run once more on another task queue, with all that its
-// history says of its start.
-func (s *scene) again(ctx context.Context, closed *common.WorkflowExecution, taskQueue string) (execution, error) {
+// startAgain starts a closed run once more on another task queue. It copies everything
+// about the start from the run's history.
+func (s *scene) startAgain(ctx context.Context, closed *common.WorkflowExecution, taskQueue string) (execution, error) {
 	event, err := s.temporal.GetWorkflowHistory(ctx, closed.GetWorkflowId(), closed.GetRunId(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT).Next()
 	if err != nil {
-		return execution{}, fmt.Errorf("the history of %s: %w", closed.GetWorkflowId(), err)
+		return execution{}, fmt.Errorf("read the history of %s: %w", closed.GetWorkflowId(), err)
 	}
-	began := event.GetWorkflowExecutionStartedEventAttributes()
-	delete(began.GetMemo().GetFields(), "recall_queue") // of the process that made the first attempts
+	original := event.GetWorkflowExecutionStartedEventAttributes()
+	delete(original.GetMemo().GetFields(), "recall_queue") // names the process that made the original's first attempts
 	started, err := s.temporal.WorkflowService().StartWorkflowExecution(ctx, &workflowservice.StartWorkflowExecutionRequest{
-		Namespace:        namespace,
-		RequestId:        s.dir, // any, but not that of another start
+		Namespace:        devstack.Namespace,
+		RequestId:        s.dir, // any text that no other start uses
 		WorkflowId:       closed.GetWorkflowId(),
-		WorkflowType:     began.GetWorkflowType(),
+		WorkflowType:     original.GetWorkflowType(),
 		TaskQueue:        &taskqueue.TaskQueue{Name: taskQueue},
-		Input:            began.GetInput(),
-		Memo:             began.GetMemo(),
-		SearchAttributes: began.GetSearchAttributes(),
+		Input:            original.GetInput(),
+		Memo:             original.GetMemo(),
+		SearchAttributes: original.GetSearchAttributes(),
 		UserMetadata:     event.GetUserMetadata(),
 	})
 	if err != nil {
@@ -94,14 +94,28 @@ func (s *scene) again(ctx context.Context, closed *common.WorkflowExecution, tas
 	return execution{closed.GetWorkflowId(), started.GetRunId()}, nil
 }
 
-// waits says whether the pending run has only an activity left that waits for
-// its next attempt.
-func (s *scene) waits(ctx context.Context) (bool, error) {
-	described, err := s.temporal.DescribeWorkflowExecution(ctx, s.pending.id, s.pending.run)
-	if err != nil {
-		return false, err
+// waitPending waits until the pending run has only one activity left, which has failed
+// and waits for its next attempt.
+func (s *scene) waitPending(ctx context.Context) error {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		described, err := s.temporal.DescribeWorkflowExecution(ctx, s.pending.workflowID, s.pending.runID)
+		if err != nil {
+			return fmt.Errorf("describe the run %s: %w", s.pending.workflowID, err)
+		}
+		activities := described.GetPendingActivities()
+		if len(activities) == 1 && activities[0].GetLastFailure() != nil &&
+			time.Until(activities[0].GetNextAttemptScheduleTime().AsTime()) > time.Minute {
+			return nil
+		}
+		select {
+		case <-ticker.C:
+		case <-s.worker.Done():
+			return fmt.Errorf("the worker ended before a target answered 429:\n%s", s.worker.Text())
+		case <-ctx.Done():
+			return fmt.Errorf("the run %s has no activity that waits for its next attempt: %w; the worker printed:\n%s",
+				s.pending.workflowID, context.Cause(ctx), s.worker.Text())
+		}
 	}
-	activities := described.GetPendingActivities()
-	return len(activities) == 1 && activities[0].GetLastFailure() != nil &&
-		time.Until(activities[0].GetNextAttemptScheduleTime().AsTime()) > time.Minute, nil
 }

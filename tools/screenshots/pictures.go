@@ -8,15 +8,14 @@ import (
 // picture is one file in docs/img.
 type picture struct {
 	file   string
-	height int64                   // in pixels; each is width wide
-	page   func(s *scene) string   // address in Temporal UI, under its namespace
-	shows  func(s *scene) []string // texts that the page must show first
+	height int64                   // in pixels
+	page   func(s *scene) string   // the path in Temporal UI, below the namespace
+	shows  func(s *scene) []string // the texts that the page must show before the picture is taken
 }
 
 const (
-	width     = 1440
-	namespace = "default"        // the dev server's only one
-	loadsIn   = 30 * time.Second // longest wait for a page
+	width       = 1440             // of every picture, in pixels
+	pageTimeout = 30 * time.Second // the longest wait for a page
 )
 
 var pictures = []picture{
@@ -47,8 +46,8 @@ var pictures = []picture{
 	},
 }
 
-// columns are those of the list of workflows.
+// columns are the columns of the list of workflows.
 var columns = []string{"Status", "EventType", "InteractionId", "DeadLetterTargets", "Start"}
 
-// list is the page that lists the runs for which query holds.
+// list returns the path of the page that lists the runs that match the query.
 func list(query string) string { return "workflows?query=" + url.QueryEscape(query) }

@@ -1,5 +1,5 @@
-// Command ingest is the main module's, with the Genesys API asked through the
-// official Genesys SDK. Settings and behaviour are the same.
+// Command ingest is the ingest of the main module, except that it sends its requests
+// to the Genesys API with the official Genesys SDK. Settings and behaviour are the same.
 package main
 
 import (

@@ -9,19 +9,19 @@ import (
 	"net/url"
 )
 
-// APIClient makes requests.
+// APIClient sends requests to the API.
 type APIClient struct {
 	client        AbstractHttpClient
 	configuration *Configuration
 }
 
-// NewAPIClient makes the client of a Configuration, with the HTTP client that
-// the Configuration's own had.
+// NewAPIClient makes a client for a Configuration. It keeps the HTTP client of the
+// Configuration's current APIClient.
 func NewAPIClient(c *Configuration) APIClient {
 	return APIClient{client: c.APIClient.GetHttpClient(), configuration: c}
 }
 
-// GetHttpClient gives the HTTP client, and makes one where there is none.
+// GetHttpClient returns the HTTP client, and makes it first if there is none.
 func (c *APIClient) GetHttpClient() AbstractHttpClient {
 	if c.client == nil {
 		c.client = newDefaultHTTPClient()
@@ -29,7 +29,7 @@ func (c *APIClient) GetHttpClient() AbstractHttpClient {
 	return c.client
 }
 
-// SetHttpClient takes another HTTP client, which must be an AbstractHttpClient.
+// SetHttpClient replaces the HTTP client. The new one must be an AbstractHttpClient.
 func (c *APIClient) SetHttpClient(client any) error {
 	httpClient, ok := client.(AbstractHttpClient)
 	if !ok {
@@ -39,12 +39,12 @@ func (c *APIClient) SetHttpClient(client any) error {
 	return nil
 }
 
-// CallAPI makes one request; path is a whole URL. The last three, a file's name
-// and content and a name for the path, have no effect here.
+// CallAPI sends one request; path is a full URL. The last three parameters, a file's
+// name and content and a name for the path, have no effect here.
 func (c *APIClient) CallAPI(path, method string, postBody any, headerParams, queryParams map[string]string, formParams url.Values,
 	_ string, _ []byte, _ string,
 ) (*APIResponse, error) {
-	address, _ := url.Parse(path) // the SDK does not look at the error either
+	address, _ := url.Parse(path) // the SDK ignores the error too
 	if address != nil && len(queryParams) > 0 {
 		query := address.Query()
 		for name, value := range queryParams {
@@ -65,7 +65,7 @@ func (c *APIClient) CallAPI(path, method string, postBody any, headerParams, que
 		return nil, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	body, _ := io.ReadAll(response.Body) // nor at this one
+	body, _ := io.ReadAll(response.Body) // the SDK ignores this one too
 	if _, sent := options.headers["Authorization"]; sent {
 		options.headers["Authorization"] = []string{"[REDACTED]"}
 	}
@@ -73,7 +73,7 @@ func (c *APIClient) CallAPI(path, method string, postBody any, headerParams, que
 	return newAPIResponse(response, body)
 }
 
-// APIResponse is an answer.
+// APIResponse is an answer of the API.
 type APIResponse struct {
 	Response      *http.Response
 	RawBody       []byte
@@ -104,7 +104,7 @@ func newAPIResponse(r *http.Response, body []byte) (*APIResponse, error) {
 	if err := json.Unmarshal(body, &failure); err != nil {
 		return response, err
 	}
-	if failure.ContextID == "" { // panics where the body is null, as the SDK does
+	if failure.ContextID == "" { // panics if the body is null, as the SDK does
 		failure.ContextID = response.CorrelationID
 	}
 	response.Error = failure

@@ -12,7 +12,7 @@ import (
 	"regexp"
 )
 
-// Configuration holds the settings and the token of a client.
+// Configuration is the settings and the token of a client.
 type Configuration struct {
 	BasePath              string
 	AccessToken           string
@@ -21,12 +21,12 @@ type Configuration struct {
 	APIClient             APIClient
 }
 
-// callLog is as in the SDK a variable of the package: each new Configuration
-// sets it, each call reads it.
+// callLog is a package variable as in the SDK: making a Configuration writes it, and
+// every call reads it.
 var callLog *log.Logger
 
-// NewConfigurationWithConfigFile makes a Configuration with the SDK's defaults.
-// Here filePath must be empty and autoReload false.
+// NewConfigurationWithConfigFile makes a Configuration with the SDK's defaults. In this
+// stand-in, filePath must be empty and autoReload false.
 func NewConfigurationWithConfigFile(filePath string, autoReload bool) *Configuration {
 	if filePath != "" || autoReload {
 		panic("the stand-in for the Genesys SDK reads no configuration file")
@@ -39,8 +39,8 @@ func NewConfigurationWithConfigFile(filePath string, autoReload bool) *Configura
 
 var apiHost = regexp.MustCompile(`(?i)//api\.`)
 
-// AuthorizeClientCredentials asks for a token at /oauth/token below BasePath,
-// with a host that begins with api. replaced by login., and keeps it.
+// AuthorizeClientCredentials requests a token from /oauth/token below BasePath and
+// keeps it. If the host begins with api., it sends the request to login. instead.
 func (c *Configuration) AuthorizeClientCredentials(clientID, clientSecret string) error {
 	basic := base64.StdEncoding.EncodeToString([]byte(clientID + ":" + clientSecret))
 	response, err := c.APIClient.CallAPI(apiHost.ReplaceAllString(c.BasePath, "//login.")+"/oauth/token", http.MethodPost, nil,

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// AbstractHttpClient sends the requests of an APIClient. Of the SDK's methods
-// those are left out that take types of github.com/hashicorp/go-retryablehttp.
+// AbstractHttpClient sends the requests of an APIClient. It lacks the methods of the
+// SDK's interface that have types of github.com/hashicorp/go-retryablehttp.
 type AbstractHttpClient interface {
 	Do(options *HTTPRequestOptions) (*http.Response, error)
 	SetRetryMax(most int)
@@ -21,7 +21,7 @@ type AbstractHttpClient interface {
 	SetTransport(transport *http.Transport)
 }
 
-// HTTPRequestOptions are a request before it is one.
+// HTTPRequestOptions are the parts of a request that an AbstractHttpClient sends.
 type HTTPRequestOptions struct {
 	url        *url.URL
 	method     string
@@ -30,22 +30,22 @@ type HTTPRequestOptions struct {
 	formParams url.Values
 }
 
-// GetUrl gives the address.
+// GetUrl returns the address.
 func (o *HTTPRequestOptions) GetUrl() *url.URL { return o.url }
 
-// GetMethod gives the method.
+// GetMethod returns the method.
 func (o *HTTPRequestOptions) GetMethod() string { return o.method }
 
-// GetHeaders gives the header, its names as the caller wrote them.
+// GetHeaders returns the header, with its names as the caller wrote them.
 func (o *HTTPRequestOptions) GetHeaders() map[string][]string { return o.headers }
 
-// GetBody gives what is sent as JSON, nil where nothing is.
+// GetBody returns the value that is sent as JSON, or nil.
 func (o *HTTPRequestOptions) GetBody() any { return o.body }
 
-// GetFormParams gives what is sent as a form.
+// GetFormParams returns the values that are sent as a form.
 func (o *HTTPRequestOptions) GetFormParams() url.Values { return o.formParams }
 
-// defaultHTTPClient is the AbstractHttpClient of an APIClient that is given none.
+// defaultHTTPClient is the AbstractHttpClient of an APIClient that was given none.
 type defaultHTTPClient struct {
 	http     *http.Client
 	retryMax int

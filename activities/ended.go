@@ -1,0 +1,154 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+
+	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/enums/v1"
+	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/api/serviceerror"
+)
+
+// Before is how a run ended, for the run after it.
+type Before struct {
+	Settled bool // it delivered or recorded each delivery
+
+	// Trackers are the identities of the trackers, by target, that have the open
+	// records which the run left, as far as its history says.
+	Trackers map[string]string
+}
+
+// MemoTrackers is the memo of a run that replays dead letters: a map from targets
+// to the identities of the trackers that have their open records.
+const MemoTrackers = "trackers"
+
+// RecordID is the ActivityID under which a run records the dead letter of a target.
+func RecordID(target string) string { return recordPrefix + target }
+
+// ResolveID is the ActivityID under which a run resolves the dead letter of a target.
+func ResolveID(target string) string { return resolvePrefix + target }
+
+const (
+	recordPrefix  = "record-"
+	resolvePrefix = "resolve-"
+)
+
+// Ended returns how a run ended. An empty runID is the current run of the ID; the
+// zero value is for a run that Temporal does not know.
+func (h History) Ended(ctx context.Context, workflowID, runID string) (Before, error) {
+	before, err := h.ended(ctx, workflowID, runID)
+	var gone *serviceerror.NotFound
+	if errors.As(err, &gone) {
+		return Before{}, nil
+	}
+	if err != nil {
+		return Before{}, fmt.Errorf("look at the run before, %s: %w", runID, err)
+	}
+	return before, nil
+}
+
+func (h History) ended(ctx context.Context, workflowID, runID string) (Before, error) {
+	events := h.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
+	for events.HasNext() {
+		e, err := events.Next()
+		if err != nil {
+			return Before{}, err
+		}
+		if before, err := h.settled(e); err != nil || before.Settled {
+			return before, err
+		}
+	}
+	trackers, err := h.recorded(ctx, workflowID, runID)
+	return Before{Trackers: trackers}, err
+}
+
+// settled reads the last event of a run.
+func (h History) settled(e *historypb.HistoryEvent) (Before, error) {
+	var details *common.Payloads
+	switch e.GetEventType() {
+	case enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
+	case enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED:
+		details = e.GetWorkflowExecutionCanceledEventAttributes().GetDetails()
+	case enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
+		failure := e.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetApplicationFailureInfo()
+		if failure.GetType() != DeadLettered {
+			return Before{}, nil
+		}
+		details = failure.GetDetails()
+	default:
+		return Before{}, nil
+	}
+	var left Left
+	err := h.DataConverter.FromPayloads(details, &left) // without details it leaves left as it is
+	return Before{Settled: true, Trackers: left.Trackers}, err
+}
+
+// recorded reads from the history of a run that settled nothing which tracker has
+// which record: the memo, what Outstanding found, what was recorded, and what was
+// resolved.
+func (h History) recorded(ctx context.Context, workflowID, runID string) (map[string]string, error) {
+	trackers := make(map[string]string)
+	scheduled := make(map[int64]*historypb.ActivityTaskScheduledEventAttributes)
+	events := h.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		e, err := events.Next()
+		if err != nil {
+			return nil, err
+		}
+		switch e.GetEventType() {
+		case enums.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+			if memo, ok := e.GetWorkflowExecutionStartedEventAttributes().GetMemo().GetFields()[MemoTrackers]; ok {
+				err = h.DataConverter.FromPayload(memo, &trackers)
+			}
+		case enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+			scheduled[e.GetEventId()] = e.GetActivityTaskScheduledEventAttributes()
+		case enums.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+			completed := e.GetActivityTaskCompletedEventAttributes()
+			err = h.note(trackers, scheduled[completed.GetScheduledEventId()].GetActivityId(), completed.GetResult())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read event %d: %w", e.GetEventId(), err)
+		}
+	}
+	return trackers, nil
+}
+
+// OutstandingID is the ActivityID of the first question of a rerun, and how those of
+// the next begin.
+const OutstandingID = "outstanding"
+
+// note takes what one activity of a run found or did into trackers.
+func (h History) note(trackers map[string]string, activityID string, result *common.Payloads) error {
+	if target, ok := strings.CutPrefix(activityID, resolvePrefix); ok {
+		var resolved Resolved
+		err := h.DataConverter.FromPayloads(result, &resolved)
+		if resolved.Damaged == "" {
+			delete(trackers, target)
+		}
+		return err
+	}
+	if target, ok := strings.CutPrefix(activityID, recordPrefix); ok {
+		var recorded Recorded
+		err := h.DataConverter.FromPayloads(result, &recorded)
+		if recorded.Tracker != "" {
+			trackers[target] = recorded.Tracker
+		}
+		return err
+	}
+	if !strings.HasPrefix(activityID, OutstandingID) {
+		return nil
+	}
+	var open Open
+	err := h.DataConverter.FromPayloads(result, &open)
+	for _, target := range open.Targets {
+		if open.Tracker != "" {
+			trackers[target] = open.Tracker
+		}
+	}
+	maps.Copy(trackers, open.Elsewhere)
+	return err
+}

@@ -1,0 +1,240 @@
+package activities
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+
+	"genesys-fanout/event"
+)
+
+// TestSend_GOAWAYCostsNoAttempt: requests that were on their way when the target
+// began to close the connection are sent again on another one, and none twice.
+func TestSend_GOAWAYCostsNoAttempt(t *testing.T) {
+	const events = 500
+	var got arrivals
+	acts, one := startHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
+		if got.note(r)%25 == 0 {
+			w.Header().Set("Connection", "close") // in HTTP/2 a GOAWAY
+		}
+	}, nil, "  - {name: a, url: $URL}\n")
+	for n, answer := range sendAll(t, acts, one, events, 32) {
+		assert.NoError(t, answer.err, n)
+	}
+	got.once(t, events)
+}
+
+// TestSend_RefusedStreamCostsNoAttempt: a target that allows few streams refuses
+// those that were sent before it could say so.
+func TestSend_RefusedStreamCostsNoAttempt(t *testing.T) {
+	for name, latency := range map[string]time.Duration{"at once": 0, "after a while": 20 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			const events = 500
+			var got arrivals
+			acts, one := startHTTP2(t, func(_ http.ResponseWriter, r *http.Request) {
+				got.note(r)
+				timer := time.NewTimer(latency)
+				<-timer.C
+			}, &http.HTTP2Config{MaxConcurrentStreams: 4}, "  - {name: a, url: $URL}\n")
+			for n, answer := range sendAll(t, acts, one, events, 32) {
+				assert.NoError(t, answer.err, n)
+			}
+			got.once(t, events)
+		})
+	}
+}
+
+// refuseStreams serves HTTP/2 that refuses every stream and counts them.
+func refuseStreams(conn net.Conn, config *tls.Config, refused *atomic.Int32) error {
+	secured := tls.Server(conn, config)
+	defer secured.Close() //nolint:errcheck // nothing is left to be sent
+	preface := make([]byte, len(http2.ClientPreface))
+	if _, err := io.ReadFull(secured, preface); err != nil {
+		return err
+	}
+	framer := http2.NewFramer(secured, secured)
+	writes := make(chan func() error, 100) // apart, because the client may write first and read then
+	defer close(writes)
+	go func() {
+		for write := range writes {
+			_ = write() // its failure shows when the next frame is read
+		}
+	}()
+	writes <- func() error { return framer.WriteSettings() }
+	for {
+		frame, err := framer.ReadFrame()
+		if err != nil {
+			return err
+		}
+		switch frame := frame.(type) {
+		case *http2.SettingsFrame:
+			if !frame.IsAck() {
+				writes <- framer.WriteSettingsAck
+			}
+		case *http2.HeadersFrame:
+			refused.Add(1)
+			id := frame.StreamID // the frame is valid until the next one is read
+			writes <- func() error { return framer.WriteRSTStream(id, http2.ErrCodeRefusedStream) }
+		}
+	}
+}
+
+// TestSend_RefusedEveryTimeIsOneAttempt with an error that says so: net/http is let
+// to repeat three times, at once and then after about 1 and 2 s.
+func TestSend_RefusedEveryTimeIsOneAttempt(t *testing.T) {
+	servers, clients := certificate(t)
+	synctest.Test(t, func(t *testing.T) {
+		config := servers.Clone()
+		config.NextProtos = []string{"h2"}
+		var refused atomic.Int32
+		network := newMemory()
+		go func() {
+			for {
+				conn, err := network.Accept()
+				if err != nil {
+					return
+				}
+				go func() { _ = refuseStreams(conn, config, &refused) }()
+			}
+		}()
+		set := load(t, "https://example.com", "  - {name: a, url: $URL, timeout: 10s}\n")
+		acts := New(Options{Targets: set})
+		acts.network.dial, acts.network.roots = network.dial, clients
+		one := set.All()[0]
+		began := time.Now()
+		got := acts.send(t.Context(), one, eventFor(1), 1, 10*time.Second)
+		require.ErrorIs(t, got.err, errGivenBack)
+		assert.Equal(t, "the target's connections gave the request back unprocessed 4 times (HTTP/2 GOAWAY or REFUSED_STREAM, or a kept-alive connection that was closed)", got.failure(one))
+		assert.EqualValues(t, maxConnections, refused.Load())
+		assert.WithinRange(t, time.Now(), began.Add(3*time.Second), began.Add(5*time.Second))
+		assert.Equal(t, decision{verdict: Retry, unavailable: true}, classify(0, nil, got.err, nil, time.Hour, noon))
+
+		got = acts.send(t.Context(), one, eventFor(1), 1, time.Second)
+		require.ErrorContains(t, got.err, "no answer within 1s", "the repeats are within the target's timeout")
+		acts.network.to(one).replace()
+		require.NoError(t, network.Close())
+		synctest.Wait()
+	})
+}
+
+// deafConn fails a write, after the first request, of which nothing was written.
+type deafConn struct {
+	net.Conn
+	writes atomic.Int32
+}
+
+func (c *deafConn) Write(b []byte) (int, error) {
+	if c.writes.Add(1) > 1 {
+		return 0, errors.New("broken pipe")
+	}
+	return c.Conn.Write(b)
+}
+
+// TestSend_KeptAliveConnectionThatBrokeBeforeCostsNoAttempt: if nothing was
+// written, the target cannot have seen the request.
+func TestSend_KeptAliveConnectionThatBrokeBeforeCostsNoAttempt(t *testing.T) {
+	var got arrivals
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got.note(r) }))
+	t.Cleanup(server.Close)
+	set := load(t, server.URL, "  - {name: a, url: $URL}\n")
+	acts := New(Options{Targets: set})
+	var dials atomic.Int32
+	acts.network.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return &deafConn{Conn: conn}, err
+	}
+	for n := range 5 {
+		require.NoError(t, acts.send(t.Context(), set.All()[0], eventFor(n), 1, time.Minute).err)
+	}
+	got.once(t, 5)
+	assert.EqualValues(t, 5, dials.Load())
+}
+
+// TestSend_ConnectionThatDoesNotComeAboutIsAnAttempt, and nothing is repeated.
+func TestSend_ConnectionThatDoesNotComeAboutIsAnAttempt(t *testing.T) {
+	plain := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(plain.Close)
+	for url, want := range map[string]string{
+		"http://127.0.0.1:1":                             "connection refused",
+		"http://nobody.invalid":                          "nobody.invalid",
+		strings.Replace(plain.URL, "http:", "https:", 1): "HTTP response to HTTPS client",
+	} {
+		set := load(t, url, "  - {name: a, url: '$URL'}\n")
+		acts := New(Options{Targets: set})
+		var dials atomic.Int32
+		dial := acts.network.dial
+		acts.network.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			dials.Add(1)
+			return dial(ctx, network, address)
+		}
+		got := acts.send(t.Context(), set.All()[0], eventFor(1), 1, 10*time.Second)
+		require.ErrorContains(t, got.err, want)
+		require.NotErrorIs(t, got.err, errGivenBack)
+		assert.EqualValues(t, 1, dials.Load(), url)
+	}
+}
+
+// TestABrokenReusedConnectionIsNotUsedTwice: net/http would send a request with an
+// Idempotency-Key again by itself, be it ours or one that targets.yaml names.
+func TestABrokenReusedConnectionIsNotUsedTwice(t *testing.T) {
+	for name, headers := range map[string]string{"ours": "{}", "of targets.yaml": "{X-Idempotency-Key: a}"} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			var requests atomic.Int32
+			go func() {
+				for {
+					conn, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					go answerOnce(conn, &requests)
+				}
+			}()
+			t.Cleanup(func() { _ = listener.Close() })
+
+			set := load(t, "http://"+listener.Addr().String(), "  - {name: a, url: $URL, headers: "+headers+"}\n")
+			acts := New(Options{Targets: set})
+			d := Delivery{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}
+			require.Equal(t, 200, acts.send(t.Context(), set.All()[0], d, 1, time.Second).status)
+			got := acts.send(t.Context(), set.All()[0], d, 1, time.Second)
+			require.Error(t, got.err)
+			require.NotErrorIs(t, got.err, errGivenBack)
+			assert.EqualValues(t, 2, requests.Load())
+		})
+	}
+}
+
+// answerOnce answers the first request on a connection. The second one it reads
+// whole, and closes the connection without an answer.
+func answerOnce(conn net.Conn, requests *atomic.Int32) {
+	defer conn.Close() //nolint:errcheck // the test looks at requests
+	reader := bufio.NewReader(conn)
+	for n := 1; ; n++ {
+		request, err := http.ReadRequest(reader)
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(io.Discard, request.Body)
+		requests.Add(1)
+		if n == 2 {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	}
+}

@@ -1,0 +1,117 @@
+package deadletter
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func (d *Directory) sortedCounts(t *testing.T) []Count {
+	t.Helper()
+	counts, err := d.Count(t.Context())
+	require.NoError(t, err)
+	slices.SortFunc(counts, func(a, b Count) int {
+		return cmp.Or(cmp.Compare(a.Target, b.Target), cmp.Compare(a.Reason, b.Reason))
+	})
+	for i := range counts {
+		if !counts[i].Oldest.IsZero() {
+			counts[i].Oldest = counts[i].Oldest.UTC()
+		}
+	}
+	return counts
+}
+
+// TestCount follows the records as they open, change and close.
+func TestCount(t *testing.T) {
+	d, path := open(t)
+	assert.Empty(t, d.sortedCounts(t))
+	record := func(target, id, run string, reason Reason, age time.Duration) Record {
+		r := letter(id, run)
+		r.TargetName, r.Reason, r.Timestamp = target, reason, noon.Add(-age)
+		require.NoError(t, d.Record(t.Context(), r))
+		return r
+	}
+	record("a", "evt-1", "run-1", Rejected, time.Hour)
+	record("a", "evt-2", "run-1", Rejected, time.Minute)
+	record("a", "evt-3", "run-1", Exhausted, 0)
+	poison := record(UndecodableTarget, "evt-4", "run-1", Undecodable, 0)
+	damaged := filepath.Join(path, FileName("b", "evt-1"))
+	require.NoError(t, os.WriteFile(damaged, []byte(`{"event_id":"evt-1","target_name":"evil","reason":"rejected","timestamp":"2026-03-14T12:00:00Z"}`), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(path, "notes.json"), []byte("["), 0o600))
+	assert.Equal(t, []Count{
+		{otherTarget, Damaged, 1, time.Time{}},
+		{UndecodableTarget, Undecodable, 1, noon},
+		{"a", Exhausted, 1, noon},
+		{"a", Rejected, 2, noon.Add(-time.Hour)},
+		{"b", Damaged, 1, time.Time{}},
+	}, d.sortedCounts(t))
+
+	require.NoError(t, os.Remove(damaged))
+	require.NoError(t, os.Remove(filepath.Join(path, "notes.json")))
+	record("a", "evt-1", "run-2", Expired, time.Second)
+	require.NoError(t, d.Resolve(t.Context(), "a", "evt-3", "run-2", noon))
+	_, err := d.Discard(t.Context(), poison, Discarding{At: noon})
+	require.NoError(t, err)
+	assert.Equal(t, []Count{
+		{"a", Expired, 1, noon.Add(-time.Second)},
+		{"a", Rejected, 1, noon.Add(-time.Minute)},
+	}, d.sortedCounts(t))
+	assert.Len(t, d.census.known, 2, "what is closed is forgotten")
+}
+
+// TestCount_ReadsAFileOnce, and again only if it has changed.
+func TestCount_ReadsAFileOnce(t *testing.T) {
+	d, _ := open(t)
+	r := letter("evt-1", "run-1")
+	require.NoError(t, d.Record(t.Context(), r))
+	want := d.sortedCounts(t)
+	file := d.File(r.TargetName, r.EventID)
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, make([]byte, info.Size()), 0o600))
+	require.NoError(t, os.Chtimes(file, info.ModTime(), info.ModTime()))
+	assert.Equal(t, want, d.sortedCounts(t), "by its time and size it is the same")
+	require.NoError(t, os.Chtimes(file, noon, noon))
+	assert.Equal(t, []Count{{"compliance-service", Damaged, 1, time.Time{}}}, d.sortedCounts(t))
+}
+
+// TestCount_ListsTargetsThatAreMissing, as after a restore of records from a backup.
+func TestCount_ListsTargetsThatAreMissing(t *testing.T) {
+	d, path := open(t)
+	r := letter("evt-1", "run-1")
+	data, err := encode(r)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(path, FileName(r.TargetName, r.EventID)), data, 0o600))
+	found, err := d.OpenTargets(t.Context(), "evt-1")
+	require.NoError(t, err)
+	require.Empty(t, found)
+	d.sortedCounts(t)
+	found, err = d.OpenTargets(t.Context(), "evt-1")
+	require.NoError(t, err)
+	assert.Equal(t, []string{r.TargetName}, found)
+}
+
+// TestCount_MembersInAnyOrder: people edit records, and editors sort members.
+func TestCount_MembersInAnyOrder(t *testing.T) {
+	d, path := open(t)
+	file := filepath.Join(path, FileName("a", "evt-1"))
+	for content, want := range map[string]Reason{
+		`{"payload":{"reason":"expired"},"timestamp":"2026-03-14T12:00:00Z","target_name":"a","reason":"rejected","event_id":"evt-1"}`: Rejected,
+		`{"timestamp":"2026-03-14T12:00:00Z","target_name":"a","reason":"rejected"}`:                                                   Damaged,
+		`{"timestamp":"2026-03-14T12:00:00Z","target_name":"a","reason":"of a message","event_id":"evt-1"}`:                            Damaged,
+		`{"timestamp":"yesterday","target_name":"a","reason":"rejected","event_id":"evt-1"}`:                                           Damaged,
+		`["event_id"]`: Damaged,
+		``:             Damaged,
+	} {
+		require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
+		counts := d.sortedCounts(t)
+		require.Len(t, counts, 1)
+		assert.Equal(t, want, counts[0].Reason, content)
+	}
+}

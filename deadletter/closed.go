@@ -1,0 +1,98 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Folder is one of the folders of closed records.
+type Folder string
+
+// The folders of closed records.
+const (
+	Superseded Folder = supersededDir // another run failed for the same delivery
+	Resolved   Folder = resolvedDir   // delivered after all
+	Discarded  Folder = discardedDir  // closed by a user, because nobody will send it
+)
+
+// Folders are all of them.
+func Folders() []Folder { return []Folder{Superseded, Resolved, Discarded} }
+
+// Path is the path of a folder of the tracker.
+func (d *Directory) Path(folder Folder) string { return filepath.Join(d.path, string(folder)) }
+
+// Closed is a record that is no longer open.
+type Closed struct {
+	Record
+	Folder Folder
+	File   string    // its path
+	At     time.Time // when it was resolved or discarded, or a superseded one was given up
+}
+
+// Closed yields the records of the named folders, in no order, one in memory at a
+// time. A file that holds no record, or one that was not closed in the way of its
+// folder, yields its *DamagedError and the listing goes on; an error of ctx or of
+// the directory ends it. It takes no lock.
+func (d *Directory) Closed(ctx context.Context, folders ...Folder) iter.Seq2[Closed, error] {
+	return func(yield func(Closed, error) bool) {
+		for _, folder := range folders {
+			for name, err := range d.filesOf(ctx, string(folder), isClosedRecord) {
+				if errors.Is(err, fs.ErrNotExist) {
+					break // the folder is not made yet
+				}
+				if err != nil {
+					yield(Closed{}, err)
+					return
+				}
+				one, err := d.readClosed(folder, name)
+				if errors.Is(err, fs.ErrNotExist) {
+					continue // deleted since
+				}
+				if !yield(one, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// isClosedRecord is true for the names that keep gives: that of the record, perhaps
+// with a suffix.
+func isClosedRecord(name string) bool {
+	return strings.HasSuffix(name, ".json") || strings.Contains(name, ".json.")
+}
+
+func (d *Directory) readClosed(folder Folder, name string) (Closed, error) {
+	file := filepath.Join(d.Path(folder), name)
+	record, err := read(file)
+	if err != nil {
+		return Closed{}, err
+	}
+	at, field := &record.Timestamp, "timestamp"
+	switch folder {
+	case Resolved:
+		at, field = record.ResolvedAt, "resolved_at"
+	case Discarded:
+		at, field = record.DiscardedAt, "discarded_at"
+	}
+	if at == nil || at.IsZero() {
+		return Closed{}, &DamagedError{File: file, Err: fmt.Errorf("it has no %s", field)}
+	}
+	return Closed{Record: record, Folder: folder, File: file, At: *at}, nil
+}
+
+// Delete removes the file of a closed record for good. Nothing else in this package
+// deletes a record. A file that is gone is no error.
+func (c Closed) Delete() error {
+	if err := os.Remove(c.File); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete a closed dead letter: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,227 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/common/v1"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/log"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/internal/devstack"
+	"genesys-fanout/target"
+	"genesys-fanout/workflows"
+)
+
+// startTemporal starts a server, on which no worker polls.
+func startTemporal(t *testing.T) Temporal {
+	t.Helper()
+	server, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{})
+	require.NoError(t, err)
+	t.Cleanup(server.Close)
+	c, err := client.DialContext(t.Context(), client.Options{
+		HostPort: server.Address(), Namespace: devstack.Namespace, DataConverter: workflows.DataConverter(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+	})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return Temporal{Client: c, TaskQueue: "temporal-test"}
+}
+
+// inputOf is the input of an event as ingest makes it.
+func inputOf(t *testing.T, message string) workflows.Input {
+	t.Helper()
+	e, err := event.Decode([]byte(message))
+	require.NoError(t, err)
+	return workflows.Input{Event: e, Body: event.Body(message), Targets: []target.Policy{{Target: "a"}}}
+}
+
+// byHand starts a run without a memo, as Temporal UI does it.
+func (s Temporal) byHand(t *testing.T, id string, input any) {
+	t.Helper()
+	_, err := s.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: s.TaskQueue}, workflows.FanOutName, input)
+	require.NoError(t, err)
+}
+
+func conversationEvent(id, kind, interaction string) string {
+	return `{"event_id":"` + id + `","event_type":"` + kind + `","interaction":{"id":"` + interaction + `"}}`
+}
+
+// TestTemporal_ComparesTheRunThatHasTheID of an event: only the event's own run makes
+// the message a duplicate.
+func TestTemporal_ComparesTheRunThatHasTheID(t *testing.T) {
+	t.Parallel()
+	server := startTemporal(t)
+	ctx := t.Context()
+	long := strings.Repeat("\u2028", 400)
+	oversize := func(in workflows.Input) workflows.Input {
+		return withoutMessage(in, errors.New("too large"))
+	}
+	for name, before := range map[string]func(t *testing.T, in workflows.Input){
+		"started by ingest": func(t *testing.T, in workflows.Input) {
+			started, err := server.Start(ctx, in)
+			require.NoError(t, err)
+			require.True(t, started)
+		},
+		"ended since": func(t *testing.T, in workflows.Input) {
+			_, err := server.Start(ctx, in)
+			require.NoError(t, err)
+			require.NoError(t, server.Client.TerminateWorkflow(ctx, workflows.ID(in.Event.ID), "", t.Name()))
+		},
+		"without its message": func(t *testing.T, in workflows.Input) {
+			started, err := server.Start(ctx, oversize(in))
+			require.NoError(t, err)
+			require.True(t, started)
+		},
+		"started by replay": func(t *testing.T, in workflows.Input) {
+			_, err := workflows.Start(ctx, server.Client, workflows.ReplayOptions(in, server.TaskQueue, nil), in)
+			require.NoError(t, err)
+		},
+		"started by hand": func(t *testing.T, in workflows.Input) { server.byHand(t, workflows.ID(in.Event.ID), in) },
+		"started by hand without its message": func(t *testing.T, in workflows.Input) {
+			in = oversize(in)
+			in.Event = in.Event.Cut()
+			server.byHand(t, workflows.ID(inputOf(t, conversationEvent(t.Name()+long, "began"+long, long)).Event.ID), in)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			id := t.Name() + long
+			in := inputOf(t, conversationEvent(id, "began"+long, long))
+			before(t, in)
+			for _, again := range []workflows.Input{in, oversize(in)} {
+				started, err := server.Start(ctx, again)
+				require.NoError(t, err)
+				assert.False(t, started, "a duplicate")
+			}
+			for _, other := range []string{conversationEvent(id, "ended"+long, long), conversationEvent(id, "began"+long, long+"b"), conversationEvent(id, "began"+long+long, "")} {
+				_, err := server.Start(ctx, inputOf(t, other))
+				var conflict *ConflictError
+				require.ErrorAs(t, err, &conflict)
+				assert.Equal(t, workflows.ID(id), conflict.WorkflowID)
+				assert.NoError(t, uuid.Validate(conflict.RunID))
+				for _, part := range []string{conflict.WorkflowID, conflict.RunID, event.Escape("began" + long), event.Escape(conflict.Event.Type)} {
+					assert.ErrorContains(t, err, part)
+				}
+				assert.Less(t, len(err.Error()), 2000)
+			}
+		})
+	}
+}
+
+// TestTemporal_ARunThatIsNotOursIsAConflict, and no event waits for it.
+func TestTemporal_ARunThatIsNotOursIsAConflict(t *testing.T) {
+	t.Parallel()
+	server := startTemporal(t)
+	for name, input := range map[string]any{"another event": inputOf(t, voice), "a list": []string{"x"}, "nothing": nil} {
+		in := inputOf(t, conversationEvent(name, "began", "i"))
+		server.byHand(t, workflows.ID(in.Event.ID), input)
+		_, err := server.Start(t.Context(), in)
+		require.ErrorAs(t, err, new(*ConflictError), name)
+	}
+}
+
+// TestTemporal_AnIDMadeOfBytesIsNeverAConflict: an earlier version may have read another
+// type in the same bytes.
+func TestTemporal_AnIDMadeOfBytesIsNeverAConflict(t *testing.T) {
+	t.Parallel()
+	server := startTemporal(t)
+	in := inputOf(t, `{"topicName":"x","eventBody":{}}`)
+	before := in
+	before.Event.Type = event.UnknownType
+	server.byHand(t, workflows.ID(in.Event.ID), before)
+	started, err := server.Start(t.Context(), in)
+	require.NoError(t, err)
+	assert.False(t, started)
+}
+
+// describing is a client whose answers to a description a test changes.
+type describing struct {
+	client.Client
+	describe func(id, run string) (*workflowservice.DescribeWorkflowExecutionResponse, error)
+}
+
+func (d describing) DescribeWorkflowExecution(_ context.Context, id, run string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+	return d.describe(id, run)
+}
+
+// TestTemporal_StartsAgainWhenTheRunIsGone: the namespace's retention may end between
+// two answers.
+func TestTemporal_StartsAgainWhenTheRunIsGone(t *testing.T) {
+	t.Parallel()
+	server := startTemporal(t)
+	ctx := t.Context()
+	in := inputOf(t, conversationEvent("evt-1", "began", "i"))
+	_, err := server.Start(ctx, in)
+	require.NoError(t, err)
+	c := server.Client
+	server.Client = describing{c, func(id, run string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
+		_, err := c.WorkflowService().DeleteWorkflowExecution(ctx, &workflowservice.DeleteWorkflowExecutionRequest{
+			Namespace: devstack.Namespace, WorkflowExecution: &common.WorkflowExecution{WorkflowId: id, RunId: run},
+		})
+		assert.NoError(t, err)
+		var gone error
+		wait(t, func() bool {
+			_, gone = c.DescribeWorkflowExecution(ctx, id, run)
+			return errors.As(gone, new(*serviceerror.NotFound))
+		}, "deleted")
+		return nil, gone
+	}}
+	started, err := server.Start(ctx, in)
+	require.NoError(t, err)
+	assert.True(t, started)
+}
+
+// TestTemporal_ADescriptionThatFailsIsRetried: nothing is dropped or committed for it.
+func TestTemporal_ADescriptionThatFailsIsRetried(t *testing.T) {
+	t.Parallel()
+	server := startTemporal(t)
+	in := inputOf(t, conversationEvent("evt-1", "began", "i"))
+	_, err := server.Start(t.Context(), in)
+	require.NoError(t, err)
+	for _, failure := range []error{serviceerror.NewPermissionDenied("no", ""), serviceerror.NewNotFound("never found")} {
+		other := server
+		other.Client = describing{server.Client, func(string, string) (*workflowservice.DescribeWorkflowExecutionResponse, error) { return nil, failure }}
+		started, err := other.Start(t.Context(), in)
+		require.ErrorIs(t, err, failure)
+		assert.False(t, started)
+		assert.False(t, errors.As(err, new(*workflows.ContentError)) || errors.As(err, new(*ConflictError)))
+	}
+}
+
+// TestHand_OnAServer: what Temporal refuses is started in a smaller form.
+func TestHand_OnAServer(t *testing.T) {
+	t.Parallel()
+	server := startTemporal(t)
+	s, health := newStarts(t, server.Start) // whose search attributes are not registered
+	hand := func(value string) {
+		m := message(value)
+		in, _ := s.input(m)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		require.NoError(t, s.hand(ctx, m))
+		other, err := server.eventOf(ctx, workflows.ID(in.Event.ID), "")
+		require.NoError(t, err)
+		assert.Equal(t, in.Event.Cut().ID, other.ID)
+	}
+	hand(voice)
+	assert.InDelta(t, 1, s.count("started"), 0)
+	separators := strings.Repeat("\u2028", 300_000)
+	hand(`{"event_id":"` + separators + `","interaction":{"channel_type":"voice"}}`)
+	hand(`{"event_id":"evt-2","event_type":"` + strings.Repeat("\xff", 700_000) + `","interaction":{"channel_type":"voice"}}`)
+	hand(`{"event_id":"evt-3","interaction":{"id":"` + separators + `","channel_type":"voice"}}`)
+	hand(`{"event_id":"evt-4","interaction":{"channel_type":"voice","status":"` + separators + `"}}`)
+	assert.InDelta(t, 4, s.count(string(deadletter.Oversize)), 0)
+	hand(voice)
+	assert.InDelta(t, 1, s.count("duplicate"), 0)
+	assert.NoError(t, health.of(CheckStarts))
+}

@@ -1,0 +1,52 @@
+package devstack_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/api/workflowservice/v1"
+	"go.temporal.io/sdk/client"
+	"google.golang.org/grpc/codes"
+
+	"genesys-fanout/internal/await"
+	"genesys-fanout/internal/devstack"
+)
+
+// TestTemporalProxy_PassesRefusesAndFallsSilent in front of a real server.
+func TestTemporalProxy_PassesRefusesAndFallsSilent(t *testing.T) {
+	ctx := deadline(t)
+	temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{})
+	require.NoError(t, err)
+	t.Cleanup(temporal.Close)
+	proxy, err := devstack.StartTemporalProxy(ctx, temporal.Address())
+	require.NoError(t, err)
+	t.Cleanup(proxy.Close)
+	c, err := client.NewLazyClient(client.Options{HostPort: proxy.Address(), Namespace: devstack.Namespace})
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "passed", TaskQueue: "nobody"}, "Anything")
+	require.NoError(t, err)
+	assert.NotEmpty(t, run.GetRunID())
+	_, err = c.DescribeWorkflowExecution(ctx, "unknown", "")
+	require.ErrorAs(t, err, new(*serviceerror.NotFound), "with its details")
+
+	describe := func(wait time.Duration) error {
+		ctx, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		_, err := c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: devstack.Namespace})
+		return err
+	}
+	proxy.Refuse("DescribeNamespace", codes.PermissionDenied, "not you")
+	require.ErrorContains(t, describe(await.Patience), "not you")
+	proxy.Refuse("DescribeNamespace", codes.OK, "")
+	require.NoError(t, describe(await.Patience))
+
+	proxy.Silence()
+	require.ErrorAs(t, describe(time.Second), new(*serviceerror.DeadlineExceeded))
+	proxy.Speak()
+	require.NoError(t, describe(await.Patience))
+}
