@@ -12,13 +12,6 @@ import (
 	"genesys-fanout/target"
 )
 
-// Failure types of Deliver beside the reasons of package deadletter, which end
-// the delivery: these two Temporal retries.
-const (
-	failedAttempt = "retry"
-	heldBack      = "held"
-)
-
 const (
 	// slotWait is how long Deliver waits for one of a target's requests in
 	// flight to end before it goes back to Temporal's queue.
@@ -30,9 +23,9 @@ const (
 	Overhead = slotWait + 10*time.Second
 )
 
-// FirstAttempt is the fast lane: one request, tried and never waited for, made
-// within the run's first workflow task. It fails never; what went wrong stands
-// in the Outcome.
+// FirstAttempt is the fast lane: at most one request, made within the run's first
+// workflow task. It never waits for a permit, and it never fails: the Outcome holds
+// what went wrong.
 func (a *Activities) FirstAttempt(ctx context.Context, d Delivery) (Outcome, error) {
 	t, ok := a.targets.Get(d.Policy.Target)
 	if !ok || t.State != target.Active || !t.Policy.FastLane {
@@ -54,20 +47,20 @@ func (a *Activities) FirstAttempt(ctx context.Context, d Delivery) (Outcome, err
 	}, func(o Outcome, _ error) bool { return o.Verdict != Held })
 }
 
-// Recall asks the process that may have made a first attempt what became of it:
-// the workflow task in which it was made is lost, and another process has the
-// next. It sends nothing. Where this process has made none it says Held, and
-// makes none for this run later either.
+// Recall returns the outcome of a first attempt that this process may have made. It
+// is asked when the workflow task of that attempt was lost and another process has
+// the next one. It sends nothing. If this process made no attempt, it answers Held,
+// and will make none for this run later either.
 func (a *Activities) Recall(ctx context.Context, d Delivery) (Outcome, error) {
 	return a.recent.once(ctx, recentKey{runID(ctx), d.Policy.Target, FastLane},
 		func() (Outcome, error) { return Outcome{Verdict: Held, Progress: d.Progress}, nil },
 		func(Outcome, error) bool { return true })
 }
 
-// Deliver is one dispatch of the retry lane: at most one request. It fails with
-// an ApplicationError whose type says how to go on: "retry" (an attempt was
-// spent) and "held" (none was) are retried by Temporal after NextRetryDelay; a
-// deadletter.Reason ends the delivery, with its Progress as details.
+// Deliver is one task of the retry lane: at most one request. It fails with an
+// ApplicationError. Temporal retries the types "retry" (an attempt was spent) and
+// "held" (none was) after NextRetryDelay. A deadletter.Reason as type ends the
+// delivery, and the details are its Progress.
 func (a *Activities) Deliver(ctx context.Context, d Delivery) (Outcome, error) {
 	if activity.HasHeartbeatDetails(ctx) {
 		if err := activity.GetHeartbeatDetails(ctx, &d.Progress); err != nil {
@@ -91,23 +84,6 @@ func (a *Activities) Deliver(ctx context.Context, d Delivery) (Outcome, error) {
 		func() (Outcome, error) { return a.deliver(ctx, t, task) },
 		func(_ Outcome, err error) bool { return err == nil || isGivenUp(err) })
 	return outcome, err
-}
-
-// dispatch is a delivery as one task of the retry lane has it.
-type dispatch struct {
-	Delivery
-	expires time.Time // when max_age has passed, by this process's clock; zero: never
-}
-
-// expiry is when Temporal ends an activity, whatever its retries. Temporal's clock
-// and that of this process may differ, so it is computed from what Temporal's says
-// is left.
-func expiry(ctx context.Context) time.Time {
-	info := activity.GetInfo(ctx)
-	if info.ScheduleToCloseTimeout <= 0 {
-		return time.Time{}
-	}
-	return time.Now().Add(info.ScheduledTime.Add(info.ScheduleToCloseTimeout).Sub(info.StartedTime))
 }
 
 func (a *Activities) deliver(ctx context.Context, t *target.Target, d dispatch) (Outcome, error) {
@@ -143,8 +119,8 @@ func (a *Activities) deliver(ctx context.Context, t *target.Target, d dispatch) 
 	return outcome, d.failure(outcome)
 }
 
-// unsent ends an activity whose context is done. The run's cancellation is told
-// with the progress, since the heartbeat before has counted a request that was
+// unsent ends an activity whose context is done. If the run was canceled, the error
+// carries the progress, because the heartbeat before has counted a request that was
 // not sent.
 func unsent(ctx context.Context, progress Progress) error {
 	if temporal.IsCanceledError(context.Cause(ctx)) {
@@ -153,7 +129,8 @@ func unsent(ctx context.Context, progress Progress) error {
 	return ctx.Err()
 }
 
-// enterWithin waits a while where only the requests in flight are in the way.
+// enterWithin asks for a permit, and waits a while for one if the target has only
+// too many requests in flight.
 func enterWithin(ctx context.Context, h *hold) (permit, *refusal) {
 	ctx, cancel := context.WithTimeout(ctx, slotWait)
 	defer cancel()
@@ -200,56 +177,6 @@ func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, 
 	}
 	a.metrics.attempt(t, p.lane, outcome.Verdict, time.Since(started))
 	return outcome
-}
-
-// failure is the error by which Deliver reports an outcome to Temporal; nil if the
-// event was delivered.
-func (d dispatch) failure(o Outcome) error {
-	switch {
-	case o.Verdict == Delivered:
-		return nil
-	case o.Verdict == Rejected:
-		return GivenUp(deadletter.Rejected, o.Progress, "")
-	case o.Verdict == Held:
-		d.Progress = o.Progress
-		return d.held("the target does not answer", max(firstProbe, time.Until(o.NotBefore)))
-	case o.Progress.Attempts >= d.Policy.MaxAttempts:
-		return GivenUp(deadletter.Exhausted, o.Progress, "")
-	}
-	d.Progress = o.Progress
-	return d.again(o.Wait, time.Until(o.NotBefore), failedAttempt, temporal.ApplicationErrorCategoryUnspecified,
-		fmt.Sprintf("%s, attempt %d of %d: %s", d.Policy.Target, o.Progress.Attempts, d.Policy.MaxAttempts, o.Progress.Error))
-}
-
-// held sends a task back to Temporal without spending an attempt. The delivery's
-// last real failure stays readable in the error.
-func (d dispatch) held(why string, least time.Duration) error {
-	message := fmt.Sprintf("%s, held back: %s", d.Policy.Target, why)
-	if d.Progress.Error != "" {
-		message += fmt.Sprintf("; attempt %d of %d: %s", d.Progress.Attempts, d.Policy.MaxAttempts, d.Progress.Error)
-	}
-	wait := Wait{target.Duration(least), "held back: " + why}
-	return d.again(wait, wait.jittered(), heldBack, temporal.ApplicationErrorCategoryBenign, message)
-}
-
-// again is the failure that Temporal retries after delay, which is the wait with
-// its jitter. If the wait does not fit into what is left of max_age, the delivery is
-// given up at once: Temporal would refuse the retry, and could not say why.
-func (d dispatch) again(wait Wait, delay time.Duration, kind string, category temporal.ApplicationErrorCategory, message string) error {
-	if !d.expires.IsZero() {
-		left := time.Until(d.expires)
-		if expired := wait.Expired(left, d.Policy.MaxAge); expired != "" {
-			return GivenUp(deadletter.Expired, d.Progress, expired)
-		}
-		if delay > left { // the jitter does not fit
-			delay = time.Duration(wait.Least)
-		}
-	}
-	return temporal.NewApplicationErrorWithOptions(message, kind, temporal.ApplicationErrorOptions{
-		NextRetryDelay: max(delay, time.Millisecond),
-		Details:        []any{d.Progress},
-		Category:       category,
-	})
 }
 
 func runID(ctx context.Context) string { return activity.GetInfo(ctx).WorkflowExecution.RunID }

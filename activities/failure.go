@@ -13,8 +13,8 @@ import (
 // terminal are the reasons for which Deliver itself gives a delivery up.
 var terminal = []deadletter.Reason{deadletter.Rejected, deadletter.Exhausted, deadletter.Retired, deadletter.Expired}
 
-// GivenUp is the failure of a delivery that no further attempt is made for. why
-// is added to what the last attempt said; it may be empty.
+// GivenUp is the failure of a delivery that is given up. why stands before the error
+// of the last attempt; it may be empty.
 func GivenUp(reason deadletter.Reason, progress Progress, why string) error {
 	progress.Error = joined(why, progress.Error)
 	return temporal.NewApplicationErrorWithOptions(progress.Error, string(reason), temporal.ApplicationErrorOptions{
@@ -28,8 +28,8 @@ func isGivenUp(err error) bool {
 	return errors.As(err, &failure) && failure.NonRetryable()
 }
 
-// Explain reads the failure of Deliver as a workflow sees it: why the delivery
-// ended, and how far it had come. known is the progress before Deliver ran.
+// Explain reads the failure of Deliver as a workflow gets it, and returns the reason
+// why the delivery ended, and its progress. known is the progress before Deliver ran.
 func Explain(err error, known Progress) (deadletter.Reason, Progress) {
 	progress := lastProgress(err, known)
 	var failure *temporal.ApplicationError
@@ -56,12 +56,13 @@ func Explain(err error, known Progress) (deadletter.Reason, Progress) {
 	return deadletter.Exhausted, progress // ended from outside, by an operator's command
 }
 
-// lastProgress is the newest that err tells. A failure or a cancellation carries
-// it, but Temporal keeps of a failure over 4 KiB only the message, and a lost
-// worker leaves none: a time-out carries what the last heartbeat said too.
+// lastProgress returns the newest progress that err carries. A failure or a
+// cancellation has it as details, but Temporal keeps only the message of a failure
+// over 4 KiB, and a lost worker leaves no failure. A time-out carries the last
+// heartbeat too.
 func lastProgress(err error, known Progress) Progress {
 	var failed, beat Progress
-	hasFailed := toldBy[*temporal.ApplicationError](err, &failed) || toldBy[*temporal.CanceledError](err, &failed)
+	hasFailed := detailsOf[*temporal.ApplicationError](err, &failed) || detailsOf[*temporal.CanceledError](err, &failed)
 	var timeout *temporal.TimeoutError
 	hasBeat := errors.As(err, &timeout) && timeout.HasLastHeartbeatDetails() && timeout.LastHeartbeatDetails(&beat) == nil
 	switch {
@@ -73,8 +74,8 @@ func lastProgress(err error, known Progress) Progress {
 	return known
 }
 
-// toldBy reads the progress from the details of an E in err's chain.
-func toldBy[E interface {
+// detailsOf reads the progress from the details of the first E in err's chain.
+func detailsOf[E interface {
 	error
 	HasDetails() bool
 	Details(values ...any) error
