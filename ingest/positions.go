@@ -85,6 +85,7 @@ func (s *session) placeOne(u *unplaced, facts situation, now time.Time) {
 	if err := s.consumer.Resume([]kafka.TopicPartition{u.key.at(0)}); err != nil {
 		s.log.Error("a partition was not resumed", "partition", u.key.String(), "error", err)
 	}
+	s.wakeFetchers()
 }
 
 // seek sets the position of a partition. Nothing that was fetched before is

@@ -251,8 +251,13 @@ func (s *session) resume() {
 	}
 	if s.consumer.Resume(parts) == nil {
 		s.paused = false
+		s.wakeFetchers()
 	}
 }
+
+// wakeFetchers lets a survey begin after partitions were resumed, because librdkafka
+// would notice that only after up to 1 s. A request to their leaders wakes it.
+func (s *session) wakeFetchers() { s.surveys.soon() }
 
 // partitionOf is the partition that something of Kafka belongs to, nil if it is
 // not ours or not placed.
