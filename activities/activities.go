@@ -16,7 +16,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"genesys-fanout/event"
 	"genesys-fanout/target"
 )
 
@@ -71,54 +70,6 @@ func New(options Options) *Activities {
 		recent:   newRecentOutcomes(),
 	}
 }
-
-// Delivery is one event for one target: the input of FirstAttempt and Deliver.
-type Delivery struct {
-	Event  event.Event   `json:"event,omitzero"`  // either may be absent where it is large:
-	Body   event.Body    `json:"body,omitzero"`   // read from the first event of the run's history
-	Source event.Source  `json:"source,omitzero"` // zero if the run was started by hand without one
-	Policy target.Policy `json:"policy"`
-
-	// What the fast lane left behind; zero where it was skipped.
-	Progress  Progress  `json:"progress,omitzero"`
-	NotBefore time.Time `json:"not_before,omitzero"` // earliest moment of the next attempt
-	Sighting  Sighting  `json:"sighting,omitzero"`
-}
-
-// Sighting is what the process that made, or did not make, the first attempt
-// knew of a target that gets no requests. The retry lane may be another
-// process: it takes the word of the first and need not find out by requests.
-type Sighting struct {
-	ClosedUntil time.Time `json:"closed_until,omitzero"` // its gate was closed until then
-	AwayAt      time.Time `json:"away_at,omitzero"`      // its breaker is open, and it last failed to answer then
-}
-
-// Progress is how far a delivery has come. Deliver keeps it in its heartbeat
-// details, which survive both a failed attempt and a lost worker.
-type Progress struct {
-	Attempts   int    `json:"attempts"`              // requests sent, or begun to be
-	StatusCode int    `json:"status_code,omitempty"` // of the last answer; 0 when there was none
-	Error      string `json:"error,omitempty"`       // of the last failure
-}
-
-// Outcome is what became of one attempt.
-type Outcome struct {
-	Verdict   Verdict   `json:"verdict"`
-	Progress  Progress  `json:"progress,omitzero"`
-	NotBefore time.Time `json:"not_before,omitzero"` // Retry, and a failed probe: earliest moment of the next attempt
-	Sighting  Sighting  `json:"sighting,omitzero"`   // of the fast lane, where it did not deliver
-}
-
-// Verdict is the meaning of an attempt, and the metric label "outcome".
-type Verdict string
-
-// The verdicts, a closed set.
-const (
-	Delivered Verdict = "delivered"
-	Retry     Verdict = "retry"    // failed, and may pass
-	Rejected  Verdict = "rejected" // failed, and would fail again
-	Held      Verdict = "held"     // nothing was sent, or only a probe: no attempt is spent
-)
 
 // Lane tells the first attempt from the later ones; also the metric label "lane".
 type Lane string

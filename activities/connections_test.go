@@ -16,6 +16,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"genesys-fanout/fanout"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -142,7 +144,7 @@ func TestConnections_BreakerThatOpensReplacesThem(t *testing.T) {
 	now := noon
 	hold.now = func() time.Time { return now }
 	for n := range breakerThreshold {
-		_, failure := f.deliver(f.delivery(), &Progress{Attempts: n})
+		_, failure := f.deliver(f.delivery(), &fanout.Progress{Attempts: n})
 		require.NotNil(t, failure)
 	}
 	require.True(t, hold.held())
@@ -150,7 +152,7 @@ func TestConnections_BreakerThatOpensReplacesThem(t *testing.T) {
 	for n, delay := 2, firstProbe; n <= 4; n, delay = n+1, 2*delay {
 		now = now.Add(delay)
 		_, failure := f.deliver(f.delivery(), nil)
-		require.Equal(t, heldBack, failure.Type())
+		require.Equal(t, fanout.FailureHeld, failure.Type())
 		assert.Equal(t, n, opened(), "every probe has a connection of its own")
 	}
 }

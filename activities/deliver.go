@@ -6,18 +6,13 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
+
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
-	"genesys-fanout/deadletter"
 	"genesys-fanout/target"
-)
-
-// Failure types of Deliver beside the reasons of package deadletter, which end
-// the delivery: these two Temporal retries.
-const (
-	failedAttempt = "retry"
-	heldBack      = "held"
 )
 
 const (
@@ -34,86 +29,97 @@ const (
 	jitter = 0.1
 )
 
-// FirstAttempt is the fast lane: one request, tried and never waited for, made
-// within the run's first workflow task. It fails never; what went wrong stands
-// in the Outcome.
-func (a *Activities) FirstAttempt(ctx context.Context, d Delivery) (Outcome, error) {
+// FirstAttempt is the fast lane: one request within the run's first workflow task, if
+// the target may get one now; it never waits. It never fails either: the Outcome says
+// what went wrong.
+func (a *Activities) FirstAttempt(ctx context.Context, d fanout.DeliverInput) (fanout.FirstAttemptResult, error) {
+	outcome, err := a.firstAttempt(ctx, d)
+	return fanout.FirstAttemptResult{Outcome: outcome}, err
+}
+
+func (a *Activities) firstAttempt(ctx context.Context, d fanout.DeliverInput) (fanout.Outcome, error) {
 	t, ok := a.targets.Get(d.Policy.Target)
 	if !ok || t.State != target.Active || !t.Policy.FastLane {
-		return Outcome{Verdict: Held, Progress: d.Progress}, nil
+		return fanout.Outcome{Verdict: fanout.Held, Progress: d.Progress}, nil
 	}
 	key := recentKey{runID(ctx), d.Policy.Target, FastLane}
-	return a.recent.once(ctx, key, func() (Outcome, error) {
+	return a.recent.once(ctx, key, func() (fanout.Outcome, error) {
 		hold := a.holds.of(t)
 		permit, refusal := hold.enter(FastLane)
 		if refusal != nil {
-			a.metrics.delivery(t, FastLane, Held)
-			return Outcome{Verdict: Held, Progress: d.Progress, Sighting: hold.sighting()}, nil
+			a.metrics.delivery(t, FastLane, fanout.Held)
+			return fanout.Outcome{Verdict: fanout.Held, Progress: d.Progress, TargetState: hold.sighting()}, nil
 		}
 		outcome := a.attempt(ctx, t, hold, permit, d)
-		if outcome.Verdict != Delivered {
-			outcome.Sighting = hold.sighting()
+		if outcome.Verdict != fanout.Delivered {
+			outcome.TargetState = hold.sighting()
 		}
 		return outcome, nil
-	}, func(o Outcome, _ error) bool { return o.Verdict != Held })
+	}, func(o fanout.Outcome, _ error) bool { return o.Verdict != fanout.Held })
 }
 
-// Recall asks the process that may have made a first attempt what became of it:
-// the workflow task in which it was made is lost, and another process has the
-// next. It sends nothing. Where this process has made none it says Held, and
-// makes none for this run later either.
-func (a *Activities) Recall(ctx context.Context, d Delivery) (Outcome, error) {
-	return a.recent.once(ctx, recentKey{runID(ctx), d.Policy.Target, FastLane},
-		func() (Outcome, error) { return Outcome{Verdict: Held, Progress: d.Progress}, nil },
-		func(Outcome, error) bool { return true })
+// Recall returns the outcome of a first attempt that this process may have made. A run
+// asks it if the workflow task of the first attempt is lost and another process has
+// the next one. Recall sends nothing. If this process has made no first attempt, the
+// verdict is Held, and it makes none for this run later either.
+func (a *Activities) Recall(ctx context.Context, in fanout.RecallInput) (fanout.RecallResult, error) {
+	outcome, err := a.recent.once(ctx, recentKey{runID(ctx), in.Target, FastLane},
+		func() (fanout.Outcome, error) { return fanout.Outcome{Verdict: fanout.Held}, nil },
+		func(fanout.Outcome, error) bool { return true })
+	return fanout.RecallResult{Outcome: outcome}, err
 }
 
-// Deliver is one dispatch of the retry lane: at most one request. It fails with
-// an ApplicationError whose type says how to go on: "retry" (an attempt was
-// spent) and "held" (none was) are retried by Temporal after NextRetryDelay; a
-// deadletter.Reason ends the delivery, with its Progress as details.
-func (a *Activities) Deliver(ctx context.Context, d Delivery) (Outcome, error) {
+// Deliver is one dispatch of the retry lane: at most one request. It fails with an
+// ApplicationError. Its type is FailureRetry (an attempt was spent) or FailureHeld
+// (none was), which Temporal retries after NextRetryDelay, or an event.Reason, which
+// ends the delivery, with its Progress as details.
+func (a *Activities) Deliver(ctx context.Context, d fanout.DeliverInput) (fanout.DeliverResult, error) {
+	outcome, err := a.dispatch(ctx, d)
+	return fanout.DeliverResult{Outcome: outcome}, err
+}
+
+func (a *Activities) dispatch(ctx context.Context, d fanout.DeliverInput) (fanout.Outcome, error) {
 	if activity.HasHeartbeatDetails(ctx) {
 		if err := activity.GetHeartbeatDetails(ctx, &d.Progress); err != nil {
-			return Outcome{}, fmt.Errorf("read the progress of the delivery: %w", err)
+			return fanout.Outcome{}, fmt.Errorf("read the progress of the delivery: %w", err)
 		}
 	}
 	t, ok := a.targets.Get(d.Policy.Target)
 	if !ok { // its queue is polled by processes that know it, so only in a changing fleet
-		return Outcome{}, held(d, "this worker does not know the target", time.Minute)
+		return fanout.Outcome{}, held(d, "this worker does not know the target", time.Minute)
 	}
 	if t.State == target.Retired {
-		return Outcome{}, GivenUp(deadletter.Retired, d.Progress, "the target was retired")
+		return fanout.Outcome{}, fanout.GivenUp(event.ReasonRetired, d.Progress, "the target was retired")
 	}
-	a.holds.of(t).learn(d.Sighting, time.Duration(d.Policy.MaxRetryAfter))
+	a.holds.of(t).learn(d.TargetState, time.Duration(d.Policy.MaxRetryAfter))
 	if wait := time.Until(d.NotBefore); wait > 0 {
-		return Outcome{}, held(d, "backing off", wait)
+		return fanout.Outcome{}, held(d, "backing off", wait)
 	}
 	key := recentKey{runID(ctx), d.Policy.Target, RetryLane}
 	outcome, err := a.recent.once(ctx, key,
-		func() (Outcome, error) { return a.deliver(ctx, t, d) },
-		func(_ Outcome, err error) bool { return err == nil || isGivenUp(err) })
+		func() (fanout.Outcome, error) { return a.deliver(ctx, t, d) },
+		func(_ fanout.Outcome, err error) bool { return err == nil || fanout.IsGivenUp(err) })
 	return outcome, err
 }
 
-func (a *Activities) deliver(ctx context.Context, t *target.Target, d Delivery) (Outcome, error) {
+func (a *Activities) deliver(ctx context.Context, t *target.Target, d fanout.DeliverInput) (fanout.Outcome, error) {
 	if d.Progress.Attempts >= d.Policy.MaxAttempts { // the worker that made the last one did not live to tell
-		return Outcome{}, GivenUp(deadletter.Exhausted, d.Progress, "the last attempt was cut off")
+		return fanout.Outcome{}, fanout.GivenUp(event.ReasonExhausted, d.Progress, "the last attempt was cut off")
 	}
 	info := activity.GetInfo(ctx)
-	message, err := a.messages.complete(ctx, Message{d.Event, d.Body}, info.WorkflowExecution.ID, info.WorkflowExecution.RunID)
+	message, err := a.messages.complete(ctx, d.Message, info.WorkflowExecution.ID, info.WorkflowExecution.RunID)
 	if err == nil && len(message.Body) == 0 {
 		err = errNoMessage
 	}
 	if err != nil {
-		return Outcome{}, err
+		return fanout.Outcome{}, err
 	}
 	d.Event, d.Body = message.Event, message.Body
 	hold := a.holds.of(t)
 	permit, refusal := enterWithin(ctx, hold)
 	if refusal != nil {
-		a.metrics.delivery(t, RetryLane, Held)
-		return Outcome{}, held(d, refusal.reason, max(refusal.wait, time.Second))
+		a.metrics.delivery(t, RetryLane, fanout.Held)
+		return fanout.Outcome{}, held(d, refusal.reason, max(refusal.wait, time.Second))
 	}
 	if !permit.probe { // a failed probe spends no attempt
 		begun := d.Progress
@@ -122,17 +128,17 @@ func (a *Activities) deliver(ctx context.Context, t *target.Target, d Delivery) 
 	}
 	if ctx.Err() != nil { // what the heartbeat brought
 		hold.leave(permit, nil)
-		return Outcome{}, unsent(ctx, d.Progress)
+		return fanout.Outcome{}, unsent(ctx, d.Progress)
 	}
 	outcome := a.attempt(ctx, t, hold, permit, d)
 	activity.RecordHeartbeat(ctx, outcome.Progress)
-	return outcome, outcome.failure(d)
+	return outcome, failureOf(outcome, d)
 }
 
 // unsent ends an activity whose context is done. The run's cancellation is told
 // with the progress, since the heartbeat before has counted a request that was
 // not sent.
-func unsent(ctx context.Context, progress Progress) error {
+func unsent(ctx context.Context, progress fanout.Progress) error {
 	if temporal.IsCanceledError(context.Cause(ctx)) {
 		return temporal.NewCanceledError(progress)
 	}
@@ -160,7 +166,7 @@ func enterWithin(ctx context.Context, h *hold) (permit, *refusal) {
 }
 
 // attempt sends one request under a permit and decides what it means.
-func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, p permit, d Delivery) Outcome {
+func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, p permit, d fanout.DeliverInput) fanout.Outcome {
 	started := time.Now()
 	got := a.send(ctx, t, d, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
 	if got.err != nil && ctx.Err() != nil { // our own end, not the target's fault
@@ -171,16 +177,16 @@ func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, 
 		hold.leave(p, &decision)
 	}
 
-	outcome := Outcome{Verdict: decision.verdict, Progress: Progress{Attempts: d.Progress.Attempts + 1, StatusCode: got.status}}
-	if decision.verdict != Delivered {
+	outcome := fanout.Outcome{Verdict: decision.verdict, Progress: fanout.Progress{Attempts: d.Progress.Attempts + 1, StatusCode: got.status}}
+	if decision.verdict != fanout.Delivered {
 		outcome.Progress.Error = got.failure(t)
 	}
 	switch {
 	case p.probe && decision.unavailable:
-		outcome.Verdict = Held
+		outcome.Verdict = fanout.Held
 		outcome.Progress.Attempts--
 		outcome.NotBefore = time.Now().Add(decision.retryAfter).UTC()
-	case decision.verdict == Retry:
+	case decision.verdict == fanout.Retry:
 		outcome.NotBefore = time.Now().Add(nextDelay(d, outcome.Progress.Attempts, decision.retryAfter)).UTC()
 	}
 	a.metrics.attempt(t, p.lane, outcome.Verdict, time.Since(started))
@@ -188,28 +194,28 @@ func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, 
 }
 
 // nextDelay is the wait before the attempt that follows the n-th.
-func nextDelay(d Delivery, n int, retryAfter time.Duration) time.Duration {
+func nextDelay(d fanout.DeliverInput, n int, retryAfter time.Duration) time.Duration {
 	delay := max(d.Policy.Backoff.After(n), retryAfter)
 	return delay + time.Duration(rand.Float64()*jitter*float64(delay))
 }
 
-// failure is the error with which Deliver tells Temporal of the outcome; nil
-// when the event was delivered.
-func (o Outcome) failure(d Delivery) error {
+// failureOf returns the error with which Deliver reports the outcome to Temporal, and
+// nil if the event was delivered.
+func failureOf(o fanout.Outcome, d fanout.DeliverInput) error {
 	switch {
-	case o.Verdict == Delivered:
+	case o.Verdict == fanout.Delivered:
 		return nil
-	case o.Verdict == Rejected:
-		return GivenUp(deadletter.Rejected, o.Progress, "")
-	case o.Verdict == Held:
+	case o.Verdict == fanout.Rejected:
+		return fanout.GivenUp(event.ReasonRejected, o.Progress, "")
+	case o.Verdict == fanout.Held:
 		d.Progress = o.Progress
 		return held(d, "the target does not answer", max(firstProbe, time.Until(o.NotBefore)))
 	case o.Progress.Attempts >= d.Policy.MaxAttempts:
-		return GivenUp(deadletter.Exhausted, o.Progress, "")
+		return fanout.GivenUp(event.ReasonExhausted, o.Progress, "")
 	}
 	return temporal.NewApplicationErrorWithOptions(
 		fmt.Sprintf("%s, attempt %d of %d: %s", d.Policy.Target, o.Progress.Attempts, d.Policy.MaxAttempts, o.Progress.Error),
-		failedAttempt, temporal.ApplicationErrorOptions{
+		fanout.FailureRetry, temporal.ApplicationErrorOptions{
 			NextRetryDelay: max(time.Until(o.NotBefore), time.Millisecond),
 			Details:        []any{o.Progress},
 		})
@@ -217,12 +223,12 @@ func (o Outcome) failure(d Delivery) error {
 
 // held sends a task back to Temporal without spending an attempt. The delivery's
 // last real failure stays readable in it.
-func held(d Delivery, why string, wait time.Duration) error {
+func held(d fanout.DeliverInput, why string, wait time.Duration) error {
 	message := fmt.Sprintf("%s, held back: %s", d.Policy.Target, why)
 	if d.Progress.Error != "" {
 		message += fmt.Sprintf("; attempt %d of %d: %s", d.Progress.Attempts, d.Policy.MaxAttempts, d.Progress.Error)
 	}
-	return temporal.NewApplicationErrorWithOptions(message, heldBack, temporal.ApplicationErrorOptions{
+	return temporal.NewApplicationErrorWithOptions(message, fanout.FailureHeld, temporal.ApplicationErrorOptions{
 		NextRetryDelay: wait + time.Duration(rand.Float64()*jitter*float64(wait)),
 		Details:        []any{d.Progress},
 		Category:       temporal.ApplicationErrorCategoryBenign,

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"genesys-fanout/fanout"
+
 	"genesys-fanout/target"
 )
 
@@ -146,7 +148,7 @@ func (h *hold) heed(p permit, d decision) {
 		h.trial = true
 		fresh = true
 	}
-	if d.verdict == Delivered && fresh {
+	if d.verdict == fanout.Delivered && fresh {
 		h.widen()
 	}
 	if d.throttle > 0 || d.throttled { // a 429 slows down also where it names no wait
@@ -221,10 +223,10 @@ func (h *hold) reopenSlowly() {
 
 // sighting is what another process should know, and how old it is: the other
 // may have had an answer since.
-func (h *hold) sighting() Sighting {
+func (h *hold) sighting() fanout.TargetState {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var s Sighting
+	var s fanout.TargetState
 	now := h.now()
 	if now.Before(h.closedUntil) {
 		s.ClosedUntil = h.closedUntil.UTC()
@@ -238,7 +240,7 @@ func (h *hold) sighting() Sighting {
 // learn takes the word of the process that made a first attempt, as far as this
 // one knows nothing newer. A sighting may be old when its task comes, and its
 // clock may differ.
-func (h *hold) learn(s Sighting, maxRetryAfter time.Duration) {
+func (h *hold) learn(s fanout.TargetState, maxRetryAfter time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"genesys-fanout/event"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"genesys-fanout/deadletter"
@@ -19,7 +21,7 @@ type openDeadLetters struct {
 
 type openKind struct {
 	target string
-	reason deadletter.Reason
+	reason event.Reason
 }
 
 func (o *openDeadLetters) set(counts []deadletter.Count) {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"genesys-fanout/event"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -237,7 +239,7 @@ func TestReplayRefusesByName(t *testing.T) {
 	s.produce([]byte("{not json"))
 	s.waitRecorded("compliance", 2)
 	s.waitRecorded("notification", 2)
-	s.waitRecorded(deadletter.UndecodableTarget, 1)
+	s.waitRecorded(event.UndecodableTarget, 1)
 	stop(t, ingest)
 	stop(t, worker)
 	damaged := filepath.Join(s.deadLetters(), deadletter.FileName("compliance", s.id(1)))
@@ -250,7 +252,7 @@ func TestReplayRefusesByName(t *testing.T) {
 	assert.Equal(t, 1, code)
 	text := out + errs
 	assert.Contains(t, text, "notification", "which targets.yaml does not have")
-	assert.Contains(t, text, deadletter.UndecodableTarget)
+	assert.Contains(t, text, event.UndecodableTarget)
 	assert.Contains(t, text, damaged)
 	s.exactlyOnce("compliance", 1)
 	assert.Equal(t, 1, s.count("compliance"))

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"genesys-fanout/fanout"
+
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -24,7 +26,6 @@ import (
 	"genesys-fanout/deadletter"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/workflows"
 )
 
 // shared are the parts that most tests use together: each has its own topic,
@@ -219,7 +220,7 @@ func (s *stack) committed() int64 {
 
 // status is the state of the run of an event.
 func (s *stack) status(eventID string) enums.WorkflowExecutionStatus {
-	d, err := s.client.DescribeWorkflowExecution(s.ctx, workflows.ID(eventID), "")
+	d, err := s.client.DescribeWorkflowExecution(s.ctx, fanout.WorkflowID(eventID), "")
 	if err != nil {
 		return enums.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED
 	}

@@ -15,6 +15,8 @@ import (
 	"hash/maphash"
 	"path/filepath"
 
+	"genesys-fanout/event"
+
 	"genesys-fanout/deadletter"
 	"genesys-fanout/target"
 )
@@ -29,7 +31,7 @@ type Selection struct {
 // Kind is what records are counted by.
 type Kind struct {
 	Target string
-	Reason deadletter.Reason
+	Reason event.Reason
 }
 
 // Plan is what a selection came to when it was counted.

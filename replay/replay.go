@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"sync"
 
+	"genesys-fanout/fanout"
+
 	"go.temporal.io/sdk/client"
 	"golang.org/x/time/rate"
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
-	"genesys-fanout/workflows"
 )
 
 const (
@@ -175,12 +176,12 @@ func (r *Replay) settle(e *Event, i int) {
 		r.count(func(c *Counts) { c.FailedAgain++ })
 	default:
 		r.options.Notify(fmt.Sprintf("event %s: its run ended, and the record of %s is as it was; workflow %s tells why",
-			event.Escape(e.ID), e.Targets[i], workflows.ID(e.ID)))
+			event.Escape(e.ID), e.Targets[i], fanout.WorkflowID(e.ID)))
 	}
 }
 
 func (r *Replay) skip(e *Event) {
-	r.options.Notify(fmt.Sprintf("event %s has an open run: skipped; workflow %s", event.Escape(e.ID), workflows.ID(e.ID)))
+	r.options.Notify(fmt.Sprintf("event %s has an open run: skipped; workflow %s", event.Escape(e.ID), fanout.WorkflowID(e.ID)))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, name := range e.Targets {

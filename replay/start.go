@@ -7,11 +7,11 @@ import (
 	"sync"
 	"time"
 
+	"genesys-fanout/fanout"
+
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
-
-	"genesys-fanout/workflows"
 )
 
 const (
@@ -24,7 +24,7 @@ var errOpenRun = errors.New("has an open run")
 
 // start starts the run. A Temporal that is away or busy is waited for until ctx
 // ends; errOpenRun and *workflows.ContentError say that there will be no run.
-func (r *Replay) start(ctx context.Context, in workflows.Input) (client.WorkflowRun, error) {
+func (r *Replay) start(ctx context.Context, in fanout.Input) (client.WorkflowRun, error) {
 	trackers, err := r.trackers(ctx, in)
 	if err != nil {
 		return nil, err
@@ -37,19 +37,19 @@ func (r *Replay) start(ctx context.Context, in workflows.Input) (client.Workflow
 	}()
 	for ctx.Err() == nil {
 		// It outlives ctx: a start that is broken off may have happened.
-		run, err := workflows.Start(context.WithoutCancel(ctx), r.options.Client, workflows.ReplayOptions(in, r.options.TaskQueue, trackers), in)
+		run, err := fanout.Start(context.WithoutCancel(ctx), r.options.Client, fanout.ReplayOptions(in, r.options.TaskQueue, trackers), in)
 		var open *serviceerror.WorkflowExecutionAlreadyStarted
-		var content *workflows.ContentError
+		var content *fanout.ContentError
 		switch {
 		case err == nil:
 			return run, nil
 		case errors.As(err, &open) && waiting:
 			// It may well be ours: a start may succeed and its answer be lost. The
 			// records tell what becomes of it, whoever started it.
-			return r.options.Client.GetWorkflow(ctx, workflows.ID(in.Event.ID), open.RunId), nil
+			return r.options.Client.GetWorkflow(ctx, fanout.WorkflowID(in.Event.ID), open.RunId), nil
 		case errors.As(err, &open):
 			return nil, errOpenRun
-		case errors.As(err, &content) && in.SearchAttributes && !content.Size:
+		case errors.As(err, &content) && in.SearchAttributes && !content.TooLarge:
 			in.SearchAttributes = false // which a frontend may not know
 			continue
 		case errors.As(err, &content):

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"genesys-fanout/fanout"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/serviceerror"
@@ -16,7 +18,6 @@ import (
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
-	"genesys-fanout/workflows"
 )
 
 // answers is a Temporal that answers starts one after the other, and then nil.
@@ -25,15 +26,15 @@ type answers struct {
 	list []error
 
 	mu      sync.Mutex
-	started []workflows.Input
+	started []fanout.Input
 }
 
 func (a *answers) ExecuteWorkflow(_ context.Context, _ client.StartWorkflowOptions, _ any, args ...any) (client.WorkflowRun, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	raw, _ := args[0].(converter.RawValue)
-	var in workflows.Input
-	if err := workflows.DataConverter().FromPayload(raw.Payload(), &in); err != nil {
+	var in fanout.Input
+	if err := fanout.DataConverter().FromPayload(raw.Payload(), &in); err != nil {
 		return nil, err
 	}
 	a.started = append(a.started, in)
@@ -97,7 +98,7 @@ func TestAnswersToAStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r, c, told := starter(test.answers...)
-			run, err := r.start(t.Context(), workflows.Input{Event: event.Event{ID: "evt-1"}, SearchAttributes: true})
+			run, err := r.start(t.Context(), fanout.Input{Message: event.Message{Event: event.Event{ID: "evt-1"}}, SearchAttributes: true})
 			assert.Len(t, c.started, test.starts)
 			assert.Len(t, *told, test.told, *told)
 			if test.runID == "" {
@@ -112,8 +113,8 @@ func TestAnswersToAStart(t *testing.T) {
 
 func TestAnInputThatIsTooLargeIsNotSent(t *testing.T) {
 	r, c, _ := starter()
-	_, err := r.start(t.Context(), workflows.Input{Body: event.Body(strings.Repeat("x", 2<<20))})
-	require.ErrorAs(t, err, new(*workflows.ContentError))
+	_, err := r.start(t.Context(), fanout.Input{Message: event.Message{Body: event.Body(strings.Repeat("x", 2<<20))}})
+	require.ErrorAs(t, err, new(*fanout.ContentError))
 	require.ErrorContains(t, err, "the limit is")
 	assert.Empty(t, c.started)
 }
@@ -122,10 +123,10 @@ func TestNoStartOnceItIsStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	r, c, _ := starter(serviceerror.NewUnavailable("away"))
 	r.outage.notify = func(string) { stop() }
-	_, err := r.start(ctx, workflows.Input{})
+	_, err := r.start(ctx, fanout.Input{})
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Len(t, c.started, 1)
-	_, err = r.start(ctx, workflows.Input{})
+	_, err = r.start(ctx, fanout.Input{})
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Len(t, c.started, 1)
 }

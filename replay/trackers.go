@@ -5,8 +5,9 @@ import (
 	"maps"
 	"time"
 
+	"genesys-fanout/fanout"
+
 	"genesys-fanout/activities"
-	"genesys-fanout/workflows"
 )
 
 // askTimeout is for one question how a run ended; the SDK repeats it within that.
@@ -16,7 +17,7 @@ const askTimeout = 10 * time.Second
 // its run: the one that is read here has those that are sent, and how the last run
 // of the event ended says which one has others. It waits for a Temporal that is
 // away until ctx ends.
-func (r *Replay) trackers(ctx context.Context, in workflows.Input) (map[string]string, error) {
+func (r *Replay) trackers(ctx context.Context, in fanout.Input) (map[string]string, error) {
 	waiting := false
 	defer func() {
 		if waiting {
@@ -41,14 +42,14 @@ func (r *Replay) trackers(ctx context.Context, in workflows.Input) (map[string]s
 func (r *Replay) lastRun(ctx context.Context, eventID string) (activities.Before, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	history := activities.History{Client: r.options.Client, DataConverter: workflows.DataConverter()}
-	return history.Ended(ctx, workflows.ID(eventID), "")
+	history := activities.History{Client: r.options.Client, DataConverter: fanout.DataConverter()}
+	return history.Ended(ctx, fanout.WorkflowID(eventID), "")
 }
 
 // named adds the tracker of the records that are sent to what is known. A tracker
 // that no worker of this version has opened yet has no identity: any worker may
 // answer.
-func named(known map[string]string, in workflows.Input, id string) map[string]string {
+func named(known map[string]string, in fanout.Input, id string) map[string]string {
 	if id == "" {
 		return known
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"genesys-fanout/fanout"
+
 	"github.com/stretchr/testify/require"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
@@ -26,9 +28,9 @@ func TestReplay(t *testing.T) {
 			defer func() { _ = data.Close() }()
 			history, err := client.HistoryFromJSON(data, client.HistoryJSONOptions{})
 			require.NoError(t, err)
-			replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DataConverter: DataConverter()})
+			replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DataConverter: fanout.DataConverter()})
 			require.NoError(t, err)
-			replayer.RegisterWorkflowWithOptions((&Workflows{}).FanOut, workflow.RegisterOptions{Name: FanOutName})
+			replayer.RegisterWorkflowWithOptions((&Workflows{}).FanOut, workflow.RegisterOptions{Name: fanout.WorkflowName})
 			require.NoError(t, replayer.ReplayWorkflowHistoryWithOptions(nil, history, worker.ReplayWorkflowHistoryOptions{
 				OriginalExecution: workflow.Execution{ID: "any", RunID: runOf(history)},
 			}))

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"genesys-fanout/fanout"
+
 	"github.com/schollz/progressbar/v3"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -21,7 +23,6 @@ import (
 	"genesys-fanout/event"
 	"genesys-fanout/internal/contactcentre"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/workflows"
 )
 
 const (
@@ -402,7 +403,7 @@ func (s *stage) failedRun(ctx context.Context) (string, error) {
 	}
 	defer c.Close()
 	i := slices.IndexFunc(s.ids, func(id string) bool { return s.rejected[event.Escape(id)] })
-	id := workflows.ID(s.ids[i])
+	id := fanout.WorkflowID(s.ids[i])
 	described, err := c.DescribeWorkflowExecution(ctx, id, "")
 	if err != nil {
 		return "", fmt.Errorf("the run %s: %w", id, err)

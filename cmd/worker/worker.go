@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 
+	"genesys-fanout/fanout"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/client"
 
@@ -14,7 +16,6 @@ import (
 	"genesys-fanout/internal/process"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 // Options are what a worker needs.
@@ -67,7 +68,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	temporal, err := process.Dial(ctx, process.Connection{
-		Temporal: o.Temporal, DataConverter: workflows.DataConverter(), Metrics: metrics, Log: o.Log, Health: health,
+		Temporal: o.Temporal, DataConverter: fanout.DataConverter(), Metrics: metrics, Log: o.Log, Health: health,
 	})
 	if err != nil {
 		return err
@@ -76,12 +77,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	namespace := o.Temporal.Options.Namespace
 	// ingest tells each run whether the namespace has them; a worker that comes
 	// first prepares it.
-	if _, err := process.EnsureSearchAttributes(ctx, temporal, namespace, workflows.SearchAttributeKeys(), o.Log); err != nil {
+	if _, err := process.EnsureSearchAttributes(ctx, temporal, namespace, fanout.SearchAttributeKeys(), o.Log); err != nil {
 		return err
 	}
 	go process.Watch(ctx, temporal, namespace, health, o.Log)
 
-	history := activities.History{Client: temporal, Namespace: namespace, DataConverter: workflows.DataConverter()}
+	history := activities.History{Client: temporal, Namespace: namespace, DataConverter: fanout.DataConverter()}
 	acts := activities.New(activities.Options{
 		Targets:  o.Targets,
 		Messages: history,

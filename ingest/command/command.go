@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"genesys-fanout/fanout"
+
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/client"
@@ -21,7 +23,6 @@ import (
 	"genesys-fanout/internal/process"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 const name = "ingest"
@@ -102,14 +103,14 @@ func (i *instance) run(ctx context.Context) error {
 		return err
 	}
 	temporal, err := process.Dial(ctx, process.Connection{
-		Temporal: i.temporal, DataConverter: workflows.DataConverter(), Metrics: metrics, Log: log, Health: health,
+		Temporal: i.temporal, DataConverter: fanout.DataConverter(), Metrics: metrics, Log: log, Health: health,
 	})
 	if err != nil {
 		return err
 	}
 	defer temporal.Close()
 	namespace := i.temporal.Options.Namespace
-	attributes, err := process.EnsureSearchAttributes(ctx, temporal, namespace, workflows.SearchAttributeKeys(), log)
+	attributes, err := process.EnsureSearchAttributes(ctx, temporal, namespace, fanout.SearchAttributeKeys(), log)
 	if err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func (i *instance) run(ctx context.Context) error {
 
 	recallQueue, stopFirstAttempts := "", func() {}
 	if i.settings.eager() {
-		recallQueue = workflows.RecallQueue(i.settings.TaskQueue, uuid.NewString())
+		recallQueue = fanout.RecallQueue(i.settings.TaskQueue, uuid.NewString())
 		if stopFirstAttempts, err = i.firstAttempts(temporal, recallQueue, registry, log); err != nil {
 			return err
 		}
@@ -152,7 +153,7 @@ func (i *instance) run(ctx context.Context) error {
 // client that starts it, and to answer for it on recallQueue. stop may be called
 // more than once; it returns when what is in flight has ended.
 func (i *instance) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, log *slog.Logger) (stop func(), err error) {
-	history := activities.History{Client: temporal, Namespace: i.temporal.Options.Namespace, DataConverter: workflows.DataConverter()}
+	history := activities.History{Client: temporal, Namespace: i.temporal.Options.Namespace, DataConverter: fanout.DataConverter()}
 	process := queues.Process{
 		Client: temporal, TaskQueue: i.settings.TaskQueue, Targets: i.targets, Log: log,
 		Activities: activities.New(activities.Options{Targets: i.targets, Runs: history, Metrics: registry, Logger: log}),

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"time"
 
+	"genesys-fanout/fanout"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
@@ -77,7 +79,7 @@ func (p Process) Runs(metrics prometheus.Registerer) *Worker {
 	// A publisher's clock may be ahead of this one.
 	fanOut := &workflows.Workflows{Delivered: func(d time.Duration) { age.Observe(max(0, d.Seconds())) }}
 	return p.worker(p.TaskQueue, options, func(one worker.Worker) {
-		one.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: workflows.FanOutName})
+		one.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: fanout.WorkflowName})
 		one.RegisterActivity(p.Activities.FirstAttempt)
 		one.RegisterActivity(p.Activities.LastProgress)
 	})
@@ -104,7 +106,7 @@ func (p Process) RetryLane(t *target.Target) *Worker {
 		DefaultHeartbeatThrottleInterval: time.Nanosecond,
 		MaxHeartbeatThrottleInterval:     time.Nanosecond,
 	}
-	return p.worker(workflows.TargetQueue(p.TaskQueue, t.Name()), options, func(one worker.Worker) {
+	return p.worker(fanout.TargetQueue(p.TaskQueue, t.Name()), options, func(one worker.Worker) {
 		one.RegisterActivity(p.Activities.Deliver)
 	})
 }
@@ -113,7 +115,7 @@ func (p Process) RetryLane(t *target.Target) *Worker {
 // looked up and resolved.
 func (p Process) DeadLetters() *Worker {
 	options := worker.Options{DisableWorkflowWorker: true, MaxConcurrentActivityExecutionSize: deadLetterSlots}
-	return p.worker(workflows.DeadLetterQueue(p.TaskQueue), options, func(one worker.Worker) {
+	return p.worker(fanout.DeadLetterQueue(p.TaskQueue), options, func(one worker.Worker) {
 		one.RegisterActivity(p.Activities.RecordDeadLetter)
 		one.RegisterActivity(p.Activities.ResolveDeadLetter)
 		one.RegisterActivity(p.Activities.Outstanding)

@@ -1,21 +1,44 @@
-package activities
+package fanout
 
 import (
 	"errors"
 	"slices"
 
+	"genesys-fanout/event"
+
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
-
-	"genesys-fanout/deadletter"
 )
 
-// terminal are the reasons for which Deliver itself gives a delivery up.
-var terminal = []deadletter.Reason{deadletter.Rejected, deadletter.Exhausted, deadletter.Retired}
+// The types of the failures of activities, beside the reasons of package event, which
+// end a delivery.
+const (
+	// FailureRetry and FailureHeld are failures of Deliver that Temporal retries. A
+	// failed attempt was spent; a delivery that was held back spent none.
+	FailureRetry = "retry"
+	FailureHeld  = "held"
 
-// GivenUp is the failure of a delivery that no further attempt is made for. why
-// is added to what the last attempt said; it may be empty.
-func GivenUp(reason deadletter.Reason, progress Progress, why string) error {
+	// OtherTracker is the failure of a task that only a worker with another tracker
+	// can do. Temporal retries it.
+	OtherTracker = "OtherTracker"
+
+	// DeadLettered is the failure with which a run ends that leaves dead letters. Its
+	// details are DeadLetteredDetails.
+	DeadLettered = "DeadLettered"
+)
+
+// DeadLetteredDetails are the details of DeadLettered, and of the cancellation of a run
+// that leaves dead letters.
+type DeadLetteredDetails struct {
+	Trackers map[string]string `json:"trackers,omitempty"` // by target: the identity of the tracker that has its open record
+}
+
+// terminal are the reasons for which Deliver itself gives a delivery up.
+var terminal = []event.Reason{event.ReasonRejected, event.ReasonExhausted, event.ReasonRetired}
+
+// GivenUp returns the failure of a delivery for which no further attempt is made. why
+// is added to the error of the last attempt; it may be empty.
+func GivenUp(reason event.Reason, progress Progress, why string) error {
 	progress.Error = joined(why, progress.Error)
 	return temporal.NewApplicationErrorWithOptions(progress.Error, string(reason), temporal.ApplicationErrorOptions{
 		NonRetryable: true,
@@ -23,31 +46,32 @@ func GivenUp(reason deadletter.Reason, progress Progress, why string) error {
 	})
 }
 
-func isGivenUp(err error) bool {
+// IsGivenUp reports whether GivenUp returned the error.
+func IsGivenUp(err error) bool {
 	var failure *temporal.ApplicationError
 	return errors.As(err, &failure) && failure.NonRetryable()
 }
 
 // Explain reads the failure of Deliver as a workflow sees it: why the delivery
 // ended, and how far it had come. known is the progress before Deliver ran.
-func Explain(err error, known Progress) (deadletter.Reason, Progress) {
+func Explain(err error, known Progress) (event.Reason, Progress) {
 	progress := lastProgress(err, known)
 	var failure *temporal.ApplicationError
-	if errors.As(err, &failure) && slices.Contains(terminal, deadletter.Reason(failure.Type())) {
-		return deadletter.Reason(failure.Type()), progress
+	if errors.As(err, &failure) && slices.Contains(terminal, event.Reason(failure.Type())) {
+		return event.Reason(failure.Type()), progress
 	}
 	switch {
 	case temporal.IsCanceledError(err), retryState(err) == enums.RETRY_STATE_CANCEL_REQUESTED:
 		progress.Error = joined("the run was canceled", progress.Error)
-		return deadletter.Canceled, progress
+		return event.ReasonCanceled, progress
 	case isTimeout(err), retryState(err) == enums.RETRY_STATE_TIMEOUT: // the next attempt would have come after max_age
 		progress.Error = joined("max_age has passed", progress.Error)
-		return deadletter.Expired, progress
+		return event.ReasonExpired, progress
 	}
 	if progress.Error == "" {
 		progress.Error = rootMessage(err)
 	}
-	return deadletter.Exhausted, progress // ended from outside, by an operator's command
+	return event.ReasonExhausted, progress // ended from outside, by an operator's command
 }
 
 // lastProgress is the newest that err tells. A failure or a cancellation carries
