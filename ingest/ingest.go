@@ -51,8 +51,9 @@ type Options struct {
 	// Drained, where set, is called when ctx has ended and no start is in flight
 	// any more: beside what then remains to be done with Kafka.
 	Drained func()
-	// SearchAttributes tells each run whether the namespace has ours.
-	SearchAttributes bool
+	// SearchAttributes reports whether a run that is started now may use our search
+	// attributes; nil: none may.
+	SearchAttributes func() bool
 	Metrics          prometheus.Registerer
 	Health           Health
 	Log              *slog.Logger
@@ -92,6 +93,8 @@ func New(options Options) (*Ingest, error) {
 	in.starts = &starts{options: options, metrics: metrics, flight: in.flight}
 	return in, nil
 }
+
+func (o Options) searchAttributes() bool { return o.SearchAttributes != nil && o.SearchAttributes() }
 
 func (o Options) validate() error {
 	for _, required := range []struct {

@@ -106,7 +106,7 @@ func (s *starts) lesser(in workflows.Input, err error) (workflows.Input, bool) {
 	s.options.Log.Warn("Temporal does not take a message; starting it without its payload", "topic", in.Source.Topic,
 		"partition", in.Source.Partition, "offset", in.Source.Offset, "size", len(in.Body), "error", content.Err)
 	in = oversize(in, content.Err)
-	in.SearchAttributes = s.options.SearchAttributes
+	in.SearchAttributes = s.options.searchAttributes()
 	return in, true
 }
 
@@ -116,7 +116,7 @@ const formatUndecodable = "undecodable"
 // input makes the run's input of a message.
 func (s *starts) input(m *kafka.Message) (in workflows.Input, format string) {
 	source := event.Source{Topic: *m.TopicPartition.Topic, Partition: m.TopicPartition.Partition, Offset: int64(m.TopicPartition.Offset)}
-	in = workflows.Input{Body: event.Body(m.Value), Source: source, SearchAttributes: s.options.SearchAttributes}
+	in = workflows.Input{Body: event.Body(m.Value), Source: source, SearchAttributes: s.options.searchAttributes()}
 	e, err := event.Decode(m.Value)
 	if err != nil {
 		e = event.Event{ID: event.UndecodableID(source), Type: event.UnknownType}

@@ -136,7 +136,7 @@ func (i *instance) run(ctx context.Context) error {
 		},
 		MaxStarts:        i.checked.maxStarts,
 		Drained:          func() { go stopFirstAttempts() },
-		SearchAttributes: attributes,
+		SearchAttributes: attributes.Usable,
 		Metrics:          registry,
 		Health:           health,
 		Log:              log,
