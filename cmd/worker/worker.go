@@ -34,15 +34,12 @@ type Worker struct{ options Options }
 // New makes a worker; Run starts it.
 func New(options Options) *Worker { return &Worker{options} }
 
-// checkQueues is the health check that says whether the queues are polled.
-const checkQueues = "queues"
-
 // Run serves until ctx ends; what is in flight then ends first.
 func (w *Worker) Run(ctx context.Context) error {
 	o := w.options
 	process.WarnTracing(o.Log, o.Env)
 	registry := process.NewRegistry()
-	health := process.NewHealth(process.CheckTemporal, checkQueues)
+	health := process.NewHealth(process.CheckTemporal, process.CheckQueues)
 	server, err := process.Listen(ctx, o.HTTPAddr, registry, health)
 	if err != nil {
 		return err
@@ -61,8 +58,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	polls := w.polls()
 	temporal, err := process.Dial(ctx, process.Connection{
-		Temporal: o.Temporal, DataConverter: workflows.DataConverter(), Metrics: metrics, Log: o.Log, Health: health,
+		Temporal: o.Temporal, DataConverter: workflows.DataConverter(), Metrics: metrics, Log: o.Log, Health: health, Polls: polls,
 	})
 	if err != nil {
 		return err
@@ -75,16 +73,25 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	go process.Watch(ctx, temporal, namespace, health, o.Log)
+	go polls.Watch(ctx, health, o.Log)
 
 	return serve(ctx, w.workers(temporal, tracker, registry), func() {
-		health.Set(checkQueues, nil)
-		o.Log.Info("worker is ready", "http", server.Addr(), "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
+		o.Log.Info("worker polls", "http", server.Addr(), "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
 	})
+}
+
+// polls looks at the queues that every event needs. A target's own queue is none
+// of them, because the other targets do not depend on it.
+func (w *Worker) polls() *process.Polls {
+	if w.options.DeadLetters == off {
+		return process.NewPolls(w.options.TaskQueue)
+	}
+	return process.NewPolls(w.options.TaskQueue, workflows.DeadLetterQueue(w.options.TaskQueue))
 }
 
 // serve starts all workers, waits for ctx, and stops them side by side: each
 // waits for what it has in flight.
-func serve(ctx context.Context, workers []*queues.Worker, ready func()) error {
+func serve(ctx context.Context, workers []*queues.Worker, polling func()) error {
 	var started []*queues.Worker
 	defer func() { stop(started) }()
 	for _, one := range workers {
@@ -93,7 +100,7 @@ func serve(ctx context.Context, workers []*queues.Worker, ready func()) error {
 		}
 		started = append(started, one)
 	}
-	ready()
+	polling()
 	<-ctx.Done()
 	return nil
 }

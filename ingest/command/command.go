@@ -81,7 +81,13 @@ func (i *instance) run(ctx context.Context) error {
 	log := process.Logger(os.Stderr, i.settings.LogLevel, i.settings.LogFormat)
 	process.WarnTracing(log, i.env)
 	registry := process.NewRegistry()
-	health := process.NewHealth(process.CheckTemporal, ingest.CheckKafka)
+	checks := []string{process.CheckTemporal, ingest.CheckKafka}
+	var polls *process.Polls
+	if i.settings.eager() { // only then it polls for workflow tasks
+		polls = process.NewPolls(i.settings.TaskQueue)
+		checks = append(checks, process.CheckQueues)
+	}
+	health := process.NewHealth(checks...)
 	server, err := process.Listen(ctx, i.settings.HTTPAddr, registry, health)
 	if err != nil {
 		return err
@@ -102,7 +108,7 @@ func (i *instance) run(ctx context.Context) error {
 		return err
 	}
 	temporal, err := process.Dial(ctx, process.Connection{
-		Temporal: i.temporal, DataConverter: workflows.DataConverter(), Metrics: metrics, Log: log, Health: health,
+		Temporal: i.temporal, DataConverter: workflows.DataConverter(), Metrics: metrics, Log: log, Health: health, Polls: polls,
 	})
 	if err != nil {
 		return err
@@ -121,6 +127,7 @@ func (i *instance) run(ctx context.Context) error {
 		if stopFirstAttempts, err = i.firstAttempts(temporal, recallQueue, registry, log); err != nil {
 			return err
 		}
+		go polls.Watch(ctx, health, log)
 	}
 	defer stopFirstAttempts()
 
@@ -148,9 +155,9 @@ func (i *instance) run(ctx context.Context) error {
 }
 
 // firstAttempts begins to run the first task of each run in this process, on the
-// client that starts it, and to answer for it on recallQueue. stop may be called
+// client that starts it, and to answer for it on recallQueue. end may be called
 // more than once; it returns when what is in flight has ended.
-func (i *instance) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, log *slog.Logger) (stop func(), err error) {
+func (i *instance) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, log *slog.Logger) (end func(), err error) {
 	history := activities.History{Client: temporal, Namespace: i.temporal.Options.Namespace, DataConverter: workflows.DataConverter()}
 	process := queues.Process{
 		Client: temporal, TaskQueue: i.settings.TaskQueue, Targets: i.targets, Log: log,
