@@ -48,6 +48,10 @@ type Options struct {
 	Targets   *target.Set
 	Starter   Starter
 	MaxStarts int
+	// DrainLimit is how long a stop waits for starts in flight; 0: 8 s. A start that
+	// takes longer is made again by the next owner of the partition, which finds it
+	// to be a duplicate.
+	DrainLimit time.Duration
 	// Drained, where set, is called when ctx has ended and no start is in flight
 	// any more: beside what then remains to be done with Kafka.
 	Drained func()

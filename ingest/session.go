@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,10 +29,12 @@ const (
 	// its starts in flight; what is later is started again there and dropped.
 	revokeWait = 3 * time.Second
 
-	// drainWait is how long a stop waits for starts in flight.
+	// drainWait is how long the end of a session waits for starts in flight. A stop
+	// of the process may have a limit of its own.
 	drainWait = 8 * time.Second
 
-	// leaveWait is how long the last commit and leaving the group may take.
+	// leaveWait is how long the last commit and leaving the group may take. It is
+	// kept short, because a stop while the brokers are away would always take it.
 	leaveWait = 4 * time.Second
 
 	// refusalPatience is how long credentials must be refused at the start
@@ -101,9 +104,13 @@ func (s *session) run(ctx context.Context) error {
 	polling, stopLooking := context.WithCancel(ctx)
 	err := s.consume(polling, starting)
 	stopLooking()
-	s.drain()
-	if ctx.Err() != nil && s.in.options.Drained != nil {
-		s.in.options.Drained()
+	if ctx.Err() == nil {
+		s.drain(drainWait)
+	} else {
+		s.drain(cmp.Or(s.in.options.DrainLimit, drainWait))
+		if s.in.options.Drained != nil {
+			s.in.options.Drained()
+		}
 	}
 	close(stopCommits)
 	s.leave(commitsStopped)
@@ -359,9 +366,9 @@ func (s *session) commit(parts map[partitionKey]*offsets) {
 }
 
 // drain waits for the starts in flight.
-func (s *session) drain() {
+func (s *session) drain(limit time.Duration) {
 	s.waiting = nil // never started, never committed
-	awaitSettled(s.all(), drainWait)
+	awaitSettled(s.all(), limit)
 }
 
 // leave commits what Temporal holds and leaves the group. A broker that is away
@@ -380,7 +387,8 @@ func (s *session) leave(commitsStopped <-chan struct{}) {
 			s.in.options.Log.Warn("the consumer did not close cleanly", "error", err)
 		}
 	case <-time.After(leaveWait):
-		s.in.options.Log.Warn("the brokers did not answer the leave of the group; its session ends by itself")
+		s.in.options.Log.Warn("Kafka did not answer the last commit or the leave of the group in time: it gives the partitions to other members "+
+			"after session.timeout.ms, and messages whose commit is missing are read again and found to be duplicates", "limit", leaveWait)
 	}
 }
 

@@ -34,8 +34,13 @@ type Worker struct{ options Options }
 // New makes a worker; Run starts it.
 func New(options Options) *Worker { return &Worker{options} }
 
-// Run serves until ctx ends; what is in flight then ends first.
+// Run serves until ctx ends; what is in flight then ends first, within
+// process.StopLimit.
 func (w *Worker) Run(ctx context.Context) error {
+	return process.StopWithin(ctx, process.StopLimit(w.options.Targets), w.options.Log, w.run)
+}
+
+func (w *Worker) run(ctx context.Context, stop *process.Stop) error {
 	o := w.options
 	process.WarnTracing(o.Log, o.Env)
 	registry := process.NewRegistry()
@@ -75,6 +80,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	go process.Watch(ctx, temporal, namespace, health, o.Log)
 	go polls.Watch(ctx, health, o.Log)
 
+	defer stop.Part("Temporal's task queues", queues.Unfinished)()
 	return serve(ctx, w.workers(temporal, tracker, registry), func() {
 		o.Log.Info("worker polls", "http", server.Addr(), "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
 	})
@@ -93,7 +99,7 @@ func (w *Worker) polls() *process.Polls {
 // waits for what it has in flight.
 func serve(ctx context.Context, workers []*queues.Worker, polling func()) error {
 	var started []*queues.Worker
-	defer func() { stop(started) }()
+	defer func() { stopAll(started) }()
 	for _, one := range workers {
 		if err := one.Start(); err != nil {
 			return fmt.Errorf("start polling Temporal: %w", err)
@@ -105,7 +111,7 @@ func serve(ctx context.Context, workers []*queues.Worker, polling func()) error 
 	return nil
 }
 
-func stop(workers []*queues.Worker) {
+func stopAll(workers []*queues.Worker) {
 	var all sync.WaitGroup
 	for _, one := range workers {
 		all.Go(one.Stop)
