@@ -524,7 +524,7 @@ func TestATopicThatIsNotThereYet(t *testing.T) {
 func TestNoMessageBlocksAPartition(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
-	m := run(t, kafka, poisoned{server}, func(o *Options) { o.SearchAttributes = true })
+	m := run(t, kafka, poisoned{server}, func(o *Options) { o.SearchAttributes = func() bool { return true } })
 	values := []string{`{"event_id":"before"}`, "", "{", "\xff\xfe", `{"event_id":"poison"}`, `{"event_id":"after"}`}
 	for _, value := range values {
 		require.NoError(t, kafka.Produce(t.Context(), topic, 0, nil, []byte(value)))
