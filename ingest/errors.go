@@ -110,8 +110,8 @@ func (s *session) heed(err error) error {
 	s.in.metrics.errors.WithLabelValues(code(err).String()).Inc()
 	s.in.down.report(err)
 	if s.joined || !isConnection(err) && !IsAuthentication(err) {
-		if repeated, ok := s.lines.allow("error "+code(err).String(), now); ok {
-			s.log.Warn("Kafka reports an error", "code", code(err).String(), "error", err, repeated)
+		if times, due := s.lines.happened("error " + code(err).String()); due {
+			s.log.Warn("Kafka reports an error", "code", code(err).String(), "error", err, "times", times)
 		}
 	}
 	var e kafka.Error

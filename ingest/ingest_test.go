@@ -3,9 +3,10 @@ package ingest
 import (
 	"encoding/json"
 	"errors"
-	"log/slog"
+	"fmt"
 	"maps"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -102,20 +103,26 @@ func TestConnection_Redacts(t *testing.T) {
 	assert.NoError(t, c.redactError(nil))
 }
 
-func TestLines_OnceIn30Seconds(t *testing.T) {
-	l, now := newLines(), time.Now()
-	var log logLines
-	logger := slog.New(slog.NewTextHandler(&log, nil))
-	for _, line := range []struct {
-		after time.Duration
-		kind  string
-	}{{0, "a"}, {1, "a"}, {1, "b"}, {29, "a"}, {30, "a"}, {31, "a"}, {3600, "c"}} {
-		if repeated, ok := l.allow(line.kind, now.Add(line.after*time.Second)); ok {
-			logger.Info(line.kind, repeated)
+func TestLines_OnceIn30SecondsOfEachKind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l lines
+		var logged []string
+		began := time.Now()
+		for _, line := range []struct {
+			after time.Duration
+			kind  string
+		}{{0, "a"}, {1, "a"}, {1, "b"}, {29, "a"}, {30, "a"}, {31, "a"}, {3600, "c"}} {
+			<-time.After(time.Until(began.Add(line.after * time.Second)))
+			if times, due := l.happened(line.kind); due {
+				logged = append(logged, fmt.Sprint(line.kind, times))
+			}
 		}
-	}
-	assert.Regexp(t, "^.*msg=a\n.*msg=b\n.*msg=a repeated=2\n.*msg=c\n$", log.text())
-	assert.Len(t, l.seen, 1, "what is long past is forgotten")
+		assert.Equal(t, []string{"a1", "b1", "a3", "c1"}, logged)
+		for n := range 2 * mostKinds {
+			l.happened(fmt.Sprint(n))
+		}
+		assert.LessOrEqual(t, len(l.kinds), mostKinds)
+	})
 }
 
 func TestRefusedErrorNamesTheCureAndNoSecret(t *testing.T) {

@@ -1,53 +1,33 @@
 package ingest
 
 import (
-	"log/slog"
 	"regexp"
 	"sync"
-	"time"
 )
 
-// lines lets log lines of a kind through once in 30 s, and counts the others, so
-// that what happens ten times a second does not flood the log. It is safe for
-// concurrent use.
+// lines limits the lines of each kind, as occasional does those of one. It is safe
+// for concurrent use.
 type lines struct {
-	mu   sync.Mutex
-	seen map[string]*seenLine
+	mu    sync.Mutex
+	kinds map[string]*occasional
 }
 
-type seenLine struct {
-	at   time.Time
-	held int
-}
+// mostKinds bounds what is remembered. There are some dozens, unless a text that
+// should be of one kind is of many.
+const mostKinds = 1000
 
-func newLines() *lines { return &lines{seen: make(map[string]*seenLine)} }
-
-// allow is true if a line of this kind should be logged now. The attribute says how
-// many were held back since the last one; it is empty, and so not printed, if none
-// were.
-func (l *lines) allow(kind string, now time.Time) (repeated slog.Attr, ok bool) {
+// happened counts an occurrence of a kind. If a line is due, it also returns how many
+// occurrences the line stands for.
+func (l *lines) happened(kind string) (times int, due bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	line := l.seen[kind]
-	if line != nil && now.Sub(line.at) < remindInterval {
-		line.held++
-		return repeated, false
+	if l.kinds == nil || len(l.kinds) >= mostKinds {
+		l.kinds = make(map[string]*occasional)
 	}
-	if line != nil && line.held > 0 {
-		repeated = slog.Int("repeated", line.held)
+	if l.kinds[kind] == nil {
+		l.kinds[kind] = &occasional{}
 	}
-	l.forget(now)
-	l.seen[kind] = &seenLine{at: now}
-	return repeated, true
-}
-
-// forget keeps what is remembered small. The caller holds l.mu.
-func (l *lines) forget(now time.Time) {
-	for kind, line := range l.seen {
-		if now.Sub(line.at) >= 2*remindInterval {
-			delete(l.seen, kind)
-		}
-	}
+	return l.kinds[kind].happened()
 }
 
 // incidental is what differs between lines of librdkafka that say the same: how
@@ -67,8 +47,8 @@ func (s *session) forwardLogs() {
 			s.log.Debug("librdkafka", "level", line.Level, "tag", line.Tag, "message", text)
 			continue
 		}
-		if repeated, ok := s.lines.allow("log "+line.Tag+incidental.ReplaceAllString(text, ""), time.Now()); ok {
-			s.log.Warn("librdkafka", "level", line.Level, "tag", line.Tag, "message", text, repeated)
+		if times, due := s.lines.happened("log " + line.Tag + incidental.ReplaceAllString(text, "")); due {
+			s.log.Warn("librdkafka", "level", line.Level, "tag", line.Tag, "message", text, "times", times)
 		}
 	}
 }

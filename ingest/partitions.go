@@ -233,8 +233,8 @@ func (s *session) commitFailed(topic string, err error) {
 			"error", err, "cure", "raise the brokers' offset.metadata.max.bytes to 256 or more")
 		return
 	}
-	if repeated, ok := s.lines.allow("commit "+topic+err.Error(), time.Now()); ok {
-		s.log.Warn("offsets were not committed; trying again", "topic", topic, "error", err, repeated)
+	if times, due := s.lines.happened("commit " + topic + err.Error()); due {
+		s.log.Warn("offsets were not committed; trying again", "topic", topic, "error", err, "times", times)
 	}
 }
 

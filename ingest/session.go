@@ -48,7 +48,7 @@ type session struct {
 	consumer   *kafka.Consumer
 	admin      *kafka.AdminClient
 	log        *slog.Logger
-	lines      *lines
+	lines      lines
 
 	mu       sync.Mutex // guards assigned; a start that ends asks nothing else
 	assigned map[partitionKey]*partition
@@ -101,7 +101,7 @@ func (in *Ingest) newSession(connection Connection) (*session, error) {
 		return nil, errors.Join(fmt.Errorf("make the Kafka client: %w", err), consumer.Close())
 	}
 	s := &session{
-		in: in, connection: connection, consumer: consumer, admin: admin, lines: newLines(),
+		in: in, connection: connection, consumer: consumer, admin: admin,
 		log:      in.options.Log.With("brokers", connection.BootstrapServers, "topics", connection.Topics),
 		assigned: make(map[partitionKey]*partition), unplaced: make(map[partitionKey]*unplaced),
 		found: &survey{}, connectedAt: time.Now(),
