@@ -1,13 +1,13 @@
 // Package activities does what a FanOut run cannot do itself: it sends requests
 // to targets and keeps dead letters.
 //
-// One Deliver is at most one request. What may be sent, and when, is decided
-// here per target and process: the gate that a 429 closes, the breaker that an
-// outage opens, and the bounds on requests in flight. What an answer means is
-// decided by classify, a pure function.
+// One Deliver is at most one request. Whether a request may go out now is decided
+// per target and process, in hold: by the gate that a 429 closes, the breaker that
+// an outage opens, and the bounds on requests in flight. classify, a pure function,
+// decides what an answer means.
 //
-// The package refuses to loop: every further attempt is Temporal's. It knows
-// nothing of workflows, Kafka or targets.yaml's syntax.
+// The package refuses to loop, because every further attempt is Temporal's. It
+// knows nothing of workflows, Kafka or the syntax of targets.yaml.
 package activities
 
 import (
@@ -28,7 +28,7 @@ type Targets interface {
 type Options struct {
 	Targets  Targets
 	Messages Messages              // reads the bodies that are too large for an activity's input
-	Runs     Runs                  // tells of the run before, and of activities under way
+	Runs     Runs                  // knows the run before, and the activities under way
 	Tracker  Tracker               // nil if this process records no dead letters
 	Health   Health                // nil: nobody asks whether the tracker is ready
 	Metrics  prometheus.Registerer // nil: not counted

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"genesys-fanout/fanout"
-
 	"genesys-fanout/internal/retryafter"
 )
 

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
+
+	"genesys-fanout/fanout"
 )
 
 var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)

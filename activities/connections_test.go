@@ -16,10 +16,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/fanout"
 )
 
 // TestConnections_SilentHTTP2ConnectionIsClosedByPing: a load balancer that has

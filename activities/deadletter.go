@@ -5,13 +5,12 @@ import (
 	"errors"
 	"slices"
 
-	"genesys-fanout/fanout"
-
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // RecordDeadLetter keeps a delivery that was given up. It succeeds only once the

@@ -3,15 +3,13 @@ package activities
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"time"
-
-	"genesys-fanout/event"
-	"genesys-fanout/fanout"
 
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 
@@ -24,13 +22,10 @@ const (
 	// for a slot, the heartbeats and the message's way from Temporal. A task that
 	// went to a worker just as it stopped comes again after this and the timeout.
 	Overhead = slotWait + 10*time.Second
-
-	// jitter spreads retries of one outage, upward only: a Retry-After is a floor.
-	jitter = 0.1
 )
 
-// FirstAttempt is the fast lane: one request within the run's first workflow task, if
-// the target may get one now; it never waits. It never fails either: the Outcome says
+// FirstAttempt is the fast lane: at most one request, made within the run's first
+// workflow task. It never waits for a permit, and it never fails: the Outcome holds
 // what went wrong.
 func (a *Activities) FirstAttempt(ctx context.Context, d fanout.DeliverInput) (fanout.FirstAttemptResult, error) {
 	outcome, err := a.firstAttempt(ctx, d)
@@ -58,10 +53,10 @@ func (a *Activities) firstAttempt(ctx context.Context, d fanout.DeliverInput) (f
 	}, func(o fanout.Outcome, _ error) bool { return o.Verdict != fanout.Held })
 }
 
-// Recall returns the outcome of a first attempt that this process may have made. A run
-// asks it if the workflow task of the first attempt is lost and another process has
-// the next one. Recall sends nothing. If this process has made no first attempt, the
-// verdict is Held, and it makes none for this run later either.
+// Recall returns the outcome of a first attempt that this process may have made. It
+// is asked when the workflow task of that attempt was lost and another process has
+// the next one. It sends nothing. If this process made no attempt, it answers Held,
+// and will make none for this run later either.
 func (a *Activities) Recall(ctx context.Context, in fanout.RecallInput) (fanout.RecallResult, error) {
 	outcome, err := a.recent.once(ctx, recentKey{runID(ctx), in.Target, FastLane},
 		func() (fanout.Outcome, error) { return fanout.Outcome{Verdict: fanout.Held}, nil },
@@ -69,41 +64,42 @@ func (a *Activities) Recall(ctx context.Context, in fanout.RecallInput) (fanout.
 	return fanout.RecallResult{Outcome: outcome}, err
 }
 
-// Deliver is one dispatch of the retry lane: at most one request. It fails with an
-// ApplicationError. Its type is FailureRetry (an attempt was spent) or FailureHeld
-// (none was), which Temporal retries after NextRetryDelay, or an event.Reason, which
-// ends the delivery, with its Progress as details.
+// Deliver is one task of the retry lane: at most one request. It fails with an
+// ApplicationError. Temporal retries the types FailureRetry (an attempt was spent) and
+// FailureHeld (none was) after NextRetryDelay. An event.Reason as type ends the
+// delivery, and the details are its Progress.
 func (a *Activities) Deliver(ctx context.Context, d fanout.DeliverInput) (fanout.DeliverResult, error) {
-	outcome, err := a.dispatch(ctx, d)
+	outcome, err := a.deliverTask(ctx, d)
 	return fanout.DeliverResult{Outcome: outcome}, err
 }
 
-func (a *Activities) dispatch(ctx context.Context, d fanout.DeliverInput) (fanout.Outcome, error) {
+func (a *Activities) deliverTask(ctx context.Context, d fanout.DeliverInput) (fanout.Outcome, error) {
 	if activity.HasHeartbeatDetails(ctx) {
 		if err := activity.GetHeartbeatDetails(ctx, &d.Progress); err != nil {
 			return fanout.Outcome{}, fmt.Errorf("read the progress of the delivery: %w", err)
 		}
 	}
+	task := dispatch{DeliverInput: d, expires: expiry(ctx)}
 	t, ok := a.targets.Get(d.Policy.Target)
 	if !ok { // its queue is polled by processes that know it, so only in a changing fleet
-		return fanout.Outcome{}, held(d, "this worker does not know the target", time.Minute)
+		return fanout.Outcome{}, task.held("this worker does not know the target", time.Minute)
 	}
 	if t.State == target.Retired {
 		return fanout.Outcome{}, fanout.GivenUp(event.ReasonRetired, d.Progress, "the target was retired")
 	}
 	a.holds.of(t).learn(d.TargetState, time.Duration(d.Policy.MaxRetryAfter))
 	if wait := time.Until(d.NotBefore); wait > 0 {
-		return fanout.Outcome{}, held(d, "backing off", wait)
+		return fanout.Outcome{}, task.held("backing off", wait)
 	}
 	key := recentKey{runID(ctx), d.Policy.Target, RetryLane}
 	outcome, err := a.recent.once(ctx, key,
-		func() (fanout.Outcome, error) { return a.deliver(ctx, t, d) },
+		func() (fanout.Outcome, error) { return a.deliver(ctx, t, task) },
 		func(_ fanout.Outcome, err error) bool { return err == nil || fanout.IsGivenUp(err) })
 	return outcome, err
 }
 
-func (a *Activities) deliver(ctx context.Context, t *target.Target, d fanout.DeliverInput) (fanout.Outcome, error) {
-	if d.Progress.Attempts >= d.Policy.MaxAttempts { // the worker that made the last one did not live to tell
+func (a *Activities) deliver(ctx context.Context, t *target.Target, d dispatch) (fanout.Outcome, error) {
+	if d.Progress.Attempts >= d.Policy.MaxAttempts { // the worker that made the last one did not live to report it
 		return fanout.Outcome{}, fanout.GivenUp(event.ReasonExhausted, d.Progress, "the last attempt was cut off")
 	}
 	info := activity.GetInfo(ctx)
@@ -119,24 +115,24 @@ func (a *Activities) deliver(ctx context.Context, t *target.Target, d fanout.Del
 	permit, refusal := enterWithin(ctx, hold)
 	if refusal != nil {
 		a.metrics.delivery(t, RetryLane, fanout.Held)
-		return fanout.Outcome{}, held(d, refusal.reason, max(refusal.wait, time.Second))
+		return fanout.Outcome{}, d.held(refusal.reason, max(refusal.wait, time.Second))
 	}
 	if !permit.probe { // a failed probe spends no attempt
 		begun := d.Progress
 		begun.Attempts++
 		activity.RecordHeartbeat(ctx, begun)
 	}
-	if ctx.Err() != nil { // what the heartbeat brought
+	if ctx.Err() != nil { // the heartbeat brought it
 		hold.leave(permit, nil)
 		return fanout.Outcome{}, unsent(ctx, d.Progress)
 	}
-	outcome := a.attempt(ctx, t, hold, permit, d)
+	outcome := a.attempt(ctx, t, hold, permit, d.DeliverInput)
 	activity.RecordHeartbeat(ctx, outcome.Progress)
-	return outcome, failureOf(outcome, d)
+	return outcome, d.failure(outcome)
 }
 
-// unsent ends an activity whose context is done. The run's cancellation is told
-// with the progress, since the heartbeat before has counted a request that was
+// unsent ends an activity whose context is done. If the run was canceled, the error
+// carries the progress, because the heartbeat before has counted a request that was
 // not sent.
 func unsent(ctx context.Context, progress fanout.Progress) error {
 	if temporal.IsCanceledError(context.Cause(ctx)) {
@@ -145,7 +141,8 @@ func unsent(ctx context.Context, progress fanout.Progress) error {
 	return ctx.Err()
 }
 
-// enterWithin waits a while where only the requests in flight are in the way.
+// enterWithin asks for a permit, and waits a while for one if the target has only
+// too many requests in flight.
 func enterWithin(ctx context.Context, h *hold) (permit, *refusal) {
 	ctx, cancel := context.WithTimeout(ctx, slotWait)
 	defer cancel()
@@ -187,52 +184,11 @@ func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, 
 		outcome.Progress.Attempts--
 		outcome.NotBefore = time.Now().Add(decision.retryAfter).UTC()
 	case decision.verdict == fanout.Retry:
-		outcome.NotBefore = time.Now().Add(nextDelay(d, outcome.Progress.Attempts, decision.retryAfter)).UTC()
+		outcome.Wait = backoff(d, outcome.Progress.Attempts, decision.retryAfter)
+		outcome.NotBefore = time.Now().Add(jittered(outcome.Wait)).UTC()
 	}
 	a.metrics.attempt(t, p.lane, outcome.Verdict, time.Since(started))
 	return outcome
-}
-
-// nextDelay is the wait before the attempt that follows the n-th.
-func nextDelay(d fanout.DeliverInput, n int, retryAfter time.Duration) time.Duration {
-	delay := max(d.Policy.Backoff.After(n), retryAfter)
-	return delay + time.Duration(rand.Float64()*jitter*float64(delay))
-}
-
-// failureOf returns the error with which Deliver reports the outcome to Temporal, and
-// nil if the event was delivered.
-func failureOf(o fanout.Outcome, d fanout.DeliverInput) error {
-	switch {
-	case o.Verdict == fanout.Delivered:
-		return nil
-	case o.Verdict == fanout.Rejected:
-		return fanout.GivenUp(event.ReasonRejected, o.Progress, "")
-	case o.Verdict == fanout.Held:
-		d.Progress = o.Progress
-		return held(d, "the target does not answer", max(firstProbe, time.Until(o.NotBefore)))
-	case o.Progress.Attempts >= d.Policy.MaxAttempts:
-		return fanout.GivenUp(event.ReasonExhausted, o.Progress, "")
-	}
-	return temporal.NewApplicationErrorWithOptions(
-		fmt.Sprintf("%s, attempt %d of %d: %s", d.Policy.Target, o.Progress.Attempts, d.Policy.MaxAttempts, o.Progress.Error),
-		fanout.FailureRetry, temporal.ApplicationErrorOptions{
-			NextRetryDelay: max(time.Until(o.NotBefore), time.Millisecond),
-			Details:        []any{o.Progress},
-		})
-}
-
-// held sends a task back to Temporal without spending an attempt. The delivery's
-// last real failure stays readable in it.
-func held(d fanout.DeliverInput, why string, wait time.Duration) error {
-	message := fmt.Sprintf("%s, held back: %s", d.Policy.Target, why)
-	if d.Progress.Error != "" {
-		message += fmt.Sprintf("; attempt %d of %d: %s", d.Progress.Attempts, d.Policy.MaxAttempts, d.Progress.Error)
-	}
-	return temporal.NewApplicationErrorWithOptions(message, fanout.FailureHeld, temporal.ApplicationErrorOptions{
-		NextRetryDelay: wait + time.Duration(rand.Float64()*jitter*float64(wait)),
-		Details:        []any{d.Progress},
-		Category:       temporal.ApplicationErrorCategoryBenign,
-	})
 }
 
 func runID(ctx context.Context) string { return activity.GetInfo(ctx).WorkflowExecution.RunID }

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
@@ -25,6 +23,7 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 
@@ -216,6 +215,28 @@ func TestDeliverWaitsForItsMoment(t *testing.T) {
 	assert.Equal(t, "held", failure.Type())
 	assert.GreaterOrEqual(t, failure.NextRetryDelay(), 59*time.Second)
 	assert.Contains(t, failure.Message(), "503 Service Unavailable", "the last real failure stays readable")
+}
+
+// TestDeliver_ExpiresAtOnceIfItIsHeldForTooLong: Temporal would refuse the retry,
+// and could not say why. The test environment gives an activity ten minutes in all.
+func TestDeliver_ExpiresAtOnceIfItIsHeldForTooLong(t *testing.T) {
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL}\n")
+	d := f.delivery()
+	d.Progress = fanout.Progress{Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}
+	for wait, expires := range map[time.Duration]bool{9*time.Minute + 50*time.Second: false, 20 * time.Minute: true} {
+		d.NotBefore = time.Now().Add(wait)
+		_, failure := f.deliver(d, nil)
+		require.NotNil(t, failure)
+		if !expires {
+			assert.Equal(t, fanout.FailureHeld, failure.Type())
+			assert.LessOrEqual(t, failure.NextRetryDelay(), 10*time.Minute, "no jitter beyond the end")
+			continue
+		}
+		reason, progress := fanout.Explain(failure, fanout.Progress{})
+		assert.Equal(t, event.ReasonExpired, reason)
+		assert.Equal(t, fanout.Progress{Attempts: 1, StatusCode: 503,
+			Error: "a wait of 20m0s (held back: backing off) is longer than the 10m0s that are left of max_age 24h0m0s; 503 Service Unavailable"}, progress)
+	}
 }
 
 func TestDeliverRetired(t *testing.T) {

@@ -7,12 +7,12 @@ import (
 	"maps"
 	"strings"
 
-	"genesys-fanout/fanout"
-
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
+
+	"genesys-fanout/fanout"
 )
 
 // Before is how a run ended, for the run after it.

@@ -5,37 +5,37 @@ import (
 	"time"
 
 	"genesys-fanout/fanout"
-
 	"genesys-fanout/target"
 )
 
 const (
 	// FastLaneLimit bounds the first attempts of one target in flight per
-	// process. They keep their workflow task open: 40 events/s at a target that
-	// hangs for 5 s would keep 200 tasks waiting, and with them the record of
+	// process, because they keep their workflow task open: 40 events/s at a target
+	// that hangs for 5 s would keep 200 tasks waiting, and with them the record of
 	// every other target's success.
 	FastLaneLimit = 32
 
-	// breakerThreshold is the number of failures in a row, with no answer
-	// between them, after which a target counts as away.
+	// breakerThreshold is how many failures in a row, with no answer between them,
+	// open a target's breaker.
 	breakerThreshold = 10
 
 	firstProbe   = time.Second
 	longestProbe = 30 * time.Second
 
-	// sightingAge is how old a sighting may be: between two probes it is up to
-	// longestProbe, and its task may wait as long again.
+	// sightingAge is how old a sighting may be. It is up to longestProbe old between
+	// two probes, and its task may wait as long again.
 	sightingAge = 2 * longestProbe
 )
 
-// hold decides, for one target in one process, whether a request may go out
-// now. It spends nothing of any delivery: who is refused comes again.
+// hold decides, for one target in one process, whether a request may go out now. A
+// refusal spends no attempt, because the delivery comes again.
 //
-// Three things hold requests back. The gate is closed by a 429 (or a used-up
-// rate limit) until a moment the target named. Once it opens, one request goes
-// out on trial; limit then doubles with every success and is halved by the next
-// 429. The breaker opens when the target has stopped answering; a single probe
-// at a time then finds out whether it is back.
+// Three things hold requests back. The first is the bound on requests in flight.
+// The second is the gate: a 429, or a used-up rate limit, closes it until a moment
+// that the target named. When it opens, one request goes out on trial. The limit
+// then doubles with every success, and the next 429 halves it. The third is the
+// breaker, which opens when the target has stopped answering. A single probe at a
+// time then finds out whether the target is back.
 type hold struct {
 	mu   sync.Mutex
 	now  func() time.Time
@@ -51,15 +51,15 @@ type hold struct {
 	trial       bool // the gate has opened and no request has gone through yet
 	epoch       int  // counts closings: an answer to an older request says nothing of this opening
 
-	answered   time.Time // when the target last answered, whatever it said
-	failed     time.Time // when it last did not
+	answered   time.Time // when the target last answered, whatever the answer was
+	failed     time.Time // when it last failed to answer
 	failures   int       // in a row
 	open       bool
 	probing    bool
 	probeAt    time.Time
 	probeDelay time.Duration
 
-	changed chan struct{} // closed and replaced when someone who waits should look again
+	changed chan struct{} // closed and replaced when a waiter should look again
 }
 
 // permit is the right to send one request. It must be given back with leave.
@@ -69,10 +69,10 @@ type permit struct {
 	epoch int
 }
 
-// refusal says why no request may go out.
+// refusal is the reason why no request may go out.
 type refusal struct {
 	reason string
-	wait   time.Duration // until it is worth coming again; 0: as soon as a request in flight ends
+	wait   time.Duration // until asking again makes sense; 0: as soon as a request in flight ends
 }
 
 func newHold(limit int, now func() time.Time) *hold {
@@ -113,7 +113,8 @@ func (h *hold) allowed() int {
 
 func (h *hold) probeDue(now time.Time) bool { return !h.probing && !now.Before(h.probeAt) }
 
-// leave gives a permit back with what came of the request; nil when none was sent.
+// leave gives a permit back, with the meaning of the answer; nil if no request was
+// sent.
 func (h *hold) leave(p permit, d *decision) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -125,12 +126,13 @@ func (h *hold) leave(p permit, d *decision) {
 		h.probing = false
 	}
 	if d != nil {
-		h.heed(p, *d)
+		h.apply(p, *d)
 	}
 	h.announce()
 }
 
-func (h *hold) heed(p permit, d decision) {
+// apply changes the hold by the answer to a request.
+func (h *hold) apply(p permit, d decision) {
 	now := h.now()
 	fresh := p.epoch == h.epoch
 	if d.unavailable {
@@ -142,7 +144,7 @@ func (h *hold) heed(p permit, d decision) {
 	}
 	h.answered = now
 	h.failures = 0
-	if h.open { // whatever it says, it answers: what the probe was alone in may now come in pairs
+	if h.open { // any answer closes the breaker, and requests come back slowly
 		h.open = false
 		h.limit = 1
 		h.trial = true
@@ -151,7 +153,7 @@ func (h *hold) heed(p permit, d decision) {
 	if d.verdict == fanout.Delivered && fresh {
 		h.widen()
 	}
-	if d.throttle > 0 || d.throttled { // a 429 slows down also where it names no wait
+	if d.throttle > 0 || d.throttled { // a 429 slows down even if its wait is zero
 		h.close(d, now, fresh)
 	}
 }
@@ -196,8 +198,8 @@ func (h *hold) reportAway() {
 	}
 }
 
-// close shuts the gate. Only the first answer of an opening slows the next one
-// down: its companions were under way already and tell nothing new.
+// close shuts the gate. Only the first 429 of an opening slows the next one down,
+// because the other requests were in flight with it and their answers are not news.
 func (h *hold) close(d decision, now time.Time, fresh bool) {
 	if until := now.Add(d.throttle); until.After(h.closedUntil) {
 		h.closedUntil = until
@@ -212,7 +214,7 @@ func (h *hold) close(d decision, now time.Time, fresh bool) {
 	}
 }
 
-// reopenSlowly lets one request out when the gate opens, and then ever more.
+// reopenSlowly makes the next opening of the gate begin with one request.
 func (h *hold) reopenSlowly() {
 	h.epoch++
 	h.trial = true
@@ -221,8 +223,8 @@ func (h *hold) reopenSlowly() {
 	}
 }
 
-// sighting is what another process should know, and how old it is: the other
-// may have had an answer since.
+// sighting returns the state that another process should know, with its age,
+// because the other one may have had an answer since.
 func (h *hold) sighting() fanout.TargetState {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -237,9 +239,8 @@ func (h *hold) sighting() fanout.TargetState {
 	return s
 }
 
-// learn takes the word of the process that made a first attempt, as far as this
-// one knows nothing newer. A sighting may be old when its task comes, and its
-// clock may differ.
+// learn applies the sighting of another process unless this one knows something
+// newer. A sighting may be old when its task comes, and its clock may differ.
 func (h *hold) learn(s fanout.TargetState, maxRetryAfter time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -262,9 +263,10 @@ func (h *hold) announce() {
 	h.changed = make(chan struct{})
 }
 
-// reserve takes a slot for one poll of the retry lane's queue. Where it may not,
-// it says how long to wait (0: until something changes) and what to wait on. A
-// queue that is not polled keeps its backlog in Temporal at no cost.
+// reserve takes a slot for one poll of the retry lane's queue. If none is free, it
+// returns how long to wait (0: until something changes), and a channel that is
+// closed when something has changed. The backlog of a queue that is not polled
+// stays in Temporal at no cost.
 func (h *hold) reserve() (ok bool, wait time.Duration, changed <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -291,14 +293,15 @@ func (h *hold) release() {
 	h.announce()
 }
 
-// held tells whether the target gets no request at the moment, probes aside.
+// held reports whether the target gets no request at the moment, probes aside.
 func (h *hold) held() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.open || h.now().Before(h.closedUntil)
 }
 
-// changes is closed the next time a request or a slot is given back.
+// changes returns a channel that is closed when the next request or slot is given
+// back.
 func (h *hold) changes() <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -330,7 +333,7 @@ func (h *holds) of(t *target.Target) *hold {
 	return h.by[t.Name()]
 }
 
-// each calls f for every target that has had a delivery.
+// each calls f for every target that had a delivery.
 func (h *holds) each(f func(name string, h *hold)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

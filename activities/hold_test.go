@@ -4,10 +4,10 @@ import (
 	"testing"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/fanout"
 )
 
 // clock is a time that moves when it is told to.

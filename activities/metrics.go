@@ -3,11 +3,10 @@ package activities
 import (
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 

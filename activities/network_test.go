@@ -14,11 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 

@@ -4,11 +4,10 @@ import (
 	"sync"
 	"time"
 
-	"genesys-fanout/event"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 )
 
 // openDeadLetters shows the last count of the open records. A target and a reason

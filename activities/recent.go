@@ -4,9 +4,9 @@ import (
 	"context"
 	"sync"
 
-	"genesys-fanout/fanout"
-
 	"github.com/hashicorp/golang-lru/v2/expirable"
+
+	"genesys-fanout/fanout"
 )
 
 // recentLimit is how many outcomes a process remembers: at 1,000 deliveries a

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/fanout"
 )
 
 func TestRecentForgetsAnAttemptThatPanicked(t *testing.T) {

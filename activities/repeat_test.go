@@ -15,13 +15,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // TestSend_GOAWAYCostsNoAttempt: requests that were on their way when the target

@@ -12,9 +12,8 @@ import (
 	"strconv"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 

@@ -14,12 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // TestARedirectNobodyCanReadIsStillAnAnswer: net/http fails on it, and a failure

@@ -8,12 +8,12 @@ import (
 	"strings"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
+
+	"genesys-fanout/fanout"
 )
 
 // Runs tells what Temporal knows of runs.

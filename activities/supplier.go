@@ -9,10 +9,10 @@ import (
 	"genesys-fanout/target"
 )
 
-// Tuner gives out the activity slots of a target's retry lane: no more than the
-// target may get at the moment, and none while it is held. The SDK reserves a
-// slot before each poll, so a held target's queue is not polled and its backlog
-// rests in Temporal.
+// Tuner hands out the activity slots of a target's retry lane: as many as the target
+// may have requests at the moment, and none while it is held back. Because the SDK
+// reserves a slot before each poll, the queue of such a target is not polled, and
+// its backlog stays in Temporal.
 func (a *Activities) Tuner(t *target.Target) worker.WorkerTuner {
 	return tuner{activities: &slotSupplier{hold: a.holds.of(t)}}
 }
@@ -65,7 +65,8 @@ func (s *slotSupplier) ReleaseSlot(worker.SlotReleaseInfo) { s.hold.release() }
 // MaxSlots is the most that is ever handed out.
 func (s *slotSupplier) MaxSlots() int { return s.hold.max }
 
-// await waits for d (0: for ever), for changed, or for ctx, whose error it returns.
+// await waits until d has passed (0: never), changed is closed, or ctx is done, whose
+// error it returns.
 func await(ctx context.Context, d time.Duration, changed <-chan struct{}) error {
 	var timer <-chan time.Time
 	if d > 0 {

@@ -8,12 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
 )
 
 // Tracker keeps dead letters. What Record and Resolve did is durable when they

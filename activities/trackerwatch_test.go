@@ -10,14 +10,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"genesys-fanout/event"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 )
 
 // answering is a tracker whose answers a test gives.

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"genesys-fanout/fanout"
-
 	"genesys-fanout/internal/contactcentre"
 	"genesys-fanout/internal/devstack"
 )
@@ -49,8 +48,8 @@ func (c *cpuCost) addPerEvent(n int, into figures) error {
 // costs measures what the events of a pipeline cost Temporal, ingest and worker.
 type costs struct {
 	pipeline *pipeline
-	cpu    *cpuCost
-	writes devstack.Writes // the database's, at the begin
+	cpu      *cpuCost
+	writes   devstack.Writes // the database's, at the begin
 }
 
 // startCosts begins a measurement.

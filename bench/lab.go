@@ -11,11 +11,10 @@ import (
 	"slices"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/contactcentre"
 	"genesys-fanout/internal/devstack"
 )

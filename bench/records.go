@@ -9,10 +9,9 @@ import (
 	"syscall"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/devstack"
 )
 

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"genesys-fanout/event"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/event"
 )
 
 var obsolete = Discarding{At: noon.Add(time.Hour), By: "ops", Note: "the tenant is gone"}

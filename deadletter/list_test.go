@@ -5,10 +5,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"genesys-fanout/event"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/event"
 )
 
 func TestTargets(t *testing.T) {

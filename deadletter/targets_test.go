@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"genesys-fanout/event"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/event"
 )
 
 func TestTargetOf(t *testing.T) {

@@ -11,14 +11,13 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"genesys-fanout/event"
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/devstack"
 )
 

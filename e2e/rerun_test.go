@@ -10,14 +10,13 @@ import (
 	"strings"
 	"testing"
 
-	"genesys-fanout/event"
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 )

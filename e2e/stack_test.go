@@ -15,8 +15,6 @@ import (
 	"strings"
 	"testing"
 
-	"genesys-fanout/fanout"
-
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -24,6 +22,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 )

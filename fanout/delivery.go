@@ -60,6 +60,7 @@ type Outcome struct {
 	Verdict     Verdict     `json:"verdict"`
 	Progress    Progress    `json:"progress,omitzero"`
 	NotBefore   time.Time   `json:"not_before,omitzero"`   // after Retry and after a failed probe: earliest time of the next attempt
+	Wait        Wait        `json:"wait,omitzero"`         // after Retry: the wait until NotBefore, without its jitter
 	TargetState TargetState `json:"target_state,omitzero"` // of a first attempt that did not deliver
 }
 

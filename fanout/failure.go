@@ -4,10 +4,10 @@ import (
 	"errors"
 	"slices"
 
-	"genesys-fanout/event"
-
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
+
+	"genesys-fanout/event"
 )
 
 // The types of the failures of activities, beside the reasons of package event, which
@@ -34,10 +34,10 @@ type DeadLetteredDetails struct {
 }
 
 // terminal are the reasons for which Deliver itself gives a delivery up.
-var terminal = []event.Reason{event.ReasonRejected, event.ReasonExhausted, event.ReasonRetired}
+var terminal = []event.Reason{event.ReasonRejected, event.ReasonExhausted, event.ReasonRetired, event.ReasonExpired}
 
-// GivenUp returns the failure of a delivery for which no further attempt is made. why
-// is added to the error of the last attempt; it may be empty.
+// GivenUp is the failure of a delivery that is given up. why stands before the error
+// of the last attempt; it may be empty.
 func GivenUp(reason event.Reason, progress Progress, why string) error {
 	progress.Error = joined(why, progress.Error)
 	return temporal.NewApplicationErrorWithOptions(progress.Error, string(reason), temporal.ApplicationErrorOptions{
@@ -52,8 +52,8 @@ func IsGivenUp(err error) bool {
 	return errors.As(err, &failure) && failure.NonRetryable()
 }
 
-// Explain reads the failure of Deliver as a workflow sees it: why the delivery
-// ended, and how far it had come. known is the progress before Deliver ran.
+// Explain reads the failure of Deliver as a workflow gets it, and returns the reason
+// why the delivery ended, and its progress. known is the progress before Deliver ran.
 func Explain(err error, known Progress) (event.Reason, Progress) {
 	progress := lastProgress(err, known)
 	var failure *temporal.ApplicationError
@@ -64,8 +64,14 @@ func Explain(err error, known Progress) (event.Reason, Progress) {
 	case temporal.IsCanceledError(err), retryState(err) == enums.RETRY_STATE_CANCEL_REQUESTED:
 		progress.Error = joined("the run was canceled", progress.Error)
 		return event.ReasonCanceled, progress
-	case isTimeout(err), retryState(err) == enums.RETRY_STATE_TIMEOUT: // the next attempt would have come after max_age
+	case isTimeout(err) && progress.Attempts == 0:
+		progress.Error = joined("max_age has passed before the first attempt", progress.Error)
+		return event.ReasonExpired, progress
+	case isTimeout(err):
 		progress.Error = joined("max_age has passed", progress.Error)
+		return event.ReasonExpired, progress
+	case retryState(err) == enums.RETRY_STATE_TIMEOUT: // by Temporal's clock, while Deliver's said otherwise
+		progress.Error = joined("the wait before the next attempt is longer than what was left of max_age", progress.Error)
 		return event.ReasonExpired, progress
 	}
 	if progress.Error == "" {
@@ -74,12 +80,13 @@ func Explain(err error, known Progress) (event.Reason, Progress) {
 	return event.ReasonExhausted, progress // ended from outside, by an operator's command
 }
 
-// lastProgress is the newest that err tells. A failure or a cancellation carries
-// it, but Temporal keeps of a failure over 4 KiB only the message, and a lost
-// worker leaves none: a time-out carries what the last heartbeat said too.
+// lastProgress returns the newest progress that err carries. A failure or a
+// cancellation has it as details, but Temporal keeps only the message of a failure
+// over 4 KiB, and a lost worker leaves no failure. A time-out carries the last
+// heartbeat too.
 func lastProgress(err error, known Progress) Progress {
 	var failed, beat Progress
-	hasFailed := toldBy[*temporal.ApplicationError](err, &failed) || toldBy[*temporal.CanceledError](err, &failed)
+	hasFailed := detailsOf[*temporal.ApplicationError](err, &failed) || detailsOf[*temporal.CanceledError](err, &failed)
 	var timeout *temporal.TimeoutError
 	hasBeat := errors.As(err, &timeout) && timeout.HasLastHeartbeatDetails() && timeout.LastHeartbeatDetails(&beat) == nil
 	switch {
@@ -91,8 +98,8 @@ func lastProgress(err error, known Progress) Progress {
 	return known
 }
 
-// toldBy reads the progress from the details of an E in err's chain.
-func toldBy[E interface {
+// detailsOf reads the progress from the details of the first E in err's chain.
+func detailsOf[E interface {
 	error
 	HasDetails() bool
 	Details(values ...any) error

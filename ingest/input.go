@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"strings"
 
-	"genesys-fanout/fanout"
-
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // The values of the metric label "format" for messages that are no event.
@@ -21,7 +20,7 @@ const (
 // input makes the run's input of a message.
 func (s *starts) input(m *kafka.Message) (in fanout.Input, format string) {
 	source := event.Source{Topic: *m.TopicPartition.Topic, Partition: m.TopicPartition.Partition, Offset: int64(m.TopicPartition.Offset)}
-	in = fanout.Input{Message: event.Message{Body: event.Body(m.Value), Source: source}, SearchAttributes: s.options.SearchAttributes}
+	in = fanout.Input{Message: event.Message{Body: event.Body(m.Value), Source: source}, SearchAttributes: s.options.searchAttributes()}
 	e, err := event.Decode(m.Value)
 	if err != nil {
 		e = event.Undecodable(source, m.Timestamp, m.Key, m.Value)
@@ -74,7 +73,7 @@ func (s *starts) instead(in fanout.Input, err error) (fanout.Input, bool) {
 		return in, false
 	}
 	in = withoutMessage(in, content.Err)
-	in.SearchAttributes = s.options.SearchAttributes
+	in.SearchAttributes = s.options.searchAttributes()
 	return in, true
 }
 

@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"genesys-fanout/event"
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // TestIngest_ANullValueIsNoEvent, and an empty one is an undecodable message: the

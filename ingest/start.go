@@ -5,17 +5,17 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
-
-	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
 
 // Starter starts a run.
 type Starter interface {
 	// Start starts FanOut for the event of an input. It returns false if the event
 	// has a run already. A *ConflictError means that another event has the run of
-	// its id, and a *workflows.ContentError that Temporal refuses the input for its
+	// its id, and a *fanout.ContentError that Temporal refuses the input for its
 	// content; any other error is retryable.
 	Start(ctx context.Context, in fanout.Input) (started bool, err error)
 }

@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // Temporal starts runs on a Temporal server.

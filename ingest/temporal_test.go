@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -20,6 +18,7 @@ import (
 	"go.temporal.io/sdk/log"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/target"
 )

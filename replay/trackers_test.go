@@ -4,8 +4,6 @@ import (
 	"context"
 	"testing"
 
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
@@ -15,6 +13,7 @@ import (
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 

@@ -83,4 +83,8 @@ func TestRedactTakesSecretsOutOfWhatATargetAnswers(t *testing.T) {
 
 	byHand := Target{Headers: Headers{"Authorization": "Bearer abcdef", "X-Longer": "abcdefghi", "X-Short": "prod"}}
 	assert.Equal(t, "REDACTED and REDACTED in prod", byHand.Redact("abcdef and abcdefghi in prod"))
+
+	// net/http quotes an answer that it cannot read.
+	odd := Target{Headers: Headers{"Authorization": "pa\"ss\\wörd"}}
+	assert.Equal(t, `malformed HTTP response "REDACTED"`, odd.Redact(fmt.Sprintf("malformed HTTP response %q", odd.Headers["Authorization"])))
 }

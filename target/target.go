@@ -16,6 +16,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -96,6 +97,9 @@ func (t Target) Redact(text string) string {
 	add := func(secret string, atLeast int) {
 		if len(secret) >= atLeast {
 			secrets = append(secrets, secret)
+			if written := strconv.Quote(secret); written != `"`+secret+`"` { // as net/http quotes bytes that it cannot read
+				secrets = append(secrets, written[1:len(written)-1])
+			}
 		}
 	}
 	for _, secret := range t.secrets {

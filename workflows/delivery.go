@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"time"
 
-	"genesys-fanout/event"
-	"genesys-fanout/fanout"
-
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/activities"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 
@@ -132,9 +131,9 @@ func (d *delivery) tryFastLane(ctx workflow.Context) (settled bool) {
 		return false
 	}
 	if d.recallQueue != "" {
-		return d.settle(d.recall(ctx))
+		return d.settle(ctx, d.recall(ctx))
 	}
-	return d.settle(d.attempt(ctx))
+	return d.settle(ctx, d.attempt(ctx))
 }
 
 // attempt makes the first attempt.
@@ -171,8 +170,8 @@ func (d *delivery) recall(ctx workflow.Context) fanout.Outcome {
 	return result.Outcome
 }
 
-// settle takes what the first attempt came to.
-func (d *delivery) settle(outcome fanout.Outcome) (settled bool) {
+// settle decides by the outcome of the first attempt whether the delivery has ended.
+func (d *delivery) settle(ctx workflow.Context, outcome fanout.Outcome) (settled bool) {
 	d.progress, d.notBefore, d.sighting = outcome.Progress, outcome.NotBefore, outcome.TargetState
 	switch {
 	case outcome.Verdict == fanout.Delivered:
@@ -181,6 +180,12 @@ func (d *delivery) settle(outcome fanout.Outcome) (settled bool) {
 		return d.giveUp(event.ReasonRejected, d.progress)
 	case d.progress.Attempts >= d.policy.MaxAttempts:
 		return d.giveUp(event.ReasonExhausted, d.progress)
+	case outcome.Wait == (fanout.Wait{}): // held back, or recorded by an earlier version: then the retry lane decides
+		return false
+	}
+	if expired := outcome.Wait.Expired(d.remaining(ctx), d.policy.MaxAge); expired != "" {
+		d.progress.Error = expired + "; " + d.progress.Error
+		return d.giveUp(event.ReasonExpired, d.progress)
 	}
 	return false
 }

@@ -6,13 +6,12 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 

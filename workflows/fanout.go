@@ -6,13 +6,12 @@ import (
 	"strings"
 	"time"
 
-	"genesys-fanout/event"
-	"genesys-fanout/fanout"
-
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/activities"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // Workflows holds what FanOut tells its process.

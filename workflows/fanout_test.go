@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
@@ -32,6 +30,7 @@ import (
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/queues"
@@ -255,6 +254,64 @@ func TestMaxAgePassesInTheFastLane(t *testing.T) {
 	assert.Equal(t, event.ReasonExpired, got.Reason)
 	assert.Equal(t, 1, got.Attempts)
 	assert.Contains(t, got.Error, "max_age has passed; no answer within 3s")
+}
+
+// TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate: nobody need wait to
+// learn that an event cannot be delivered within max_age, and the error says why.
+func TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate(t *testing.T) {
+	for name, test := range map[string]struct {
+		settings string
+		handler  func(attempt string, w http.ResponseWriter)
+		attempts int
+		status   int
+		error    string
+	}{
+		"first attempt, the target asks": {
+			"max_age: 40s", func(_ string, w http.ResponseWriter) {
+				w.Header().Set("Retry-After", "60")
+				answer(w, http.StatusTooManyRequests, "slow down")
+			}, 1, 429, `^a wait of 1m0s \(asked for by the target\) is longer than the \S+ that are left of max_age 40s; 429 Too Many Requests: slow down$`,
+		},
+		"first attempt, backoff": {
+			"max_age: 40s, retry_statuses: [503], backoff: {initial: 1m}", func(_ string, w http.ResponseWriter) {
+				answer(w, http.StatusServiceUnavailable, "")
+			}, 1, 503, `^a wait of 1m0s \(the backoff\) is longer than the \S+ that are left of max_age 40s; 503 Service Unavailable$`,
+		},
+		"retry lane": {
+			"max_age: 40s, retry_statuses: [503], backoff: {initial: 1s}", func(attempt string, w http.ResponseWriter) {
+				if attempt == "2" {
+					w.Header().Set("Retry-After", "3600")
+				}
+				answer(w, http.StatusServiceUnavailable, "")
+			}, 2, 503, `^a wait of 15m0s \(asked for by the target\) is longer than the \S+ that are left of max_age 40s; 503 Service Unavailable$`,
+		},
+		"the last attempt is exhausted instead": {
+			"max_age: 40s, max_attempts: 1", func(_ string, w http.ResponseWriter) {
+				w.Header().Set("Retry-After", "60")
+				answer(w, http.StatusTooManyRequests, "")
+			}, 1, 429, `^429 Too Many Requests$`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := startRuns(t, func(w http.ResponseWriter, request *http.Request) {
+				test.handler(request.Header.Get("X-Delivery-Attempt"), w)
+			}, test.settings)
+			began := time.Now()
+			run := r.start("evt-1")
+			got := r.recorded()
+			assert.Less(t, time.Since(began), 30*time.Second)
+			want := event.ReasonExpired
+			if strings.Contains(name, "exhausted") {
+				want = event.ReasonExhausted
+			}
+			assert.Equal(t, want, got.Reason)
+			assert.Equal(t, test.attempts, got.Attempts)
+			assert.Equal(t, test.status, got.StatusCode)
+			assert.Regexp(t, test.error, got.Error)
+			_, err := r.ended(run)
+			require.ErrorContains(t, err, "a "+string(want)+" after")
+		})
+	}
 }
 
 // TestMaxAgePassesUnpolled: a target that is away is not polled for, and what

@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
@@ -18,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/process"
@@ -39,7 +38,7 @@ func (r *runs) registered() {
 	r.t.Helper()
 	usable, err := process.EnsureSearchAttributes(r.ctx, r.client, devstack.Namespace, fanout.SearchAttributeKeys(), r.process.Log)
 	require.NoError(r.t, err)
-	require.True(r.t, usable)
+	require.True(r.t, usable.Usable())
 }
 
 // marked is what the server has of a run's search attribute DeadLetterTargets.

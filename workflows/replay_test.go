@@ -5,13 +5,13 @@ import (
 	"path/filepath"
 	"testing"
 
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/require"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+
+	"genesys-fanout/fanout"
 )
 
 // TestReplay replays runs as earlier versions left them behind. A history is

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"slices"
 
-	"genesys-fanout/fanout"
-
 	"go.temporal.io/sdk/workflow"
+
+	"genesys-fanout/fanout"
 )
 
 // isRerun is true for a run that is not the first of its event: replayed, reset,

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
@@ -22,6 +20,7 @@ import (
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/target"
 )

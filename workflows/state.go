@@ -3,9 +3,9 @@ package workflows
 import (
 	"strings"
 
-	"genesys-fanout/fanout"
-
 	"go.temporal.io/sdk/workflow"
+
+	"genesys-fanout/fanout"
 )
 
 // show lets Temporal UI, CLI and clients see how the deliveries stand: by the

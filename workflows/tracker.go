@@ -4,10 +4,10 @@ import (
 	"slices"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
+
+	"genesys-fanout/fanout"
 )
 
 // trackerTimeout is for one look or write at the tracker's disk.

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"testing"
 
-	"genesys-fanout/fanout"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
@@ -19,6 +17,7 @@ import (
 
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/queues"

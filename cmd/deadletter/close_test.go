@@ -8,12 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"genesys-fanout/event"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 	"genesys-fanout/internal/process"
 )
 

@@ -7,9 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"genesys-fanout/event"
-
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 	"genesys-fanout/internal/process"
 )
 

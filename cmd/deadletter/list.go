@@ -11,12 +11,11 @@ import (
 	"strings"
 	"time"
 
-	"genesys-fanout/event"
-
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 	"genesys-fanout/replay"
 	"genesys-fanout/target"
 )

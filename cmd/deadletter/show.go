@@ -12,9 +12,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"genesys-fanout/event"
-
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 	"genesys-fanout/internal/process"
 )
 

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"genesys-fanout/fanout"
-
 	"github.com/schollz/progressbar/v3"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
@@ -21,6 +19,7 @@ import (
 	"golang.org/x/term"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/contactcentre"
 	"genesys-fanout/internal/devstack"
 )

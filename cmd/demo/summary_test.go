@@ -7,12 +7,11 @@ import (
 	"strconv"
 	"testing"
 
-	"genesys-fanout/event"
-
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 )
 
 func TestCheckFindsWhatIsWrong(t *testing.T) {

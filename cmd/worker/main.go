@@ -44,6 +44,8 @@ func run(ctx context.Context) error {
 	if s.Check {
 		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), targets)
 	}
+	log := process.Logger(os.Stderr, s.LogLevel, s.LogFormat)
+	process.CaptureStandardLog(log, targets.Redact)
 	if s.Preflight {
 		return tryEverything(ctx, &s, targets, temporal)
 	}
@@ -53,7 +55,7 @@ func run(ctx context.Context) error {
 		DeadLetters: s.DeadLetters,
 		Targets:     targets,
 		Temporal:    temporal,
-		Log:         process.Logger(os.Stderr, s.LogLevel, s.LogFormat),
+		Log:         log,
 		Env:         env,
 	}).Run(ctx)
 }

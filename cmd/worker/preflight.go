@@ -4,9 +4,8 @@ import (
 	"context"
 	"os"
 
-	"genesys-fanout/fanout"
-
 	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/preflight"
 	"genesys-fanout/internal/process"
 	"genesys-fanout/target"
