@@ -207,6 +207,24 @@ func TestDeliverToTheLastAttempt(t *testing.T) {
 	assert.Equal(t, []string{"2", "3"}, attempts)
 }
 
+// TestFirstAttempt_429WithoutAReadableWaitWaitsForItsBackoff, and 2 s at least.
+func TestFirstAttempt_429WithoutAReadableWaitWaitsForItsBackoff(t *testing.T) {
+	for initial, want := range map[string]Wait{
+		"100ms": {target.Duration(2 * time.Second), "asked for by the target"},
+		"10s":   {target.Duration(10 * time.Second), "the backoff"},
+	} {
+		f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "in a while")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}, "  - {name: a, url: $URL, backoff: {initial: "+initial+"}}\n")
+		before := time.Now()
+		outcome := f.firstAttempt(f.delivery())
+		assert.Equal(t, want, outcome.Wait)
+		least := time.Duration(want.Least)
+		assert.WithinRange(t, outcome.NotBefore, before.Add(least), time.Now().Add(time.Duration((1+jitter)*float64(least))))
+	}
+}
+
 func TestDeliverWaitsForItsMoment(t *testing.T) {
 	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL}\n")
 	d := f.delivery()
