@@ -84,11 +84,11 @@ func ceiling(ctx context.Context, l *lab, _ int) (figures, error) {
 	return got, used.addPerEvent(l.events, got)
 }
 
-// countdown counts down to zero as something happens n times.
+// countdown lets a goroutine wait until something has happened n times.
 type countdown struct {
 	mu   sync.Mutex
 	left int
-	last time.Time // when the last of them happened
+	last time.Time // the time of the latest countDown
 }
 
 func newCountdown(n int) *countdown { return &countdown{left: n} }
@@ -100,7 +100,7 @@ func (c *countdown) countDown() {
 	c.last = time.Now()
 }
 
-// wait waits until all have happened, and returns when the last one did.
+// wait waits for the nth countDown and returns its time.
 func (c *countdown) wait(ctx context.Context) (last time.Time, err error) {
 	err = await.Until(ctx, "the end of all runs", func() (any, bool) {
 		c.mu.Lock()

@@ -83,7 +83,7 @@ func (f *fanout) startRate(ctx context.Context, n int) (figures, error) {
 		case started > seen:
 			seen, moved = started, time.Now()
 		case time.Since(moved) >= await.Patience:
-			return nil, fmt.Errorf("ingest stood still at %v of %d starts for %s", started, n, await.Patience)
+			return nil, fmt.Errorf("ingest made no start for %s, after %v of %d starts", await.Patience, started, n)
 		}
 		select {
 		case <-tick.C:

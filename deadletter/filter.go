@@ -33,9 +33,10 @@ func (f Filter) Match(r Record) bool {
 }
 
 // holds reports whether a word of the record is the wanted one. The words of a
-// message that was too large may be cut.
+// message that Temporal refused may be cut.
 func (r *Record) holds(word, wanted string) bool {
-	return word == wanted || r.TargetName == OversizeTarget && word == event.Cut(wanted)
+	mayBeCut := r.TargetName == OversizeTarget || r.TargetName == ConflictTarget
+	return word == wanted || mayBeCut && word == event.Cut(wanted)
 }
 
 // Lasting is the filter without what another failure of the same delivery may

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/event"
 )
 
 func TestFilterMatch(t *testing.T) {
@@ -71,6 +73,19 @@ func TestTypePattern(t *testing.T) {
 		{strings.Repeat("*a", 500) + "b", strings.Repeat("a", 5000), false},
 	} {
 		assert.Equal(t, test.want, matches([]rune(test.pattern), []rune(test.text)), "%.40s %.40s", test.pattern, test.text)
+	}
+}
+
+// TestFilter_FindsACutWordByTheWhole: a message that Temporal refused may have bounded
+// words in its record, that of a conflict too.
+func TestFilter_FindsACutWordByTheWhole(t *testing.T) {
+	whole := strings.Repeat("ü", 100)
+	for target, want := range map[string]bool{OversizeTarget: true, ConflictTarget: true, "a": false} {
+		record := letter("evt-1", "run-1")
+		record.TargetName, record.InteractionID = target, event.Cut(whole)
+		assert.Equal(t, want, Filter{InteractionID: whole}.Match(record), target)
+		assert.True(t, Filter{InteractionID: event.Cut(whole)}.Match(record), target)
+		assert.False(t, Filter{InteractionID: whole + "b"}.Match(record), target)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,7 +43,12 @@ func (s *stack) startDeadletter(args ...string) *devstack.Process {
 	s.t.Helper()
 	p, err := devstack.StartProcess(s.ctx, devstack.ProcessOptions{Path: filepath.Join(shared.bin, "deadletter"), Args: args, Dir: s.dir, Env: s.env()})
 	require.NoError(s.t, err)
-	s.t.Cleanup(p.Close)
+	s.t.Cleanup(func() {
+		p.Close()
+		if s.t.Failed() {
+			s.t.Logf("deadletter %s printed:\n%s", strings.Join(args, " "), p.Text())
+		}
+	})
 	return p
 }
 
@@ -51,6 +57,42 @@ const mendable = `
   - {name: notification, url: $NOTIFICATION}
   - {name: compliance, url: $COMPLIANCE}
 `
+
+// TestHundredTargets_RejectAndAreReplayed: as many targets as there may be, with
+// the longest names, reject each event. All of it is on record, also after a
+// replay that they reject, and one that they accept resolves it.
+func TestHundredTargets_RejectAndAreReplayed(t *testing.T) {
+	t.Parallel()
+	var mended atomic.Bool
+	s := newStack(t, targetScripts{"all": func(devstack.Request) devstack.Answer {
+		if mended.Load() {
+			return devstack.Answer{Status: http.StatusOK}
+		}
+		return devstack.Answer{Status: http.StatusUnprocessableEntity, Body: strings.Repeat("\x01", 4<<10)}
+	}}, "")
+	var list strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&list, "  - {name: a-target-whose-name-has-forty-letters-%02d, url: $ALL}\n", i)
+	}
+	s.writeTargets(list.String())
+	s.run("worker")
+	s.run("ingest")
+	const events = 3
+	s.publish(0, events)
+	s.eventually(func() bool { return len(s.records()) == 100*events }, "every delivery is on record")
+	for i := range events {
+		s.waitStatus(s.id(i), failed)
+	}
+	s.waitCommitted(events)
+
+	_, _, code := s.deadletter("replay", "--all", "--yes", "--rate", "1000/s")
+	assert.Equal(t, 1, code, "all failed again")
+	assert.Len(t, s.records(), 100*events)
+	mended.Store(true)
+	_, _, code = s.deadletter("replay", "--all", "--yes", "--rate", "1000/s")
+	assert.Zero(t, code)
+	assert.Empty(t, s.records())
+}
 
 // TestReplay: sixty events failed at one target. It is mended; one run is reset,
 // the rest are sent again by the command.
@@ -184,13 +226,13 @@ func TestReplayIsKilled(t *testing.T) {
 	}
 	worker.Kill()
 	s.run("worker")
-	ctx := s.t.Context()
-	select {
-	case <-replay.Done():
-	case <-ctx.Done():
-	}
-	_, _, code := s.deadletter("replay", "--all", "--yes", "--rate", "50/s")
-	assert.Zero(t, code)
+	_, err := replay.Wait(s.ctx)
+	require.NoError(t, err)
+	// A run of the first replay may still be open, as the worker that had its task was killed.
+	s.eventually(func() bool {
+		_, _, code := s.deadletter("replay", "--all", "--yes", "--rate", "50/s")
+		return code == 0
+	}, "a replay that leaves nothing")
 	s.atLeastOnce("compliance", events)
 	s.exactlyOnce("analytics", events)
 	s.exactlyOnce("notification", events)
@@ -204,9 +246,10 @@ func TestReplayRate(t *testing.T) {
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": status(http.StatusUnprocessableEntity)}, mendable)
 	s.run("worker")
 	s.run("ingest")
-	s.publish(0, 30)
-	s.waitRecorded("compliance", 30)
-	for i := range 30 {
+	const events = 100
+	s.publish(0, events)
+	s.waitRecorded("compliance", events)
+	for i := range events {
 		s.waitStatus(s.id(i), failed)
 	}
 	s.targets["compliance"].Forget()
@@ -220,11 +263,11 @@ func TestReplayRate(t *testing.T) {
 	assert.Equal(t, 1, code, replay.Text())
 	left := s.count("compliance")
 	assert.Positive(t, left)
-	assert.Equal(t, 30, left+s.count("compliance", "resolved"), "what was started was waited for")
+	assert.Equal(t, events, left+s.count("compliance", "resolved"), "what was started was waited for")
 	assert.Contains(t, replay.Text(), fmt.Sprint(left))
 	_, _, code = s.deadletter("replay", "--all", "--yes", "--rate", "100/s")
 	assert.Zero(t, code)
-	s.exactlyOnce("compliance", 30)
+	s.exactlyOnce("compliance", events)
 }
 
 // TestReplayRefusesByName what cannot be sent, and sends the rest.
@@ -238,6 +281,8 @@ func TestReplayRefusesByName(t *testing.T) {
 	s.waitRecorded("compliance", 2)
 	s.waitRecorded("notification", 2)
 	s.waitRecorded(deadletter.UndecodableTarget, 1)
+	s.waitStatus(s.id(0), failed)
+	s.waitStatus(s.id(1), failed)
 	stop(t, ingest)
 	stop(t, worker)
 	damaged := filepath.Join(s.deadLetters(), deadletter.FileName("compliance", s.id(1)))

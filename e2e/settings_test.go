@@ -49,7 +49,7 @@ func TestSettingsHelpAndVersion(t *testing.T) {
 		"ingest": {
 			`--max-starts="256"`, "FANOUT_MAX_STARTS", `--event-id="event.id"`, "FANOUT_EVENT_ID", `--genesys-api-url="https://api.mypurecloud.com"`, "GENESYS_API_URL",
 			`--genesys-eventbridge-path="/api/v2/eventbridge"`, "GENESYS_EVENTBRIDGE_PATH", "GENESYS_CLIENT_SECRET_FILE", "GENESYS_INTEGRATION_CHECK", "KAFKA_SASL_PASSWORD_FILE",
-			`--kafka-group-id="genesys-fanout-processor"`, "KAFKA_GROUP_ID", "--kafka-options", "KAFKA_OPTIONS", "127.0.0.1:9465",
+			`--kafka-group-id="genesys-fanout-processor"`, "KAFKA_GROUP_ID", "KAFKA_OPTIONS_FILE", "127.0.0.1:9465",
 		},
 	} {
 		code, text := s.ask(binary, []string{"--help"}, nil)
@@ -141,6 +141,55 @@ func TestWrongSettingsAreToldAtOnce(t *testing.T) {
 		assert.Contains(t, text, "FANOUT_PAYLOAD_KEYS: is not supported by this version; unset it\n")
 		assert.NotContains(t, text, "hush-")
 	}
+}
+
+// serviceLinks are what Kubernetes puts into every container of a namespace that
+// has Services named fanout and fanout-worker, the second with a named port.
+var serviceLinks = []string{
+	"FANOUT_SERVICE_HOST=10.96.0.10", "FANOUT_SERVICE_PORT=9465", "FANOUT_PORT=tcp://10.96.0.10:9465",
+	"FANOUT_PORT_9465_TCP=tcp://10.96.0.10:9465", "FANOUT_PORT_9465_TCP_PROTO=tcp", "FANOUT_PORT_9465_TCP_PORT=9465", "FANOUT_PORT_9465_TCP_ADDR=10.96.0.10",
+	"FANOUT_WORKER_SERVICE_HOST=10.96.0.11", "FANOUT_WORKER_SERVICE_PORT=9464", "FANOUT_WORKER_SERVICE_PORT_HTTP_METRICS=9464", "FANOUT_WORKER_PORT=tcp://10.96.0.11:9464",
+	"FANOUT_WORKER_PORT_9464_TCP=tcp://10.96.0.11:9464", "FANOUT_WORKER_PORT_9464_TCP_PROTO=tcp", "FANOUT_WORKER_PORT_9464_TCP_PORT=9464", "FANOUT_WORKER_PORT_9464_TCP_ADDR=10.96.0.11",
+}
+
+// TestServiceLinksOfKubernetesAreIgnored, and other unknown names are refused beside them.
+func TestServiceLinksOfKubernetesAreIgnored(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
+	s.run("worker", serviceLinks...)
+	s.run("ingest", serviceLinks...)
+	s.publish(0, 1)
+	s.exactlyOnce("analytics", 1)
+	code, text := s.ask("deadletter", []string{"list"}, s.env(serviceLinks...))
+	assert.Zero(t, code, text)
+	for _, binary := range []string{"worker", "ingest", "deadletter"} {
+		args := []string{"--check"}
+		if binary == "deadletter" {
+			args = []string{"list"}
+		}
+		code, text := s.ask(binary, args, s.env(append([]string{"FANOUT_TARGET=typo.yaml", "FANOUT_WORKER_SERVICE=x"}, serviceLinks...)...))
+		assert.Equal(t, 2, code, text)
+		assert.Equal(t, "FANOUT_TARGET: is no setting; correct the name or unset it; --help lists the settings\n"+
+			"FANOUT_WORKER_SERVICE: is no setting; correct the name or unset it; --help lists the settings", text, binary)
+	}
+}
+
+// TestASecretInAVariableAndInAFileIsRefused, in the same words for a setting and
+// for a header.
+func TestASecretInAVariableAndInAFileIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newStack(t, targetScripts{"analytics": ok}, secretTargets)
+	file := filepath.Join(s.dir, "secret")
+	require.NoError(t, os.WriteFile(file, []byte("hush-file\n"), 0o600))
+	twice := []string{"TOKEN=hush-token", "TOKEN_FILE=" + file, "KAFKA_SASL_PASSWORD_FILE=" + file}
+	code, text := s.ask("worker", []string{"--check"}, s.env(twice...))
+	assert.Equal(t, 2, code, text)
+	assert.Regexp(t, `^\S+/targets\.yaml:3:\d+: targets\[0\]\.headers\.Authorization: TOKEN is set, and so is TOKEN_FILE; set one of the two$`, text)
+	code, text = s.ask("ingest", []string{"--check"}, s.env(twice...))
+	assert.Equal(t, 2, code, text)
+	assert.Contains(t, text, "KAFKA_SASL_PASSWORD: is set, and so is KAFKA_SASL_PASSWORD_FILE; set one of the two\n")
+	assert.Contains(t, text, "targets[0].headers.Authorization: TOKEN is set, and so is TOKEN_FILE; set one of the two")
+	assert.NotContains(t, text, "hush")
 }
 
 func TestSecretsComeFromFilesAndAreNeverShown(t *testing.T) {

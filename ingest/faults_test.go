@@ -14,7 +14,7 @@ import (
 func TestAFatalErrorEndsRun(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
-	same := func(o *Options) { o.Extra = map[string]string{"group.instance.id": "one"} }
+	same := extra(map[string]string{"group.instance.id": "one"})
 	first := run(t, kafka, server, same)
 	wait(t, first.ready, "the first")
 	second := run(t, kafka, server, same)
@@ -70,4 +70,19 @@ func TestACommitThatFailsToTheEndIsReadAgain(t *testing.T) {
 	assert.Equal(t, 1, server.tried(id(4)))
 	assert.Equal(t, 2, server.tried(id(5)))
 	assert.Equal(t, 2, server.tried(id(9)))
+}
+
+// TestIngest_CommitsWithoutMetadataIfTheBrokerTakesNone, as one does whose
+// offset.metadata.max.bytes is small.
+func TestIngest_CommitsWithoutMetadataIfTheBrokerTakesNone(t *testing.T) {
+	t.Parallel()
+	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
+	refuse(t, kafka, kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Topic: topic, Err: kerr.OffsetMetadataTooLarge, When: func(req kmsg.Request) bool {
+		commit, ok := req.(*kmsg.OffsetCommitRequest)
+		return ok && commit.Topics[0].Partitions[0].Metadata != nil && *commit.Topics[0].Partitions[0].Metadata != ""
+	}})
+	m := run(t, kafka, server, nil)
+	produce(t, kafka, 0, 0, 5)
+	wait(t, func() bool { return committed(t, kafka, 0) == 5 }, "committed")
+	assert.Contains(t, m.log.text(), "offset.metadata.max.bytes")
 }

@@ -21,7 +21,7 @@ const (
 // input makes the run's input of a message.
 func (s *starts) input(m *kafka.Message) (in workflows.Input, format string) {
 	source := event.Source{Topic: *m.TopicPartition.Topic, Partition: m.TopicPartition.Partition, Offset: int64(m.TopicPartition.Offset)}
-	in = workflows.Input{Body: event.Body(m.Value), Source: source, SearchAttributes: s.options.SearchAttributes}
+	in = workflows.Input{Body: event.Body(m.Value), Source: source, SearchAttributes: s.options.searchAttributes()}
 	e, err := event.Decode(m.Value)
 	if err != nil {
 		e = event.Undecodable(source, m.Timestamp, m.Key, m.Value)
@@ -74,7 +74,7 @@ func (s *starts) instead(in workflows.Input, err error) (workflows.Input, bool) 
 		return in, false
 	}
 	in = withoutMessage(in, content.Err)
-	in.SearchAttributes = s.options.SearchAttributes
+	in.SearchAttributes = s.options.searchAttributes()
 	return in, true
 }
 

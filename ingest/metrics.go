@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -9,10 +10,11 @@ import (
 type metrics struct {
 	consumed *prometheus.CounterVec
 	started  *prometheus.CounterVec
-	lag      *prometheus.GaugeVec
+	skipped  *prometheus.CounterVec
+	errors   *prometheus.CounterVec
 }
 
-func newMetrics(registry prometheus.Registerer, inFlight func() float64) (*metrics, error) {
+func newMetrics(registry prometheus.Registerer, in *Ingest) (*metrics, error) {
 	m := &metrics{
 		consumed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanout_events_consumed_total",
@@ -22,10 +24,14 @@ func newMetrics(registry prometheus.Registerer, inFlight func() float64) (*metri
 			Name: "fanout_workflows_started_total",
 			Help: "Messages that Temporal holds or no target wants, by what became of them.",
 		}, []string{"result"}),
-		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "fanout_consumer_lag",
-			Help: "Messages of an assigned partition that are not committed yet.",
+		skipped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanout_messages_skipped_total",
+			Help: "Messages that Kafka dropped before ingest read them.",
 		}, []string{"topic", "partition"}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fanout_kafka_errors_total",
+			Help: "Errors that the Kafka client reported, by code.",
+		}, []string{"code"}),
 	}
 	if registry == nil {
 		return m, nil
@@ -33,11 +39,16 @@ func newMetrics(registry prometheus.Registerer, inFlight func() float64) (*metri
 	flying := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "fanout_starts_in_flight",
 		Help: "Starts that Temporal has not answered yet.",
-	}, inFlight)
-	for _, collector := range []prometheus.Collector{m.consumed, m.started, m.lag, flying} {
+	}, func() float64 { return float64(in.flight.count()) })
+	for _, collector := range []prometheus.Collector{m.consumed, m.started, m.skipped, m.errors, flying, newLagCollector(in)} {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("register the metrics of ingest: %w", err)
 		}
 	}
 	return m, nil
+}
+
+// skippedOf counts what Kafka dropped of a partition.
+func (m *metrics) skippedOf(key partitionKey) prometheus.Counter {
+	return m.skipped.WithLabelValues(key.topic, strconv.Itoa(int(key.partition)))
 }

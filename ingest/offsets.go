@@ -1,69 +1,117 @@
 package ingest
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
-// offsets finds what may be committed of one assigned partition: the contiguous
-// prefix of the messages consumed from it that Temporal holds. It counts
-// messages, not numbers, since compaction and transactions leave gaps.
+// offsets finds what may be committed of one partition: the contiguous prefix of
+// the messages read from it that Temporal holds. It counts messages, not
+// numbers, because compaction and transactions leave gaps. From the same marks it
+// measures how far behind the prefix is.
 type offsets struct {
-	mu        sync.Mutex
-	pending   []*mark // consumed and not yet part of the prefix, in order
-	next      int64   // to commit; 0 while nothing may be
-	advanced  bool    // next has moved since the last commit
-	unsettled int     // marks that are not done
-	idle      chan struct{}
+	mu       sync.Mutex
+	pending  []*mark // read and not yet part of the prefix, in order
+	next     int64   // the offset to commit
+	first    bool    // next is where the partition is read from, and not committed
+	advanced bool    // next is to be committed
+	starting int     // marks whose start is in flight
+	idle     chan struct{}
+
+	end    int64     // of the partition, as far as is known
+	unread time.Time // since when Kafka has messages while none is pending
 }
 
-// mark is one consumed message.
+// mark is one message that was read.
 type mark struct {
 	offset int64
+	at     time.Time // when it was written, or else when it was read
 	done   bool
 }
 
-// consumed takes note of a message, in the order of consumption.
-func (o *offsets) consumed(offset int64) *mark {
+// newOffsets begins with the offset that is read first. If the group has it
+// committed, there is nothing to commit yet. Otherwise it is committed as soon as
+// Kafka gives something, so that the next member begins there, whatever
+// auto.offset.reset says by then.
+func newOffsets(next int64, committed bool) *offsets {
+	return &offsets{next: next, first: !committed}
+}
+
+// read marks a message that Kafka gave, in the order in which it gives them.
+func (o *offsets) read(offset int64, at time.Time) *mark {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	m := &mark{offset: offset}
+	m := &mark{offset: offset, at: at}
 	o.pending = append(o.pending, m)
-	o.unsettled++
+	o.end = max(o.end, offset+1)
+	o.unread = time.Time{}
+	o.advance()
 	return m
 }
 
-// settle says that Temporal holds the message.
+// reached notes that every message below position was given. It moves the prefix
+// past what is never given: control records and aborted transactions.
+func (o *offsets) reached(position int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	last := o.next
+	if n := len(o.pending); n > 0 {
+		last = o.pending[n-1].offset + 1
+	}
+	if position > last {
+		o.pending = append(o.pending, &mark{offset: position - 1, done: true})
+		o.end = max(o.end, position)
+	}
+	o.advance()
+}
+
+// begin notes that the start of a marked message is in flight.
+func (o *offsets) begin() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.starting++
+}
+
+// settle notes that Temporal holds the message of a start in flight.
 func (o *offsets) settle(m *mark) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	m.done = true
-	o.unsettled--
-	for len(o.pending) > 0 && o.pending[0].done {
-		o.next = o.pending[0].offset + 1
-		o.advanced = true
-		o.pending = o.pending[1:]
-	}
-	if o.unsettled == 0 && o.idle != nil {
+	o.starting--
+	o.advance()
+	if o.starting == 0 && o.idle != nil {
 		close(o.idle)
 		o.idle = nil
 	}
 }
 
-// settled is closed when no message is on its way any more.
+// advance moves the prefix over the marks that are done. The caller holds o.mu.
+func (o *offsets) advance() {
+	o.advanced = o.advanced || o.first
+	o.first = false
+	for len(o.pending) > 0 && o.pending[0].done {
+		o.next = o.pending[0].offset + 1
+		o.advanced = true
+		o.pending = o.pending[1:]
+	}
+}
+
+// settled is closed when no start is in flight.
 func (o *offsets) settled() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.starting == 0 {
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
 	if o.idle == nil {
 		o.idle = make(chan struct{})
-		if o.unsettled == 0 {
-			close(o.idle)
-			done := o.idle
-			o.idle = nil
-			return done
-		}
 	}
 	return o.idle
 }
 
-// take is the offset to commit, if there is a new one.
+// take returns the offset to commit, if it is a new one.
 func (o *offsets) take() (offset int64, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -72,10 +120,44 @@ func (o *offsets) take() (offset int64, ok bool) {
 	return o.next, ok
 }
 
-// giveBack says that what take returned was not committed after all. Where there
-// was nothing to commit there still is not: offset 0 would rewind the partition.
+// giveBack notes that what take returned was not committed after all.
 func (o *offsets) giveBack() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.advanced = o.next > 0
+	o.advanced = true
+}
+
+// ends notes the end of the partition, as the brokers gave it.
+func (o *offsets) ends(end int64, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.end = max(o.end, end)
+	switch {
+	case len(o.pending) > 0 || o.end <= o.next:
+		o.unread = time.Time{}
+	case o.unread.IsZero():
+		o.unread = now
+	}
+}
+
+// lag is how many messages are not committed, and the age of the oldest of them.
+// The age of a message that was not read yet is not known: it counts from when its
+// partition was first seen to hold it.
+func (o *offsets) lag(now time.Time) (messages int64, age time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	messages = max(o.end-o.next, 0)
+	var since time.Time
+	switch {
+	case messages == 0:
+		return 0, 0
+	case len(o.pending) > 0:
+		since = o.pending[0].at
+	default:
+		since = o.unread
+	}
+	if since.IsZero() {
+		return messages, 0
+	}
+	return messages, max(now.Sub(since), 0)
 }

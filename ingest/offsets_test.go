@@ -4,86 +4,162 @@ import (
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// TestOffsetsCommitTheContiguousPrefix holds offsets against the plainest model:
-// the first message that is not done stops the prefix.
-func TestOffsetsCommitTheContiguousPrefix(t *testing.T) {
+// TestOffsets_CommitTheContiguousPrefix compares offsets with the plainest model:
+// the first message that is not done stops the prefix, and what was jumped over
+// below a position that was reached does not.
+func TestOffsets_CommitTheContiguousPrefix(t *testing.T) {
+	type step struct {
+		mark *mark // nil: a position that was reached
+		next int64
+	}
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		var o offsets
-		var all []*mark
-		offset, committed := int64(random.IntN(5)), int64(-1)
+		position := int64(random.IntN(5))
+		o := newOffsets(position, true)
+		committed := position
+		var all []step
+		var open []*mark
 		for range 100 {
-			if len(all) == 0 || random.IntN(2) == 0 {
-				offset += 1 + int64(random.IntN(3)) // compaction leaves gaps
-				all = append(all, o.consumed(offset))
-			} else if open := undone(all); len(open) > 0 {
-				o.settle(open[random.IntN(len(open))])
+			switch random.IntN(4) {
+			case 0, 1:
+				offset := position + int64(random.IntN(3)) // compaction leaves gaps
+				m := o.read(offset, time.Time{})
+				o.begin()
+				position = offset + 1
+				all, open = append(all, step{m, position}), append(open, m)
+			case 2:
+				if len(open) > 0 {
+					i := random.IntN(len(open))
+					o.settle(open[i])
+					open = append(open[:i], open[i+1:]...)
+				}
+			case 3:
+				position += int64(random.IntN(3)) // an aborted transaction
+				o.reached(position)
+				all = append(all, step{nil, position})
 			}
-			want := int64(-1)
-			for _, m := range all {
-				if !m.done {
+			want := committed
+			for _, s := range all {
+				if s.mark != nil && !s.mark.done {
 					break
 				}
-				want = m.offset + 1
+				want = max(want, s.next)
 			}
 			next, ok := o.take()
+			require.Equal(t, want, next, "seed %d", seed)
 			require.Equal(t, want > committed, ok, "seed %d", seed)
-			if ok {
-				require.Equal(t, want, next, "seed %d", seed)
-				if random.IntN(4) == 0 {
-					o.giveBack()
-					again, ok := o.take()
-					require.True(t, ok)
-					require.Equal(t, next, again)
-				}
-				committed = next
+			if ok && random.IntN(4) == 0 {
+				o.giveBack()
+				again, ok := o.take()
+				require.True(t, ok)
+				require.Equal(t, next, again)
 			}
+			committed = next
 		}
 	}
 }
 
-// TestOffsetsNeverRewind: a commit that failed must not become one of offset 0
-// for a partition from which nothing was consumed.
-func TestOffsetsNeverRewind(t *testing.T) {
-	var o offsets
-	o.giveBack()
+// TestOffsets_NeverRewind: nothing is committed of a partition from which nothing
+// was read, and a message that waits holds up every commit above it.
+func TestOffsets_NeverRewind(t *testing.T) {
+	o := newOffsets(7, true)
 	_, ok := o.take()
 	assert.False(t, ok)
-	o.consumed(7)
-	o.giveBack()
+	o.read(7, time.Time{})
+	o.reached(9)
+	_, ok = o.take()
+	assert.False(t, ok, "7 is not started yet")
+	o.reached(5)
 	_, ok = o.take()
 	assert.False(t, ok)
 }
 
-func undone(all []*mark) []*mark {
-	var open []*mark
-	for _, m := range all {
-		if !m.done {
-			open = append(open, m)
-		}
+// TestOffsets_CommitTheFirstPosition of a group that has none, so that the next
+// member does not ask auto.offset.reset again.
+func TestOffsets_CommitTheFirstPosition(t *testing.T) {
+	for name, give := range map[string]func(*offsets){
+		"a message": func(o *offsets) { o.read(9, time.Time{}) },
+		"the end":   func(o *offsets) { o.reached(7) },
+	} {
+		o := newOffsets(7, false)
+		_, ok := o.take()
+		assert.False(t, ok, "a partition that may not be read")
+		give(o)
+		next, ok := o.take()
+		assert.True(t, ok, name)
+		assert.EqualValues(t, 7, next)
+		give(o)
+		_, ok = o.take()
+		assert.False(t, ok, name)
 	}
-	return open
 }
 
-func TestOffsetsSettled(t *testing.T) {
+func TestOffsets_Settled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var o offsets
-		<-o.settled() // nothing is on its way
-		first, second := o.consumed(1), o.consumed(2)
+		o := newOffsets(0, true)
+		<-o.settled() // nothing is in flight
+		o.read(0, time.Time{})
+		<-o.settled() // a message that waits is not
+		first, second := o.read(1, time.Time{}), o.read(2, time.Time{})
+		o.begin()
+		o.begin()
 		settled := o.settled()
 		o.settle(second)
 		select {
 		case <-settled:
-			assert.Fail(t, "the first is still on its way")
+			assert.Fail(t, "the first is still in flight")
 		default:
 		}
 		o.settle(first)
 		<-settled
 		<-o.settled()
 	})
+}
+
+// TestOffsets_Lag counts from what would be committed, and the age from the oldest
+// message that is not.
+func TestOffsets_Lag(t *testing.T) {
+	now := time.Now()
+	lag := func(o *offsets, after time.Duration) (int64, time.Duration) { return o.lag(now.Add(after)) }
+	o := newOffsets(10, true)
+	messages, age := lag(o, 0)
+	assert.Zero(t, messages)
+	assert.Zero(t, age)
+
+	o.ends(15, now)
+	messages, age = lag(o, 3*time.Second)
+	assert.EqualValues(t, 5, messages)
+	assert.Equal(t, 3*time.Second, age, "nothing of it was read: it counts from when it was seen")
+	o.ends(20, now.Add(time.Second))
+	_, age = lag(o, 3*time.Second)
+	assert.Equal(t, 3*time.Second, age)
+
+	first, second := o.read(10, now.Add(-time.Minute)), o.read(12, now)
+	o.begin()
+	o.begin()
+	messages, age = lag(o, 0)
+	assert.EqualValues(t, 10, messages)
+	assert.Equal(t, time.Minute, age)
+	o.settle(first)
+	messages, age = lag(o, time.Second)
+	assert.EqualValues(t, 9, messages)
+	assert.Equal(t, time.Second, age)
+	o.settle(second)
+	messages, _ = lag(o, 0)
+	assert.EqualValues(t, 7, messages)
+	o.reached(20)
+	messages, age = lag(o, time.Hour)
+	assert.Zero(t, messages, "an aborted transaction was behind it")
+	assert.Zero(t, age)
+
+	o.read(20, now.Add(time.Hour))
+	messages, age = lag(o, 0)
+	assert.EqualValues(t, 1, messages, "before the brokers were asked again")
+	assert.Zero(t, age, "a clock that is ahead")
 }

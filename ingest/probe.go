@@ -17,10 +17,11 @@ import (
 // that the consumer gets. It subscribes to nothing, so it joins no group, and
 // creates no topic.
 type Probe struct {
-	group    string
-	earliest bool // where a partition without a commit is read from
-	consumer *kafka.Consumer
-	admin    *kafka.AdminClient
+	group      string
+	latest     bool // where a partition without a commit is read from
+	connection Connection
+	consumer   *kafka.Consumer
+	admin      *kafka.AdminClient
 
 	polling sync.WaitGroup
 	logging sync.WaitGroup
@@ -34,17 +35,16 @@ type Probe struct {
 // ProbeOptions are those of Options that a Probe needs.
 type ProbeOptions struct {
 	GroupID string
-	Reset   string            // auto.offset.reset
-	Extra   map[string]string // librdkafka settings, over ours
+	Reset   string // earliest or latest
 }
 
 // NewProbe begins to connect. Close frees it.
 func NewProbe(o ProbeOptions, connection Connection) (*Probe, error) {
-	config := config(Options{GroupID: o.GroupID, Reset: o.Reset, Extra: o.Extra}, connection)
+	config := config(o.GroupID, connection)
 	config["allow.auto.create.topics"] = false
 	consumer, err := kafka.NewConsumer(&config)
 	if err != nil {
-		return nil, fmt.Errorf("make the Kafka client: %w", err)
+		return nil, fmt.Errorf("make the Kafka client: %w", connection.redactError(err))
 	}
 	admin, err := kafka.NewAdminClientFromConsumer(consumer)
 	if err != nil {
@@ -53,8 +53,7 @@ func NewProbe(o ProbeOptions, connection Connection) (*Probe, error) {
 	polling, stop := context.WithCancel(context.Background())
 	refused, refuse := context.WithCancelCause(polling)
 	p := &Probe{
-		group: o.GroupID, earliest: slices.Contains([]string{"earliest", "smallest", "beginning"}, setting(config, "auto.offset.reset")),
-		consumer: consumer, admin: admin, stop: stop, refused: refused,
+		group: o.GroupID, latest: o.Reset == "latest", connection: connection, consumer: consumer, admin: admin, stop: stop, refused: refused,
 	}
 	p.logging.Go(func() {
 		for range consumer.Logs() { // they come as errors too; unread they would end on standard error
@@ -80,13 +79,14 @@ func (p *Probe) poll(ctx context.Context, refuse context.CancelCauseFunc) {
 		if !ok {
 			continue
 		}
+		err := p.connection.redactError(e)
 		p.mu.Lock()
 		if p.last == nil || e.Code() != kafka.ErrAllBrokersDown { // which says less than what came before
-			p.last = e
+			p.last = err
 		}
 		p.mu.Unlock()
-		if IsAuthentication(e) {
-			refuse(e)
+		if IsAuthentication(err) {
+			refuse(err)
 		}
 	}
 }
@@ -139,10 +139,10 @@ func (s Secured) SASL() bool { return strings.HasPrefix(s.Protocol, "SASL_") }
 func (s Secured) TLS() bool { return strings.HasSuffix(s.Protocol, "SSL") }
 
 // SecuredBy reads that from the consumer's configuration.
-func SecuredBy(extra map[string]string, connection Connection) Secured {
-	config := config(Options{Extra: extra}, connection)
+func SecuredBy(connection Connection) Secured {
+	config := config("", connection)
 	s := Secured{Protocol: strings.ToUpper(setting(config, "security.protocol")), CA: setting(config, "ssl.ca.location")}
-	for _, name := range slices.Sorted(maps.Keys(extra)) {
+	for _, name := range slices.Sorted(maps.Keys(connection.Extra)) {
 		if (strings.HasPrefix(name, "ssl.") || strings.HasPrefix(name, "enable.ssl.")) && name != "ssl.ca.location" {
 			s.Others = append(s.Others, name)
 		}
@@ -153,11 +153,4 @@ func SecuredBy(extra map[string]string, connection Connection) Secured {
 func setting(config kafka.ConfigMap, name string) string {
 	text, _ := config[name].(string)
 	return text
-}
-
-// IsAuthorization tells whether the brokers know the user and do not allow what was
-// asked.
-func IsAuthorization(err error) bool {
-	var e kafka.Error
-	return errors.As(err, &e) && (e.Code() == kafka.ErrGroupAuthorizationFailed || e.Code() == kafka.ErrTopicAuthorizationFailed)
 }

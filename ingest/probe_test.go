@@ -144,13 +144,14 @@ func TestRetentionInMilliseconds(t *testing.T) {
 // TestSecuredBy: what KAFKA_OPTIONS says beats the other settings.
 func TestSecuredBy(t *testing.T) {
 	connection := Connection{SecurityProtocol: "SASL_SSL", CALocation: "ca.pem"}
-	s := SecuredBy(nil, connection)
+	s := SecuredBy(connection)
 	assert.Equal(t, Secured{Protocol: "SASL_SSL", CA: "ca.pem"}, s)
 	assert.True(t, s.SASL() && s.TLS())
-	s = SecuredBy(map[string]string{
+	connection.Extra = map[string]string{
 		"security.protocol": "ssl", "ssl.ca.location": "other.pem", "ssl.key.location": "key.pem", "enable.ssl.certificate.verification": "false", "client.rack": "a",
-	}, connection)
+	}
+	s = SecuredBy(connection)
 	assert.Equal(t, Secured{Protocol: "SSL", CA: "other.pem", Others: []string{"enable.ssl.certificate.verification", "ssl.key.location"}}, s)
 	assert.True(t, !s.SASL() && s.TLS())
-	assert.False(t, SecuredBy(nil, Connection{SecurityProtocol: "SASL_PLAINTEXT"}).TLS())
+	assert.False(t, SecuredBy(Connection{SecurityProtocol: "SASL_PLAINTEXT"}).TLS())
 }

@@ -44,8 +44,8 @@ func (p *Probe) Group(ctx context.Context, topics []ProbedTopic) (group ProbedGr
 			if _, known := committed[partition]; known {
 				group.Fresh = false
 				group.Lost += max(begin-next, 0)
-			} else if next = end; p.earliest {
-				next = begin
+			} else if next = begin; p.latest {
+				next = end
 			}
 			group.Lag += max(end-max(next, begin), 0)
 		}
@@ -99,22 +99,16 @@ func (p *Probe) committed(ctx context.Context) (map[partitionKey]int64, error) {
 
 // bounds are the offsets at one end of every partition.
 func (p *Probe) bounds(ctx context.Context, topics []ProbedTopic, end kafka.OffsetSpec) (map[partitionKey]int64, error) {
-	wanted := make(map[kafka.TopicPartition]kafka.OffsetSpec)
-	for i := range topics {
-		for partition := range topics[i].Partitions {
-			wanted[kafka.TopicPartition{Topic: &topics[i].Name, Partition: int32(partition)}] = end
+	var keys []partitionKey
+	for _, topic := range topics {
+		for partition := range topic.Partitions {
+			keys = append(keys, partitionKey{topic.Name, int32(partition)})
 		}
 	}
-	listed, err := p.admin.ListOffsets(ctx, wanted)
-	if err != nil {
-		return nil, err
-	}
-	offsets := make(map[partitionKey]int64)
-	for partition, info := range listed.ResultInfos {
-		if info.Error.Code() != kafka.ErrNoError {
-			return nil, fmt.Errorf("%s: %w", describe([]kafka.TopicPartition{partition}), info.Error)
-		}
-		offsets[keyOf(partition)] = int64(info.Offset)
+	faults := make(map[partitionKey]error)
+	offsets := listOffsets(ctx, p.admin, keys, end, faults)
+	for key, err := range faults {
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	return offsets, nil
 }

@@ -33,9 +33,7 @@ func TestATopicThatIsRefusedLater(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
-			m := run(t, kafka, server, func(o *Options) {
-				o.Extra = map[string]string{"topic.metadata.refresh.interval.ms": "1000"}
-			})
+			m := run(t, kafka, server, extra(map[string]string{"topic.metadata.refresh.interval.ms": "1000"}))
 			produce(t, kafka, 0, 0, 5)
 			wait(t, func() bool { return committed(t, kafka, 0) == 5 && m.ready() }, "consumes")
 			hits, end := refuse(t, kafka, kfake.Fault{Keys: keys, Topic: topic, Err: kerr.TopicAuthorizationFailed})

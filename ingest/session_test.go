@@ -117,6 +117,30 @@ func startKafka(t *testing.T, topics map[string]int32) *devstack.Kafka {
 	return kafka
 }
 
+// extra adds librdkafka settings to whatever connection the options give.
+func extra(settings map[string]string) func(*Options) {
+	return func(o *Options) {
+		connect := o.Connect
+		o.Connect = func(ctx context.Context) (Connection, error) {
+			connection, err := connect(ctx)
+			connection.Extra = settings
+			return connection, err
+		}
+	}
+}
+
+// topics replaces the topics of whatever connection the options give.
+func topics(names ...string) func(*Options) {
+	return func(o *Options) {
+		connect := o.Connect
+		o.Connect = func(ctx context.Context) (Connection, error) {
+			connection, err := connect(ctx)
+			connection.Topics = names
+			return connection, err
+		}
+	}
+}
+
 func connectionTo(kafka *devstack.Kafka) Connection {
 	return Connection{
 		BootstrapServers: kafka.Bootstrap(), SecurityProtocol: "SASL_SSL", SASLMechanism: "SCRAM-SHA-512",
@@ -249,7 +273,7 @@ func TestNothingIsCommittedThatTemporalRefuses(t *testing.T) {
 	produce(t, kafka, 0, 0, 5)
 	wait(t, func() bool { return server.tried(id(4)) > 5 }, "it is tried again") // 3.1 s
 	require.Error(t, m.health.of(CheckStarts))
-	assert.EqualValues(t, -1, committed(t, kafka, 0))
+	assert.LessOrEqual(t, committed(t, kafka, 0), int64(0))
 	server.refuseWith(nil)
 	wait(t, func() bool { return committed(t, kafka, 0) == 5 && m.health.of(CheckStarts) == nil }, "Temporal is back")
 	assert.Equal(t, 1, strings.Count(m.log.text(), "waiting for Temporal"), "one line for all")
@@ -270,7 +294,7 @@ func TestFullKeepsItsMembership(t *testing.T) {
 	const poll = 6 * time.Second
 	m := run(t, kafka, server, func(o *Options) {
 		o.MaxStarts = slots
-		o.Extra = map[string]string{"max.poll.interval.ms": "6000", "session.timeout.ms": "6000"}
+		extra(map[string]string{"max.poll.interval.ms": "6000", "session.timeout.ms": "6000"})(o)
 	})
 	produce(t, kafka, 0, 0, events)
 	wait(t, func() bool { now, _ := server.openNow(); return now == slots }, "every slot is taken")
@@ -278,7 +302,7 @@ func TestFullKeepsItsMembership(t *testing.T) {
 		now, _ := server.openNow()
 		return now != slots || strings.Contains(m.log.text(), "revoked")
 	}, poll+2*time.Second, tick)
-	assert.EqualValues(t, -1, committed(t, kafka, 0), "nothing is committed that Temporal does not hold")
+	assert.LessOrEqual(t, committed(t, kafka, 0), int64(0), "nothing is committed that Temporal does not hold")
 	members, err := kafka.Members(t.Context(), group)
 	require.NoError(t, err)
 	assert.Equal(t, 1, members)
@@ -301,7 +325,7 @@ func TestRebalanceInTheMidstOfStarts(t *testing.T) {
 			kafka, server := startKafka(t, map[string]int32{topic: 2}), newTemporal()
 			release := server.hold(id(7), id(each+7)) // longer than a revocation waits
 			defer release()
-			choose := func(o *Options) { o.Extra = map[string]string{"partition.assignment.strategy": strategy} }
+			choose := extra(map[string]string{"partition.assignment.strategy": strategy})
 			first := run(t, kafka, server, choose)
 			produce(t, kafka, 0, 0, each)
 			produce(t, kafka, 1, each, 2*each)
@@ -345,7 +369,7 @@ func TestRebalanceWhileFull(t *testing.T) {
 			defer release()
 			change := func(o *Options) {
 				o.MaxStarts = 2
-				o.Extra = map[string]string{"partition.assignment.strategy": strategy}
+				extra(map[string]string{"partition.assignment.strategy": strategy})(o)
 			}
 			produce(t, kafka, 0, 0, each)
 			produce(t, kafka, 1, each, 2*each)
@@ -488,7 +512,7 @@ func TestCredentialsThatRotate(t *testing.T) {
 func TestATopicThatIsNotThereYet(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, nil), newTemporal()
-	m := run(t, kafka, server, func(o *Options) { o.Extra = map[string]string{"topic.metadata.refresh.interval.ms": "1000"} })
+	m := run(t, kafka, server, extra(map[string]string{"topic.metadata.refresh.interval.ms": "1000"}))
 	wait(t, func() bool { return strings.Contains(m.log.text(), "KAFKA_TOPIC") }, "it says what to do")
 	assert.False(t, m.ready())
 	require.NoError(t, kafka.CreateTopic(t.Context(), topic, 1))
@@ -500,7 +524,7 @@ func TestATopicThatIsNotThereYet(t *testing.T) {
 func TestNoMessageBlocksAPartition(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
-	m := run(t, kafka, poisoned{server}, func(o *Options) { o.SearchAttributes = true })
+	m := run(t, kafka, poisoned{server}, func(o *Options) { o.SearchAttributes = func() bool { return true } })
 	values := []string{`{"event_id":"before"}`, "", "{", "\xff\xfe", `{"event_id":"poison"}`, `{"event_id":"after"}`}
 	for _, value := range values {
 		require.NoError(t, kafka.Produce(t.Context(), topic, 0, nil, []byte(value)))

@@ -53,7 +53,7 @@ func newStarts(t *testing.T, starter starterFunc) (*starts, *healthMap) {
 	set, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: 'http://a', when: 'event.channel_type == \"voice\"'}\n"), nil)
 	require.NoError(t, err)
 	health := newHealth()
-	options := Options{Targets: set, Starter: starter, Health: health, Log: slog.New(slog.DiscardHandler), SearchAttributes: true}
+	options := Options{Targets: set, Starter: starter, Health: health, Log: slog.New(slog.DiscardHandler), SearchAttributes: func() bool { return true }}
 	metrics, err := newMetrics(nil, nil)
 	require.NoError(t, err)
 	return &starts{options: options, metrics: metrics, flight: newFlight(1)}, health

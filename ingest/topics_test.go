@@ -1,98 +1,89 @@
 package ingest
 
 import (
-	"context"
-	"errors"
-	"log/slog"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// TestAMissingTopicIsRemindedOf every 30 s until it is there, whatever the
-// brokers answer in between.
-func TestAMissingTopicIsRemindedOf(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var (
-			log     logLines
-			asked   int
-			missing = []string{"b", "c"}
-			failure error
-		)
-		a := absence{log: slog.New(slog.NewTextHandler(&log, nil)), every: remindInterval, ask: func(context.Context) ([]string, error) {
-			asked++
-			return missing, failure
-		}}
-		pass := func(d time.Duration) { // with a poll a second
-			for range d / time.Second {
-				<-time.After(time.Second)
-				a.remind(t.Context())
-				synctest.Wait()
-			}
-		}
-		pass(time.Minute)
-		assert.Zero(t, asked, "nothing is missing")
-		a.suspect()
-		pass(29 * time.Second)
-		a.suspect() // of another; one reminder is for all
-		assert.Zero(t, asked, "it was just told")
-		pass(2 * time.Second)
-		assert.Equal(t, 1, asked)
-		assert.Equal(t, 1, strings.Count(log.text(), `level=WARN msg="waiting for a topic" missing=b,c for=31s cure="create the topic or correct KAFKA_TOPIC"`), log.text())
-		pass(90 * time.Second)
-		assert.Equal(t, 4, strings.Count(log.text(), "waiting for a topic"), log.text())
-		failure = errors.New("away")
-		pass(time.Minute)
-		assert.Equal(t, 4, strings.Count(log.text(), "\n"), "brokers that are away are not its matter")
-		missing, failure = nil, nil
-		pass(31 * time.Second)
-		assert.Contains(t, log.text(), "every topic is there")
-		was := asked
-		pass(time.Hour)
-		assert.Equal(t, was, asked)
-	})
+// TestReminder_RepeatsEvery30Seconds while there is something to name, and at once
+// if it changes.
+func TestReminder_RepeatsEvery30Seconds(t *testing.T) {
+	var r reminder
+	var reported []string
+	now := time.Now()
+	remind := func(after time.Duration, names ...string) {
+		r.remind(names, now.Add(after), func(names []string, since time.Duration) {
+			reported = append(reported, strings.Join(names, ",")+" "+since.String())
+		}, func(since time.Duration) { reported = append(reported, "over "+since.String()) })
+	}
+	remind(0)
+	remind(time.Second, "b", "a")
+	remind(2*time.Second, "a", "b")
+	remind(30*time.Second, "a", "b")
+	remind(31*time.Second, "a", "b")
+	remind(32*time.Second, "a")
+	remind(40 * time.Second)
+	remind(41 * time.Second)
+	remind(50*time.Second, "a")
+	assert.Equal(t, []string{"a,b 0s", "a,b 30s", "a 31s", "over 39s", "a 0s"}, reported)
 }
 
-// TestOneTopicOfTwoIsMissing: the other one is consumed, and the missing one is
-// named again and again.
-func TestOneTopicOfTwoIsMissing(t *testing.T) {
+// TestIngest_ConsumesTheTopicThatIsThere while another one is missing, which is
+// named until it is created.
+func TestIngest_ConsumesTheTopicThatIsThere(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
 	const later = "created-later"
-	connection := connectionTo(kafka)
-	connection.Topics = []string{topic, later}
-	var log logLines
-	health := newHealth()
-	in, err := New(Options{
-		Connect: func(context.Context) (Connection, error) { return connection, nil },
-		GroupID: group, Reset: "earliest", Targets: oneTarget(t), Starter: server, MaxStarts: 32,
-		Extra:  map[string]string{"topic.metadata.refresh.interval.ms": "1000"},
-		Health: health, Log: slog.New(slog.NewTextHandler(&log, nil)),
+	m := run(t, kafka, server, func(o *Options) {
+		extra(map[string]string{"topic.metadata.refresh.interval.ms": "1000"})(o)
+		topics(topic, later)(o)
 	})
-	require.NoError(t, err)
-	s, err := in.session(t.Context())
-	require.NoError(t, err)
-	s.absent.every = time.Second
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx) }()
-	defer func() {
-		stop()
-		require.NoError(t, <-ended)
-		if t.Failed() {
-			t.Log(log.text())
-		}
-	}()
 	produce(t, kafka, 0, 0, 3)
-	wait(t, func() bool { return committed(t, kafka, 0) == 3 && health.of(CheckKafka) == nil }, "the topic that is there")
-	wait(t, func() bool { return strings.Count(log.text(), "missing="+later+" ") >= 2 }, "reminders")
-	assert.Equal(t, 1, strings.Count(log.text(), "Subscribed topic not available: "+later), "librdkafka tells once")
+	wait(t, func() bool { return committed(t, kafka, 0) == 3 && m.ready() }, "the topic that is there")
+	wait(t, func() bool { return strings.Contains(m.log.text(), `msg="waiting for a topic"`) }, "named")
+	assert.Contains(t, m.log.text(), "missing="+later+" ")
+	assert.Contains(t, m.log.text(), `cure="create the topic or correct KAFKA_TOPIC"`)
 	require.NoError(t, kafka.CreateTopic(t.Context(), later, 1))
-	wait(t, func() bool { return strings.Contains(log.text(), "every topic is there") }, "found")
+	wait(t, func() bool { return strings.Contains(m.log.text(), "every topic is there") }, "found")
 	require.NoError(t, kafka.Produce(t.Context(), later, 0, nil, []byte(`{"event_id":"late"}`)))
 	wait(t, func() bool { return server.tried("late") == 1 }, "consumed")
+}
+
+func TestTopicID_TravelsInTheMetadataOfACommit(t *testing.T) {
+	id := topicID{Cluster: "4L6g3nShT-eMCtK--X86sw", Topic: "lmBcXWZLRyGzn3ZpZ5g7AQ"}
+	require.NotNil(t, id.metadata())
+	assert.JSONEq(t, `{"v":1,"cluster":"4L6g3nShT-eMCtK--X86sw","topic":"lmBcXWZLRyGzn3ZpZ5g7AQ"}`, *id.metadata())
+	assert.Equal(t, id, parseMetadata(id.metadata()))
+	assert.Nil(t, topicID{Cluster: "c"}.metadata(), "a broker before 2.8")
+
+	strange := topicID{Cluster: strings.Repeat("c", 5000), Topic: "t"}
+	assert.LessOrEqual(t, len(*strange.metadata()), longestStamp)
+	assert.False(t, parseMetadata(strange.metadata()).differs(strange))
+
+	for _, other := range []string{"", "reset by kafka-consumer-groups", "{", `{"v":2,"topic":"t"}`, `"x"`} {
+		assert.False(t, parseMetadata(&other).known(), other)
+	}
+	assert.False(t, parseMetadata(nil).known())
+}
+
+func TestTopicID_DiffersOnlyIfBothAreKnown(t *testing.T) {
+	id := topicID{Cluster: "c", Topic: "t"}
+	for other, want := range map[topicID]bool{
+		id: false, {Cluster: "c", Topic: "u"}: true, {Cluster: "d", Topic: "t"}: true, {Topic: "t"}: false, {Topic: "u"}: true, {}: false, {Cluster: "d"}: false,
+	} {
+		assert.Equal(t, want, id.differs(other), other)
+		assert.Equal(t, want, other.differs(id), other)
+	}
+}
+
+func TestTopicState(t *testing.T) {
+	assert.True(t, topicState{err: kafka.NewError(kafka.ErrUnknownTopicOrPart, "", false)}.missing())
+	assert.True(t, topicState{err: kafka.NewError(kafka.ErrTopicAuthorizationFailed, "", false)}.refused())
+	assert.True(t, topicState{unreadable: true}.refused())
+	assert.False(t, topicState{}.refused() || topicState{}.missing())
 }

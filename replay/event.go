@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"iter"
 
 	"genesys-fanout/deadletter"
@@ -14,7 +12,7 @@ import (
 	"genesys-fanout/workflows"
 )
 
-// Event is one that is sent again, in one run, to the targets of its records.
+// Event is an event that is sent again, in one run, to the targets of its records.
 type Event struct {
 	ID      string
 	Type    string
@@ -24,11 +22,11 @@ type Event struct {
 	record deadletter.Record
 }
 
-// Each yields the events that the plan would send, and sends nothing. A plan is
-// used up by it.
+// Each yields the events that the plan would send, and sends nothing. It uses the
+// plan up.
 func (p *Plan) Each(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		for e, err := range p.pass(ctx, func(int) {}) {
+		for e, err := range p.pass(ctx, func(string) {}) {
 			if !yield(e, err) {
 				return
 			}
@@ -36,14 +34,14 @@ func (p *Plan) Each(ctx context.Context) iter.Seq2[Event, error] {
 	}
 }
 
-// pass takes the events out of the plan whose records it finds. superseded is
-// told of each record that was counted and that another run has replaced since.
-func (p *Plan) pass(ctx context.Context, superseded func(records int)) iter.Seq2[Event, error] {
+// pass takes the events out of the plan whose records it finds. It calls superseded
+// for each record that was counted and that another run has replaced since.
+func (p *Plan) pass(ctx context.Context, superseded func(target string)) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for record, err := range p.selection.Directory.Select(ctx, p.selection.Filter.Lasting()) {
 			var damaged *deadletter.DamagedError
 			if errors.As(err, &damaged) {
-				p.open.removeDamaged(damaged.File) // since it was counted: it is left
+				p.open.removeDamaged(damaged.File) // it was damaged after it was counted
 				continue
 			}
 			if err != nil {
@@ -55,7 +53,7 @@ func (p *Plan) pass(ctx context.Context, superseded func(records int)) iter.Seq2
 				continue
 			case !same:
 				p.open.remove(record)
-				superseded(1)
+				superseded(record.TargetName)
 				continue
 			}
 			e, err := p.gather(ctx, record)
@@ -66,8 +64,8 @@ func (p *Plan) pass(ctx context.Context, superseded func(records int)) iter.Seq2
 	}
 }
 
-// gather takes all records of an event out of the plan that hold the same
-// message: one that somebody has changed is sent by a run of its own.
+// gather takes all records of an event out of the plan that hold the same message.
+// A message that somebody has changed is sent by a run of its own.
 func (p *Plan) gather(ctx context.Context, first deadletter.Record) (Event, error) {
 	e := Event{ID: first.EventID, Type: first.EventType, record: first}
 	e.add(p, first)
@@ -81,7 +79,7 @@ func (p *Plan) gather(ctx context.Context, first deadletter.Record) (Event, erro
 			continue
 		}
 		record, err := p.selection.Directory.Get(name, first.EventID)
-		if err != nil { // resolved or damaged since, or another pass tells
+		if err != nil { // resolved or damaged since; the pass sees it at its own turn
 			continue
 		}
 		if _, same := p.open.find(record); same && bytes.Equal(record.Message(), message) {
@@ -110,28 +108,4 @@ func (e *Event) input(targets *target.Set, searchAttributes bool) workflows.Inpu
 		}
 	}
 	return in
-}
-
-// outcome is what became of one delivery of a run that has ended.
-type outcome int
-
-const (
-	delivered outcome = iota
-	failedAgain
-	left // not delivered, and not recorded again
-)
-
-// outcome tells what became of a delivery, by its record. The error says why one
-// is left, where the record itself does not.
-func (e *Event) outcome(d *deadletter.Directory, i int) (outcome, error) {
-	record, err := d.Get(e.Targets[i], e.ID)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return delivered, nil
-	case err != nil:
-		return left, fmt.Errorf("the record of %s for event %s cannot be read: %w", e.Targets[i], event.Escape(e.ID), err)
-	case record.RunID == e.runs[i]:
-		return left, nil
-	}
-	return failedAgain, nil
 }

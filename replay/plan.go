@@ -1,12 +1,16 @@
 // Package replay sends dead letters again: for each event of the open records
 // that a filter chooses it starts one run of FanOut, to the targets of those
-// records, and tells what became of them.
+// records, and says what became of them.
 //
-// The package refuses to deliver anything and to write into the tracker: the run
-// does both, by its worker. It sends no record that it did not count first, none
-// twice, and none that cannot arrive: that one is refused by name, and the
-// others go on. It knows which record is meant by a hash of its name, and holds
-// the message of one only until its run is started.
+// The package refuses to deliver anything and to write into the tracker, because
+// the run does both, by its worker. It sends no record that it did not count
+// first, and none twice. A record that cannot arrive is refused by name, and the
+// others go on.
+//
+// A run holds one of a few places only until Temporal has started it. So any number
+// of runs may wait for a target that is down without holding up another target.
+// Of a run that waits the package remembers the id and the names of its records.
+// It learns what became of the deliveries from the records as they move.
 package replay
 
 import (
@@ -19,69 +23,74 @@ import (
 	"genesys-fanout/target"
 )
 
-// Selection is what is to be sent again.
+// Selection says which records are to be sent again.
 type Selection struct {
 	Directory *deadletter.Directory
 	Targets   *target.Set
 	Filter    deadletter.Filter
 }
 
-// Kind is what records are counted by.
+// Kind is a target and a reason, by which records are counted.
 type Kind struct {
 	Target string
 	Reason deadletter.Reason
 }
 
-// Plan is what a selection came to when it was counted.
+// Plan holds the records of a selection as they were when they were counted.
 type Plan struct {
 	Events     int // each is one run
 	Deliveries int // one for each record
 	Kinds      map[Kind]int
-	Refused    []Refused // what stays as it is
+	Refused    []Refused // records that stay as they are
 
 	selection Selection
 	open      records // that are to be sent
 }
 
-// records remembers each record by a hash of its file's name, with one of the
-// run that left it: 100,000 records take some 4 MB.
+// records remembers each record by a hash of its file's name, with a hash of the
+// run that left it: 100,000 records take some 8 MB.
 type records struct {
 	seed maphash.Seed
-	runs map[uint64]uint64
+	left map[uint64]left
 }
 
-func newRecords(seed maphash.Seed) records { return records{seed, make(map[uint64]uint64)} }
+// left is what is remembered of a record.
+type left struct {
+	run    uint64 // hash of the id of the run that left it
+	target string // as the set of targets has it, so that it takes no memory here
+}
 
-func (s records) add(r deadletter.Record) { s.runs[s.key(r)] = s.run(r) }
+func newRecords() records { return records{maphash.MakeSeed(), make(map[uint64]left)} }
 
-// find tells whether the delivery of a record is among them, and whether by the
-// same record or by that of another run.
+func (s records) add(r deadletter.Record, target string) {
+	s.left[s.key(r)] = left{s.run(r.RunID), target}
+}
+
+// find returns whether the delivery of a record is among them, and whether the
+// same run left the record.
 func (s records) find(r deadletter.Record) (known, same bool) {
-	run, known := s.runs[s.key(r)]
-	return known, known && run == s.run(r)
+	record, known := s.left[s.key(r)]
+	return known, known && record.run == s.run(r.RunID)
 }
 
-func (s records) remove(r deadletter.Record) { delete(s.runs, s.key(r)) }
+func (s records) remove(r deadletter.Record) { delete(s.left, s.key(r)) }
 
-// removeDamaged takes the record out whose file is damaged.
-func (s records) removeDamaged(file string) (known bool) {
-	key := maphash.String(s.seed, filepath.Base(file))
-	_, known = s.runs[key]
-	delete(s.runs, key)
-	return known
+// removeDamaged removes the record whose file is damaged.
+func (s records) removeDamaged(file string) {
+	delete(s.left, maphash.String(s.seed, filepath.Base(file)))
 }
 
 func (s records) key(r deadletter.Record) uint64 {
 	return maphash.String(s.seed, deadletter.FileName(r.TargetName, r.EventID))
 }
 
-func (s records) run(r deadletter.Record) uint64 { return maphash.String(s.seed, r.RunID) }
+func (s records) run(id string) uint64 { return maphash.String(s.seed, id) }
 
-// Count reads the selected records once and tells what would be sent. Each
-// record that is refused for itself is named to notify, the first few of a kind.
+// Count reads the selected records once and returns what would be sent. It names
+// the first few records of each kind that are refused for themselves to notify.
 // The error is that of the directory or of ctx.
 func Count(ctx context.Context, s Selection, notify func(line string)) (*Plan, error) {
-	p := &Plan{Kinds: make(map[Kind]int), selection: s, open: newRecords(maphash.MakeSeed())}
+	p := &Plan{Kinds: make(map[Kind]int), selection: s, open: newRecords()}
 	events := make(map[uint64]struct{})
 	for record, err := range s.Directory.Select(ctx, s.Filter) {
 		var damaged *deadletter.DamagedError
@@ -92,10 +101,11 @@ func Count(ctx context.Context, s Selection, notify func(line string)) (*Plan, e
 			p.refuse(refusal, notify)
 			continue
 		}
-		p.Kinds[Kind{record.TargetName, record.Reason}]++
-		p.open.add(record)
+		t, _ := s.Targets.Get(record.TargetName) // a record of another target is refused
+		p.Kinds[Kind{t.Name(), record.Reason}]++
+		p.open.add(record, t.Name())
 		events[maphash.String(p.open.seed, record.EventID)] = struct{}{}
 	}
-	p.Events, p.Deliveries = len(events), len(p.open.runs)
+	p.Events, p.Deliveries = len(events), len(p.open.left)
 	return p, nil
 }

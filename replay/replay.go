@@ -9,23 +9,14 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/time/rate"
 
-	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
 	"genesys-fanout/workflows"
 )
 
-const (
-	// mostInFlight is how many runs may be waited for at once. At the default rate
-	// of 20/s that lets a run take 12 s before it holds up the others. Each is one
-	// long poll, of which a frontend of Temporal takes 1,200 for a namespace, those
-	// of the workers too. A run takes some 50 KB here.
-	mostInFlight = 256
-
-	// mostStarting is how many starts may be under way at once. At 10 ms each that
-	// makes 800 a second, and only these hold a message, of 1 MiB at most and in
-	// about five forms: 40 MiB.
-	mostStarting = 8
-)
+// mostStarting is how many starts may be under way at once. At 10 ms each that
+// makes 800 a second, and only these hold a message, of 1 MiB at most and in
+// about five forms: 40 MiB.
+const mostStarting = 8
 
 // Options say how to send.
 type Options struct {
@@ -34,101 +25,126 @@ type Options struct {
 	SearchAttributes bool          // whether the namespace has those of the workflows
 	Rate             float64       // events per second at most
 
-	// Notify is told what a person should read, a line at a time.
+	// Notify gets the lines that a person should read.
 	Notify func(line string)
 }
 
-// Counts say how far it came. They count deliveries.
-type Counts struct {
-	Deliveries  int // in all
-	Sent        int // their run is started
-	Delivered   int // their record is resolved
-	FailedAgain int // a newer record has taken the older one's place
-	Skipped     int // a run of their event was open
-}
-
-// Left are those whose record stays as it was.
-func (c Counts) Left() int { return c.Deliveries - c.Delivered - c.FailedAgain - c.Skipped }
-
-// Replay sends what was counted.
+// Replay sends the records of a plan again.
 type Replay struct {
-	plan    *Plan
-	options Options
-	outage  outage
+	plan     *Plan
+	options  Options
+	temporal outage
+	tracker  outage
+	outcomes outcomes
 
 	mu      sync.Mutex
-	counts  Counts
-	skipped records
+	counts  map[string]*Counts // by target
+	skipped []awaited
 }
 
-// New makes a replay of the plan, which is used up by it; Run starts it.
+// New returns a replay that uses the plan up; Run starts it.
 func New(plan *Plan, options Options) *Replay {
 	var mu sync.Mutex
-	tell := options.Notify
+	notify := options.Notify
 	options.Notify = func(line string) {
 		mu.Lock()
 		defer mu.Unlock()
-		tell(line)
+		notify(line)
 	}
-	return &Replay{
-		plan: plan, options: options, outage: outage{notify: options.Notify},
-		counts: Counts{Deliveries: plan.Deliveries}, skipped: newRecords(plan.open.seed),
+	r := &Replay{
+		plan: plan, options: options, counts: make(map[string]*Counts),
+		temporal: outage{of: "Temporal", notify: options.Notify},
+		tracker:  outage{of: "the tracker", notify: options.Notify},
 	}
+	for kind, n := range plan.Kinds {
+		r.count(kind.Target, func(c *Counts) { c.Deliveries += n })
+	}
+	r.outcomes = outcomes{
+		tracker: plan.selection.Directory, runs: newRuns(options.Client, &r.temporal), hash: plan.open.run,
+		settle: r.settle, notify: options.Notify, away: waiter{outage: &r.tracker},
+	}
+	return r
 }
 
-// Counts may be asked while it runs.
-func (r *Replay) Counts() Counts {
+// ByTarget may be called while the replay runs.
+func (r *Replay) ByTarget() ByTarget {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.counts
+	counts := make(ByTarget, len(r.counts))
+	for target, c := range r.counts {
+		counts[target] = *c
+	}
+	return counts
 }
 
-func (r *Replay) count(change func(*Counts)) {
+// Counts may be called while the replay runs.
+func (r *Replay) Counts() Counts { return r.ByTarget().Sum() }
+
+func (r *Replay) count(target string, change func(*Counts)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	change(&r.counts)
+	if r.counts[target] == nil {
+		r.counts[target] = &Counts{}
+	}
+	change(r.counts[target])
+}
+
+func (r *Replay) settle(target string, became outcome) {
+	r.count(target, func(c *Counts) {
+		switch became {
+		case delivered:
+			c.Delivered++
+		case failedAgain:
+			c.FailedAgain++
+		}
+	})
 }
 
 // Run sends the events, waits for what becomes of them, and returns. When ctx
 // ends it starts no further run and waits for those that are started. The error
-// is that of the tracker's directory; what became of the deliveries, Counts tell.
+// is that of the tracker's directory; Counts say what became of the deliveries.
 func (r *Replay) Run(ctx context.Context) error {
+	started := make(chan struct{})
+	var following sync.WaitGroup
+	following.Go(func() { r.outcomes.follow(context.WithoutCancel(ctx), started) })
 	err := r.send(ctx)
+	close(started)
+	following.Wait()
 	if ctx.Err() != nil {
-		err = nil // its end is no failure; Counts tell what is left
+		err = nil // its end is no failure; Counts say what is left
 	}
-	return errors.Join(err, r.lookAgain(context.WithoutCancel(ctx)))
+	return errors.Join(err, r.lookAgain())
 }
 
-// send starts the events and returns when all that it started have ended.
+// send starts the events and returns when no start is under way any more.
 func (r *Replay) send(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
-	flight := make(chan struct{}, mostInFlight)
-	starting := make(chan struct{}, mostStarting)
+	places := make(chan struct{}, mostStarting)
 	limiter := rate.NewLimiter(rate.Limit(r.options.Rate), 1)
-	superseded := func(n int) { r.count(func(c *Counts) { c.FailedAgain += n }) }
+	superseded := func(target string) { r.settle(target, failedAgain) }
 	// A pass may miss a file that is replaced meanwhile: the second looks for those.
 	for range 2 {
 		for e, err := range r.plan.pass(ctx, superseded) {
 			if err != nil {
 				return err
 			}
-			if !enter(ctx, flight) || !enter(ctx, starting) || limiter.Wait(ctx) != nil {
+			if !enter(ctx, places) || limiter.Wait(ctx) != nil {
 				return ctx.Err()
 			}
 			all.Go(func() {
-				defer func() { <-flight }()
-				r.carry(ctx, &e, func() { <-starting })
+				defer func() { <-places }()
+				r.begin(ctx, &e)
 			})
 		}
-		if ctx.Err() != nil || len(r.plan.open.runs) == 0 {
+		if ctx.Err() != nil || len(r.plan.open.left) == 0 {
 			break
 		}
 	}
-	if ctx.Err() == nil { // somebody else has resolved what is nowhere
-		gone := len(r.plan.open.runs)
-		r.count(func(c *Counts) { c.Delivered += gone })
+	if ctx.Err() == nil { // somebody else has resolved the records that are nowhere
+		for _, gone := range r.plan.open.left {
+			r.settle(gone.target, delivered)
+		}
 	}
 	return ctx.Err()
 }
@@ -142,75 +158,44 @@ func enter(ctx context.Context, places chan struct{}) bool {
 	}
 }
 
-// carry starts the run of an event, calls started, and waits for its end.
-func (r *Replay) carry(ctx context.Context, e *Event, started func()) {
+// begin starts the run of an event and leaves its outcome to be learned.
+func (r *Replay) begin(ctx context.Context, e *Event) {
 	run, err := r.start(ctx, e.input(r.plan.selection.Targets, r.options.SearchAttributes))
-	e.record = deadletter.Record{} // its message is no longer needed
-	started()
 	switch {
 	case errors.Is(err, errOpenRun):
 		r.skip(e)
-		return
-	case ctx.Err() != nil && err != nil:
-		return
-	case err != nil:
+	case err != nil && ctx.Err() == nil:
 		r.options.Notify(fmt.Sprintf("event %s: %v", event.Escape(e.ID), err))
-		return
-	}
-	r.count(func(c *Counts) { c.Sent += len(e.Targets) })
-	r.await(context.WithoutCancel(ctx), run)
-	for i := range e.Targets {
-		r.settle(e, i)
-	}
-}
-
-func (r *Replay) settle(e *Event, i int) {
-	became, err := e.outcome(r.plan.selection.Directory, i)
-	switch {
-	case err != nil:
-		r.options.Notify(err.Error())
-	case became == delivered:
-		r.count(func(c *Counts) { c.Delivered++ })
-	case became == failedAgain:
-		r.count(func(c *Counts) { c.FailedAgain++ })
-	default:
-		r.options.Notify(fmt.Sprintf("event %s: its run ended, and the record of %s is as it was; workflow %s tells why",
-			event.Escape(e.ID), e.Targets[i], workflows.ID(e.ID)))
+	case err == nil:
+		for _, target := range e.Targets {
+			r.count(target, func(c *Counts) { c.Sent++ })
+		}
+		r.outcomes.await(r.outcomes.deliveries(e, run))
 	}
 }
 
 func (r *Replay) skip(e *Event) {
 	r.options.Notify(fmt.Sprintf("event %s has an open run: skipped; workflow %s", event.Escape(e.ID), workflows.ID(e.ID)))
+	for _, target := range e.Targets {
+		r.count(target, func(c *Counts) { c.Skipped++ })
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, name := range e.Targets {
-		r.skipped.add(deadletter.Record{TargetName: name, EventID: e.ID, RunID: e.runs[i]})
-	}
-	r.counts.Skipped += len(e.Targets)
+	r.skipped = append(r.skipped, r.outcomes.deliveries(e, &run{workflowID: workflows.ID(e.ID)})...)
 }
 
-// lookAgain tells of the skipped deliveries what the open run has made of them
-// meanwhile. Nothing is in flight any more.
-func (r *Replay) lookAgain(ctx context.Context) error {
-	if len(r.skipped.runs) == 0 {
-		return nil
-	}
-	for record, err := range r.plan.selection.Directory.Select(ctx, r.plan.selection.Filter.Lasting()) {
-		var damaged *deadletter.DamagedError
-		if errors.As(err, &damaged) {
-			r.skipped.removeDamaged(damaged.File)
-			continue
-		}
+// lookAgain counts what the open runs have made of the skipped deliveries
+// meanwhile. No run of this replay is awaited any more.
+func (r *Replay) lookAgain() error {
+	for _, a := range r.skipped {
+		became, err := r.outcomes.became(&a)
 		if err != nil {
 			return err
 		}
-		known, same := r.skipped.find(record)
-		r.skipped.remove(record)
-		if known && !same {
-			r.count(func(c *Counts) { c.Skipped--; c.FailedAgain++ })
+		if became != pending {
+			r.count(a.target, func(c *Counts) { c.Skipped-- })
+			r.settle(a.target, became)
 		}
 	}
-	resolved := len(r.skipped.runs)
-	r.count(func(c *Counts) { c.Skipped -= resolved; c.Delivered += resolved })
 	return nil
 }

@@ -75,7 +75,7 @@ func startStage(t *testing.T, named ...string) *stage {
 		require.NoError(t, err)
 		t.Cleanup(s.targets[name].Close)
 		await.Watch(t, name, func() any { return s.targets[name].Progress() })
-		fmt.Fprintf(&file, "  - {name: %s, url: %q, state: %s}\n", name, s.targets[name].URL(), state)
+		fmt.Fprintf(&file, "  - {name: %s, url: %q, state: %s, max_attempts: 100}\n", name, s.targets[name].URL(), state)
 	}
 	s.set, err = target.Parse("targets.yaml", []byte(file.String()), nil)
 	require.NoError(t, err)
@@ -252,6 +252,52 @@ func TestFailsAgain(t *testing.T) {
 	assert.NotEqual(t, "run-before-a", record.RunID)
 }
 
+// TestReplay_LearnsEachOutcomeWhileAnotherTargetIsDown: a run that waits for one
+// target says what became of its others. A tracker that is away says nothing.
+func TestReplay_LearnsEachOutcomeWhileAnotherTargetIsDown(t *testing.T) {
+	s := startStage(t, "mended", "rejects", "down").serve()
+	s.targets["rejects"].SetScript(unprocessable)
+	s.targets["down"].Down()
+	for _, id := range []string{"evt-1", "evt-2"} {
+		for name := range s.targets {
+			s.record(name, id)
+		}
+	}
+	plan, _ := s.count(deadletter.Filter{})
+	var told notices
+	r := replay.New(plan, s.options(&told))
+	ended := make(chan error)
+	go func() { ended <- r.Run(s.ctx) }()
+	want := replay.ByTarget{
+		"mended": {Deliveries: 2, Sent: 2, Delivered: 2}, "rejects": {Deliveries: 2, Sent: 2, FailedAgain: 2}, "down": {Deliveries: 2, Sent: 2},
+	}
+	await.True(t, "the outcomes of two targets", func() bool { return assert.ObjectsAreEqual(want, r.ByTarget()) })
+
+	away := s.path + "-away"
+	require.NoError(t, os.Rename(s.path, away))
+	await.True(t, "the line that the tracker is away", func() bool { return strings.Contains(told.String(), "waiting for the tracker to be read, for 0s: ") })
+	assert.Equal(t, want, r.ByTarget(), "what cannot be seen is not delivered")
+	require.NoError(t, os.Rename(away, s.path))
+	await.True(t, "the line that the tracker is back", func() bool { return strings.Contains(told.String(), "the tracker answers again, after ") })
+
+	require.NoError(t, s.targets["down"].Up(s.ctx))
+	require.NoError(t, <-ended)
+	assert.Equal(t, replay.Counts{Deliveries: 6, Sent: 6, Delivered: 4, FailedAgain: 2}, r.Counts(), told.String())
+}
+
+// TestReplay_EndsOnceItsRunsHaveEnded, so that another one may follow at once.
+func TestReplay_EndsOnceItsRunsHaveEnded(t *testing.T) {
+	s := startStage(t, "a").serve()
+	s.targets["a"].SetScript(unprocessable)
+	for i := range 20 {
+		s.record("a", fmt.Sprint("evt-", i))
+	}
+	for range 5 {
+		counts, told := s.replay(deadletter.Filter{})
+		assert.Equal(t, replay.Counts{Deliveries: 20, Sent: 20, FailedAgain: 20}, counts, told)
+	}
+}
+
 // TestTwoAtOnce: what one of them has in flight the other skips, and nothing is
 // sent twice.
 func TestTwoAtOnce(t *testing.T) {
@@ -347,7 +393,8 @@ func TestARunThatIsTerminated(t *testing.T) {
 	require.NoError(t, <-ended)
 	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1}, r.Counts())
 	assert.Equal(t, 1, r.Counts().Left())
-	assert.Equal(t, "event evt-1: its run ended, and the record of a is as it was; workflow event-evt-1 tells why", told.String())
+	assert.Equal(t, "event evt-1: its run ended as Terminated, and the record of a is as it was; look at workflow event-evt-1 in Temporal, and replay the event again",
+		told.String())
 }
 
 // TestRefusedByName what cannot arrive; the others go on.

@@ -3,50 +3,38 @@ package replay
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/temporal"
 
 	"genesys-fanout/workflows"
-)
-
-const (
-	retryInterval  = time.Second      // while Temporal takes nothing
-	remindInterval = 30 * time.Second // between two lines about that
 )
 
 // errOpenRun says that a run of the event is open.
 var errOpenRun = errors.New("has an open run")
 
-// start starts the run. A Temporal that is away or busy is waited for until ctx
-// ends; errOpenRun and *workflows.ContentError say that there will be no run.
-func (r *Replay) start(ctx context.Context, in workflows.Input) (client.WorkflowRun, error) {
+// start starts the run of an event. It waits for a Temporal that is away or busy
+// until ctx ends. If there will be no run, the error is errOpenRun or a
+// *workflows.ContentError.
+func (r *Replay) start(ctx context.Context, in workflows.Input) (*run, error) {
 	trackers, err := r.trackers(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	waiting := false
-	defer func() {
-		if waiting {
-			r.outage.over()
-		}
-	}()
+	away := waiter{outage: &r.temporal}
+	defer away.answered()
 	for ctx.Err() == nil {
-		// It outlives ctx: a start that is broken off may have happened.
-		run, err := workflows.Start(context.WithoutCancel(ctx), r.options.Client, workflows.ReplayOptions(in, r.options.TaskQueue, trackers), in)
+		// It outlives ctx, because a start that is broken off may have happened.
+		started, err := workflows.Start(context.WithoutCancel(ctx), r.options.Client, workflows.ReplayOptions(in, r.options.TaskQueue, trackers), in)
 		var open *serviceerror.WorkflowExecutionAlreadyStarted
 		var content *workflows.ContentError
 		switch {
 		case err == nil:
-			return run, nil
-		case errors.As(err, &open) && waiting:
-			// It may well be ours: a start may succeed and its answer be lost. The
-			// records tell what becomes of it, whoever started it.
-			return r.options.Client.GetWorkflow(ctx, workflows.ID(in.Event.ID), open.RunId), nil
+			return newRun(started.GetID(), started.GetRunID()), nil
+		case errors.As(err, &open) && away.waiting:
+			// It may well be ours, because a start may succeed and its answer be lost.
+			// The records show what becomes of it, whoever started it.
+			return newRun(workflows.ID(in.Event.ID), open.RunId), nil
 		case errors.As(err, &open):
 			return nil, errOpenRun
 		case errors.As(err, &content) && in.SearchAttributes && !content.Size:
@@ -55,67 +43,11 @@ func (r *Replay) start(ctx context.Context, in workflows.Input) (client.Workflow
 		case errors.As(err, &content):
 			return nil, err
 		}
-		r.outage.goesOn("to take runs", err, !waiting)
-		waiting = true
+		away.failed("to take runs", err)
 		select {
 		case <-time.After(retryInterval):
 		case <-ctx.Done():
 		}
 	}
 	return nil, ctx.Err()
-}
-
-// await waits until the run has ended, however long Temporal is away meanwhile.
-func (r *Replay) await(ctx context.Context, run client.WorkflowRun) {
-	waiting := false
-	for {
-		err := run.Get(ctx, nil)
-		var ended *temporal.WorkflowExecutionError
-		var gone *serviceerror.NotFound
-		if err == nil || errors.As(err, &ended) || errors.As(err, &gone) {
-			break
-		}
-		r.outage.goesOn("to tell how runs ended", err, !waiting)
-		waiting = true
-		time.Sleep(retryInterval)
-	}
-	if waiting {
-		r.outage.over()
-	}
-}
-
-// outage tells once for all that wait that Temporal does not answer.
-type outage struct {
-	notify func(line string)
-
-	mu      sync.Mutex
-	waiting int
-	since   time.Time
-	told    time.Time
-}
-
-// goesOn takes note of one that waits, for the first time or again.
-func (o *outage) goesOn(what string, err error, first bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	now := time.Now()
-	if first {
-		if o.waiting == 0 {
-			o.since, o.told = now, time.Time{}
-		}
-		o.waiting++
-	}
-	if now.Sub(o.told) >= remindInterval {
-		o.told = now
-		o.notify(fmt.Sprintf("waiting for Temporal %s, for %s: %v", what, now.Sub(o.since).Round(time.Second), err))
-	}
-}
-
-// over takes note of one that waits no more.
-func (o *outage) over() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.waiting--; o.waiting == 0 {
-		o.notify(fmt.Sprintf("Temporal answers again, after %s", time.Since(o.since).Round(time.Second)))
-	}
 }

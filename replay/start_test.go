@@ -2,7 +2,6 @@ package replay
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
-	"go.temporal.io/sdk/temporal"
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
@@ -40,36 +38,25 @@ func (a *answers) ExecuteWorkflow(_ context.Context, _ client.StartWorkflowOptio
 	if n := len(a.started); n <= len(a.list) && a.list[n-1] != nil {
 		return nil, a.list[n-1]
 	}
-	return ending{runID: "new"}, nil
+	return started{}, nil
 }
 
-func (a *answers) GetWorkflow(_ context.Context, _, runID string) client.WorkflowRun {
-	return ending{runID: runID}
-}
-
-// ending is a run of which Temporal answers one after the other, and then nil.
-type ending struct {
+// started is a run that has been started.
+type started struct {
 	client.WorkflowRun
-	runID string
-	list  *[]error
 }
 
-func (e ending) GetRunID() string { return e.runID }
-
-func (e ending) Get(context.Context, any) error {
-	if e.list == nil || len(*e.list) == 0 {
-		return nil
-	}
-	err := (*e.list)[0]
-	*e.list = (*e.list)[1:]
-	return err
-}
+func (started) GetID() string    { return "event-evt-1" }
+func (started) GetRunID() string { return "new" }
 
 func starter(list ...error) (r *Replay, c *answers, told *[]string) {
 	c = &answers{list: list}
 	told = &[]string{}
 	notify := func(line string) { *told = append(*told, line) }
-	return &Replay{plan: &Plan{selection: Selection{Directory: &deadletter.Directory{}}}, options: Options{Client: c, Notify: notify}, outage: outage{notify: notify}}, c, told
+	return &Replay{
+		plan:    &Plan{selection: Selection{Directory: &deadletter.Directory{}}},
+		options: Options{Client: c, Notify: notify}, temporal: outage{of: "Temporal", notify: notify},
+	}, c, told
 }
 
 func TestAnswersToAStart(t *testing.T) {
@@ -105,7 +92,8 @@ func TestAnswersToAStart(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			assert.Equal(t, test.runID, run.GetRunID())
+			assert.Equal(t, test.runID, run.id)
+			assert.Equal(t, "evt-1", run.event())
 		})
 	}
 }
@@ -121,28 +109,11 @@ func TestAnInputThatIsTooLargeIsNotSent(t *testing.T) {
 func TestNoStartOnceItIsStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	r, c, _ := starter(serviceerror.NewUnavailable("away"))
-	r.outage.notify = func(string) { stop() }
+	r.temporal.notify = func(string) { stop() }
 	_, err := r.start(ctx, workflows.Input{})
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Len(t, c.started, 1)
 	_, err = r.start(ctx, workflows.Input{})
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Len(t, c.started, 1)
-}
-
-func TestAwaitOutlivesAnOutage(t *testing.T) {
-	for name, last := range map[string]error{
-		"completed": nil, "failed": &temporal.WorkflowExecutionError{}, "gone": serviceerror.NewNotFound("no such run"),
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r, _, told := starter()
-			list := []error{serviceerror.NewUnavailable("away"), errors.New("closed"), last, errors.New("asked too often")}
-			r.await(t.Context(), ending{list: &list})
-			assert.Len(t, list, 1)
-			require.Len(t, *told, 2)
-			assert.Contains(t, (*told)[0], "waiting for Temporal to tell how runs ended")
-			assert.Contains(t, (*told)[1], "Temporal answers again")
-		})
-	}
 }

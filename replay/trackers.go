@@ -9,27 +9,19 @@ import (
 	"genesys-fanout/workflows"
 )
 
-// askTimeout is for one question how a run ended; the SDK repeats it within that.
-const askTimeout = 10 * time.Second
-
 // trackers returns which tracker has each open record of an event, for the memo of
 // its run: the one that is read here has those that are sent, and how the last run
 // of the event ended says which one has others. It waits for a Temporal that is
 // away until ctx ends.
 func (r *Replay) trackers(ctx context.Context, in workflows.Input) (map[string]string, error) {
-	waiting := false
-	defer func() {
-		if waiting {
-			r.outage.over()
-		}
-	}()
+	away := waiter{outage: &r.temporal}
+	defer away.answered()
 	for ctx.Err() == nil {
 		last, err := r.lastRun(ctx, in.Event.ID)
 		if err == nil {
 			return named(last.Trackers, in, r.plan.selection.Directory.ID()), nil
 		}
-		r.outage.goesOn("to say how the last run of an event ended", err, !waiting)
-		waiting = true
+		away.failed("to say how the last run of an event ended", err)
 		select {
 		case <-time.After(retryInterval):
 		case <-ctx.Done():

@@ -3,15 +3,15 @@ package target
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/textproto"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"golang.org/x/net/http/httpguts"
+
+	"genesys-fanout/internal/setting"
 )
 
 // reservedHeaders are set by the process that delivers, or by HTTP itself.
@@ -94,54 +94,18 @@ func expand(text string, lookupEnv func(string) (string, bool)) (value string, s
 	return value, secrets, wrong
 }
 
-// lookup reads a variable, or else the file that <name>_FILE names. One that is
-// empty counts as unset: an empty secret is a mistake.
+// lookup reads a secret as setting.Secret does. An unset one is a mistake here.
 func lookup(name string, lookupEnv func(string) (string, bool)) (string, *unresolved) {
 	if lookupEnv == nil {
 		return "", nil
 	}
-	if value, _ := lookupEnv(name); value != "" {
-		return value, nil
-	}
-	file, _ := lookupEnv(name + "_FILE")
-	if file == "" {
+	value, set, err := setting.Secret(name, lookupEnv)
+	var problem *setting.Problem
+	switch {
+	case errors.As(err, &problem):
+		return "", &unresolved{problem.Variable + " " + problem.What, problem.Cure}
+	case !set:
 		return "", &unresolved{name + " is not set", fmt.Sprintf("set %s, or %s_FILE to a file that holds it", name, name)}
-	}
-	value, err := readSecret(file)
-	if err != nil {
-		return "", &unresolved{
-			fmt.Sprintf("%s_FILE names %q, which cannot be read: %s", name, file, causeOf(err)),
-			fmt.Sprintf("set %s_FILE to a readable file, or set %s", name, name),
-		}
-	}
-	if value == "" {
-		return "", &unresolved{fmt.Sprintf("%s_FILE names %q, which is empty", name, file), "write the value into the file"}
-	}
-	return value, nil
-}
-
-// maxSecret is the most that net/http's servers take of all headers together.
-const maxSecret = 1 << 20
-
-var errSecretTooLong = errors.New("longer than 1 MiB")
-
-// readSecret reads a file without the line break that editors put at its end.
-func readSecret(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close() //nolint:errcheck // it was only read
-	data, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
-	if err != nil {
-		return "", err
-	}
-	if len(data) > maxSecret {
-		return "", errSecretTooLong
-	}
-	value, ended := strings.CutSuffix(string(data), "\n")
-	if ended {
-		value = strings.TrimSuffix(value, "\r")
 	}
 	return value, nil
 }

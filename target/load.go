@@ -3,12 +3,13 @@ package target
 import (
 	"bytes"
 	"errors"
-	"io/fs"
 	"os"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"genesys-fanout/internal/setting"
 )
 
 // Load reads a targets file. lookupEnv, such as os.LookupEnv, resolves the ${}
@@ -19,21 +20,12 @@ func Load(path string, lookupEnv func(string) (string, bool)) (*Set, error) {
 	if err != nil {
 		return nil, Problems{{
 			Path: path,
-			What: "cannot be read: " + causeOf(err),
+			What: "cannot be read: " + setting.Cause(err),
 			Cure: "set FANOUT_TARGETS to the path of your targets file",
 			Err:  err,
 		}}
 	}
 	return Parse(path, data, lookupEnv)
-}
-
-// causeOf leaves out the path, which the line begins with already.
-func causeOf(err error) string {
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
-		return pathError.Err.Error()
-	}
-	return err.Error()
 }
 
 // Parse reads the content of a targets file; path stands in front of every

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"genesys-fanout/event"
 )
@@ -44,6 +45,15 @@ func (s *Set) Redact(text string) string {
 		text = t.Redact(text)
 	}
 	return text
+}
+
+// LongestTimeout is the longest that one attempt at any of the targets may take.
+func (s *Set) LongestTimeout() time.Duration {
+	var longest time.Duration
+	for _, t := range s.targets {
+		longest = max(longest, time.Duration(t.Policy.Timeout))
+	}
+	return longest
 }
 
 // Choose returns the policies of the targets that want the event, in the order

@@ -39,7 +39,7 @@ func (r *runs) registered() {
 	r.t.Helper()
 	usable, err := process.EnsureSearchAttributes(r.ctx, r.client, devstack.Namespace, workflows.SearchAttributeKeys(), r.process.Log)
 	require.NoError(r.t, err)
-	require.True(r.t, usable)
+	require.True(r.t, usable.Usable())
 }
 
 // marked is what the server has of a run's search attribute DeadLetterTargets.

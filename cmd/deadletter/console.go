@@ -21,6 +21,7 @@ type console struct {
 	asks     bool // somebody can answer on in, and sees err
 	width    int  // of out in columns; 0: it is no terminal
 	draws    bool // err is a terminal
+	columns  int  // of err, if it draws
 }
 
 func standardConsole() console {
@@ -28,12 +29,20 @@ func standardConsole() console {
 	c.asks = term.IsTerminal(int(os.Stdin.Fd()))
 	c.draws = term.IsTerminal(int(os.Stderr.Fd()))
 	if fd := int(os.Stdout.Fd()); term.IsTerminal(fd) {
-		c.width = 80
-		if width, _, err := term.GetSize(fd); err == nil && width > 0 {
-			c.width = width
-		}
+		c.width = columnsOf(fd)
+	}
+	if c.draws {
+		c.columns = columnsOf(int(os.Stderr.Fd()))
 	}
 	return c
+}
+
+// columnsOf returns the width of a terminal.
+func columnsOf(fd int) int {
+	if width, _, err := term.GetSize(fd); err == nil && width > 0 {
+		return width
+	}
+	return 80
 }
 
 // printable writes a text on one line for a terminal: what would move the cursor,

@@ -24,7 +24,7 @@ type replayCommand struct {
 	Yes    bool   `help:"Do not ask."`
 }
 
-// replay counts, asks, sends, and tells what became of it.
+// replay counts, asks, sends, and says what became of the deliveries.
 func (i *invocation) replay(ctx context.Context) error {
 	selection, rate := i.selection()
 	var temporal process.Temporal
@@ -137,7 +137,7 @@ func (i *invocation) send(ctx context.Context, plan *replay.Plan, rate float64, 
 	r := replay.New(plan, replay.Options{
 		Client: client, TaskQueue: i.TaskQueue, SearchAttributes: err == nil, Rate: rate, Notify: screen.line,
 	})
-	stopFollowing := screen.follow(r.Counts)
+	stopFollowing := screen.follow(r.ByTarget)
 	notStopped := context.AfterFunc(ctx, func() {
 		screen.line("stopping: no further run is started; those that are started are waited for. A second Ctrl-C leaves them to Temporal.")
 	})

@@ -170,10 +170,38 @@ func TestScreen(t *testing.T) {
 	s := newScreen(console{err: &out, draws: true})
 	s.line("a\x1b[2Jb")
 	assert.Equal(t, "a\\x1b[2Jb\n", out.String())
-	stop := s.follow(func() replay.Counts { return replay.Counts{Deliveries: 4, Sent: 3, Delivered: 1} })
+	stop := s.follow(func() replay.ByTarget { return replay.ByTarget{"a": {Deliveries: 4, Sent: 3, Delivered: 1}} })
 	s.line("between")
 	stop()
 	assert.Contains(t, out.String(), "between\n")
 	assert.Contains(t, out.String(), "sent 3, delivered 1, failed again 0, skipped 0, left 3")
 	assert.Contains(t, out.String(), "25%")
+}
+
+// TestProgress_ShowsEachTarget: on 80 columns the bar and the words about two
+// targets have one line.
+func TestProgress_ShowsEachTarget(t *testing.T) {
+	two := replay.ByTarget{"mended": {Deliveries: 400, Sent: 400, Delivered: 398, FailedAgain: 2}, "down": {Deliveries: 400, Sent: 400}}
+	many := replay.ByTarget{"down": {Deliveries: 9, Sent: 1}}
+	for i := range 12 {
+		many[fmt.Sprintf("target-%02d", i)] = replay.Counts{Deliveries: 1, Sent: 1, Delivered: 1}
+	}
+	for name, test := range map[string]struct {
+		counts replay.ByTarget
+		width  int
+		want   string
+	}{
+		"one target": {replay.ByTarget{"a": {Deliveries: 4, Sent: 3, Delivered: 1}}, 60, "sent 3, delivered 1, failed again 0, skipped 0, left 3"},
+		"a line":     {two, 0, "sent 800, delivered 398, failed again 2, skipped 0, left 400; down 0 of 400, mended 398 of 400 (2 failed again)"},
+		"80 columns": {two, 60, "down 0 of 400, mended 398 of 400 (2 failed again)"},
+		"40 columns": {two, 20, "down 0 of 400, 1 more"},
+		"many":       {many, 60, "down 0 of 9, target-00 1 of 1, target-01 1 of 1, 10 more"},
+	} {
+		t.Run(name, func(t *testing.T) { assert.Equal(t, test.want, progressOf(test.counts, test.width)) })
+	}
+	assert.Contains(t, progressOf(many, 0), "target-08 1 of 1, 3 more")
+	var out bytes.Buffer
+	s := newScreen(console{err: &out, draws: true, columns: 80})
+	s.follow(func() replay.ByTarget { return two })()
+	assert.Contains(t, out.String(), "\rdown 0 of 400, mended 398 of 400 (2 failed again)  50% |█████     |")
 }

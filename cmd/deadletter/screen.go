@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -43,12 +42,15 @@ func (s *screen) Write(lines []byte) (int, error) {
 	return n, err
 }
 
-// follow shows the counts until it is stopped.
-func (s *screen) follow(counts func() replay.Counts) (stop func()) {
+// barWidth is how many columns the bar and its percentage take beside the words.
+const barWidth = 20
+
+// follow shows how far each target has come until it is stopped.
+func (s *screen) follow(counts func() replay.ByTarget) (stop func()) {
 	interval := perLine
 	if s.console.draws {
 		interval = redraw
-		s.bar = progressbar.NewOptions(counts().Deliveries, progressbar.OptionSetWriter(s.console.err), progressbar.OptionSetWidth(10),
+		s.bar = progressbar.NewOptions(counts().Sum().Deliveries, progressbar.OptionSetWriter(s.console.err), progressbar.OptionSetWidth(10),
 			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
 	}
 	ended, drawn := make(chan struct{}), make(chan struct{})
@@ -72,33 +74,26 @@ func (s *screen) follow(counts func() replay.Counts) (stop func()) {
 	}
 }
 
-func (s *screen) draw(c replay.Counts) {
+func (s *screen) draw(t replay.ByTarget) {
 	if s.bar == nil {
-		s.line(progress(c))
+		s.line(progressOf(t, 0))
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bar.Describe(progress(c))
+	c := t.Sum()
+	s.bar.Describe(progressOf(t, s.console.columns-barWidth))
 	_ = s.bar.Set(c.Deliveries - c.Left())
 }
 
 // finish leaves the bar as it was last, and the cursor below it.
-func (s *screen) finish(c replay.Counts) {
+func (s *screen) finish(t replay.ByTarget) {
 	if s.bar == nil {
 		return
 	}
-	s.draw(c)
+	s.draw(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bar = nil
 	_, _ = fmt.Fprintln(s.console.err)
-}
-
-// progress is how far it came, in words.
-func progress(c replay.Counts) string {
-	return strings.Join([]string{
-		fmt.Sprintf("sent %d", c.Sent), fmt.Sprintf("delivered %d", c.Delivered), fmt.Sprintf("failed again %d", c.FailedAgain),
-		fmt.Sprintf("skipped %d", c.Skipped), fmt.Sprintf("left %d", c.Left()),
-	}, ", ")
 }

@@ -34,15 +34,17 @@ type Worker struct{ options Options }
 // New makes a worker; Run starts it.
 func New(options Options) *Worker { return &Worker{options} }
 
-// checkQueues is the health check that says whether the queues are polled.
-const checkQueues = "queues"
-
-// Run serves until ctx ends; what is in flight then ends first.
+// Run serves until ctx ends; what is in flight then ends first, within
+// process.StopLimit.
 func (w *Worker) Run(ctx context.Context) error {
+	return process.StopWithin(ctx, process.StopLimit(w.options.Targets), w.options.Log, w.run)
+}
+
+func (w *Worker) run(ctx context.Context, stop *process.Stop) error {
 	o := w.options
 	process.WarnTracing(o.Log, o.Env)
 	registry := process.NewRegistry()
-	checks := []string{process.CheckTemporal, checkQueues}
+	checks := []string{process.CheckTemporal, process.CheckQueues}
 	if o.DeadLetters != off {
 		checks = append(checks, activities.CheckTracker)
 	}
@@ -66,8 +68,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	polls := w.polls()
 	temporal, err := process.Dial(ctx, process.Connection{
-		Temporal: o.Temporal, DataConverter: workflows.DataConverter(), Metrics: metrics, Log: o.Log, Health: health,
+		Temporal: o.Temporal, DataConverter: workflows.DataConverter(), Metrics: metrics, Log: o.Log, Health: health, Polls: polls,
 	})
 	if err != nil {
 		return err
@@ -80,6 +83,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	go process.Watch(ctx, temporal, namespace, health, o.Log)
+	go polls.Watch(ctx, health, o.Log)
 
 	history := activities.History{Client: temporal, Namespace: namespace, DataConverter: workflows.DataConverter()}
 	acts := activities.New(activities.Options{
@@ -94,29 +98,38 @@ func (w *Worker) Run(ctx context.Context) error {
 	if tracker != nil {
 		go acts.WatchTracker(ctx)
 	}
+	defer stop.Part("Temporal's task queues", queues.Unfinished)()
 	return serve(ctx, w.workers(temporal, acts, registry), func() {
-		health.Set(checkQueues, nil)
-		o.Log.Info("worker is ready", "http", server.Addr(), "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
+		o.Log.Info("worker polls", "http", server.Addr(), "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
 	})
+}
+
+// polls looks at the queues that every event needs. A target's own queue is none
+// of them, because the other targets do not depend on it.
+func (w *Worker) polls() *process.Polls {
+	if w.options.DeadLetters == off {
+		return process.NewPolls(w.options.TaskQueue)
+	}
+	return process.NewPolls(w.options.TaskQueue, workflows.DeadLetterQueue(w.options.TaskQueue))
 }
 
 // serve starts all workers, waits for ctx, and stops them side by side: each
 // waits for what it has in flight.
-func serve(ctx context.Context, workers []*queues.Worker, ready func()) error {
+func serve(ctx context.Context, workers []*queues.Worker, polling func()) error {
 	var started []*queues.Worker
-	defer func() { stop(started) }()
+	defer func() { stopAll(started) }()
 	for _, one := range workers {
 		if err := one.Start(); err != nil {
 			return fmt.Errorf("start polling Temporal: %w", err)
 		}
 		started = append(started, one)
 	}
-	ready()
+	polling()
 	<-ctx.Done()
 	return nil
 }
 
-func stop(workers []*queues.Worker) {
+func stopAll(workers []*queues.Worker) {
 	var all sync.WaitGroup
 	for _, one := range workers {
 		all.Go(one.Stop)

@@ -69,6 +69,11 @@ func run(ctx context.Context, newSource NewSource) error {
 	return i.run(ctx)
 }
 
+// drainLimit is how long a stop waits for starts in flight. The last of them may
+// bring a first attempt, which takes the longest target timeout and
+// queues.StopSlack; a second is left for what comes after.
+const drainLimit = process.StopSlack - queues.StopSlack - time.Second
+
 // instance is one run of the process with valid settings.
 type instance struct {
 	settings  *settings
@@ -81,10 +86,21 @@ type instance struct {
 }
 
 func (i *instance) run(ctx context.Context) error {
-	log := i.log
+	return process.StopWithin(ctx, process.StopLimit(i.targets), i.log, func(ctx context.Context, stop *process.Stop) error {
+		return i.serve(ctx, stop, i.log)
+	})
+}
+
+func (i *instance) serve(ctx context.Context, stop *process.Stop, log *slog.Logger) error {
 	process.WarnTracing(log, i.env)
 	registry := process.NewRegistry()
-	health := process.NewHealth(process.CheckTemporal, ingest.CheckKafka)
+	checks := []string{process.CheckTemporal, ingest.CheckKafka}
+	var polls *process.Polls
+	if i.settings.eager() { // only then it polls for workflow tasks
+		polls = process.NewPolls(i.settings.TaskQueue)
+		checks = append(checks, process.CheckQueues)
+	}
+	health := process.NewHealth(checks...)
 	server, err := process.Listen(ctx, i.settings.HTTPAddr, registry, health)
 	if err != nil {
 		return err
@@ -105,7 +121,7 @@ func (i *instance) run(ctx context.Context) error {
 		return err
 	}
 	temporal, err := process.Dial(ctx, process.Connection{
-		Temporal: i.temporal, DataConverter: workflows.DataConverter(), Metrics: metrics, Log: log, Health: health,
+		Temporal: i.temporal, DataConverter: workflows.DataConverter(), Metrics: metrics, Log: log, Health: health, Polls: polls,
 	})
 	if err != nil {
 		return err
@@ -121,9 +137,10 @@ func (i *instance) run(ctx context.Context) error {
 	recallQueue, stopFirstAttempts := "", func() {}
 	if i.settings.eager() {
 		recallQueue = workflows.RecallQueue(i.settings.TaskQueue, uuid.NewString())
-		if stopFirstAttempts, err = i.firstAttempts(temporal, recallQueue, registry, log); err != nil {
+		if stopFirstAttempts, err = i.firstAttempts(temporal, recallQueue, registry, stop, log); err != nil {
 			return err
 		}
+		go polls.Watch(ctx, health, log)
 	}
 	defer stopFirstAttempts()
 
@@ -132,15 +149,15 @@ func (i *instance) run(ctx context.Context) error {
 		Connect: withFirst(first, connect),
 		GroupID: i.settings.KafkaGroupID,
 		Reset:   i.settings.KafkaAutoOffsetReset,
-		Extra:   i.checked.extra,
 		Targets: i.targets,
 		EventID: i.checked.eventID,
 		Starter: ingest.Temporal{
 			Client: temporal, TaskQueue: i.settings.TaskQueue, RecallQueue: recallQueue,
 		},
 		MaxStarts:        i.checked.maxStarts,
+		DrainLimit:       drainLimit,
 		Drained:          func() { go stopFirstAttempts() },
-		SearchAttributes: attributes,
+		SearchAttributes: attributes.Usable,
 		Metrics:          registry,
 		Health:           health,
 		Log:              log,
@@ -148,19 +165,21 @@ func (i *instance) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer stop.Part("Kafka's consumer group", "Kafka did not answer in time; messages whose commit is missing are read again and found to be duplicates")()
 	return in.Run(ctx)
 }
 
 // firstAttempts begins to run the first task of each run in this process, on the
-// client that starts it, and to answer for it on recallQueue. stop may be called
+// client that starts it, and to answer for it on recallQueue. end may be called
 // more than once; it returns when what is in flight has ended.
-func (i *instance) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, log *slog.Logger) (stop func(), err error) {
+func (i *instance) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, stop *process.Stop, log *slog.Logger) (end func(), err error) {
 	history := activities.History{Client: temporal, Namespace: i.temporal.Options.Namespace, DataConverter: workflows.DataConverter()}
 	process := queues.Process{
 		Client: temporal, TaskQueue: i.settings.TaskQueue, Targets: i.targets, Log: log,
 		Activities: activities.New(activities.Options{Targets: i.targets, Runs: history, Metrics: registry, Logger: log}),
 	}
 	recalls, runs := process.Recalls(recallQueue), process.Runs(registry)
+	ended := stop.Part("Temporal's task queues", queues.Unfinished)
 	if err := recalls.Start(); err != nil {
 		return nil, fmt.Errorf("start polling Temporal: %w", err)
 	}
@@ -169,6 +188,7 @@ func (i *instance) firstAttempts(temporal client.Client, recallQueue string, reg
 		return nil, fmt.Errorf("start polling Temporal: %w", err)
 	}
 	return sync.OnceFunc(func() {
+		defer ended()
 		var both sync.WaitGroup
 		both.Go(recalls.Stop)
 		both.Go(runs.Stop)
@@ -188,19 +208,39 @@ func (i *instance) source(log *slog.Logger) (genesys.Source, error) {
 }
 
 // connect reads the connection details: from Genesys, or from the settings,
-// whose password may stand in a file that has changed since.
+// whose secrets may be in files that have changed since.
 func (i *instance) connect(source genesys.Source, log *slog.Logger) func(context.Context) (ingest.Connection, error) {
 	return func(ctx context.Context) (ingest.Connection, error) {
-		s := *i.settings
-		if password, err := i.env.Secret("KAFKA_SASL_PASSWORD"); err == nil && password.IsSet() {
-			s.KafkaSASLPassword = password
-		}
+		s, c := i.reread(log)
 		if source == nil {
-			return s.connection(genesys.ConnectionDetails{}, i.checked.topics), nil
+			return s.connection(genesys.ConnectionDetails{}, c), nil
 		}
 		details, err := genesys.WaitForDetails(ctx, source, genesysPatience, log)
-		return s.connection(details, i.checked.topics), err
+		return s.connection(details, c), err
 	}
+}
+
+// reread reads the secrets of Kafka again. What cannot be read stays as it was.
+func (i *instance) reread(log *slog.Logger) (settings, checked) {
+	s, c := *i.settings, i.checked
+	if password, err := i.env.Secret("KAFKA_SASL_PASSWORD"); err != nil {
+		log.Error("a secret could not be read again; keeping the last one", "error", err)
+	} else if password.IsSet() {
+		s.KafkaSASLPassword = password
+	}
+	options, err := i.env.Secret("KAFKA_OPTIONS")
+	if err == nil && options.IsSet() {
+		var extra map[string]string
+		if extra, err = parseOptions(options.Reveal()); err == nil {
+			if err = ingest.CheckExtra(extra); err == nil {
+				c.extra = extra
+			}
+		}
+	}
+	if err != nil {
+		log.Error("KAFKA_OPTIONS could not be read again; keeping the last ones", "error", err)
+	}
+	return s, c
 }
 
 // withFirst answers the first call with what is known already.

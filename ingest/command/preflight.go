@@ -27,12 +27,12 @@ func (i *instance) checks() (checks []preflight.Check, end func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	kafka := &kafkaChecks{settings: i.settings, extra: i.checked.extra, temporal: temporal}
+	kafka := &kafkaChecks{settings: i.settings, temporal: temporal}
 	end = func() {
 		within(closeWait, kafka.close, temporal.Close)
 	}
 	if i.settings.static() {
-		kafka.connection = i.settings.connection(genesys.ConnectionDetails{}, i.checked.topics)
+		kafka.connection = i.settings.connection(genesys.ConnectionDetails{}, i.checked)
 	}
 	if !i.settings.static() || i.settings.integrations() {
 		source, err := i.newSource(i.settings.genesysOptions(i.log))
@@ -40,7 +40,7 @@ func (i *instance) checks() (checks []preflight.Check, end func(), err error) {
 			return nil, nil, err
 		}
 		asked := &genesysChecks{source: source, client: i.settings.GenesysClientID, targets: i.targets, found: func(details genesys.ConnectionDetails) ingest.Connection {
-			kafka.connection = i.settings.connection(details, i.checked.topics)
+			kafka.connection = i.settings.connection(details, i.checked)
 			return kafka.connection
 		}}
 		if !i.settings.static() {

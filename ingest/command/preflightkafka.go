@@ -27,7 +27,6 @@ const (
 // one has found.
 type kafkaChecks struct {
 	settings   *settings
-	extra      map[string]string
 	temporal   *preflight.Temporal
 	connection ingest.Connection // of the settings, or set by checkDetails
 
@@ -65,7 +64,7 @@ func (k *kafkaChecks) close() {
 // reachBrokers dials every bootstrap broker: unlike librdkafka, which is content
 // with one, and whose words on certificates are OpenSSL's.
 func (k *kafkaChecks) reachBrokers(ctx context.Context) []preflight.Result {
-	secured := ingest.SecuredBy(k.extra, k.connection)
+	secured := ingest.SecuredBy(k.connection)
 	var config *tls.Config
 	if secured.TLS() {
 		roots, err := rootsOf(secured.CA)
@@ -153,7 +152,7 @@ func rootsOf(location string) (*x509.CertPool, error) {
 
 func (k *kafkaChecks) authenticate(ctx context.Context) []preflight.Result {
 	s, c := k.settings, k.connection
-	probe, err := ingest.NewProbe(ingest.ProbeOptions{GroupID: s.KafkaGroupID, Reset: s.KafkaAutoOffsetReset, Extra: k.extra}, c)
+	probe, err := ingest.NewProbe(ingest.ProbeOptions{GroupID: s.KafkaGroupID, Reset: s.KafkaAutoOffsetReset}, c)
 	if err != nil {
 		return []preflight.Result{preflight.Refused(err.Error(), "correct KAFKA_OPTIONS, or the other KAFKA_ setting that it names")}
 	}
@@ -161,19 +160,23 @@ func (k *kafkaChecks) authenticate(ctx context.Context) []preflight.Result {
 	k.probe = probe
 	k.mu.Unlock()
 	brokers, err := probe.Authenticate(ctx)
-	secured := ingest.SecuredBy(k.extra, c)
+	secured := ingest.SecuredBy(c)
+	user := fmt.Sprintf("%s as %q with %s", secured.Protocol, c.SASLUsername, c.SASLMechanism)
+	cure := "correct KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM (or the Genesys integration they come from)"
+	if c.SASLMechanism == ingest.OAuthBearer {
+		user = secured.Protocol + " with " + c.SASLMechanism
+		cure = "correct the sasl.oauthbearer settings in KAFKA_OPTIONS, and see that the token endpoint issues a token that the brokers accept"
+	}
 	switch {
 	case ingest.IsAuthentication(err):
-		return []preflight.Result{preflight.Refused(fmt.Sprintf("%s as %q with %s: %v", secured.Protocol, c.SASLUsername, c.SASLMechanism, err),
-			"correct KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM (or the Genesys integration they come from), "+
-				"and see that the outbound port is the brokers' SASL port")}
+		return []preflight.Result{preflight.Refused(fmt.Sprintf("%s: %v", user, err), cure+", and see that the outbound port is the brokers' SASL port")}
 	case err != nil:
 		return []preflight.Result{preflight.Refused(err.Error(), "see that the brokers speak KAFKA_SECURITY_PROTOCOL="+secured.Protocol+
 			" on this port, and that the addresses they advertise are reached from here")}
 	case !secured.SASL():
 		return []preflight.Result{preflight.Fine("%s, which asks for no user; brokers: %d", secured.Protocol, brokers)}
 	}
-	return []preflight.Result{preflight.Fine("%s as %q with %s; brokers: %d", secured.Protocol, c.SASLUsername, c.SASLMechanism, brokers)}
+	return []preflight.Result{preflight.Fine("%s; brokers: %d", user, brokers)}
 }
 
 func (k *kafkaChecks) lookAtTopics(ctx context.Context) []preflight.Result {
@@ -219,6 +222,9 @@ func (k *kafkaChecks) topicResult(topic ingest.ProbedTopic) preflight.Result {
 }
 
 func (k *kafkaChecks) allow(what string) string {
+	if k.connection.SASLMechanism == ingest.OAuthBearer {
+		return "allow the token's user to " + what
+	}
 	return fmt.Sprintf("allow the user %q to %s, or correct KAFKA_SASL_USERNAME", k.connection.SASLUsername, what)
 }
 

@@ -37,7 +37,7 @@ type settings struct {
 	KafkaTopic            string         `env:"KAFKA_TOPIC" placeholder:"NAME,…" help:"Topics; by default the Genesys API's, else genesys-cloud-interaction-events."`
 	KafkaGroupID          string         `env:"KAFKA_GROUP_ID" default:"genesys-fanout-processor" help:"Consumer group."`
 	KafkaAutoOffsetReset  string         `env:"KAFKA_AUTO_OFFSET_RESET" default:"earliest" help:"earliest or latest; latest loses what arrives before the first commit."`
-	KafkaOptions          string         `env:"KAFKA_OPTIONS" sensitive:"" placeholder:"KEY=VALUE,…" help:"Extra librdkafka settings."`
+	KafkaOptions          process.Secret `kong:"-" env:"KAFKA_OPTIONS" help:"Extra librdkafka settings, key=value,key=value; a comma within a value is written \\,."`
 }
 
 const (
@@ -72,7 +72,11 @@ func (s *settings) check(problems *process.Problems) checked {
 	problems.OneOf("KAFKA_SECURITY_PROTOCOL", s.KafkaSecurityProtocol, "SASL_SSL", "SASL_PLAINTEXT", "SSL", "PLAINTEXT")
 	problems.OneOf("KAFKA_AUTO_OFFSET_RESET", s.KafkaAutoOffsetReset, "earliest", "latest")
 	if s.KafkaSASLMechanism != "" {
-		problems.OneOf("KAFKA_SASL_MECHANISM", s.KafkaSASLMechanism, "SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN")
+		problems.OneOf("KAFKA_SASL_MECHANISM", s.KafkaSASLMechanism, "SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", ingest.OAuthBearer)
+	}
+	if missing := ingest.CheckOAuthBearer(c.extra); s.oauthBearer() && missing != "" {
+		problems.Add("KAFKA_OPTIONS", "has no "+missing+", which KAFKA_SASL_MECHANISM=OAUTHBEARER needs",
+			"set sasl.oauthbearer.method=oidc, and sasl.oauthbearer.client.id, .client.secret and .token.endpoint.url, in KAFKA_OPTIONS or the file of KAFKA_OPTIONS_FILE")
 	}
 	if s.KafkaSSLCALocation != "" {
 		if err := checkCA(s.KafkaSSLCALocation); err != nil {
@@ -124,9 +128,12 @@ func (s *settings) static() bool { return s.KafkaBootstrapServers != "" }
 
 func (s *settings) sasl() bool { return strings.HasPrefix(s.KafkaSecurityProtocol, "SASL_") }
 
+// oauthBearer is true if tokens take the place of user and password.
+func (s *settings) oauthBearer() bool { return s.sasl() && s.KafkaSASLMechanism == ingest.OAuthBearer }
+
 func (s *settings) checkStatic(problems *process.Problems) {
 	problems.HostPorts("KAFKA_BOOTSTRAP_SERVERS", s.KafkaBootstrapServers)
-	if s.sasl() {
+	if s.sasl() && !s.oauthBearer() {
 		const cure = "set it: KAFKA_BOOTSTRAP_SERVERS is set, so the Genesys API is not asked for it (or choose another KAFKA_SECURITY_PROTOCOL)"
 		problems.Required("KAFKA_SASL_USERNAME", s.KafkaSASLUsername, cure)
 		problems.Required("KAFKA_SASL_PASSWORD", s.KafkaSASLPassword.Reveal(), cure+"; KAFKA_SASL_PASSWORD_FILE names a file")
@@ -144,22 +151,37 @@ func (s *settings) checkGenesys(problems *process.Problems, cure string) {
 }
 
 func (s *settings) checkOptions(problems *process.Problems) map[string]string {
-	extra := make(map[string]string)
-	if s.KafkaOptions == "" {
-		return extra
-	}
-	for _, pair := range problems.List("KAFKA_OPTIONS", s.KafkaOptions) {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || name == "" {
-			problems.Add("KAFKA_OPTIONS", "a part of it is not key=value", "write it as key=value,key=value")
-			return nil
-		}
-		extra[strings.TrimSpace(name)] = value
+	extra, err := parseOptions(s.KafkaOptions.Reveal())
+	if err != nil {
+		problems.Add("KAFKA_OPTIONS", err.Error(), `write it as key=value,key=value, and a comma within a value as \,`)
+		return nil
 	}
 	if err := ingest.CheckExtra(extra); err != nil {
 		problems.Add("KAFKA_OPTIONS", err.Error(), "correct it or leave it out; librdkafka's CONFIGURATION.md lists what there is")
 	}
 	return extra
+}
+
+// escapedComma is a comma that belongs to a value, as in a client secret or in
+// sasl.oauthbearer.extensions. Any other backslash stands for itself.
+const escapedComma = `\,`
+
+// parseOptions reads key=value,key=value. The error quotes nothing, because a value
+// may be a secret.
+func parseOptions(text string) (map[string]string, error) {
+	extra := make(map[string]string)
+	if text == "" {
+		return extra, nil
+	}
+	const comma = "\x00" // which no environment variable can hold
+	for i, pair := range strings.Split(strings.ReplaceAll(text, escapedComma, comma), ",") {
+		name, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
+		if name = strings.TrimSpace(name); !ok || name == "" {
+			return nil, fmt.Errorf("part %d of it is not key=value", i+1)
+		}
+		extra[name] = strings.ReplaceAll(value, comma, ",")
+	}
+	return extra, nil
 }
 
 // genesysOptions are the settings of the Genesys API.
@@ -173,23 +195,24 @@ func (s *settings) genesysOptions(log *slog.Logger) genesys.Options {
 
 // connection is how the brokers are reached: a variable that is set beats the
 // Genesys API's answer, which beats the default.
-func (s *settings) connection(d genesys.ConnectionDetails, topics []string) ingest.Connection {
-	c := ingest.Connection{
+func (s *settings) connection(d genesys.ConnectionDetails, c checked) ingest.Connection {
+	connection := ingest.Connection{
 		BootstrapServers: first(s.KafkaBootstrapServers, d.BootstrapServers),
 		SecurityProtocol: s.KafkaSecurityProtocol,
 		SASLMechanism:    first(s.KafkaSASLMechanism, d.SASLMechanism, defaultMechanism),
 		SASLUsername:     first(s.KafkaSASLUsername, d.SASLUsername),
 		SASLPassword:     first(s.KafkaSASLPassword.Reveal(), d.SASLPassword),
 		CALocation:       s.KafkaSSLCALocation,
-		Topics:           topics,
+		Topics:           c.topics,
+		Extra:            c.extra,
 	}
-	if len(c.Topics) == 0 {
-		c.Topics = d.Topics
+	if len(connection.Topics) == 0 {
+		connection.Topics = d.Topics
 	}
-	if len(c.Topics) == 0 {
-		c.Topics = []string{defaultTopic}
+	if len(connection.Topics) == 0 {
+		connection.Topics = []string{defaultTopic}
 	}
-	return c
+	return connection
 }
 
 func first(values ...string) string {

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -62,8 +63,17 @@ func TestWrongSettings(t *testing.T) {
 		"our option by its other name": {fromGenesys(process.Env{"KAFKA_OPTIONS": "metadata.broker.list=b:1"}), []string{"KAFKA_OPTIONS: ", "metadata.broker.list"}},
 		"statistics switched off":      {fromGenesys(process.Env{"KAFKA_OPTIONS": "statistics.interval.ms=0"}), []string{"KAFKA_OPTIONS: ", "/readyz"}},
 		"another group protocol":       {fromGenesys(process.Env{"KAFKA_OPTIONS": "group.protocol=consumer"}), []string{"KAFKA_OPTIONS: ", `group.protocol is "consumer"`, "classic", "leave it out"}},
-		"Genesys by http":              {fromGenesys(process.Env{"GENESYS_API_URL": "http://api.mypurecloud.com"}), []string{"GENESYS_API_URL"}},
-		"an integration check":         {fromGenesys(process.Env{"GENESYS_INTEGRATION_CHECK": "yes"}), []string{"GENESYS_INTEGRATION_CHECK: "}},
+		"our reset by an option":       {fromGenesys(process.Env{"KAFKA_OPTIONS": "auto.offset.reset=latest"}), []string{"KAFKA_OPTIONS: ", "KAFKA_AUTO_OFFSET_RESET decides it"}},
+		"tokens without a provider": {fromGenesys(process.Env{"KAFKA_SASL_MECHANISM": "OAUTHBEARER"}), []string{
+			"KAFKA_OPTIONS: has no sasl.oauthbearer.method=oidc, which KAFKA_SASL_MECHANISM=OAUTHBEARER needs; set ",
+		}},
+		"tokens without a secret": {fromGenesys(process.Env{
+			"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OPTIONS": "sasl.oauthbearer.method=OIDC,sasl.oauthbearer.client.id=hush,sasl.oauthbearer.token.endpoint.url=http://127.0.0.1:1",
+		}), []string{"KAFKA_OPTIONS: has no sasl.oauthbearer.client.secret, "}},
+		"a secret among options that are wrong": {fromGenesys(process.Env{"KAFKA_OPTIONS": "ssl.key.password=hush,,x"}), []string{"KAFKA_OPTIONS: part 2 of it is not key=value; "}},
+		"a wrong value after a secret":          {fromGenesys(process.Env{"KAFKA_OPTIONS": "ssl.key.password=hush,fetch.wait.max.ms=soon"}), []string{"KAFKA_OPTIONS: ", "fetch.wait.max.ms"}},
+		"Genesys by http":                       {fromGenesys(process.Env{"GENESYS_API_URL": "http://api.mypurecloud.com"}), []string{"GENESYS_API_URL"}},
+		"an integration check":                  {fromGenesys(process.Env{"GENESYS_INTEGRATION_CHECK": "yes"}), []string{"GENESYS_INTEGRATION_CHECK: "}},
 		"two at once": {fromGenesys(process.Env{"KAFKA_SECURITY_PROTOCOL": "TLS", "FANOUT_MAX_STARTS": "x"}), []string{
 			"KAFKA_SECURITY_PROTOCOL: ", "FANOUT_MAX_STARTS: ",
 		}},
@@ -112,15 +122,53 @@ func TestConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, c, err := parse(t, test.env)
 			require.NoError(t, err)
-			assert.Equal(t, test.want, s.connection(test.details, c.topics))
+			test.want.Extra = map[string]string{}
+			assert.Equal(t, test.want, s.connection(test.details, c))
 		})
 	}
 }
 
-func TestOptionsReachTheConsumer(t *testing.T) {
-	_, c, err := parse(t, fromGenesys(process.Env{"KAFKA_OPTIONS": "fetch.wait.max.ms=100, client.rack=a=b"}))
+func TestSettings_OptionsReachTheConsumer(t *testing.T) {
+	for text, want := range map[string]map[string]string{
+		"":                                       {},
+		"fetch.wait.max.ms=100, client.rack=a=b": {"fetch.wait.max.ms": "100", "client.rack": "a=b"},
+		`client.rack=a\,b\c,client.dns.lookup=use_all_dns_ips`: {"client.rack": `a,b\c`, "client.dns.lookup": "use_all_dns_ips"},
+	} {
+		_, c, err := parse(t, fromGenesys(process.Env{"KAFKA_OPTIONS": text}))
+		require.NoError(t, err, text)
+		assert.Equal(t, want, c.extra)
+	}
+}
+
+// TestSettings_OAuthBearerNeedsNoUser where the brokers are configured.
+func TestSettings_OAuthBearerNeedsNoUser(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "options")
+	options := `sasl.oauthbearer.method=oidc,sasl.oauthbearer.client.id=ingest,sasl.oauthbearer.client.secret=hu\,sh,sasl.oauthbearer.token.endpoint.url=https://idp/token`
+	require.NoError(t, os.WriteFile(file, []byte(options+"\n"), 0o600))
+	s, c, err := parse(t, process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b:1", "KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OPTIONS_FILE": file})
 	require.NoError(t, err)
-	assert.Equal(t, map[string]string{"fetch.wait.max.ms": "100", "client.rack": "a=b"}, c.extra)
+	connection := s.connection(genesys.ConnectionDetails{}, c)
+	assert.Equal(t, ingest.OAuthBearer, connection.SASLMechanism)
+	assert.Equal(t, "hu,sh", connection.Extra["sasl.oauthbearer.client.secret"])
+	assert.NotContains(t, fmt.Sprintf("%+v", s), "hu")
+}
+
+// TestConnect_ReadsOptionsInAFileAgain, and keeps the last ones while the file is
+// wrong.
+func TestConnect_ReadsOptionsInAFileAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "options")
+	write := func(text string) { require.NoError(t, os.WriteFile(file, []byte(text), 0o600)) }
+	write("client.rack=a")
+	env := process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b:1", "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "p", "KAFKA_OPTIONS_FILE": file}
+	s, c, err := parse(t, env)
+	require.NoError(t, err)
+	connect := (&instance{settings: s, checked: c, env: env}).connect(nil, slog.New(slog.DiscardHandler))
+	for text, want := range map[string]string{"client.rack=b": "b", "": "a", "no.such.key=1": "a", "client.rack": "a", "group.id=x": "a"} {
+		write(text)
+		connection, err := connect(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, map[string]string{"client.rack": want}, connection.Extra, text)
+	}
 }
 
 // TestAPasswordInAFileIsReadAgain when the connection is asked for again.

@@ -22,7 +22,7 @@ type apacheBroker struct {
 	process *Process
 }
 
-func startApache(ctx context.Context, options KafkaOptions, certificates *certificates) (*apacheBroker, error) {
+func startApache(ctx context.Context, options KafkaOptions, users []account, certificates *certificates) (*apacheBroker, error) {
 	java, err := exec.LookPath("java")
 	if err != nil {
 		return nil, fmt.Errorf("find java for Apache Kafka (install a Java 17 runtime): %w", err)
@@ -45,11 +45,11 @@ func startApache(ctx context.Context, options KafkaOptions, certificates *certif
 		lib:     filepath.Join(lib, "*"),
 		config:  filepath.Join(options.Dir, "server.properties"),
 	}
-	properties := serverProperties(options, certificates, b.address, Loopback(controller))
+	properties := serverProperties(options, users[0], certificates, b.address, Loopback(controller))
 	if err := os.WriteFile(b.config, []byte(properties), 0o600); err != nil {
 		return nil, err
 	}
-	if err := b.format(ctx, options); err != nil {
+	if err := b.format(ctx, users); err != nil {
 		return nil, err
 	}
 	return b, b.start(ctx)
@@ -107,7 +107,7 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-func serverProperties(options KafkaOptions, certificates *certificates, address, controller string) string {
+func serverProperties(options KafkaOptions, broker account, certificates *certificates, address, controller string) string {
 	lines := []string{
 		"process.roles=broker,controller",
 		"node.id=1",
@@ -117,10 +117,11 @@ func serverProperties(options KafkaOptions, certificates *certificates, address,
 		"controller.listener.names=CONTROLLER",
 		"inter.broker.listener.name=SASL_SSL",
 		"listener.security.protocol.map=CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
-		"sasl.enabled.mechanisms=SCRAM-SHA-512",
+		"sasl.enabled.mechanisms=SCRAM-SHA-512,OAUTHBEARER",
 		"sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512",
 		fmt.Sprintf(`listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username=%q password=%q;`,
-			options.Username, options.Password),
+			broker.name, broker.password),
+		`listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";`,
 		"ssl.keystore.type=PEM",
 		"ssl.keystore.location=" + certificates.keyStoreFile,
 		"ssl.truststore.type=PEM",
@@ -133,15 +134,24 @@ func serverProperties(options KafkaOptions, certificates *certificates, address,
 		"transaction.state.log.replication.factor=1",
 		"transaction.state.log.min.isr=1",
 		"group.initial.rebalance.delay.ms=0",
+		"log.cleaner.backoff.ms=1000",
+		fmt.Sprintf("connections.max.reauth.ms=%d", options.Reauthenticate.Milliseconds()),
+	}
+	if options.ACLs {
+		lines = append(lines,
+			"authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+			"super.users=User:"+broker.name+";User:ANONYMOUS") // the controller's listener knows no user
 	}
 	return strings.Join(lines, "\n") + "\n"
 }
 
-func (b *apacheBroker) format(ctx context.Context, options KafkaOptions) error {
+func (b *apacheBroker) format(ctx context.Context, users []account) error {
 	args := []string{
 		"-cp", b.lib, "kafka.tools.StorageTool", "format",
 		"-t", clusterID(), "-c", b.config,
-		"--add-scram", fmt.Sprintf("SCRAM-SHA-512=[name=%s,password=%s]", options.Username, options.Password),
+	}
+	for _, u := range users {
+		args = append(args, "--add-scram", fmt.Sprintf("SCRAM-SHA-512=[name=%s,password=%s]", u.name, u.password))
 	}
 	out, err := exec.CommandContext(ctx, b.java, args...).CombinedOutput()
 	if err != nil {

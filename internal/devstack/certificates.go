@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 )
 
@@ -22,9 +23,26 @@ import (
 type certificates struct {
 	caFile       string // PEM
 	keyStoreFile string // PEM: PKCS #8 key, then certificate, as Apache Kafka reads it
-	roots        *x509.CertPool
-	server       tls.Certificate
 	kind         Certificate
+
+	mu     sync.Mutex // guards what renewed certificates replace
+	roots  *x509.CertPool
+	server tls.Certificate
+}
+
+// replace takes over renewed certificates, which are in the same files.
+func (c *certificates) replace(renewed *certificates) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.roots, c.server = renewed.roots, renewed.server
+}
+
+// get is tls.Config.GetCertificate of the server.
+func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	server := c.server
+	return &server, nil
 }
 
 // Certificate is what is wrong with a broker's certificate, if anything.
@@ -42,6 +60,8 @@ const OtherHost = "broker.example"
 
 // client is for a client that knows what is wrong and connects all the same.
 func (c *certificates) client() *tls.Config {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	config := &tls.Config{RootCAs: c.roots, MinVersion: tls.VersionTLS12}
 	switch c.kind {
 	case CertificateExpired:

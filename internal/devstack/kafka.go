@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -28,6 +29,15 @@ type KafkaOptions struct {
 	Certificate Certificate
 	// Topics to create at the start, with their number of partitions.
 	Topics map[string]int32
+	// ACLs lets the broker check what the user may do, which is everything but what
+	// Deny takes from it.
+	ACLs bool
+	// Reauthenticate is connections.max.reauth.ms: clients must authenticate anew
+	// on each connection within this time. Zero: never.
+	Reauthenticate time.Duration
+	// Tokens, where set, is the endpoint whose tokens the broker accepts by
+	// OAUTHBEARER, beside the one user.
+	Tokens *Tokens
 }
 
 // Kafka is one broker that wants SASL_SSL with SCRAM-SHA-512 and creates no
@@ -36,6 +46,8 @@ type Kafka struct {
 	options      KafkaOptions
 	certificates *certificates
 	broker       broker
+
+	adminPassword string // of the superuser, where there are ACLs
 
 	mu       sync.Mutex
 	password string
@@ -70,13 +82,13 @@ func StartKafka(ctx context.Context, options KafkaOptions) (*Kafka, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kafka{options: options, certificates: certificates, password: options.Password}
+	k := &Kafka{options: options, certificates: certificates, password: options.Password, adminPassword: rand.Text()}
 	switch options.Backend {
 	case BackendKfake:
 		k.password = rand.Text() // until prepare: kfake's gatekeeper learns only from changes
-		k.broker, err = startKfake(ctx, options.Username, k.password, certificates)
+		k.broker, err = startKfake(ctx, options, k.users(), certificates)
 	case BackendApache:
-		k.broker, err = startApache(ctx, options, certificates)
+		k.broker, err = startApache(ctx, options, k.users(), certificates)
 	default:
 		err = fmt.Errorf("E2E_KAFKA is %q; use %q or %q", options.Backend, BackendKfake, BackendApache)
 	}
@@ -99,12 +111,30 @@ func (k *Kafka) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	if k.options.ACLs {
+		if err := k.allowEverything(ctx); err != nil {
+			return err
+		}
+	}
 	for topic, partitions := range k.options.Topics {
 		if err := k.CreateTopic(ctx, topic, partitions); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// account is a user that the broker knows.
+type account struct{ name, password string }
+
+// users are those that the broker knows. The first is a superuser, as which this
+// package speaks with the broker.
+func (k *Kafka) users() []account {
+	one := account{k.options.Username, k.Password()}
+	if !k.options.ACLs {
+		return []account{one}
+	}
+	return []account{{admin, k.adminPassword}, one}
 }
 
 // Backend is the name of the broker that runs.
@@ -150,14 +180,23 @@ func (k *Kafka) Start(ctx context.Context) error {
 	return k.ping(ctx)
 }
 
+// RenewCertificates gives the broker a certificate of a new authority, writes that
+// authority to CAFile, and breaks every connection.
+func (k *Kafka) RenewCertificates(ctx context.Context) error {
+	renewed, err := newCertificates(k.options.Dir, k.options.Certificate)
+	if err != nil {
+		return err
+	}
+	k.certificates.replace(renewed)
+	k.forget()
+	if err := k.broker.disconnect(ctx, k.users()[0].password); err != nil {
+		return err
+	}
+	return k.ping(ctx)
+}
+
 // Close ends the broker.
 func (k *Kafka) Close() {
-	k.mu.Lock()
-	client := k.client
-	k.client = nil
-	k.mu.Unlock()
-	if client != nil {
-		client.Close()
-	}
+	k.forget()
 	k.broker.close()
 }

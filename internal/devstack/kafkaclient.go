@@ -57,19 +57,40 @@ func (k *Kafka) connection() (*kgo.Client, error) {
 	if k.client != nil {
 		return k.client, nil
 	}
-	client, err := kgo.NewClient(
-		kgo.SeedBrokers(k.Bootstrap()),
-		kgo.DialTLSConfig(k.certificates.client()),
-		kgo.SASL(scram.Auth{User: k.options.Username, Pass: k.password}.AsSha512Mechanism()),
-		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
+	client, err := kgo.NewClient(append(k.access(k.password),
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchMaxBytes(maxMessage),
 		kgo.AllowIdempotentProduceCancellation(), // or a Produce in an outage outlives its context
 		kgo.RetryTimeout(10*time.Second),
 		kgo.MetadataMinAge(pollEvery),
-	)
+	)...)
 	k.client = client
 	return client, err
+}
+
+// access is how a client of this package reaches the broker.
+func (k *Kafka) access(password string) []kgo.Opt {
+	auth := scram.Auth{User: k.options.Username, Pass: password}
+	if k.options.ACLs {
+		auth = scram.Auth{User: admin, Pass: k.adminPassword}
+	}
+	return []kgo.Opt{
+		kgo.SeedBrokers(k.Bootstrap()),
+		kgo.DialTLSConfig(k.certificates.client()),
+		kgo.SASL(auth.AsSha512Mechanism()),
+		kgo.RecordPartitioner(partitioner{kgo.StickyKeyPartitioner(nil)}),
+	}
+}
+
+// forget closes the client of now; the next one is made when it is needed.
+func (k *Kafka) forget() {
+	k.mu.Lock()
+	client := k.client
+	k.client = nil
+	k.mu.Unlock()
+	if client != nil {
+		client.Close()
+	}
 }
 
 // ping waits until the broker answers who leads.
@@ -107,59 +128,6 @@ func request[R kmsg.Response](ctx context.Context, k *Kafka, req kmsg.Request) (
 	return response, nil
 }
 
-// CreateTopic creates a topic and returns when its partitions have leaders.
-func (k *Kafka) CreateTopic(ctx context.Context, topic string, partitions int32) error {
-	req := kmsg.NewPtrCreateTopicsRequest()
-	req.TimeoutMillis = 10_000
-	one := kmsg.NewCreateTopicsRequestTopic()
-	one.Topic, one.NumPartitions, one.ReplicationFactor = topic, partitions, 1
-	req.Topics = append(req.Topics, one)
-	resp, err := request[*kmsg.CreateTopicsResponse](ctx, k, req)
-	if err != nil {
-		return err
-	}
-	for _, t := range resp.Topics {
-		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
-			return fmt.Errorf("create topic %s: %w", topic, err)
-		}
-	}
-	return k.awaitLeaders(ctx, topic, int(partitions))
-}
-
-func (k *Kafka) awaitLeaders(ctx context.Context, topic string, partitions int) error {
-	var answer error
-	err := await.Until(ctx, fmt.Sprintf("leaders of the %d partitions of topic %s", partitions, topic), func() (any, bool) {
-		var n int
-		n, answer = k.led(ctx, topic)
-		return n, answer == nil && n == partitions
-	})
-	if err != nil && answer != nil {
-		return fmt.Errorf("%w: %w", err, answer)
-	}
-	return err
-}
-
-// led counts the partitions of a topic that have a leader.
-func (k *Kafka) led(ctx context.Context, topic string) (int, error) {
-	req := kmsg.NewPtrMetadataRequest()
-	one := kmsg.NewMetadataRequestTopic()
-	one.Topic = kmsg.StringPtr(topic)
-	req.Topics = append(req.Topics, one)
-	resp, err := request[*kmsg.MetadataResponse](ctx, k, req)
-	if err != nil {
-		return 0, err
-	}
-	n := 0
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			if p.ErrorCode == 0 && p.Leader >= 0 {
-				n++
-			}
-		}
-	}
-	return n, nil
-}
-
 // Produce writes one message and returns when the broker has it.
 func (k *Kafka) Produce(ctx context.Context, topic string, partition int32, key, value []byte) error {
 	return k.ProduceAll(ctx, Message{Topic: topic, Partition: partition, Key: key, Value: value})
@@ -172,14 +140,18 @@ func (k *Kafka) ProduceAll(ctx context.Context, messages ...Message) error {
 	if err != nil {
 		return err
 	}
+	if err := client.ProduceSync(ctx, records(messages)...).FirstErr(); err != nil {
+		return fmt.Errorf("produce: %w", err)
+	}
+	return nil
+}
+
+func records(messages []Message) []*kgo.Record {
 	records := make([]*kgo.Record, 0, len(messages))
 	for _, m := range messages {
 		records = append(records, &kgo.Record{Topic: m.Topic, Partition: m.Partition, Key: m.Key, Value: m.Value, Timestamp: m.Time})
 	}
-	if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
-		return fmt.Errorf("produce: %w", err)
-	}
-	return nil
+	return records
 }
 
 // Offsets are by topic and partition.
@@ -271,19 +243,17 @@ const (
 // SetPassword changes the user's password. The old one is refused from then on,
 // and every connection made with it is broken.
 func (k *Kafka) SetPassword(ctx context.Context, password string) error {
-	salt := make([]byte, scramSalt)
-	if _, err := rand.Read(salt); err != nil {
-		return err
-	}
-	salted, err := pbkdf2.Key(sha512.New, password, salt, scramRounds, sha512.Size)
-	if err != nil {
-		return err
-	}
 	req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
-	one := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
-	one.Name, one.Mechanism, one.Iterations = k.options.Username, scramSHA512, scramRounds
-	one.Salt, one.SaltedPassword = salt, salted
-	req.Upsertions = append(req.Upsertions, one)
+	for _, u := range k.users() {
+		if u.name == k.options.Username {
+			u.password = password
+		}
+		one, err := scramUpsertion(u)
+		if err != nil {
+			return err
+		}
+		req.Upsertions = append(req.Upsertions, one)
+	}
 	resp, err := request[*kmsg.AlterUserSCRAMCredentialsResponse](ctx, k, req)
 	if err != nil {
 		return err
@@ -298,8 +268,23 @@ func (k *Kafka) SetPassword(ctx context.Context, password string) error {
 	k.client, k.password = nil, password
 	k.mu.Unlock()
 	old.Close()
-	if err := k.broker.disconnect(ctx, password); err != nil {
+	if err := k.broker.disconnect(ctx, k.users()[0].password); err != nil {
 		return err
 	}
 	return k.ping(ctx)
+}
+
+func scramUpsertion(u account) (kmsg.AlterUserSCRAMCredentialsRequestUpsertion, error) {
+	one := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
+	salt := make([]byte, scramSalt)
+	if _, err := rand.Read(salt); err != nil {
+		return one, err
+	}
+	salted, err := pbkdf2.Key(sha512.New, u.password, salt, scramRounds, sha512.Size)
+	if err != nil {
+		return one, err
+	}
+	one.Name, one.Mechanism, one.Iterations = u.name, scramSHA512, scramRounds
+	one.Salt, one.SaltedPassword = salt, salted
+	return one, nil
 }

@@ -16,24 +16,33 @@ type kfakeBroker struct {
 	cluster *kfake.Cluster
 }
 
-func startKfake(ctx context.Context, username, password string, certificates *certificates) (*kfakeBroker, error) {
+func startKfake(ctx context.Context, options KafkaOptions, users []account, certificates *certificates) (*kfakeBroker, error) {
 	gate, err := newGate(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := kfake.NewCluster(
+	gatekeeper := newGatekeeper(options.Tokens)
+	settings := []kfake.Opt{
 		kfake.NumBrokers(1),
 		kfake.ListenFn(func(string, string) (net.Listener, error) { return gate, nil }),
-		kfake.TLS(&tls.Config{Certificates: []tls.Certificate{certificates.server}, MinVersion: tls.VersionTLS12}),
+		kfake.TLS(&tls.Config{GetCertificate: certificates.get, MinVersion: tls.VersionTLS12}),
 		kfake.EnableSASL(),
-		kfake.Superuser("SCRAM-SHA-512", username, password),
-		kfake.BrokerConfigs(map[string]string{"message.max.bytes": fmt.Sprint(maxMessage)}),
-	)
+		kfake.Superuser("SCRAM-SHA-512", users[0].name, users[0].password),
+		kfake.Superuser("PLAIN", bearer, gatekeeper.bearerPassword),
+		kfake.BrokerConfigs(map[string]string{
+			"message.max.bytes":         fmt.Sprint(maxMessage),
+			"connections.max.reauth.ms": fmt.Sprint(options.Reauthenticate.Milliseconds()),
+		}),
+	}
+	if options.ACLs {
+		settings = append(settings, kfake.EnableACLs(), kfake.User("SCRAM-SHA-512", users[1].name, users[1].password))
+	}
+	cluster, err := kfake.NewCluster(settings...)
 	if err != nil {
 		_ = gate.Close()
 		return nil, fmt.Errorf("start kfake: %w", err)
 	}
-	keepGate(cluster)
+	gatekeeper.keep(cluster)
 	return &kfakeBroker{gate, cluster}, nil
 }
 

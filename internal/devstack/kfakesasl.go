@@ -3,6 +3,7 @@ package devstack
 import (
 	"bytes"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/base64"
@@ -19,19 +20,40 @@ import (
 // client takes for an outage. It learns the credentials from the requests that
 // change them and leaves everything that is right to kfake.
 //
+// It also lets kfake accept the tokens of an endpoint, which it does not know:
+// whoever shows one is let in by PLAIN, as one user.
+//
 // kfake runs its methods one at a time, so it has no lock.
 type gatekeeper struct {
 	cluster     *kfake.Cluster
 	credentials map[string]credential // by user
 	greetings   map[string]string     // the open handshakes: client-first-message-bare by client nonce
+
+	tokens         *Tokens // nil: none is accepted
+	bearerPassword string
 }
+
+// bearer is the user who has shown a token.
+const bearer = "bearer"
 
 type credential struct{ salt, salted []byte }
 
-func keepGate(cluster *kfake.Cluster) {
-	g := &gatekeeper{cluster: cluster, credentials: make(map[string]credential), greetings: make(map[string]string)}
+func newGatekeeper(tokens *Tokens) *gatekeeper {
+	return &gatekeeper{credentials: make(map[string]credential), greetings: make(map[string]string), tokens: tokens, bearerPassword: rand.Text()}
+}
+
+func (g *gatekeeper) keep(cluster *kfake.Cluster) {
+	g.cluster = cluster
 	cluster.ControlKey(kmsg.AlterUserSCRAMCredentials.Int16(), g.learn)
+	cluster.ControlKey(kmsg.SASLHandshake.Int16(), g.handshake)
 	cluster.ControlKey(kmsg.SASLAuthenticate.Int16(), g.authenticate)
+}
+
+func (g *gatekeeper) handshake(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order of results
+	if shake, ok := req.(*kmsg.SASLHandshakeRequest); ok && shake.Mechanism == "OAUTHBEARER" && g.tokens != nil {
+		shake.Mechanism = "PLAIN"
+	}
+	return nil, nil, false
 }
 
 func (g *gatekeeper) learn(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order of results
@@ -45,7 +67,16 @@ func (g *gatekeeper) learn(req kmsg.Request) (kmsg.Response, error, bool) { //no
 
 func (g *gatekeeper) authenticate(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order of results
 	auth, ok := req.(*kmsg.SASLAuthenticateRequest)
-	if !ok || len(g.credentials) == 0 || g.admits(string(auth.SASLAuthBytes)) {
+	if !ok {
+		return nil, nil, false
+	}
+	mechanism := "SCRAM-SHA-512"
+	if token, shown := bearerToken(string(auth.SASLAuthBytes)); shown {
+		if mechanism = "OAUTHBEARER"; g.tokens != nil && g.tokens.accepts(token) {
+			auth.SASLAuthBytes = []byte("\x00" + bearer + "\x00" + g.bearerPassword)
+			return nil, nil, false
+		}
+	} else if len(g.credentials) == 0 || g.admits(string(auth.SASLAuthBytes)) {
 		return nil, nil, false
 	}
 	g.cluster.KeepControl()
@@ -54,8 +85,15 @@ func (g *gatekeeper) authenticate(req kmsg.Request) (kmsg.Response, error, bool)
 		return nil, nil, false
 	}
 	resp.ErrorCode = kerr.SaslAuthenticationFailed.Code
-	resp.ErrorMessage = kmsg.StringPtr("Authentication failed during authentication due to invalid credentials with SASL mechanism SCRAM-SHA-512")
+	resp.ErrorMessage = kmsg.StringPtr("Authentication failed during authentication due to invalid credentials with SASL mechanism " + mechanism)
 	return resp, nil, true
+}
+
+// bearerToken reads the token of a client's first message (RFC 7628, section 3.1).
+func bearerToken(message string) (token string, ok bool) {
+	_, rest, ok := strings.Cut(message, "\x01auth=Bearer ")
+	token, _, _ = strings.Cut(rest, "\x01")
+	return token, ok
 }
 
 // admits reports whether a SCRAM message (RFC 5802, section 7) is no reason to

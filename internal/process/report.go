@@ -12,16 +12,13 @@ import (
 type Setting struct{ Name, Value string }
 
 // SettingsInEffect lists the settings as Report prints them, in the order of
-// their declaration; of a secret or sensitive one it says only whether it is set.
+// their declaration; of a secret it says only whether it is set.
 func SettingsInEffect(settings Settings) []Setting {
 	var list []Setting
 	for _, field := range fieldsOf(settings) {
 		value := field.value
-		switch {
-		case field.secret != nil:
+		if field.secret != nil {
 			value = presence(field.secret.IsSet())
-		case field.sensitive:
-			value = presence(field.value != "")
 		}
 		list = append(list, Setting{Name: field.variable, Value: value})
 	}

@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"os"
-	"strings"
+
+	"genesys-fanout/internal/setting"
 )
 
 // Redacted is what is printed where a secret stands.
@@ -48,34 +47,13 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // MarshalText hides the value from encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Secret reads NAME, or the file that NAME_FILE points to less one trailing
-// newline. It is unset when neither is set; the error is a Problem.
+// Secret reads NAME, or the file that NAME_FILE names, as setting.Secret does. It
+// is unset if neither is set; the error is a Problem.
 func (e Env) Secret(name string) (Secret, error) {
-	value, direct := e.LookupEnv(name)
-	file := name + "_FILE"
-	path, fromFile := e.LookupEnv(file)
-	switch {
-	case direct && fromFile:
-		return Secret{}, Problem{name, "is set, and so is " + file, "set one of the two"}
-	case !fromFile:
-		return NewSecret(value), nil
+	value, _, err := setting.Secret(name, e.LookupEnv)
+	var problem *setting.Problem
+	if errors.As(err, &problem) {
+		return Secret{}, Problem(*problem)
 	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return Secret{}, Problem{file, "cannot read " + path + ": " + pathCause(err), "name a file that this process may read"}
-	}
-	value = strings.TrimSuffix(strings.TrimSuffix(string(content), "\n"), "\r")
-	if value == "" {
-		return Secret{}, Problem{file, path + " is empty", "put the secret into it"}
-	}
-	return NewSecret(value), nil
-}
-
-// pathCause is the part of a file error that does not repeat the path.
-func pathCause(err error) string {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err.Error()
-	}
-	return err.Error()
+	return NewSecret(value), err
 }

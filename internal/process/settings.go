@@ -27,8 +27,7 @@ var unsupported = []string{"FANOUT_PAYLOAD_KEYS", "FANOUT_PAYLOAD_KEYS_FILE"}
 //
 // A field with the tag env:"NAME" is a setting: the variable NAME and the flag
 // that FlagOf names, with the tags help and default. A field of type Secret
-// (tag it kong:"-" too) is read from NAME or NAME_FILE and has no flag. A field
-// tagged sensitive:"" has a flag, but Report does not show its value. All others
+// (tag it kong:"-" too) is read from NAME or NAME_FILE and has no flag. All others
 // are strings that Problems' validators read, so that no wrong value hides another.
 type Shared struct {
 	Targets   string `env:"FANOUT_TARGETS" default:"targets.yaml" help:"Targets file, read at start."`
@@ -181,11 +180,12 @@ func printEnvironmentOnly(w io.Writer, settings any) error {
 	return table.Flush()
 }
 
-// checkNames refuses what begins with FANOUT_ and is no setting of this version.
+// checkNames refuses what begins with FANOUT_ and is no setting of this version,
+// except for what Kubernetes sets by itself.
 func checkNames(env Env, problems *Problems) {
 	for _, name := range env.names() {
 		switch {
-		case !strings.HasPrefix(name, "FANOUT_") || slices.Contains(supported, name):
+		case !strings.HasPrefix(name, "FANOUT_") || slices.Contains(supported, name) || serviceLink.MatchString(name):
 		case slices.Contains(unsupported, name):
 			problems.Add(name, "is not supported by this version", "unset it")
 		default:
@@ -206,11 +206,10 @@ func readSecrets(settings any, env Env, problems *Problems) {
 
 // field is one field of a struct of settings that stands for a variable.
 type field struct {
-	variable  string
-	help      string
-	value     string
-	secret    *Secret // nil for a setting that has a flag
-	sensitive bool
+	variable string
+	help     string
+	value    string
+	secret   *Secret // nil for a setting that has a flag
 }
 
 // fieldsOf lists the settings in the order of their declaration.
@@ -223,8 +222,7 @@ func fieldsOf(settings any) []field {
 			variable, isSetting := declared.Tag.Lookup("env")
 			switch {
 			case isSetting:
-				_, sensitive := declared.Tag.Lookup("sensitive")
-				f := field{variable: variable, help: declared.Tag.Get("help"), sensitive: sensitive}
+				f := field{variable: variable, help: declared.Tag.Get("help")}
 				if f.secret, isSetting = current.Addr().Interface().(*Secret); !isSetting {
 					f.value = fmt.Sprint(current.Interface())
 				}

@@ -20,7 +20,6 @@ type exampleSettings struct {
 	Shared
 	Starts   string `env:"FANOUT_MAX_STARTS" default:"256" help:"Most starts in flight."`
 	Topic    string `env:"KAFKA_TOPIC" placeholder:"NAMES" help:"Topics, with commas."`
-	Options  string `env:"KAFKA_OPTIONS" sensitive:"" help:"Extra settings."`
 	Password Secret `kong:"-" env:"KAFKA_SASL_PASSWORD" help:"SASL password."`
 }
 
@@ -142,9 +141,7 @@ func TestACommandLineThatCannotBeReadIsUsage(t *testing.T) {
 }
 
 func TestReportShowsWhatIsInEffectWithoutSecrets(t *testing.T) {
-	settings, _, _, problems := parseExample([]string{"--kafka-topic=a,b"}, Env{
-		"KAFKA_SASL_PASSWORD": "hunter2", "KAFKA_OPTIONS": "ssl.key.password=hunter3",
-	})
+	settings, _, _, problems := parseExample([]string{"--kafka-topic=a,b"}, Env{"KAFKA_SASL_PASSWORD": "hunter2"})
 	require.NoError(t, problems.Err())
 	var out bytes.Buffer
 	targets, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: analytics, url: 'https://user:hunter2@analytics.internal/'}\n"), nil)
@@ -153,45 +150,20 @@ func TestReportShowsWhatIsInEffectWithoutSecrets(t *testing.T) {
 	assert.Regexp(t, `(?m)^ +FANOUT_TARGETS +targets\.yaml$`, out.String())
 	assert.Regexp(t, `(?m)^ +KAFKA_TOPIC +a,b$`, out.String())
 	assert.Regexp(t, `(?m)^ +KAFKA_SASL_PASSWORD +\(set\)$`, out.String())
-	assert.Regexp(t, `(?m)^ +KAFKA_OPTIONS +\(set\)$`, out.String())
 	assert.Regexp(t, `(?m)^ +analytics +https://REDACTED@analytics\.internal/$`, out.String())
 	assert.Regexp(t, `(?m)^warning: targets\.yaml:2:5: targets\[0\]\.retry_statuses: .+; .+$`, out.String())
 	assert.NotContains(t, out.String(), "hunter")
 }
 
-func TestSecretFromFile(t *testing.T) {
-	write := func(content string) string {
-		path := filepath.Join(t.TempDir(), "secret")
-		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
-		return path
-	}
-	for name, test := range map[string]struct {
-		env     Env
-		want    string
-		problem string
-	}{
-		"unset":                    {env: Env{}},
-		"variable, as it is":       {env: Env{"KEY": " a\n"}, want: " a\n"},
-		"file":                     {env: Env{"KEY_FILE": write("a")}, want: "a"},
-		"file with a newline":      {env: Env{"KEY_FILE": write("a\n")}, want: "a"},
-		"file with two":            {env: Env{"KEY_FILE": write("a\n\n")}, want: "a\n"},
-		"file from another system": {env: Env{"KEY_FILE": write("a\r\n")}, want: "a"},
-		"empty file":               {env: Env{"KEY_FILE": write("\n")}, problem: "KEY_FILE: "},
-		"missing file":             {env: Env{"KEY_FILE": "/nonexistent"}, problem: "KEY_FILE: cannot read /nonexistent: no such file or directory; "},
-		"a directory":              {env: Env{"KEY_FILE": t.TempDir()}, problem: "KEY_FILE: cannot read "},
-		"both":                     {env: Env{"KEY": "a", "KEY_FILE": write("a")}, problem: "KEY: is set, and so is KEY_FILE; "},
-	} {
-		t.Run(name, func(t *testing.T) {
-			secret, err := test.env.Secret("KEY")
-			assert.Equal(t, test.want, secret.Reveal())
-			if test.problem == "" {
-				require.NoError(t, err)
-				return
-			}
-			require.ErrorAs(t, err, &Problem{})
-			assert.ErrorContains(t, err, test.problem)
-		})
-	}
+func TestEnvSecret_ReadsTheVariableOrItsFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	require.NoError(t, os.WriteFile(file, []byte("hunter2\n"), 0o600))
+	secret, err := Env{"KEY_FILE": file}.Secret("KEY")
+	require.NoError(t, err)
+	assert.Equal(t, "hunter2", secret.Reveal())
+	secret, err = Env{"KEY": "hunter2", "KEY_FILE": file}.Secret("KEY")
+	require.ErrorAs(t, err, &Problem{})
+	assert.False(t, secret.IsSet())
 }
 
 func TestNothingPrintsASecret(t *testing.T) {

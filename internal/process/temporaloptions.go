@@ -8,6 +8,8 @@ import (
 
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/contrib/envconfig"
+
+	"genesys-fanout/internal/setting"
 )
 
 // temporalHelp is the part of --help on Temporal's standard settings.
@@ -104,7 +106,7 @@ func loadProfile(env Env, problems *Problems) (envconfig.ClientConfigProfile, bo
 	if path, ok := env.LookupEnv("TEMPORAL_CONFIG_FILE"); ok {
 		// envconfig takes a missing file for an empty one.
 		if _, err := os.Stat(path); err != nil {
-			problems.Add("TEMPORAL_CONFIG_FILE", "cannot read "+path+": "+pathCause(err), "name a file that this process may read")
+			problems.Add("TEMPORAL_CONFIG_FILE", "cannot read "+path+": "+setting.Cause(err), "name a file that this process may read")
 			return none, false
 		}
 	}
@@ -134,7 +136,7 @@ func checkFiles(tls *envconfig.ClientConfigTLS, problems *Problems) {
 			continue
 		}
 		if _, err := os.ReadFile(file.Value); err != nil {
-			problems.Add(file.Name, "cannot read "+file.Value+": "+pathCause(err), "name a file that this process may read")
+			problems.Add(file.Name, "cannot read "+file.Value+": "+setting.Cause(err), "name a file that this process may read")
 		}
 	}
 }

@@ -44,11 +44,14 @@ const (
 	// deadLetterSlots: writes to one disk gain nothing from more.
 	deadLetterSlots = 16
 
-	// stopSlack is what an attempt in flight may need beyond its timeout to tell
+	// StopSlack is what an attempt in flight may need beyond its timeout to tell
 	// Temporal how it ended. A WorkerStopTimeout of 0 would run first attempts
 	// twice.
-	stopSlack = 2 * time.Second
+	StopSlack = 2 * time.Second
 )
+
+// Unfinished says what it means that a process ended before its workers had.
+const Unfinished = "Temporal did not answer in time; it hands the tasks that are unfinished to other workers after their time-outs"
 
 // Process is what the workers of one process share.
 type Process struct {
@@ -121,7 +124,7 @@ func (p Process) DeadLetters() *Worker {
 }
 
 func (p Process) worker(queue string, options worker.Options, register func(worker.Worker)) *Worker {
-	options.WorkerStopTimeout = p.grace()
+	options.WorkerStopTimeout = p.Targets.LongestTimeout() + StopSlack
 	return newWorker(queue, p.Log, func(fatal func(error)) worker.Worker {
 		options.OnFatalError = fatal
 		one := worker.New(p.Client, queue, options)
@@ -137,15 +140,6 @@ func scaled(fewest, most int) worker.PollerBehavior {
 		InitialNumberOfPollers: fewest,
 		MaximumNumberOfPollers: most,
 	})
-}
-
-// grace is how long a worker that stops waits for what it has in flight.
-func (p Process) grace() time.Duration {
-	var longest time.Duration
-	for _, t := range p.Targets.All() {
-		longest = max(longest, time.Duration(t.Policy.Timeout))
-	}
-	return longest + stopSlack
 }
 
 func newEventAge(registry prometheus.Registerer) prometheus.Observer {

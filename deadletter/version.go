@@ -1,0 +1,47 @@
+package deadletter
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Version identifies the record that a file holds. A record that another run left
+// under the same name has another version.
+type Version struct {
+	modified int64 // nanoseconds since 1970
+	size     int64 // bytes
+	inode    uint64
+}
+
+// Version returns the version of the open record that has a FileName, without
+// reading the record. found is false if the record is not open. The error is that
+// of the directory: if it is away, nothing is known of its records.
+func (d *Directory) Version(name string) (v Version, found bool, err error) {
+	info, err := os.Lstat(filepath.Join(d.path, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Stat(d.path)
+	} else {
+		found = err == nil
+	}
+	if err != nil {
+		return Version{}, false, fmt.Errorf("look for the dead letter %s: %w", name, err)
+	}
+	if !found {
+		return Version{}, false, nil
+	}
+	v = Version{modified: info.ModTime().UnixNano(), size: info.Size()}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		v.inode = stat.Ino
+	}
+	return v, true, nil
+}
+
+// Named reads the open record that has a FileName. Without one the error is
+// fs.ErrNotExist; a file that does not hold it is a *DamagedError.
+func (d *Directory) Named(name string) (Record, error) {
+	return read(filepath.Join(d.path, name))
+}

@@ -1,0 +1,160 @@
+package ingest
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+)
+
+// code is the Kafka error code of an error, ErrNoError if it has none.
+func code(err error) kafka.ErrorCode {
+	var e kafka.Error
+	if errors.As(err, &e) {
+		return e.Code()
+	}
+	return kafka.ErrNoError
+}
+
+// IsAuthentication is true if the brokers refused the credentials, or no token
+// could be had for them.
+func IsAuthentication(err error) bool {
+	switch code(err) {
+	case kafka.ErrAuthentication, kafka.ErrSaslAuthenticationFailed, kafka.ErrUnsupportedSaslMechanism:
+		return true
+	}
+	return false
+}
+
+// IsAuthorization is true if the brokers know the user and do not allow what was
+// asked.
+func IsAuthorization(err error) bool {
+	switch code(err) {
+	case kafka.ErrGroupAuthorizationFailed, kafka.ErrTopicAuthorizationFailed:
+		return true
+	}
+	return false
+}
+
+// isConnection is true for an error of a connection alone. Whether the brokers can
+// be reached, the statistics say.
+func isConnection(err error) bool {
+	switch code(err) {
+	case kafka.ErrTransport, kafka.ErrAllBrokersDown, kafka.ErrResolve, kafka.ErrTimedOut, kafka.ErrSsl:
+		return true
+	}
+	return false
+}
+
+// fatalError is one after which librdkafka's consumer is of no use, by its own
+// word, as when another member took its group.instance.id.
+type fatalError struct{ err error }
+
+func (e *fatalError) Error() string { return "Kafka ended this consumer: " + e.err.Error() }
+func (e *fatalError) Unwrap() error { return e.err }
+
+// awayError ends a session whose brokers have all been away for so long that they
+// may have moved, or may have a certificate of another authority.
+type awayError struct {
+	connection Connection
+	since      time.Duration
+	err        error
+}
+
+func (e *awayError) Error() string {
+	return fmt.Sprintf("no broker has answered at %s for %s: %v", e.connection.BootstrapServers, e.since.Round(time.Second), e.err)
+}
+
+func (e *awayError) Unwrap() error { return e.err }
+
+// RefusedError says that the brokers refused the credentials.
+type RefusedError struct {
+	Connection Connection
+	Err        error
+}
+
+// Error says what was asked and what to do.
+func (e *RefusedError) Error() string {
+	c := e.Connection
+	if c.SASLMechanism == OAuthBearer {
+		return fmt.Sprintf("Kafka at %s refused the credentials: %s with %s: %v; correct the sasl.oauthbearer settings in KAFKA_OPTIONS, "+
+			"see that the token endpoint issues a token that the brokers accept, that its user may read KAFKA_TOPIC as KAFKA_GROUP_ID, "+
+			"and that the outbound port is the brokers' SASL port",
+			c.BootstrapServers, c.SecurityProtocol, c.SASLMechanism, e.Err)
+	}
+	return fmt.Sprintf("Kafka at %s refused the credentials: %s as %q with %s: %v; correct KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD "+
+		"(or the Genesys integration they come from), see that this user may read KAFKA_TOPIC as KAFKA_GROUP_ID, "+
+		"and that the outbound port is the brokers' SASL port",
+		c.BootstrapServers, c.SecurityProtocol, c.SASLUsername, c.SASLMechanism, e.Err)
+}
+
+// Unwrap gives librdkafka's error.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+func (s *session) refused(err error) error { return &RefusedError{Connection: s.connection, Err: err} }
+
+func (s *session) topicRefusalCure() string {
+	if s.connection.SASLMechanism == OAuthBearer {
+		return "allow the token's user to read it (READ and DESCRIBE), or correct KAFKA_TOPIC"
+	}
+	return fmt.Sprintf("allow the user %q to read it (READ and DESCRIBE), or correct KAFKA_TOPIC", s.connection.SASLUsername)
+}
+
+// heed acts on an error that librdkafka reports. It counts each, and logs one of a
+// code in 30 s; but a group that is not joined yet is reported as an outage. It
+// returns an error if going on makes no sense.
+func (s *session) heed(err error) error {
+	err = s.connection.redactError(err)
+	now := time.Now()
+	s.in.metrics.errors.WithLabelValues(code(err).String()).Inc()
+	s.in.down.report(err)
+	if s.joined || !isConnection(err) && !IsAuthentication(err) {
+		if times, due := s.lines.happened("error " + code(err).String()); due {
+			s.log.Warn("Kafka reports an error", "code", code(err).String(), "error", err, "times", times)
+		}
+	}
+	var e kafka.Error
+	switch {
+	case errors.As(err, &e) && e.IsFatal():
+		return &fatalError{err}
+	case code(err) == kafka.ErrGroupAuthorizationFailed && s.joined:
+		return s.refused(err)
+	case IsAuthentication(err), code(err) == kafka.ErrGroupAuthorizationFailed:
+		s.refusal = err
+		if s.refusedSince.IsZero() {
+			s.refusedSince = now
+		}
+	case code(err) == kafka.ErrTopicAuthorizationFailed:
+		s.fetchRefused, s.topicRefusal = now, err
+		s.surveys.soon()
+	case isConnection(err):
+	default:
+		s.fault, s.faultAt = err, now
+		s.surveys.soon()
+	}
+	return nil
+}
+
+// checkRefusal ends a session whose credentials have been refused for so long that
+// it is no accident, or that may read no topic at all. A token that cannot be renewed
+// is no refusal while the brokers accept the last one.
+func (s *session) checkRefusal(now time.Time) error {
+	if !s.refusedSince.IsZero() && now.Sub(s.refusedSince) >= refusalPatience {
+		return s.refused(s.refusal)
+	}
+	if !s.everyTopicRefused(now) {
+		s.topicsRefusedSince = time.Time{}
+		return nil
+	}
+	if s.topicsRefusedSince.IsZero() {
+		s.topicsRefusedSince = now
+	}
+	if now.Sub(s.topicsRefusedSince) < refusalPatience {
+		return nil
+	}
+	if s.topicRefusal == nil {
+		s.topicRefusal = kafka.NewError(kafka.ErrTopicAuthorizationFailed, "", false)
+	}
+	return s.refused(s.topicRefusal)
+}
