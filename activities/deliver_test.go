@@ -29,10 +29,14 @@ import (
 
 const message = `{"event_id":"evt-1", "text":"<&>"}`
 
-// load makes targets from the body of a targets.yaml whose %s is the URL.
+// load makes targets from the body of a targets.yaml in which $URL is the URL. Every
+// ${NAME} has the value s3cret-NAME.
 func load(t *testing.T, url, yaml string) *target.Set {
 	t.Helper()
 	set, err := target.Parse("targets.yaml", []byte("targets:\n"+strings.ReplaceAll(yaml, "$URL", url)), func(name string) (string, bool) {
+		if strings.HasSuffix(name, "_FILE") {
+			return "", false
+		}
 		return "s3cret-" + name, true
 	})
 	require.NoError(t, err)
