@@ -34,7 +34,7 @@ func classify(status int, header http.Header, err error, retryStatuses []int, ma
 	}
 	throttled := status == http.StatusTooManyRequests
 	asked, stated := retryafter.Parse(header, now)
-	reset, usedUp := retryafter.RateLimit(header, throttled, now)
+	reset, usedUp := retryafter.RateLimit(header, throttled && !stated, now)
 	wait := max(asked, reset)
 	if throttled && !stated && !usedUp {
 		wait = defaultThrottle

@@ -29,10 +29,14 @@ import (
 
 const message = `{"event_id":"evt-1", "text":"<&>"}`
 
-// load makes targets from the body of a targets.yaml whose %s is the URL.
+// load makes targets from the body of a targets.yaml in which $URL is the URL. Every
+// ${NAME} has the value s3cret-NAME.
 func load(t *testing.T, url, yaml string) *target.Set {
 	t.Helper()
 	set, err := target.Parse("targets.yaml", []byte("targets:\n"+strings.ReplaceAll(yaml, "$URL", url)), func(name string) (string, bool) {
+		if strings.HasSuffix(name, "_FILE") {
+			return "", false
+		}
 		return "s3cret-" + name, true
 	})
 	require.NoError(t, err)
@@ -203,6 +207,24 @@ func TestDeliverToTheLastAttempt(t *testing.T) {
 	require.NotNil(t, failure)
 	assert.Equal(t, string(event.ReasonExhausted), failure.Type(), "never more than max_attempts, also after a lost worker")
 	assert.Equal(t, []string{"2", "3"}, attempts)
+}
+
+// TestFirstAttempt_429WithoutAReadableWaitWaitsForItsBackoff, and 2 s at least.
+func TestFirstAttempt_429WithoutAReadableWaitWaitsForItsBackoff(t *testing.T) {
+	for initial, want := range map[string]fanout.Wait{
+		"100ms": {target.Duration(2 * time.Second), "asked for by the target"},
+		"10s":   {target.Duration(10 * time.Second), "the backoff"},
+	} {
+		f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "in a while")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}, "  - {name: a, url: $URL, backoff: {initial: "+initial+"}}\n")
+		before := time.Now()
+		outcome := f.firstAttempt(f.delivery())
+		assert.Equal(t, want, outcome.Wait)
+		least := time.Duration(want.Least)
+		assert.WithinRange(t, outcome.NotBefore, before.Add(least), time.Now().Add(time.Duration((1+jitter)*float64(least))))
+	}
 }
 
 func TestDeliverWaitsForItsMoment(t *testing.T) {

@@ -32,7 +32,7 @@ func TestPayloads_HaveTheCommittedJSON(t *testing.T) {
 	}
 	progress := Progress{Attempts: 2, StatusCode: 503, Error: "503 Service Unavailable"}
 	state := TargetState{ClosedUntil: at, AwayAt: at}
-	outcome := Outcome{Verdict: Retry, Progress: progress, NotBefore: at, TargetState: state}
+	outcome := Outcome{Verdict: Retry, Progress: progress, NotBefore: at, Wait: Wait{Least: target.Duration(time.Minute), Why: "the backoff"}, TargetState: state}
 	trackers := map[string]string{"analytics-service": "tracker-1"}
 	holder := RecordHolder{Tracker: "tracker-1", Unknown: true}
 
