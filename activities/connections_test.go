@@ -201,7 +201,9 @@ func TestConnections_OfManyTargetsAreClosed(t *testing.T) {
 				require.NoError(t, got.err)
 			}
 		}
-		assert.LessOrEqual(t, open.Load(), int64(targets*inFlight))
+		// A request may get an idle connection while a new one is dialed for it, so for
+		// a moment there can be more than one for each request in flight.
+		assert.LessOrEqual(t, open.Load(), int64(2*targets*inFlight))
 		for _, one := range set.All() {
 			acts.network.to(one).replace()
 		}

@@ -212,8 +212,8 @@ func TestDeliverToTheLastAttempt(t *testing.T) {
 // TestFirstAttempt_429WithoutAReadableWaitWaitsForItsBackoff, and 2 s at least.
 func TestFirstAttempt_429WithoutAReadableWaitWaitsForItsBackoff(t *testing.T) {
 	for initial, want := range map[string]fanout.Wait{
-		"100ms": {target.Duration(2 * time.Second), "asked for by the target"},
-		"10s":   {target.Duration(10 * time.Second), "the backoff"},
+		"100ms": {Least: target.Duration(2 * time.Second), Why: "asked for by the target"},
+		"10s":   {Least: target.Duration(10 * time.Second), Why: "the backoff"},
 	} {
 		f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "in a while")

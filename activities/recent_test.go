@@ -40,11 +40,11 @@ func TestRecall(t *testing.T) {
 	recall := func() fanout.Outcome {
 		env := f.suite.NewTestActivityEnvironment()
 		env.RegisterActivity(f.acts.Recall)
-		value, err := env.ExecuteActivity(f.acts.Recall, f.delivery())
+		value, err := env.ExecuteActivity(f.acts.Recall, fanout.RecallInput{Target: "a"})
 		require.NoError(t, err)
-		var outcome fanout.Outcome
-		require.NoError(t, value.Get(&outcome))
-		return outcome
+		var result fanout.RecallResult
+		require.NoError(t, value.Get(&result))
+		return result.Outcome
 	}
 	require.Equal(t, fanout.Held, recall().Verdict)
 	require.Equal(t, fanout.Held, f.firstAttempt(f.delivery()).Verdict)
