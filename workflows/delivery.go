@@ -241,7 +241,7 @@ func (d *delivery) learnProgress(ctx workflow.Context) {
 	err := workflow.ExecuteLocalActivity(ctx, acts.LastProgress, fanout.LastProgressInput{Target: d.target}).Get(ctx, &last)
 	if err != nil {
 		workflow.GetLogger(ctx).Error("the attempts of the retry lane are not known", "target", d.target, "error", err)
-	} else if last.Progress.Attempts >= d.progress.Attempts {
+	} else if last.Attempts >= d.progress.Attempts {
 		d.progress = last.Progress
 	}
 }

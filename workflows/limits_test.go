@@ -84,13 +84,13 @@ func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 
 			first := r.execute(fanout.StartOptions(in, r.queue, ""), in)
 			require.ErrorContains(t, r.endsIn(failed, first), "100 of 100 deliveries dead-lettered")
-			r.hasRecords(100, test.reason)
+			r.hasHundredRecords(test.reason)
 			assertMarks(t, in, test.marks, r.marked(first))
 			r.withinLimits(first)
 
 			replay := r.execute(fanout.ReplayOptions(in, r.queue, nil), in)
 			require.ErrorContains(t, r.endsIn(failed, replay), "100 of 100 deliveries dead-lettered")
-			r.hasRecords(100, test.reason)
+			r.hasHundredRecords(test.reason)
 			assertMarks(t, in, test.marks, r.marked(replay))
 			r.withinLimits(replay)
 
@@ -101,11 +101,11 @@ func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 	}
 }
 
-// hasRecords asserts that as many records of evt-1 are open, each for a reason.
-func (r *runs) hasRecords(n int, reason event.Reason) {
+// hasHundredRecords asserts that 100 records of evt-1 are open, each for the reason.
+func (r *runs) hasHundredRecords(reason event.Reason) {
 	r.t.Helper()
 	open := r.open("evt-1")
-	assert.Len(r.t, open, n)
+	assert.Len(r.t, open, 100)
 	for _, name := range open {
 		record, err := r.tracker.Get(name, "evt-1")
 		require.NoError(r.t, err)
@@ -140,7 +140,7 @@ func TestFanOut_RecordsEveryDeliveryOfAHundredTargetsWhenCanceled(t *testing.T) 
 	await.True(t, "150 requests", func() bool { return requests.Load() >= 150 })
 	require.NoError(t, r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()))
 	require.Error(t, r.endsIn(canceled, run))
-	r.hasRecords(100, event.ReasonCanceled)
+	r.hasHundredRecords(event.ReasonCanceled)
 	assertMarks(t, in, 44, r.marked(run))
 	r.withinLimits(run)
 }
@@ -225,7 +225,7 @@ func TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets(t *testing.T) {
 	in.Body = event.Body(`{"a":"` + strings.Repeat("x", 10_000) + `"}`)
 	run := r.execute(fanout.StartOptions(in, r.queue, ""), in)
 	require.ErrorContains(t, r.endsIn(failed, run), "100 of 100 deliveries dead-lettered")
-	r.hasRecords(100, event.ReasonRejected)
+	r.hasHundredRecords(event.ReasonRejected)
 	record, err := r.tracker.Get(in.Targets[0].Target, "evt-1")
 	require.NoError(t, err)
 	assert.Equal(t, in.Event.InteractionID, record.InteractionID)
