@@ -5,10 +5,11 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	waiting "genesys-fanout/internal/await"
 )
 
 func TestRecentForgetsAnAttemptThatPanicked(t *testing.T) {
@@ -23,12 +24,7 @@ func TestRecentForgetsAnAttemptThatPanicked(t *testing.T) {
 		outcome, _ := recent.once(context.Background(), key, func() (Outcome, error) { return Outcome{Verdict: Delivered}, nil }, always)
 		answered <- outcome
 	}()
-	select {
-	case outcome := <-answered:
-		assert.Equal(t, Delivered, outcome.Verdict)
-	case <-time.After(10 * time.Second):
-		t.Fatal("the next caller looks for ever")
-	}
+	assert.Equal(t, Delivered, waiting.Receive(t, "the answer to the next caller", answered).Verdict)
 }
 
 // TestRecall: what was sent is told; what was not is not sent after it either.

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/event"
+	waiting "genesys-fanout/internal/await"
 )
 
 // TestARedirectNobodyCanReadIsStillAnAnswer: net/http fails on it, and a failure
@@ -46,13 +47,9 @@ func TestSwitchingProtocolsEndsInTime(t *testing.T) {
 	}, "  - {name: a, url: $URL, timeout: 1s}\n")
 	done := make(chan Outcome, 1)
 	go func() { done <- f.firstAttempt(f.delivery()) }()
-	select {
-	case outcome := <-done:
-		assert.Equal(t, Rejected, outcome.Verdict)
-		assert.Equal(t, http.StatusSwitchingProtocols, outcome.Progress.StatusCode)
-	case <-time.After(10 * time.Second):
-		t.Fatal("the request never ends, and its permit is gone")
-	}
+	outcome := waiting.Receive(t, "the end of the request, which holds a permit", done)
+	assert.Equal(t, Rejected, outcome.Verdict)
+	assert.Equal(t, http.StatusSwitchingProtocols, outcome.Progress.StatusCode)
 }
 
 // TestASecretIsNotCutInHalf: half of one is no longer known for a secret.
