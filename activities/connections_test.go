@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"genesys-fanout/fanout"
 	waiting "genesys-fanout/internal/await"
 )
 
@@ -140,7 +141,7 @@ func TestConnections_BreakerThatOpensReplacesThem(t *testing.T) {
 	now := noon
 	hold.now = func() time.Time { return now }
 	for n := range breakerThreshold {
-		_, failure := f.deliver(f.delivery(), &Progress{Attempts: n})
+		_, failure := f.deliver(f.delivery(), &fanout.Progress{Attempts: n})
 		require.NotNil(t, failure)
 	}
 	require.True(t, hold.held())
@@ -148,7 +149,7 @@ func TestConnections_BreakerThatOpensReplacesThem(t *testing.T) {
 	for n, delay := 2, firstProbe; n <= 4; n, delay = n+1, 2*delay {
 		now = now.Add(delay)
 		_, failure := f.deliver(f.delivery(), nil)
-		require.Equal(t, heldBack, failure.Type())
+		require.Equal(t, fanout.FailureHeld, failure.Type())
 		assert.Equal(t, n, opened(), "every probe has a connection of its own")
 	}
 }
@@ -197,7 +198,9 @@ func TestConnections_OfManyTargetsAreClosed(t *testing.T) {
 				require.NoError(t, got.err)
 			}
 		}
-		assert.LessOrEqual(t, open.Load(), int64(targets*inFlight))
+		// A request may get an idle connection while a new one is dialed for it, so for
+		// a moment there can be more than one for each request in flight.
+		assert.LessOrEqual(t, open.Load(), int64(2*targets*inFlight))
 		for _, one := range set.All() {
 			acts.network.to(one).replace()
 		}

@@ -75,7 +75,7 @@ func (r *reader) document(data []byte) ast.Node {
 	return nil
 }
 
-// fieldYAML stands for the field where the file cannot be read as far as one.
+// fieldYAML is the field of a problem if the file cannot be parsed as far as a field.
 const fieldYAML = "YAML"
 
 func (r *reader) syntax(err error) {

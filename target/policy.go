@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Policy is the part of a target that a FanOut run carries with it, so that the
-// run replays the same whatever targets.yaml says later.
+// Policy is the part of a target that a FanOut run carries in its input. So the run
+// replays the same if targets.yaml has changed since.
 type Policy struct {
 	Target        string   `json:"target"`
 	MaxAttempts   int      `json:"max_attempts"` // requests in all, both lanes together; at least 1
@@ -54,10 +54,10 @@ const (
 	maxMultiplier = 1000
 )
 
-// Normalized is the policy with every value that Temporal would refuse or that
-// would wedge a run replaced: what is zero or out of bounds becomes the default,
-// and a Max below Initial is raised to it. The policies of a Set are normalized
-// already; those of a run that was started by hand need not be.
+// Normalized returns the policy without values that Temporal would refuse or that
+// would block a run: a value that is zero or out of bounds becomes the default, and
+// a Max below Initial becomes Initial. The policies of a Set are normalized already,
+// but those in the input of a run that was started by hand may not be.
 func (p Policy) Normalized() Policy {
 	d := defaultPolicy()
 	if p.MaxAttempts < 1 || p.MaxAttempts > maxAttempts {
@@ -93,7 +93,7 @@ func (b Backoff) After(attempts int) time.Duration {
 // in targets.yaml and in Temporal UI alike.
 type Duration time.Duration
 
-// or is d where it is a legal duration of a policy, else other.
+// or returns d if it is a legal duration of a policy, and other if not.
 func (d Duration) or(other Duration) Duration {
 	if d <= 0 || d > Duration(maxDuration) {
 		return other

@@ -10,12 +10,12 @@ import (
 // Problem is one thing wrong with a targets file.
 type Problem struct {
 	Path   string // of the file
-	Line   int    // from 1; 0 where the file could not be read
-	Column int    // from 1, in characters; 0 where the file could not be read
-	Field  string // such as targets[0].backoff.max; empty where no field is meant
+	Line   int    // from 1; 0 if the file could not be read
+	Column int    // from 1, in characters; 0 if the file could not be read
+	Field  string // such as targets[0].backoff.max; empty if no field is meant
 	What   string // what is wrong; never a secret
 	Cure   string // what to do about it
-	Err    error  // the cause, where there is one
+	Err    error  // the cause; may be nil
 }
 
 // Error is one line: path:line:column: field: what is wrong; cure.

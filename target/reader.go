@@ -11,9 +11,9 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// reader walks the YAML of a targets file and collects what is wrong with it.
-// Its methods go on after a problem, so that all are found in one go; what they
-// return then does not matter, because the file is refused.
+// reader walks the YAML of a targets file and collects its problems. Its methods go
+// on after a problem, so that all are found at once. After a problem their results
+// do not matter, because the file is refused.
 type reader struct {
 	path      string
 	lines     [][]byte
@@ -22,7 +22,7 @@ type reader struct {
 	warnings  Problems
 }
 
-// add reports a problem where the node stands.
+// add reports a problem at the position of the node.
 func (r *reader) add(node ast.Node, field, what, cure string) {
 	line, column := position(node)
 	r.addAt(line, column, field, what, cure)
@@ -35,8 +35,8 @@ func (r *reader) addAt(line, column int, field, what, cure string) {
 	})
 }
 
-// position is where a node begins. A block mapping's own token is the colon
-// after its first key, so the key is asked instead.
+// position returns where a node begins. For a block mapping it is that of the first
+// key, because the mapping's own token is the colon after it.
 func position(node ast.Node) (line, column int) {
 	if mapping, ok := node.(*ast.MappingNode); ok && !mapping.IsFlowStyle && len(mapping.Values) > 0 {
 		node = mapping.Values[0].Key
@@ -50,9 +50,9 @@ func position(node ast.Node) (line, column int) {
 // handler reads the value of one key.
 type handler func(value ast.Node, field string)
 
-// mapping hands the value of each key to its handler and returns the values by
-// key; that of a key without one is of no use. It reports a key that is unknown or
-// there twice, and one whose handler is nil as a key of another version.
+// mapping calls the handler of each key with its value, and returns the values by
+// key. It reports a key that is unknown or given twice, and one whose handler is nil
+// as not supported by this version.
 func (r *reader) mapping(node ast.Node, field string, handlers map[string]handler) map[string]ast.Node {
 	known := slices.DeleteFunc(slices.Sorted(maps.Keys(handlers)), func(key string) bool { return handlers[key] == nil })
 	given := make(map[string]ast.Node)
@@ -139,7 +139,7 @@ func (r *reader) usable(value ast.Node, field string) bool {
 	return true
 }
 
-// text reads a string. What other scalars lack is quotes.
+// text reads a string. Any other scalar lacks quotes.
 func (r *reader) text(node ast.Node, field string) (string, bool) {
 	switch node := node.(type) {
 	case *ast.StringNode:

@@ -80,8 +80,8 @@ func (r *reader) target(node ast.Node, field string, names map[string]bool) *Tar
 			}
 		}
 	}
-	// A rate limit is kept by the target's own queue, and a pause by leaving that
-	// queue alone: an attempt in the fast lane would go past both.
+	// The target's own queue enforces its rate limit, and a pause means that the queue
+	// is not polled. An attempt in the fast lane would bypass both.
 	p.FastLane = t.State == Active && t.RateLimit == 0
 	r.surprises(t, field, node, given)
 	return t
@@ -108,7 +108,7 @@ func (r *reader) name(node ast.Node, field string, names map[string]bool) string
 	return name
 }
 
-// url reports what is wrong without quoting any of it: there may be a password.
+// url reads a URL. Its problems do not quote it, because it may hold a password.
 func (r *reader) url(node ast.Node, field string) string {
 	text, ok := r.text(node, field)
 	if !ok {
@@ -225,11 +225,11 @@ func (r *reader) statuses(node ast.Node, field string) []int {
 
 var legalRate = regexp.MustCompile(`^(\d{1,9}(?:\.\d{1,9})?)/([sm])$`)
 
-// maxRate is the Temporal SDK's own default for a queue's rate, in activities
-// per second, by which it means no limit.
+// maxRate is the default of the Temporal SDK for a queue's rate, in activities per
+// second. The SDK takes it for no limit.
 const maxRate = 100_000
 
-// ParseRate reads "50/s" or "90/m" as so many per second.
+// ParseRate reads a rate such as "50/s" or "90/m", and returns it per second.
 func ParseRate(text string) (perSecond float64, err error) {
 	parts := legalRate.FindStringSubmatch(text)
 	if parts == nil {
@@ -287,16 +287,16 @@ func (r *reader) when(node ast.Node, field string) *condition {
 	return compiled
 }
 
-// inside finds a fault of an expression in the file. Where the expression is
-// not written there as it reads (folded, or with escapes), it is where the
-// expression begins.
+// inside finds the position of an expression's fault in the file. If the file has
+// the expression in another form (folded, or with escapes), it is the beginning of
+// the expression.
 func (r *reader) inside(node ast.Node, expression string, at fault) (line, column int) {
 	line, column = position(node)
 	written := strings.Split(expression, "\n")
 	if at.line < 1 || at.line > len(written) || written[at.line-1] == "" {
 		return line, column
 	}
-	// The first line of a block stands below its | or >.
+	// The first line of a block is below its | or >.
 	for _, candidate := range []int{line + at.line - 1, line + at.line} {
 		if candidate < 1 || candidate > len(r.lines) {
 			continue

@@ -58,7 +58,8 @@ func (s *Set) LongestTimeout() time.Duration {
 
 // Choose returns the policies of the targets that want the event, in the order
 // of the file: those that are active or paused and whose `when` matches. An
-// evaluation error counts as a match: rather an event too many than one lost.
+// evaluation error counts as a match, because a target can ignore an event too many
+// and cannot miss one that it never gets.
 func (s *Set) Choose(ev event.Event) []Policy {
 	var chosen []Policy
 	vars := &variables{event: &ev}
@@ -79,8 +80,8 @@ func (s Set) String() string {
 	return strings.Join(names, ", ")
 }
 
-// Format prints String for every verb: fmt does not ask targets that stand in
-// unexported fields how they want to be printed.
+// Format prints String for every verb, because fmt does not call the methods of
+// targets in unexported fields.
 func (s Set) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // MarshalText is String.

@@ -27,7 +27,7 @@ type State string
 const (
 	Active  State = "active"  // chosen and served
 	Paused  State = "paused"  // chosen, but its queue waits
-	Retired State = "retired" // no longer chosen; what waits for it is dead-lettered
+	Retired State = "retired" // no longer chosen; events that wait for it become dead letters
 )
 
 // Target is one downstream microservice as targets.yaml describes it, with
@@ -38,13 +38,13 @@ const (
 type Target struct {
 	Policy         Policy
 	URL            string     // absolute http or https; may carry credentials: print it with RedactedURL
-	RetryStatuses  []int      // answers that may pass; sorted
+	RetryStatuses  []int      // the retryable answers; sorted
 	MaxConcurrency int        // requests in flight per process, both lanes together
 	RateLimit      float64    // requests per second over all workers; 0 means no limit
 	State          State      //
 	Headers        Headers    // resolved: may hold secrets
 	when           *condition // nil: every event
-	secrets        []string   // what the ${} of the headers stand for
+	secrets        []string   // the values of the ${} in the headers
 }
 
 // Name is the target's unique name, [a-z0-9-]{1,40}.
@@ -66,7 +66,7 @@ func (t Target) RedactedURL() string {
 	return parsed.String()
 }
 
-// redacted stands where a secret was. It needs no escaping anywhere in a URL.
+// redacted replaces a secret. It needs no escaping anywhere in a URL.
 const redacted = "REDACTED"
 
 func redactedQuery(query string) string {
@@ -82,9 +82,9 @@ func redactedQuery(query string) string {
 	return strings.Join(pairs, "&")
 }
 
-// A header value or query value shorter than this is not taken for a secret,
-// lest Redact blacks out ordinary words. What a ${} stands for is one however
-// short, down to minSecret.
+// A header value or query value shorter than minValue is not taken for a secret,
+// because Redact would remove ordinary words. The value of a ${} is a secret if it
+// has at least minSecret bytes.
 const (
 	minValue  = 6
 	minSecret = 3
@@ -123,7 +123,7 @@ func (t Target) Redact(text string) string {
 			}
 		}
 	}
-	// The longest first: a secret that begins another must not leave its rest.
+	// The longest first, because a secret that begins another would leave its rest.
 	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	for _, secret := range secrets {
 		text = strings.ReplaceAll(text, secret, redacted)

@@ -10,6 +10,8 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
+
+	"genesys-fanout/fanout"
 )
 
 // TestReplay replays runs as earlier versions left them behind. A history is
@@ -26,9 +28,9 @@ func TestReplay(t *testing.T) {
 			defer func() { _ = data.Close() }()
 			history, err := client.HistoryFromJSON(data, client.HistoryJSONOptions{})
 			require.NoError(t, err)
-			replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DataConverter: DataConverter()})
+			replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DataConverter: fanout.DataConverter()})
 			require.NoError(t, err)
-			replayer.RegisterWorkflowWithOptions((&Workflows{}).FanOut, workflow.RegisterOptions{Name: FanOutName})
+			replayer.RegisterWorkflowWithOptions((&Workflows{}).FanOut, workflow.RegisterOptions{Name: fanout.WorkflowName})
 			require.NoError(t, replayer.ReplayWorkflowHistoryWithOptions(nil, history, worker.ReplayWorkflowHistoryOptions{
 				OriginalExecution: workflow.Execution{ID: "any", RunID: runOf(history)},
 			}))

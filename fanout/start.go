@@ -1,4 +1,4 @@
-package workflows
+package fanout
 
 import (
 	"context"
@@ -14,25 +14,20 @@ import (
 )
 
 const (
-	// startLimit is the largest input that is sent to Temporal, in bytes: its
-	// own limit for one payload is 2 MiB, less room for what stands around it.
+	// startLimit is the largest input that is sent to Temporal, in bytes. Temporal's
+	// own limit for one payload is 2 MiB; the rest is room for what is sent beside it.
 	startLimit = 19 << 20 / 10
 
-	// startTimeout is for one start; the SDK repeats what may pass within it.
+	// startTimeout bounds one start. The SDK repeats retryable failures within it.
 	startTimeout = 10 * time.Second
 )
-
-// wordsCut is true for an input whose event travels with bounded words: one that
-// carries no message, because Temporal refused it with the message. Whatever the
-// words are, such an input is small.
-func (in Input) wordsCut() bool { return in.Undeliverable != nil && in.Body.IsZero() }
 
 // ContentError says that Temporal refuses an input for its content: the same
 // start would be refused again.
 type ContentError struct {
 	Err error
-	// Size is true if the input is too large, whatever it holds.
-	Size bool
+	// TooLarge is true if the input is too large, whatever it holds.
+	TooLarge bool
 }
 
 // Error is what is wrong with the input.
@@ -48,7 +43,7 @@ func (e *ContentError) Unwrap() error { return e.Err }
 // message travels with each of them bounded. The errors are *ContentError,
 // *serviceerror.WorkflowExecutionAlreadyStarted, and others, which are retryable.
 func Start(ctx context.Context, c client.Client, options client.StartWorkflowOptions, in Input) (client.WorkflowRun, error) {
-	if in.wordsCut() {
+	if in.WordsCut() {
 		in.Event = in.Event.Cut()
 	}
 	payload, err := DataConverter().ToPayload(in)
@@ -56,13 +51,13 @@ func Start(ctx context.Context, c client.Client, options client.StartWorkflowOpt
 		return nil, &ContentError{Err: err}
 	}
 	if size := len(payload.GetData()); size > startLimit {
-		return nil, &ContentError{Err: fmt.Errorf("the run's input takes %d bytes, and the limit is %d", size, startLimit), Size: true}
+		return nil, &ContentError{Err: fmt.Errorf("the run's input takes %d bytes, and the limit is %d", size, startLimit), TooLarge: true}
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	run, err := c.ExecuteWorkflow(ctx, options, FanOutName, converter.NewRawValue(payload))
+	run, err := c.ExecuteWorkflow(ctx, options, WorkflowName, converter.NewRawValue(payload))
 	if refusedForContent(err) {
-		return nil, &ContentError{Err: err, Size: overMessageSize(err)}
+		return nil, &ContentError{Err: err, TooLarge: overMessageSize(err)}
 	}
 	return run, err
 }

@@ -1,4 +1,4 @@
-package activities
+package fanout
 
 import (
 	"errors"
@@ -7,15 +7,38 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 
-	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 )
 
+// The types of the failures of activities, beside the reasons of package event, which
+// end a delivery.
+const (
+	// FailureRetry and FailureHeld are failures of Deliver that Temporal retries. A
+	// failed attempt was spent; a delivery that was held back spent none.
+	FailureRetry = "retry"
+	FailureHeld  = "held"
+
+	// OtherTracker is the failure of a task that only a worker with another tracker
+	// can do. Temporal retries it.
+	OtherTracker = "OtherTracker"
+
+	// DeadLettered is the failure with which a run ends that leaves dead letters. Its
+	// details are DeadLetteredDetails.
+	DeadLettered = "DeadLettered"
+)
+
+// DeadLetteredDetails are the details of DeadLettered, and of the cancellation of a run
+// that leaves dead letters.
+type DeadLetteredDetails struct {
+	Trackers map[string]string `json:"trackers,omitempty"` // by target: the identity of the tracker that has its open record
+}
+
 // terminal are the reasons for which Deliver itself gives a delivery up.
-var terminal = []deadletter.Reason{deadletter.Rejected, deadletter.Exhausted, deadletter.Retired, deadletter.Expired}
+var terminal = []event.Reason{event.ReasonRejected, event.ReasonExhausted, event.ReasonRetired, event.ReasonExpired}
 
 // GivenUp is the failure of a delivery that is given up. why stands before the error
 // of the last attempt; it may be empty.
-func GivenUp(reason deadletter.Reason, progress Progress, why string) error {
+func GivenUp(reason event.Reason, progress Progress, why string) error {
 	progress.Error = joined(why, progress.Error)
 	return temporal.NewApplicationErrorWithOptions(progress.Error, string(reason), temporal.ApplicationErrorOptions{
 		NonRetryable: true,
@@ -23,37 +46,38 @@ func GivenUp(reason deadletter.Reason, progress Progress, why string) error {
 	})
 }
 
-func isGivenUp(err error) bool {
+// IsGivenUp reports whether GivenUp returned the error.
+func IsGivenUp(err error) bool {
 	var failure *temporal.ApplicationError
 	return errors.As(err, &failure) && failure.NonRetryable()
 }
 
 // Explain reads the failure of Deliver as a workflow gets it, and returns the reason
 // why the delivery ended, and its progress. known is the progress before Deliver ran.
-func Explain(err error, known Progress) (deadletter.Reason, Progress) {
+func Explain(err error, known Progress) (event.Reason, Progress) {
 	progress := lastProgress(err, known)
 	var failure *temporal.ApplicationError
-	if errors.As(err, &failure) && slices.Contains(terminal, deadletter.Reason(failure.Type())) {
-		return deadletter.Reason(failure.Type()), progress
+	if errors.As(err, &failure) && slices.Contains(terminal, event.Reason(failure.Type())) {
+		return event.Reason(failure.Type()), progress
 	}
 	switch {
 	case temporal.IsCanceledError(err), retryState(err) == enums.RETRY_STATE_CANCEL_REQUESTED:
 		progress.Error = joined("the run was canceled", progress.Error)
-		return deadletter.Canceled, progress
+		return event.ReasonCanceled, progress
 	case isTimeout(err) && progress.Attempts == 0:
 		progress.Error = joined("max_age has passed before the first attempt", progress.Error)
-		return deadletter.Expired, progress
+		return event.ReasonExpired, progress
 	case isTimeout(err):
 		progress.Error = joined("max_age has passed", progress.Error)
-		return deadletter.Expired, progress
+		return event.ReasonExpired, progress
 	case retryState(err) == enums.RETRY_STATE_TIMEOUT: // by Temporal's clock, while Deliver's said otherwise
 		progress.Error = joined("the wait before the next attempt is longer than what was left of max_age", progress.Error)
-		return deadletter.Expired, progress
+		return event.ReasonExpired, progress
 	}
 	if progress.Error == "" {
 		progress.Error = rootMessage(err)
 	}
-	return deadletter.Exhausted, progress // ended from outside, by an operator's command
+	return event.ReasonExhausted, progress // ended from outside, by an operator's command
 }
 
 // lastProgress returns the newest progress that err carries. A failure or a

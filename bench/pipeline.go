@@ -53,7 +53,7 @@ func healthyTargets(n int) []behaviour {
 // twoHealthyAnd returns two healthy targets and a third one with the given behaviour.
 func twoHealthyAnd(third behaviour) []behaviour { return []behaviour{healthy, healthy, third} }
 
-// setup is the configuration of a fanout.
+// setup is the configuration of a pipeline.
 type setup struct {
 	targets []behaviour
 	size    int // bytes of an event, or naturalSize; default 1 KB
@@ -73,9 +73,9 @@ const targetYAML = `
     retry_statuses: [408, 425, 429, 500, 502, 503, 504]
 `
 
-// fanout is one worker and one or more ingest processes, run as a user would run them,
+// pipeline is one worker and one or more ingest processes, run as a user would run them,
 // with their topic and targets.
-type fanout struct {
+type pipeline struct {
 	lab     *lab
 	setup   setup
 	name    string // of the topic, the consumer group and the task queue
@@ -85,11 +85,11 @@ type fanout struct {
 	ingests []*devstack.Process
 }
 
-// fanout creates the topic and starts the targets. It starts no process yet.
-func (l *lab) fanout(ctx context.Context, s setup) (_ *fanout, err error) {
+// pipeline creates the topic and starts the targets. It starts no process yet.
+func (l *lab) pipeline(ctx context.Context, s setup) (_ *pipeline, err error) {
 	s.size = cmp.Or(s.size, kilobyte)
 	s.ingests = max(s.ingests, 1)
-	f := &fanout{lab: l, setup: s, name: l.uniqueName("ours")}
+	f := &pipeline{lab: l, setup: s, name: l.uniqueName("ours")}
 	defer func() {
 		if err != nil {
 			f.close()
@@ -121,10 +121,10 @@ func (l *lab) fanout(ctx context.Context, s setup) (_ *fanout, err error) {
 // partitions is the number of partitions of a topic. Two ingest processes share them.
 const partitions = 4
 
-func (f *fanout) path(name string) string { return filepath.Join(f.dir, name) }
+func (f *pipeline) path(name string) string { return filepath.Join(f.dir, name) }
 
 // publish writes events to the topic, those of one conversation to the same partition.
-func (f *fanout) publish(ctx context.Context, events []contactcentre.Event) error {
+func (f *pipeline) publish(ctx context.Context, events []contactcentre.Event) error {
 	const batchSize = 500
 	for batch := range slices.Chunk(events, batchSize) {
 		var messages []devstack.Message
@@ -141,7 +141,7 @@ func (f *fanout) publish(ctx context.Context, events []contactcentre.Event) erro
 }
 
 // start starts a built binary and waits until it is ready.
-func (f *fanout) start(ctx context.Context, binary string, extra ...string) (*devstack.Process, error) {
+func (f *pipeline) start(ctx context.Context, binary string, extra ...string) (*devstack.Process, error) {
 	port, err := devstack.FreePort(ctx)
 	if err != nil {
 		return nil, err
@@ -168,12 +168,12 @@ func (f *fanout) start(ctx context.Context, binary string, extra ...string) (*de
 	return p, nil
 }
 
-func (f *fanout) startWorker(ctx context.Context) (err error) {
+func (f *pipeline) startWorker(ctx context.Context) (err error) {
 	f.worker, err = f.start(ctx, "worker")
 	return err
 }
 
-func (f *fanout) startIngests(ctx context.Context) error {
+func (f *pipeline) startIngests(ctx context.Context) error {
 	for range f.setup.ingests {
 		p, err := f.start(ctx, "ingest", f.setup.env...)
 		if err != nil {
@@ -186,7 +186,7 @@ func (f *fanout) startIngests(ctx context.Context) error {
 
 // close kills the processes. Open runs remain, but their tasks are in task queues that
 // no process polls, so they cost the server nothing.
-func (f *fanout) close() {
+func (f *pipeline) close() {
 	for _, p := range append(f.ingests, f.worker) {
 		if p != nil {
 			p.Close()
@@ -199,7 +199,7 @@ func (f *fanout) close() {
 }
 
 // healthyTargets returns the targets that answer every request with success.
-func (f *fanout) healthyTargets() []*devstack.Target {
+func (f *pipeline) healthyTargets() []*devstack.Target {
 	var list []*devstack.Target
 	for i, t := range f.targets {
 		if f.setup.targets[i] == healthy {
@@ -211,7 +211,7 @@ func (f *fanout) healthyTargets() []*devstack.Target {
 
 // waitDelivered waits until every healthy target has n events. It fails if an event was
 // delivered twice.
-func (f *fanout) waitDelivered(ctx context.Context, n int) error {
+func (f *pipeline) waitDelivered(ctx context.Context, n int) error {
 	for _, t := range f.healthyTargets() {
 		err := t.Wait(ctx, func(t *devstack.Target) bool { return t.Events() >= n })
 		if err != nil {
@@ -232,7 +232,7 @@ var errTooFast = errors.New("all events arrived at the same instant, so there is
 // topic, from the first request to the last.
 func ours(s setup) measure {
 	return func(ctx context.Context, l *lab, _ int) (figures, error) {
-		f, err := l.fanout(ctx, s)
+		f, err := l.pipeline(ctx, s)
 		if err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package workflows
+package fanout
 
 import (
 	"bytes"
@@ -9,10 +9,10 @@ import (
 	"go.temporal.io/sdk/converter"
 )
 
-// DataConverter is the SDK's default converter but for one thing: JSON is
-// written without HTML escaping, which would turn every "<" of a message into
-// six bytes and push a message of 1 MiB over Temporal's limit. Any other
-// converter reads what it writes.
+// DataConverter returns the SDK's default converter with one difference: it writes JSON
+// without HTML escaping, because that would turn each "<" of a message into six bytes,
+// and a message of 1 MiB would exceed Temporal's limit. The SDK's own converter reads
+// what this one writes.
 func DataConverter() converter.DataConverter {
 	return converter.NewCompositeDataConverter(
 		converter.NewNilPayloadConverter(),

@@ -1,4 +1,4 @@
-package workflows
+package fanout
 
 import (
 	"math"
@@ -18,7 +18,7 @@ import (
 //     limit.userMetadataDetailsSize, 20,000 for static details: summaryLimit. Our
 //     details hold two words of at most 160 bytes and a topic of at most 249.
 //   - system.transactionSizeLimit, 4 MiB for all events of one workflow task, and
-//     gRPC's 4 MiB for the request that completes it: inlineTotal.
+//     gRPC's 4 MiB for the request that completes it: InlineTotal.
 //   - limit.mutableStateSize.error, 8 MiB for the state that the server keeps of
 //     an open run. A delivery that waits for its next attempt takes 4 KiB for its
 //     failure, which the server cuts (limit.mutableStateActivityFailureSize.error),
@@ -35,8 +35,8 @@ const (
 	// less, as a cloud may.
 	attributeLimit = 1900
 
-	// serverAttributeLimit is the server's own, which the first versions went up to.
-	serverAttributeLimit = 2048
+	// ServerAttributeLimit is the server's own, which the first versions went up to.
+	ServerAttributeLimit = 2048
 
 	// summaryLimit is what the JSON string of a summary may take, in bytes. Of the
 	// server's 400 the payload's metadata takes 27; the rest is left to a codec.
@@ -45,52 +45,52 @@ const (
 	// shortError is how much of an error stands in a summary or a verdict, in bytes.
 	shortError = 200
 
-	// errorLimit is how much of an error a run keeps, in bytes: the 2 KiB that a
+	// ErrorLimit is how much of an error a run keeps, in bytes: the 2 KiB that a
 	// first attempt quotes of an answer, and what is written around it.
-	errorLimit = 4 << 10
+	ErrorLimit = 4 << 10
 
-	// inlineBody is the largest message that travels in activity inputs, in bytes.
+	// InlineBody is the largest message that travels in activity inputs, in bytes.
 	// A larger one is read from the run's history by the activity.
-	inlineBody = 128 << 10
+	InlineBody = 128 << 10
 
-	// inlineTotal is what the inputs of one workflow task may carry of the message,
+	// InlineTotal is what the inputs of one workflow task may carry of the message,
 	// as JSON in bytes. The rest of the 4 MiB is for 100 targets whose first
 	// attempts fail: 5 KB for the marker of each, 10 KB for the input of its next
 	// activity, 1 KB for names, policy and summary, and 9 KB if the query
 	// deliveries is answered with the same task. An error is counted twice as long
 	// as it is, since JSON escapes quotes and line breaks with a second byte. That
 	// is 2.5 MB and, with 1 MiB, 3.6 MB.
-	inlineTotal = 1 << 20
+	InlineTotal = 1 << 20
 )
 
-// more is the last member of DeadLetterTargets if the attribute has no room for
+// MoreTargets is the last member of DeadLetterTargets if the attribute has no room for
 // all names. No target has this name.
-const more = "…"
+const MoreTargets = "…"
 
-// fitting returns the sorted names if their JSON array takes at most
-// attributeLimit, and else as many of the first ones as leave room for more.
-func fitting(names []string) []string {
+// FittingTargets returns the sorted names if their JSON array takes at most
+// attributeLimit, and else as many of the first ones as leave room for MoreTargets.
+func FittingTargets(names []string) []string {
 	size := len("[]") - len(",")
-	fit := 0 // how many names leave room for more
+	fit := 0 // how many names leave room for MoreTargets
 	for i, name := range names {
-		size += attributeSize(name) + len(",")
-		if size+attributeSize(more)+len(",") <= attributeLimit {
+		size += AttributeSize(name) + len(",")
+		if size+AttributeSize(MoreTargets)+len(",") <= attributeLimit {
 			fit = i + 1
 		}
 	}
 	if size <= attributeLimit {
 		return names
 	}
-	return append(slices.Clone(names[:fit]), more)
+	return append(slices.Clone(names[:fit]), MoreTargets)
 }
 
-// attributeSize is how long a value is as a search attribute, in bytes: the SDK
+// AttributeSize is how long a value is as a search attribute, in bytes: the SDK
 // encodes those with its own converter.
-func attributeSize(value any) int { return encodedSize(converter.GetDefaultDataConverter(), value) }
+func AttributeSize(value any) int { return encodedSize(converter.GetDefaultDataConverter(), value) }
 
-// payloadSize is how long a value is in an activity's input or a summary, in
+// PayloadSize is how long a value is in an activity's input or a summary, in
 // bytes.
-func payloadSize(value any) int { return encodedSize(DataConverter(), value) }
+func PayloadSize(value any) int { return encodedSize(DataConverter(), value) }
 
 func encodedSize(c converter.DataConverter, value any) int {
 	payload, err := c.ToPayload(value)
@@ -100,27 +100,27 @@ func encodedSize(c converter.DataConverter, value any) int {
 	return len(payload.GetData())
 }
 
-// summarized is a line for Temporal UI, cut to summaryLimit.
-func summarized(line string) string {
+// Summarize is a line for Temporal UI, cut to summaryLimit.
+func Summarize(line string) string {
 	fit := line
-	for size := payloadSize(fit); size > summaryLimit; size = payloadSize(fit) {
+	for size := PayloadSize(fit); size > summaryLimit; size = PayloadSize(fit) {
 		// No byte takes more than six, so this cuts off no more than needed.
-		line = cut(line, len(line)-max(1, (size-summaryLimit)/6))
+		line = Cut(line, len(line)-max(1, (size-summaryLimit)/6))
 		fit = line + "…"
 	}
 	return fit
 }
 
-// short is the beginning of an error, for a summary or a verdict.
-func short(text string) string {
+// Short is the beginning of an error, for a summary or a verdict.
+func Short(text string) string {
 	if len(text) <= shortError {
 		return text
 	}
-	return cut(text, shortError) + "…"
+	return Cut(text, shortError) + "…"
 }
 
-// cut is the beginning of a text, at most size bytes of whole characters.
-func cut(text string, size int) string {
+// Cut is the beginning of a text, at most size bytes of whole characters.
+func Cut(text string, size int) string {
 	if len(text) <= size {
 		return text
 	}
