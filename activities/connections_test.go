@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/fanout"
+	waiting "genesys-fanout/internal/await"
 )
 
 // TestConnections_SilentHTTP2ConnectionIsClosedByPing: a load balancer that has
@@ -116,11 +117,7 @@ func TestConnections_RequestsInFlightEndWhereTheyBegan(t *testing.T) {
 	assert.Empty(t, closed, "neither the old transport's connection nor the new one's")
 	close(release)
 	require.NoError(t, (<-answers).err)
-	select {
-	case <-closed:
-	case <-time.After(30 * time.Second):
-		t.Fatal("the connection of the old transport is kept although nothing will use it")
-	}
+	waiting.Receive(t, "the end of the old transport's connection, which nothing will use", closed)
 }
 
 // TestConnections_BreakerThatOpensReplacesThem, because the connections may be what
@@ -207,8 +204,7 @@ func TestConnections_OfManyTargetsAreClosed(t *testing.T) {
 		for _, one := range set.All() {
 			acts.network.to(one).replace()
 		}
-		require.Eventually(t, func() bool { return open.Load() == 0 }, time.Minute, time.Millisecond)
+		waiting.Equal(t, "open connections", 0, open.Load)
 	}
-	const own = 2 // of Eventually
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+own }, time.Minute, time.Millisecond)
+	waiting.True(t, "the end of all goroutines", func() bool { return runtime.NumGoroutine() <= before })
 }

@@ -19,6 +19,7 @@ import (
 
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
+	waiting "genesys-fanout/internal/await"
 )
 
 // TestARedirectNobodyCanReadIsStillAnAnswer: net/http fails on it, and a failure
@@ -47,13 +48,9 @@ func TestSwitchingProtocolsEndsInTime(t *testing.T) {
 	}, "  - {name: a, url: $URL, timeout: 1s}\n")
 	done := make(chan fanout.Outcome, 1)
 	go func() { done <- f.firstAttempt(f.delivery()) }()
-	select {
-	case outcome := <-done:
-		assert.Equal(t, fanout.Rejected, outcome.Verdict)
-		assert.Equal(t, http.StatusSwitchingProtocols, outcome.Progress.StatusCode)
-	case <-time.After(10 * time.Second):
-		t.Fatal("the request never ends, and its permit is gone")
-	}
+	outcome := waiting.Receive(t, "the end of the request, which holds a permit", done)
+	assert.Equal(t, fanout.Rejected, outcome.Verdict)
+	assert.Equal(t, http.StatusSwitchingProtocols, outcome.Progress.StatusCode)
 }
 
 // TestASecretIsNotCutInHalf: half of one is no longer known for a secret.

@@ -6,12 +6,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/event"
+	"genesys-fanout/internal/await"
 )
 
 func TestTargetOf(t *testing.T) {
@@ -37,10 +37,10 @@ func TestRecord_ListsTheTargetBeforeTheRecord(t *testing.T) {
 	require.NoError(t, err)
 	var recorded sync.WaitGroup
 	recorded.Go(func() { assert.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1"))) })
-	assert.Eventually(t, func() bool { // under the lock of another process
+	await.True(t, "the target in the list, under the lock of another process", func() bool {
 		targets, err := other.Targets(t.Context())
 		return err == nil && len(targets) == 1
-	}, 30*time.Second, time.Millisecond)
+	})
 	assert.NoFileExists(t, d.File("compliance-service", "evt-1"))
 	unlock()
 	recorded.Wait()

@@ -207,16 +207,7 @@ func (m *member) ready() bool { return m.health.of(CheckKafka) == nil }
 
 func (m *member) end(t *testing.T) error {
 	t.Helper()
-	var err error
-	await.True(t, "the end of ingest", func() bool {
-		select {
-		case err = <-m.ended:
-			return true
-		default:
-			return false
-		}
-	})
-	return err
+	return await.Receive(t, "the end of ingest", m.ended)
 }
 
 func wait(t *testing.T, condition func() bool, what string) {

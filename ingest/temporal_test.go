@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -19,6 +18,7 @@ import (
 
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/target"
 )
@@ -205,8 +205,7 @@ func TestHand_OnAServer(t *testing.T) {
 	hand := func(value string) {
 		m := message(value)
 		in, _ := s.input(m)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
+		ctx := await.Context(t)
 		require.NoError(t, s.hand(ctx, m))
 		other, err := server.eventOf(ctx, fanout.WorkflowID(in.Event.ID), "")
 		require.NoError(t, err)

@@ -172,16 +172,7 @@ func (r *runs) replay(id, runID string) {
 // recorded waits for the next dead letter.
 func (r *runs) recorded() deadletter.Record {
 	r.t.Helper()
-	var record deadletter.Record
-	await.True(r.t, "a dead letter", func() bool {
-		select {
-		case record = <-r.tracker.recorded:
-			return true
-		default:
-			return false
-		}
-	})
-	return record
+	return await.Receive(r.t, "a dead letter", r.tracker.recorded)
 }
 
 func answer(w http.ResponseWriter, status int, body string) {
