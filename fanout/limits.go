@@ -35,9 +35,6 @@ const (
 	// less, as a cloud may.
 	attributeLimit = 1900
 
-	// ServerAttributeLimit is the server's own, which the first versions went up to.
-	ServerAttributeLimit = 2048
-
 	// summaryLimit is what the JSON string of a summary may take, in bytes. Of the
 	// server's 400 the payload's metadata takes 27; the rest is left to a codec.
 	summaryLimit = 300

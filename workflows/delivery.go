@@ -180,7 +180,7 @@ func (d *delivery) settle(ctx workflow.Context, outcome fanout.Outcome) (settled
 		return d.giveUp(event.ReasonRejected, d.progress)
 	case d.progress.Attempts >= d.policy.MaxAttempts:
 		return d.giveUp(event.ReasonExhausted, d.progress)
-	case outcome.Wait == (fanout.Wait{}): // held back, or recorded by an earlier version: then the retry lane decides
+	case outcome.Wait == (fanout.Wait{}): // held back: then the retry lane decides
 		return false
 	}
 	if expired := outcome.Wait.Expired(d.remaining(ctx), d.policy.MaxAge); expired != "" {
@@ -230,9 +230,6 @@ func (d *delivery) tryRetryLane(ctx workflow.Context) {
 // learnProgress asks, before the retry lane is canceled, how far it has come: a
 // cancellation that meets it between two attempts ends it without a word.
 func (d *delivery) learnProgress(ctx workflow.Context) {
-	if workflow.GetVersion(ctx, "progress of "+d.target, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
-		return
-	}
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: lastProgressTimeout,
 		Summary:                d.target + ": how far has the delivery come?",
@@ -269,10 +266,6 @@ func (d *delivery) giveUp(reason event.Reason, progress fanout.Progress) (settle
 // because a server that refuses the attribute terminates the run.
 func (d *delivery) record(ctx workflow.Context) {
 	d.become(fanout.StateRecording)
-	early := d.marks.usable && d.marks.early(ctx)
-	if early {
-		d.marks.add(ctx, d.target)
-	}
 	letter := fanout.RecordDeadLetterInput{
 		Target: d.target, Reason: d.reason, Progress: d.progress,
 		Message: d.inline, NoBody: len(d.in.Body) == 0,
@@ -281,9 +274,7 @@ func (d *delivery) record(ctx workflow.Context) {
 	var recorded fanout.RecordDeadLetterResult
 	tell(ctx, fanout.RecordActivityID(d.target), d.verdict(), acts.RecordDeadLetter, letter, &recorded)
 	d.holder = fanout.RecordHolder{Tracker: recorded.Tracker}
-	if !early {
-		d.marks.add(ctx, d.target)
-	}
+	d.marks.add(ctx, d.target)
 }
 
 // resolve closes the record that an earlier run left of the delivery. The first

@@ -1,21 +1,16 @@
 package workflows_test
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
-	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/sdk/v1"
-	"go.temporal.io/api/temporalproto"
 	"go.temporal.io/sdk/client"
 
 	"genesys-fanout/deadletter"
@@ -82,29 +77,7 @@ func (r *runs) ended(run client.WorkflowRun) (enums.WorkflowExecutionStatus, err
 	})
 	err := run.Get(r.ctx, nil)
 	r.replay(run.GetID(), run.GetRunID())
-	r.keep(run)
 	return status, err
-}
-
-// keep writes the history of a run into $HISTORIES, where that is set: for the
-// histories of a new version in testdata.
-func (r *runs) keep(run client.WorkflowRun) {
-	r.t.Helper()
-	dir := os.Getenv("HISTORIES")
-	if dir == "" {
-		return
-	}
-	var history historypb.History
-	events := r.client.GetWorkflowHistory(r.ctx, run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		e, err := events.Next()
-		require.NoError(r.t, err)
-		history.Events = append(history.Events, e)
-	}
-	data, err := temporalproto.CustomJSONMarshalOptions{Indent: "  "}.Marshal(&history)
-	require.NoError(r.t, err)
-	name := fmt.Sprintf("%s-%d.json", strings.NewReplacer("/", "-", ",", "").Replace(r.t.Name()), time.Now().UnixNano())
-	require.NoError(r.t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 }
 
 func (r *runs) completes(run client.WorkflowRun) {

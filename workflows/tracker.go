@@ -48,43 +48,17 @@ type marks struct {
 	names  []string // sorted, also those that the attribute has no room for
 }
 
-// early is true for a run whose attribute was set before the record was written,
-// as the first versions did. It must be asked only if the attribute is usable: a
-// run without it has the same history either way.
-func (m *marks) early(ctx workflow.Context) bool {
-	return workflow.GetVersion(ctx, "record before DeadLetterTargets", workflow.DefaultVersion, 1) == workflow.DefaultVersion
-}
-
 // add shows that the run leaves a dead letter for each of the targets.
 func (m *marks) add(ctx workflow.Context, targets ...string) {
 	if !m.usable || len(targets) == 0 {
 		return
 	}
 	shown, _ := workflow.GetTypedSearchAttributes(ctx).GetKeywordList(fanout.DeadLetterTargetsKey)
-	if m.early(ctx) {
-		m.addEarly(ctx, shown, targets)
-		return
-	}
 	m.names = slices.Concat(m.names, targets, shown)
 	slices.Sort(m.names)
 	m.names = slices.DeleteFunc(slices.Compact(m.names), func(name string) bool { return name == fanout.MoreTargets })
 	if now := fanout.FittingTargets(m.names); !slices.Equal(now, shown) {
 		upsert(ctx, now)
-	}
-}
-
-// addEarly does what the first versions did, so that their runs replay: it adds
-// the targets at the end, whether or not that changes anything. It leaves out
-// only what the server would have terminated the run for.
-func (m *marks) addEarly(ctx workflow.Context, shown, targets []string) {
-	all := slices.Clone(shown)
-	for _, target := range targets {
-		if !slices.Contains(all, target) {
-			all = append(all, target)
-		}
-	}
-	if fanout.AttributeSize(all) <= fanout.ServerAttributeLimit {
-		upsert(ctx, all)
 	}
 }
 
