@@ -177,9 +177,9 @@ func (c *memoryConn) Write(b []byte) (int, error) {
 // trusts it.
 func certificate(t *testing.T) (servers, clients *tls.Config) {
 	t.Helper()
-	any := httptest.NewUnstartedServer(http.NotFoundHandler())
-	any.EnableHTTP2 = true
-	any.StartTLS()
-	any.Close()
-	return any.TLS, trusting(any)
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	server.Close()
+	return server.TLS, trusting(server)
 }
