@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 
@@ -149,7 +150,7 @@ func (h *hold) apply(p permit, d decision) {
 		h.trial = true
 		fresh = true
 	}
-	if d.verdict == Delivered && fresh {
+	if d.verdict == fanout.Delivered && fresh {
 		h.widen()
 	}
 	if d.throttle > 0 || d.throttled { // a 429 slows down even if its wait is zero
@@ -224,10 +225,10 @@ func (h *hold) reopenSlowly() {
 
 // sighting returns the state that another process should know, with its age,
 // because the other one may have had an answer since.
-func (h *hold) sighting() Sighting {
+func (h *hold) sighting() fanout.TargetState {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var s Sighting
+	var s fanout.TargetState
 	now := h.now()
 	if now.Before(h.closedUntil) {
 		s.ClosedUntil = h.closedUntil.UTC()
@@ -240,7 +241,7 @@ func (h *hold) sighting() Sighting {
 
 // learn applies the sighting of another process unless this one knows something
 // newer. A sighting may be old when its task comes, and its clock may differ.
-func (h *hold) learn(s Sighting, maxRetryAfter time.Duration) {
+func (h *hold) learn(s fanout.TargetState, maxRetryAfter time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/fanout"
 )
 
 // clock is a time that moves when it is told to.
@@ -19,12 +21,12 @@ func testHold(limit int) (*hold, *clock) {
 }
 
 var (
-	good        = decision{verdict: Delivered}
-	unavailable = decision{verdict: Retry, unavailable: true}
+	good        = decision{verdict: fanout.Delivered}
+	unavailable = decision{verdict: fanout.Retry, unavailable: true}
 )
 
 func tooMany(d time.Duration) decision {
-	return decision{verdict: Retry, retryAfter: d, throttle: d, throttled: true}
+	return decision{verdict: fanout.Retry, retryAfter: d, throttle: d, throttled: true}
 }
 
 // fill enters until it is refused and returns the permits.
@@ -135,7 +137,7 @@ func TestGateNeverBelowOne(t *testing.T) {
 func TestUsedUpRateLimitClosesTheGate(t *testing.T) {
 	h, c := testHold(8)
 	p := enter(t, h, FastLane)
-	h.leave(p, &decision{verdict: Delivered, throttle: 5 * time.Second})
+	h.leave(p, &decision{verdict: fanout.Delivered, throttle: 5 * time.Second})
 	assert.True(t, h.held())
 	c.advance(5 * time.Second)
 	assert.Len(t, fill(h, RetryLane), 1)
@@ -152,8 +154,8 @@ func openBreaker(t *testing.T, h *hold) {
 
 func TestBreakerOpensAfterTenFailuresInARow(t *testing.T) {
 	h, _ := testHold(64)
-	rejected := decision{verdict: Rejected}
-	for _, between := range []decision{good, rejected, {verdict: Retry, throttled: true}} {
+	rejected := decision{verdict: fanout.Rejected}
+	for _, between := range []decision{good, rejected, {verdict: fanout.Retry, throttled: true}} {
 		for range breakerThreshold - 1 {
 			h.leave(enter(t, h, FastLane), &unavailable)
 		}
@@ -252,19 +254,19 @@ func TestReserveFollowsTheHold(t *testing.T) {
 
 func TestLearnClosesTheGate(t *testing.T) {
 	h, c := testHold(64)
-	h.learn(Sighting{ClosedUntil: c.now.Add(time.Minute)}, time.Hour)
+	h.learn(fanout.TargetState{ClosedUntil: c.now.Add(time.Minute)}, time.Hour)
 	assert.Empty(t, fill(h, RetryLane))
 	c.advance(time.Minute)
 	assert.Len(t, fill(h, RetryLane), 1, "it opens as one that was closed here")
 
 	h, c = testHold(64)
-	h.learn(Sighting{ClosedUntil: c.now.Add(time.Hour)}, time.Minute)
+	h.learn(fanout.TargetState{ClosedUntil: c.now.Add(time.Hour)}, time.Minute)
 	c.advance(time.Minute)
 	assert.Len(t, fill(h, RetryLane), 1, "max_retry_after is this process's too")
 	assert.Zero(t, h.sighting())
 
 	h, c = testHold(64)
-	h.learn(Sighting{ClosedUntil: c.now.Add(-time.Second)}, time.Hour)
+	h.learn(fanout.TargetState{ClosedUntil: c.now.Add(-time.Second)}, time.Hour)
 	assert.Len(t, fill(h, RetryLane), 64, "an old one says nothing")
 }
 
@@ -285,7 +287,7 @@ func TestLearnOpensTheBreaker(t *testing.T) {
 
 	for _, skew := range []time.Duration{sightingAge, -sightingAge} {
 		h, c := testHold(64)
-		h.learn(Sighting{AwayAt: c.now.Add(skew)}, time.Hour)
+		h.learn(fanout.TargetState{AwayAt: c.now.Add(skew)}, time.Hour)
 		assert.False(t, h.held(), "too long ago, or by another clock")
 	}
 }
@@ -307,7 +309,7 @@ func TestGateReopensSlowlyWhateverTheWait(t *testing.T) {
 // towards the breaker.
 func TestUsedUpRateLimitClosesTheGateWhateverTheStatus(t *testing.T) {
 	h, c := testHold(64)
-	h.leave(enter(t, h, RetryLane), &decision{verdict: Retry, unavailable: true, throttle: 5 * time.Second})
+	h.leave(enter(t, h, RetryLane), &decision{verdict: fanout.Retry, unavailable: true, throttle: 5 * time.Second})
 	assert.True(t, h.held())
 	assert.Equal(t, 1, h.failures)
 	c.advance(5 * time.Second)

@@ -15,16 +15,10 @@ import (
 	"genesys-fanout/event"
 )
 
-// Message is an event with its bytes, as a run was started with them.
-type Message struct {
-	Event event.Event `json:"event"`
-	Body  event.Body  `json:"body"`
-}
-
 // Messages reads the message of a run that no activity's input carries because
 // it is large: Temporal holds it once, in the first event of the run's history.
 type Messages interface {
-	Message(ctx context.Context, workflowID, runID string) (Message, error)
+	Message(ctx context.Context, workflowID, runID string) (event.Message, error)
 }
 
 // History reads from Temporal: messages, and what became of runs.
@@ -38,23 +32,23 @@ type History struct {
 var errNoMessage = errors.New("the run's input holds no message")
 
 // Message implements Messages. A run that was started without a body has none.
-func (h History) Message(ctx context.Context, workflowID, runID string) (Message, error) {
+func (h History) Message(ctx context.Context, workflowID, runID string) (event.Message, error) {
 	answer, err := h.Client.WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
 		Namespace:       h.Namespace,
 		Execution:       &common.WorkflowExecution{WorkflowId: workflowID, RunId: runID},
 		MaximumPageSize: 1,
 	})
 	if err != nil {
-		return Message{}, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
+		return event.Message{}, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
 	}
 	events := answer.GetHistory().GetEvents()
 	if len(events) == 0 {
-		return Message{}, fmt.Errorf("read the message from the history of run %s: it has no events", runID)
+		return event.Message{}, fmt.Errorf("read the message from the history of run %s: it has no events", runID)
 	}
-	var message Message
+	var message event.Message
 	payloads := events[0].GetWorkflowExecutionStartedEventAttributes().GetInput()
 	if err := h.DataConverter.FromPayloads(payloads, &message); err != nil {
-		return Message{}, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
+		return event.Message{}, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
 	}
 	return message, nil
 }
@@ -67,21 +61,21 @@ const cachedMessages = 16
 type messageCache struct {
 	source Messages
 	flight singleflight.Group
-	kept   *expirable.LRU[string, Message]
+	kept   *expirable.LRU[string, event.Message]
 }
 
 func newMessageCache(source Messages) *messageCache {
-	return &messageCache{source: source, kept: expirable.NewLRU[string, Message](cachedMessages, nil, 0)}
+	return &messageCache{source: source, kept: expirable.NewLRU[string, event.Message](cachedMessages, nil, 0)}
 }
 
 // complete adds to what an activity's input carried what it left to the history.
-func (c *messageCache) complete(ctx context.Context, carried Message, workflowID, runID string) (Message, error) {
+func (c *messageCache) complete(ctx context.Context, carried event.Message, workflowID, runID string) (event.Message, error) {
 	if carried.Event.ID != "" && len(carried.Body) > 0 {
 		return carried, nil
 	}
 	held, err := c.read(ctx, workflowID, runID)
 	if err != nil {
-		return Message{}, err
+		return event.Message{}, err
 	}
 	if carried.Event.ID == "" {
 		carried.Event = held.Event
@@ -92,7 +86,7 @@ func (c *messageCache) complete(ctx context.Context, carried Message, workflowID
 	return carried, nil
 }
 
-func (c *messageCache) read(ctx context.Context, workflowID, runID string) (Message, error) {
+func (c *messageCache) read(ctx context.Context, workflowID, runID string) (event.Message, error) {
 	if message, ok := c.kept.Get(runID); ok {
 		return message, nil
 	}
@@ -104,7 +98,7 @@ func (c *messageCache) read(ctx context.Context, workflowID, runID string) (Mess
 		return message, err
 	})
 	if err != nil {
-		return Message{}, err
+		return event.Message{}, err
 	}
-	return message.(Message), nil
+	return message.(event.Message), nil
 }

@@ -17,12 +17,13 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 
 // eventFor is a delivery of the event with the given number.
-func eventFor(n int) Delivery {
-	return Delivery{Event: event.Event{ID: "evt-" + strconv.Itoa(n)}, Body: event.Body(message)}
+func eventFor(n int) fanout.DeliverInput {
+	return fanout.DeliverInput{Message: event.Message{Event: event.Event{ID: "evt-" + strconv.Itoa(n)}, Body: event.Body(message)}}
 }
 
 // arrivals counts the requests for each event that a target's handler saw.

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/expirable"
+
+	"genesys-fanout/fanout"
 )
 
 // recentLimit is how many outcomes a process remembers: at 1,000 deliveries a
@@ -28,7 +30,7 @@ type recentKey struct {
 
 type recentOutcome struct {
 	done    chan struct{} // closed when the attempt has ended
-	outcome Outcome
+	outcome fanout.Outcome
 	err     error
 	kept    bool
 }
@@ -40,7 +42,7 @@ func newRecentOutcomes() *recentOutcomes {
 // once runs attempt for key unless this process has an outcome for it already,
 // or is about to: then that one is returned. An outcome is kept when keep says
 // so; otherwise the next caller attempts anew.
-func (r *recentOutcomes) once(ctx context.Context, key recentKey, attempt func() (Outcome, error), keep func(Outcome, error) bool) (Outcome, error) {
+func (r *recentOutcomes) once(ctx context.Context, key recentKey, attempt func() (fanout.Outcome, error), keep func(fanout.Outcome, error) bool) (fanout.Outcome, error) {
 	for {
 		r.mu.Lock()
 		known, ok := r.by.Get(key)
@@ -51,7 +53,7 @@ func (r *recentOutcomes) once(ctx context.Context, key recentKey, attempt func()
 		select {
 		case <-known.done:
 		case <-ctx.Done():
-			return Outcome{}, ctx.Err()
+			return fanout.Outcome{}, ctx.Err()
 		}
 		if known.kept {
 			return known.outcome, known.err

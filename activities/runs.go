@@ -12,6 +12,8 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
+
+	"genesys-fanout/fanout"
 )
 
 // Runs tells what Temporal knows of runs.
@@ -22,21 +24,17 @@ type Runs interface {
 
 	// Progress is how far an activity has come that has not ended; false where
 	// there is none, or where it told nothing yet.
-	Progress(ctx context.Context, workflowID, runID, activityID string) (Progress, bool, error)
+	Progress(ctx context.Context, workflowID, runID, activityID string) (fanout.Progress, bool, error)
 }
 
 // LastProgress is how far Deliver has come for a target, while it waits for its
 // next attempt or makes one. Temporal keeps it only until the activity ends,
 // and a cancellation ends it without a word.
-func (a *Activities) LastProgress(ctx context.Context, target string) (Progress, error) {
+func (a *Activities) LastProgress(ctx context.Context, in fanout.LastProgressInput) (fanout.LastProgressResult, error) {
 	run := activity.GetInfo(ctx).WorkflowExecution
-	progress, _, err := a.runs.Progress(ctx, run.ID, run.RunID, DeliverID(target))
-	return progress, err
+	progress, _, err := a.runs.Progress(ctx, run.ID, run.RunID, fanout.DeliverActivityID(in.Target))
+	return fanout.LastProgressResult{Progress: progress}, err
 }
-
-// DeliverID is the ActivityID of the retry lane, stable so that an operator can
-// name it to pause, unpause or reset the delivery.
-func DeliverID(target string) string { return "deliver-" + target }
 
 // Before implements Runs.
 func (h History) Before(ctx context.Context, workflowID, runID string) (Before, error) {
@@ -136,20 +134,20 @@ func (h History) runsOf(ctx context.Context, workflowID string) (runs []string, 
 }
 
 // Progress implements Runs.
-func (h History) Progress(ctx context.Context, workflowID, runID, activityID string) (Progress, bool, error) {
+func (h History) Progress(ctx context.Context, workflowID, runID, activityID string) (fanout.Progress, bool, error) {
 	described, err := h.Client.DescribeWorkflowExecution(ctx, workflowID, runID)
 	if err != nil {
-		return Progress{}, false, fmt.Errorf("describe run %s: %w", runID, err)
+		return fanout.Progress{}, false, fmt.Errorf("describe run %s: %w", runID, err)
 	}
 	for _, pending := range described.GetPendingActivities() {
 		if pending.GetActivityId() != activityID || pending.GetHeartbeatDetails() == nil {
 			continue
 		}
-		var progress Progress
+		var progress fanout.Progress
 		if err := h.DataConverter.FromPayloads(pending.GetHeartbeatDetails(), &progress); err != nil {
-			return Progress{}, false, fmt.Errorf("read the progress of %s: %w", activityID, err)
+			return fanout.Progress{}, false, fmt.Errorf("read the progress of %s: %w", activityID, err)
 		}
 		return progress, true, nil
 	}
-	return Progress{}, false, nil
+	return fanout.Progress{}, false, nil
 }

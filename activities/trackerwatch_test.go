@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 )
 
 // answering is a tracker whose answers a test gives.
@@ -114,7 +115,7 @@ func TestWatchTracker_ReadyAsLongAsTheTrackerAnswers(t *testing.T) {
 func TestWatchTracker_CountsEvery30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		counts, takes, counted := []deadletter.Count{{Target: "a", Reason: deadletter.Rejected, Records: 2, Oldest: time.Now().Add(-time.Hour)}}, time.Duration(0), 0
+		counts, takes, counted := []deadletter.Count{{Target: "a", Reason: event.ReasonRejected, Records: 2, Oldest: time.Now().Add(-time.Hour)}}, time.Duration(0), 0
 		var failure error
 		tracker := answering{
 			check: func(context.Context) error { return nil },
@@ -185,11 +186,11 @@ func TestOpenDeadLetters_TheOldestOfATarget(t *testing.T) {
 		var o openDeadLetters
 		o.set([]deadletter.Count{
 			{Target: "a", Reason: deadletter.Damaged, Records: 1},
-			{Target: "a", Reason: deadletter.Rejected, Records: 1, Oldest: now.Add(-time.Minute)},
-			{Target: "a", Reason: deadletter.Expired, Records: 1, Oldest: now.Add(-time.Hour)},
-			{Target: "a", Reason: deadletter.Exhausted, Records: 1, Oldest: now.Add(time.Hour)},
+			{Target: "a", Reason: event.ReasonRejected, Records: 1, Oldest: now.Add(-time.Minute)},
+			{Target: "a", Reason: event.ReasonExpired, Records: 1, Oldest: now.Add(-time.Hour)},
+			{Target: "a", Reason: event.ReasonExhausted, Records: 1, Oldest: now.Add(time.Hour)},
 			{Target: "b", Reason: deadletter.Damaged, Records: 1},
-			{Target: "c", Reason: deadletter.Rejected, Records: 1, Oldest: now.Add(time.Hour)},
+			{Target: "c", Reason: event.ReasonRejected, Records: 1, Oldest: now.Add(time.Hour)},
 		})
 		assert.Equal(t, map[string]time.Time{"a": now.Add(-time.Hour), "b": {}, "c": now.Add(time.Hour)}, o.oldest)
 		registry := prometheus.NewRegistry()

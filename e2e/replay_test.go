@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 	"genesys-fanout/internal/devstack"
 )
 
@@ -280,7 +281,7 @@ func TestReplayRefusesByName(t *testing.T) {
 	s.produce([]byte("{not json"))
 	s.waitRecorded("compliance", 2)
 	s.waitRecorded("notification", 2)
-	s.waitRecorded(deadletter.UndecodableTarget, 1)
+	s.waitRecorded(event.UndecodableTarget, 1)
 	s.waitStatus(s.id(0), failed)
 	s.waitStatus(s.id(1), failed)
 	stop(t, ingest)
@@ -295,7 +296,7 @@ func TestReplayRefusesByName(t *testing.T) {
 	assert.Equal(t, 1, code)
 	text := out + errs
 	assert.Contains(t, text, "notification", "which targets.yaml does not have")
-	assert.Contains(t, text, deadletter.UndecodableTarget)
+	assert.Contains(t, text, event.UndecodableTarget)
 	assert.Contains(t, text, damaged)
 	s.exactlyOnce("compliance", 1)
 	assert.Equal(t, 1, s.count("compliance"))

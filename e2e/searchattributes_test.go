@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/workflows"
 )
 
 // TestSearchAttributes_AreUsedOnceTheyAreThere: the right to register them may
@@ -46,7 +46,7 @@ func TestSearchAttributes_AreUsedOnceTheyAreThere(t *testing.T) {
 // those of the server and of the SDK.
 func (s *stack) attributes(eventID string) map[string]string {
 	s.t.Helper()
-	described, err := s.client.DescribeWorkflowExecution(s.ctx, workflows.ID(eventID), "")
+	described, err := s.client.DescribeWorkflowExecution(s.ctx, fanout.WorkflowID(eventID), "")
 	require.NoError(s.t, err)
 	got := make(map[string]string)
 	for name, payload := range described.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields() {

@@ -46,10 +46,3 @@ type Event struct {
 	content   []byte // of a decoded event: the bytes that ContentID is made of
 	byContent bool   // ID was made of bytes, and is not the producer's word
 }
-
-// Source says where in Kafka a message stands.
-type Source struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	Offset    int64  `json:"offset"`
-}

@@ -134,7 +134,7 @@ func config(group string, c Connection) kafka.ConfigMap {
 		"queued.max.messages.kbytes": 4 << 10,
 		"fetch.max.bytes":            2 << 20,
 
-		// A broker that is cut off without a word is noticed within /readyz's 20 s.
+		// A broker that is cut off without a reset is noticed within /readyz's 20 s.
 		statisticsSetting:          int(statisticsInterval / time.Millisecond),
 		"socket.timeout.ms":        10_000,
 		"socket.keepalive.enable":  true,

@@ -37,8 +37,8 @@ func IsAuthorization(err error) bool {
 	return false
 }
 
-// isConnection is true for an error of a connection alone. Whether the brokers can
-// be reached, the statistics say.
+// isConnection is true for an error of a connection alone. The statistics say
+// whether the brokers can be reached.
 func isConnection(err error) bool {
 	switch code(err) {
 	case kafka.ErrTransport, kafka.ErrAllBrokersDown, kafka.ErrResolve, kafka.ErrTimedOut, kafka.ErrSsl:
@@ -47,8 +47,8 @@ func isConnection(err error) bool {
 	return false
 }
 
-// fatalError is one after which librdkafka's consumer is of no use, by its own
-// word, as when another member took its group.instance.id.
+// fatalError is an error after which librdkafka says that its consumer is of no
+// use, as when another member has the same group.instance.id.
 type fatalError struct{ err error }
 
 func (e *fatalError) Error() string { return "Kafka ended this consumer: " + e.err.Error() }
@@ -101,10 +101,10 @@ func (s *session) topicRefusalCure() string {
 	return fmt.Sprintf("allow the user %q to read it (READ and DESCRIBE), or correct KAFKA_TOPIC", s.connection.SASLUsername)
 }
 
-// heed acts on an error that librdkafka reports. It counts each, and logs one of a
-// code in 30 s; but a group that is not joined yet is reported as an outage. It
-// returns an error if going on makes no sense.
-func (s *session) heed(err error) error {
+// reportError acts on an error of librdkafka. It counts each error, and logs one of
+// a code in 30 s; but what keeps the group from being joined is logged as an outage.
+// It returns an error if the session must end.
+func (s *session) reportError(err error) error {
 	err = s.connection.redactError(err)
 	now := time.Now()
 	s.in.metrics.errors.WithLabelValues(code(err).String()).Inc()
@@ -136,13 +136,8 @@ func (s *session) heed(err error) error {
 	return nil
 }
 
-// checkRefusal ends a session whose credentials have been refused for so long that
-// it is no accident, or that may read no topic at all. A token that cannot be renewed
-// is no refusal while the brokers accept the last one.
-func (s *session) checkRefusal(now time.Time) error {
-	if !s.refusedSince.IsZero() && now.Sub(s.refusedSince) >= refusalPatience {
-		return s.refused(s.refusal)
-	}
+// checkTopics ends a session that may read no topic at all.
+func (s *session) checkTopics(now time.Time) error {
 	if !s.everyTopicRefused(now) {
 		s.topicsRefusedSince = time.Time{}
 		return nil

@@ -38,9 +38,9 @@ func errorsOf(t *testing.T, registry *prometheus.Registry, code kafka.ErrorCode)
 	return 0
 }
 
-// TestIngest_IsNotReadyWhileAPartitionStandsStill for a batch that cannot be read:
+// TestIngest_IsNotReadyWhileAPartitionIsStalled for a batch that cannot be read:
 // the other partition is consumed, and the error is logged once and counted.
-func TestIngest_IsNotReadyWhileAPartitionStandsStill(t *testing.T) {
+func TestIngest_IsNotReadyWhileAPartitionIsStalled(t *testing.T) {
 	for _, codec := range []devstack.Codec{devstack.Gzip, devstack.Zstd} {
 		t.Run(fmt.Sprint(codec), func(t *testing.T) {
 			t.Parallel()
@@ -53,13 +53,13 @@ func TestIngest_IsNotReadyWhileAPartitionStandsStill(t *testing.T) {
 			require.NoError(t, broker.ProduceDamaged(t.Context(), topic, 0, codec))
 			produce(t, broker, 0, 5, 8)
 			wait(t, func() bool { return !m.ready() }, "not ready")
-			assert.ErrorContains(t, m.health.of(CheckKafka), "events[0] stands still at offset 5")
+			assert.ErrorContains(t, m.health.of(CheckKafka), "events[0] is stalled at offset 5")
 			assert.ErrorContains(t, m.health.of(CheckKafka), "Decompression")
 			produce(t, broker, 1, 10, 20)
 			wait(t, func() bool { return committed(t, broker, 1) == 10 }, "the other partition")
 			wait(t, func() bool { return errorsOf(t, registry, kafka.ErrBadCompression) >= 3 }, "counted")
 			assert.Equal(t, 1, strings.Count(m.log.text(), `level=WARN msg="Kafka reports an error"`), "once in 30 s")
-			wait(t, func() bool { return strings.Contains(m.log.text(), "partitions stand still because of an error") }, "named")
+			wait(t, func() bool { return strings.Contains(m.log.text(), "partitions are stalled by an error") }, "named")
 			assert.Contains(t, m.log.text(), "partitions=events[0]@5")
 			assert.EqualValues(t, 4, lag(t, registry, 0))
 			assert.EqualValues(t, 5, committed(t, broker, 0))
@@ -180,9 +180,9 @@ func TestIngest_ReadsARenewedCAFileAgain(t *testing.T) {
 	}
 }
 
-// TestIngest_StaysReadyWhileSASLAuthenticatesAnew, as brokers with
+// TestIngest_StaysReadyWhileSASLAuthenticatesAgain, as brokers with
 // connections.max.reauth.ms ask for.
-func TestIngest_StaysReadyWhileSASLAuthenticatesAnew(t *testing.T) {
+func TestIngest_StaysReadyWhileSASLAuthenticatesAgain(t *testing.T) {
 	t.Parallel()
 	broker, err := devstack.StartKafka(t.Context(), devstack.KafkaOptions{
 		Dir: t.TempDir(), Topics: map[string]int32{topic: 1}, Backend: devstack.BackendKfake, Reauthenticate: 2 * time.Second,

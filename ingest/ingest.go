@@ -154,7 +154,7 @@ func (in *Ingest) Run(ctx context.Context) error {
 			return nil
 		case errors.As(err, &fatal), !began:
 			return err
-		case errors.As(err, &away): // which took its time
+		case errors.As(err, &away): // after a minute, so there is no need for a longer wait
 			retry = firstRetry
 		case !joined:
 			return err

@@ -172,9 +172,9 @@ func TestIngest_CountsNoCompactedMessageAsDropped(t *testing.T) {
 	assert.NotContains(t, m.log.text(), "dropped")
 }
 
-// TestIngest_ReadsATopicThatIsMadeAnewFromItsBeginning: 20 were read of the old
+// TestIngest_ReadsATopicThatIsCreatedAgainFromItsBeginning: 20 were read of the old
 // one, and the new one has 30, so that its first 20 would be jumped over.
-func TestIngest_ReadsATopicThatIsMadeAnewFromItsBeginning(t *testing.T) {
+func TestIngest_ReadsATopicThatIsCreatedAgainFromItsBeginning(t *testing.T) {
 	for _, reset := range []string{"earliest", "latest"} {
 		for _, running := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, running %v", reset, running), func(t *testing.T) {
@@ -201,7 +201,7 @@ func TestIngest_ReadsATopicThatIsMadeAnewFromItsBeginning(t *testing.T) {
 				wait(t, func() bool { return server.holds() == 50 }, "every event of both")
 				wait(t, func() bool { return committed(t, kafka, 0) == 30 }, "the new one")
 				assert.Contains(t, m.log.text(), "level=ERROR")
-				assert.Contains(t, m.log.text(), "it was deleted and made anew")
+				assert.Contains(t, m.log.text(), "it was deleted and created again")
 				assert.Contains(t, m.log.text(), "topic=events partition=0 from=0")
 			})
 		}
@@ -225,7 +225,7 @@ func TestIngest_StartsWhatItReadOfATopicThatWasDeleted(t *testing.T) {
 	require.NoError(t, kafka.DeleteTopic(t.Context(), topic))
 	require.NoError(t, kafka.CreateTopic(t.Context(), topic, 1))
 	produce(t, kafka, 0, 100, 110)
-	wait(t, func() bool { return strings.Contains(m.log.text(), "it was deleted and made anew") }, "noticed")
+	wait(t, func() bool { return strings.Contains(m.log.text(), "it was deleted and created again") }, "noticed")
 	release()
 	wait(t, func() bool { return committed(t, kafka, 0) == 10 }, "the new one")
 	for n := range 4 {

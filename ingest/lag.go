@@ -10,11 +10,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// stallPatience is how long a partition may give nothing before that is taken for
-// a standstill. A fetch that is answered takes less than a second.
+// stallPatience is how long a partition that has messages may give none until it
+// counts as stalled. A fetch that is answered takes less than a second.
 const stallPatience = 5 * time.Second
 
-// note compares the end of the partition with what Kafka gave of it.
+// note compares the end of the partition with the last message that Kafka gave.
 func (p *partition) note(end int64, now time.Time) {
 	switch {
 	case end <= p.expected:
@@ -24,20 +24,21 @@ func (p *partition) note(end int64, now time.Time) {
 	}
 }
 
-// stands is true if Kafka has given nothing for a while of what the partition has.
-func (p *partition) stands(now time.Time) bool {
+// stalled is true if the partition has messages and Kafka has not given them for a
+// while.
+func (p *partition) stalled(now time.Time) bool {
 	return !p.behind.IsZero() && p.behindAt == p.expected && now.Sub(p.behind) >= stallPatience
 }
 
-// stalled are the partitions that give nothing although they have more, while
-// librdkafka reports errors, which name no partition.
-func (s *session) stalled(now time.Time) []*partition {
+// stalledByError returns the partitions that are stalled while librdkafka reports
+// errors, which name no partition.
+func (s *session) stalledByError(now time.Time) []*partition {
 	if s.paused || s.fault == nil || now.Sub(s.faultAt) >= remindInterval {
 		return nil
 	}
 	var stalled []*partition
 	for _, p := range s.all() {
-		if p.stands(now) {
+		if p.stalled(now) {
 			stalled = append(stalled, p)
 		}
 	}
@@ -56,15 +57,15 @@ func (s *session) remindOfStalls(now time.Time) {
 			reasons[u.key.String()] = u.fault
 		}
 	}
-	for _, p := range s.stalled(now) {
+	for _, p := range s.stalledByError(now) {
 		reasons[fmt.Sprintf("%s@%d", p.key, p.expected)] = s.fault
 	}
 	var names []string
 	for name := range reasons {
 		names = append(names, name)
 	}
-	s.standing.remind(names, now, func(names []string, since time.Duration) {
-		s.log.Warn("partitions stand still because of an error", "partitions", strings.Join(names, " "), "for", since,
+	s.stalls.remind(names, now, func(names []string, since time.Duration) {
+		s.log.Warn("partitions are stalled by an error", "partitions", strings.Join(names, " "), "for", since,
 			"error", reasons[names[0]], "cure", stallCure)
 	}, func(since time.Duration) { s.log.Info("every partition is read", "after", since) })
 }

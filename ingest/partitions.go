@@ -26,8 +26,8 @@ func (k partitionKey) at(offset kafka.Offset) kafka.TopicPartition {
 }
 
 // partition is an assigned partition from the position on that it is read from.
-// When its messages turn out to be others (a topic made anew, a log that was cut
-// off), another partition takes its place under the same key: what is still in
+// If its messages turn out to be others (the topic was created again, or the log was
+// cut off), another partition replaces it under the same key, because starts in
 // flight of the old one must not move the commits of the new one.
 type partition struct {
 	key     partitionKey
@@ -137,8 +137,7 @@ func awaitSettled(parts []*partition, limit time.Duration) {
 	}
 }
 
-// begin reads a partition from an offset on. What was there under its key before
-// is replaced.
+// begin reads a partition from an offset on. It replaces the one that has its key.
 func (s *session) begin(key partitionKey, from int64, topic topicID, committed bool) *partition {
 	p := &partition{key: key, topic: topic, offsets: newOffsets(from, committed), expected: from}
 	s.mu.Lock()
@@ -150,7 +149,7 @@ func (s *session) begin(key partitionKey, from int64, topic topicID, committed b
 	return p
 }
 
-// all are the partitions that are placed now.
+// all returns the partitions that are placed now.
 func (s *session) all() []*partition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -229,7 +228,7 @@ func (s *session) commitList(list []kafka.TopicPartition) error {
 func (s *session) commitFailed(topic string, err error) {
 	if code(err) == kafka.ErrOffsetMetadataTooLarge && !s.unstamped {
 		s.unstamped = true
-		s.log.Warn("the brokers take no metadata with an offset; a topic that is made anew while ingest is down will not be noticed",
+		s.log.Warn("the brokers take no metadata with an offset; a topic that is deleted and created again while ingest is down will not be noticed",
 			"error", err, "cure", "raise the brokers' offset.metadata.max.bytes to 256 or more")
 		return
 	}

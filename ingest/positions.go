@@ -18,15 +18,15 @@ type situation struct {
 
 // placement is where a partition is read from, and what that means.
 type placement struct {
-	from    int64
-	skipped int64 // messages that Kafka dropped between the committed offset and from
-	anew    bool  // the topic is not the one that the group read
-	beyond  bool  // the committed offset lies beyond the end of the partition
+	from     int64
+	skipped  int64 // messages that Kafka dropped between the committed offset and from
+	replaced bool  // the topic is not the one that the group read
+	beyond   bool  // the committed offset lies beyond the end of the partition
 }
 
-// place decides where a partition is read from. A position is trusted unless it
-// is known to be wrong: duplicates are dropped by Temporal, a message that is
-// jumped over is lost.
+// place decides where a partition is read from. A position is trusted unless it is
+// known to be wrong. Then the partition is read from its start, because Temporal
+// drops duplicates, and a message that is jumped over is lost.
 func place(s situation) placement {
 	known := s.stamp
 	if !known.known() {
@@ -34,7 +34,7 @@ func place(s situation) placement {
 	}
 	switch {
 	case known.differs(s.topic):
-		return placement{from: s.start, anew: true}
+		return placement{from: s.start, replaced: true}
 	case s.committed < 0 && s.latest:
 		return placement{from: s.end}
 	case s.committed < 0:
@@ -71,7 +71,7 @@ func (s *session) placeOne(u *unplaced, facts situation, now time.Time) {
 		u.fault = err
 		return
 	}
-	s.tellPlacement(u.key, facts, decided)
+	s.logPlacement(u.key, facts, decided)
 	delete(s.unplaced, u.key)
 	p := s.begin(u.key, decided.from, facts.topic, decided.from == facts.committed && facts.stamp == facts.topic)
 	p.offsets.ends(facts.end, now)
@@ -97,11 +97,11 @@ func (s *session) seek(key partitionKey, offset int64) error {
 	return answers[0].Error
 }
 
-func (s *session) tellPlacement(key partitionKey, facts situation, decided placement) {
+func (s *session) logPlacement(key partitionKey, facts situation, decided placement) {
 	log := s.log.With("topic", key.topic, "partition", key.partition, "from", decided.from)
 	switch {
-	case decided.anew:
-		log.Error("the topic is another one than the group read before: it was deleted and made anew, or the cluster is another; its partition is read from the beginning",
+	case decided.replaced:
+		log.Error("the topic is another one than the group read before: it was deleted and created again, or the cluster is another; its partition is read from the beginning",
 			"committed", facts.committed, "id", facts.topic.String())
 	case decided.beyond:
 		log.Error("the group's committed offset lies beyond the end of the partition, so the messages there are others; the partition is read from the beginning",
@@ -121,9 +121,9 @@ const (
 func (s *session) follow(p *partition, offset int64) *partition {
 	switch {
 	case offset > p.expected:
-		s.tellGap(p, offset)
+		s.reportGap(p, offset)
 	case offset < p.expected:
-		s.log.Error("Kafka no longer has what ingest read of a partition, so its log was cut off or the topic was made anew; reading what is there instead",
+		s.log.Error("Kafka no longer has what ingest read of a partition, because its log was cut off or the topic was created again; reading from its present messages",
 			"topic", p.key.topic, "partition", p.key.partition, "expected", p.expected, "from", offset)
 		p = s.begin(p.key, offset, p.topic, false)
 		s.surveys.soon()
@@ -135,11 +135,11 @@ func (s *session) follow(p *partition, offset int64) *partition {
 	return p
 }
 
-// tellGap reports what Kafka dropped of the offsets from the expected one up to
-// the one that it gave. What lies at or above the partition's start was not
-// dropped: compaction and transactions leave gaps too. The start is that of the
-// fetch which brought the offset, or of a later one.
-func (s *session) tellGap(p *partition, offset int64) {
+// reportGap reports the messages that Kafka dropped between the expected offset and
+// the one that it gave. Those at or above the partition's start were not dropped,
+// because compaction and transactions leave gaps too. The start is that of the fetch
+// which brought the offset, or of a later one.
+func (s *session) reportGap(p *partition, offset int64) {
 	start, _, err := s.consumer.GetWatermarkOffsets(p.key.topic, p.key.partition)
 	if err != nil || start < 0 {
 		start, _, err = s.consumer.QueryWatermarkOffsets(p.key.topic, p.key.partition, int(startTimeout/time.Millisecond))
@@ -156,12 +156,12 @@ func (s *session) tellGap(p *partition, offset int64) {
 	}
 }
 
-// startTimeout bounds the one question that a poll may wait for. It is asked only
-// if no fetch has told where the partition starts.
+// startTimeout bounds the only question that a poll waits for. It is asked if no
+// fetch has said where the partition starts.
 const startTimeout = 2 * time.Second
 
-// displace puts a partition back to those that must be placed, because its topic
-// was made anew. What was read of it is started all the same.
+// displace makes a partition unplaced again, because its topic was deleted and
+// created again. The messages that were read of it are started all the same.
 func (s *session) displace(p *partition, now time.Time) {
 	part := []kafka.TopicPartition{p.key.at(0)}
 	if err := s.consumer.Pause(part); err != nil {

@@ -67,7 +67,7 @@ type session struct {
 	surveys *surveys
 	found   *survey // the last one that was answered
 
-	missing, refusedTopics, standing reminder
+	missing, refusedTopics, stalls reminder
 
 	heard       time.Time // Kafka gave something first
 	connectedAt time.Time // a broker was connected last
@@ -162,15 +162,15 @@ func (s *session) consume(ctx, starting context.Context) error {
 	return nil
 }
 
-// poll acts on one thing that librdkafka has to report. It returns an error if
-// going on makes no sense.
+// poll waits for one event of librdkafka and acts on it. It returns an error if the
+// session must end.
 func (s *session) poll() error {
 	switch e := s.consumer.Poll(int(pollWait / time.Millisecond)).(type) {
 	case *kafka.Message:
 		if e.TopicPartition.Error != nil {
-			return s.heed(e.TopicPartition.Error)
+			return s.reportError(e.TopicPartition.Error)
 		}
-		s.take(e)
+		s.receive(e)
 	case kafka.PartitionEOF:
 		if p := s.partitionOf(kafka.TopicPartition(e)); p != nil {
 			p = s.follow(p, int64(e.Offset))
@@ -178,24 +178,24 @@ func (s *session) poll() error {
 			p.offsets.reached(p.expected)
 		}
 	case kafka.Error:
-		return s.heed(e)
+		return s.reportError(e)
 	case *kafka.Stats:
-		s.observe(e.String(), time.Now())
+		return s.observe(e.String(), time.Now())
 	}
 	return nil
 }
 
-// check returns an error if the session should end.
+// check returns an error if the session must end.
 func (s *session) check(now time.Time) error {
-	if err := s.checkRefusal(now); err != nil {
+	if err := s.checkTopics(now); err != nil {
 		return err
 	}
 	return s.checkAway(now)
 }
 
-// take marks a message as read, if its partition is ours. Until a partition is
-// placed, what comes of it does not count.
-func (s *session) take(m *kafka.Message) {
+// receive marks a message as read. It drops a message of a partition that is not
+// placed yet, because Kafka gives it again from the right position.
+func (s *session) receive(m *kafka.Message) {
 	p := s.partitionOf(m.TopicPartition)
 	if p == nil {
 		return

@@ -50,7 +50,7 @@ func (st statistics) connected() bool {
 	return false
 }
 
-// settled is true if every broker that was ever dialed is connected: none is about
+// settled is true if every broker that librdkafka needs is connected: none is about
 // to authenticate, and none has failed to.
 func (st statistics) settled() bool {
 	for _, broker := range st.Brokers {
@@ -61,25 +61,27 @@ func (st statistics) settled() bool {
 	return true
 }
 
-// notReadyAfter is for how long a session that was ready is still taken for ready:
-// while SASL authenticates a connection anew (connections.max.reauth.ms), and while
-// partitions move, the statistics show another state for a moment. A lost broker
-// is noticed within /readyz's 20 s all the same.
+// refusedWithin is how long after the first answer to a fetch another one may still
+// be refused: a broker may report the end of an empty partition first.
+const refusedWithin = 500 * time.Millisecond
+
+// notReadyAfter is how long the statistics must show that the group is not joined
+// until ingest is not ready. They show that for a moment while SASL authenticates a
+// connection again (connections.max.reauth.ms), and while partitions move. A lost
+// broker is noticed within /readyz's 20 s all the same.
 const notReadyAfter = 3 * time.Second
 
-// observe reads librdkafka's statistics, which come once a second.
-func (s *session) observe(text string, now time.Time) {
+// observe reads librdkafka's statistics, which come once a second. It returns an
+// error if the session must end.
+func (s *session) observe(text string, now time.Time) error {
 	var stats statistics
 	if err := json.Unmarshal([]byte(text), &stats); err != nil {
 		s.log.Warn("librdkafka's statistics cannot be read", "error", err)
-		return
+		return nil
 	}
 	if stats.connected() {
 		s.connectedAt = now
-		// Before the group is joined, a broker may learn of its users late. Later, one
-		// broker that refuses what the others accepted is enough; but librdkafka also
-		// reports a connection that broke while it authenticated as a refusal.
-		if IsAuthentication(s.refusal) && (!s.joined || stats.settled()) {
+		if IsAuthentication(s.refusal) && s.accepted(stats) {
 			s.refusedSince, s.refusal = time.Time{}, nil
 		}
 	}
@@ -91,19 +93,32 @@ func (s *session) observe(text string, now time.Time) {
 		s.joined = s.joined || s.reads(now)
 	}
 	s.report(now)
+	if !s.refusedSince.IsZero() && now.Sub(s.refusedSince) >= refusalPatience {
+		return s.refused(s.refusal)
+	}
+	return nil
+}
+
+// accepted is true if the brokers accept the credentials after all. Before the group
+// is joined, one broker is enough, because another may learn of its users late; and
+// with tokens, because librdkafka also reports a token that it could not renew. Else
+// a broker that refuses what the others accepted is enough for a refusal. librdkafka
+// reports a connection that broke while it authenticated as one, too, but such a
+// broker is connected again soon.
+func (s *session) accepted(stats statistics) bool {
+	return !s.joined || s.connection.SASLMechanism == OAuthBearer || stats.settled()
 }
 
 // reads is true if this member of the group is of use: it may read something, or
-// has nothing to read because other members do. A fetch that is refused is refused
-// within a second.
+// has nothing to read because other members do.
 func (s *session) reads(now time.Time) bool {
 	switch {
 	case s.everyTopicRefused(now):
 		return false
 	case len(s.all())+len(s.unplaced) == 0:
-		return s.found.topics != nil
+		return s.found.topics != nil && (len(s.missingTopics()) == 0 || len(s.missingTopics()) < len(s.topics()))
 	}
-	return !s.heard.IsZero() && now.Sub(s.heard) >= time.Second
+	return !s.heard.IsZero() && now.Sub(s.heard) >= refusedWithin
 }
 
 // report sets the readiness of Kafka, and logs what keeps it from being ready.
@@ -117,11 +132,12 @@ func (s *session) report(now time.Time) {
 	case s.joined:
 		s.in.down.over(s.log, now)
 	}
-	s.in.options.Health.Set(CheckKafka, s.hindrance(now))
+	s.in.options.Health.Set(CheckKafka, s.obstacle(now))
 }
 
-// hindrance is why messages wait although the group is joined, nil if none do.
-func (s *session) hindrance(now time.Time) error {
+// obstacle returns why messages wait although the group is joined, nil if none
+// waits for an error.
+func (s *session) obstacle(now time.Time) error {
 	if refused := s.unauthorized(now); len(refused) > 0 {
 		return fmt.Errorf("the user may not read %s; %s", strings.Join(refused, ","), s.topicRefusalCure())
 	}
@@ -130,8 +146,8 @@ func (s *session) hindrance(now time.Time) error {
 			return fmt.Errorf("%s is not read: %w", u.key, u.fault)
 		}
 	}
-	if stalled := s.stalled(now); len(stalled) > 0 {
-		return fmt.Errorf("%s stands still at offset %d: %w", stalled[0].key, stalled[0].expected, s.fault)
+	if stalled := s.stalledByError(now); len(stalled) > 0 {
+		return fmt.Errorf("%s is stalled at offset %d: %w", stalled[0].key, stalled[0].expected, s.fault)
 	}
 	if !s.joined {
 		return s.in.down.reason()

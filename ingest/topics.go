@@ -91,8 +91,8 @@ func (t topicState) refused() bool {
 // isPattern is true for a topic that librdkafka takes for a regular expression.
 func isPattern(topic string) bool { return strings.HasPrefix(topic, "^") }
 
-// topics are those to ask about: those that were subscribed to by name, and
-// those that partitions are assigned of.
+// topics returns the topics to ask about: those that were subscribed to by name, and
+// those of the assigned partitions.
 func (s *session) topics() []string {
 	var names []string
 	for _, name := range s.connection.Topics {
@@ -118,6 +118,9 @@ func (s *session) remindOfTopics(now time.Time) {
 	s.missing.remind(s.missingTopics(), now, func(names []string, since time.Duration) {
 		s.log.Warn("waiting for a topic", "missing", strings.Join(names, ","), "for", since, "cure", topicCure)
 	}, func(since time.Duration) { s.log.Info("every topic is there", "after", since) })
+	if s.everyTopicRefused(now) {
+		return // which ends the session
+	}
 	s.refusedTopics.remind(s.unauthorized(now), now, func(names []string, since time.Duration) {
 		s.log.Warn("a topic may not be read; its messages wait, and the other topics are consumed", "refused", strings.Join(names, ","), "for", since, "cure", s.topicRefusalCure())
 	}, func(since time.Duration) { s.log.Info("every topic may be read", "after", since) })
@@ -133,9 +136,9 @@ func (s *session) missingTopics() []string {
 	return names
 }
 
-// unauthorized are the topics that this user may not read. The brokers name them
-// when they are asked. Where they do not, a refused fetch gives an error without a
-// name: then it is the one topic that there is, or those whose messages wait.
+// unauthorized returns the topics that this user may not read. The brokers name them
+// when they are asked. If they name none, a refused fetch still gives an error, which
+// has no name: then it is the only topic, or those whose messages wait.
 func (s *session) unauthorized(now time.Time) []string {
 	refused := make(map[string]bool)
 	for name, state := range s.found.topics {
@@ -151,7 +154,7 @@ func (s *session) unauthorized(now time.Time) []string {
 	return slices.Sorted(maps.Keys(refused))
 }
 
-// silent are the topics that have given nothing since a fetch was refused.
+// silent returns the topics that have given nothing since a fetch was refused.
 func (s *session) silent(now time.Time) []string {
 	parts := s.all()
 	if names := s.topics(); len(names) == 1 {
@@ -162,14 +165,14 @@ func (s *session) silent(now time.Time) []string {
 	}
 	var names []string
 	for _, p := range parts {
-		if p.stands(now) && p.heard.Before(s.fetchRefused) {
+		if p.stalled(now) && p.heard.Before(s.fetchRefused) {
 			names = append(names, p.key.topic)
 		}
 	}
 	return names
 }
 
-// everyTopicRefused is true if there is nothing that this user may read.
+// everyTopicRefused is true if there is no topic that this user may read.
 func (s *session) everyTopicRefused(now time.Time) bool {
 	refused := s.unauthorized(now)
 	return len(refused) > 0 && !slices.ContainsFunc(s.topics(), func(name string) bool { return !slices.Contains(refused, name) })

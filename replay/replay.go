@@ -10,7 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"genesys-fanout/event"
-	"genesys-fanout/workflows"
+	"genesys-fanout/fanout"
 )
 
 // mostStarting is how many starts may be under way at once. At 10 ms each that
@@ -175,13 +175,13 @@ func (r *Replay) begin(ctx context.Context, e *Event) {
 }
 
 func (r *Replay) skip(e *Event) {
-	r.options.Notify(fmt.Sprintf("event %s has an open run: skipped; workflow %s", event.Escape(e.ID), workflows.ID(e.ID)))
+	r.options.Notify(fmt.Sprintf("event %s has an open run: skipped; workflow %s", event.Escape(e.ID), fanout.WorkflowID(e.ID)))
 	for _, target := range e.Targets {
 		r.count(target, func(c *Counts) { c.Skipped++ })
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.skipped = append(r.skipped, r.outcomes.deliveries(e, &run{workflowID: workflows.ID(e.ID)})...)
+	r.skipped = append(r.skipped, r.outcomes.deliveries(e, &run{workflowID: fanout.WorkflowID(e.ID)})...)
 }
 
 // lookAgain counts what the open runs have made of the skipped deliveries

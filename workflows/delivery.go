@@ -8,7 +8,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/activities"
-	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 
@@ -28,34 +29,34 @@ const (
 
 // delivery is one event on its way to one target.
 type delivery struct {
-	in     Input
+	in     fanout.Input
 	target string
 	policy target.Policy
-	began  time.Time          // of the run
-	inline activities.Message // what of the message may travel in an activity's input
-	marks  *marks             // of the run
+	began  time.Time     // of the run
+	inline event.Message // what of the message may travel in an activity's input
+	marks  *marks        // of the run
 
-	rerun       bool              // an earlier run may have left a record of it
-	holder      activities.Holder // of its open record
-	recallQueue string            // where to ask for the first attempt; empty: it is yet to be made
+	rerun       bool                // an earlier run may have left a record of it
+	holder      fanout.RecordHolder // of its open record
+	recallQueue string              // where to ask for the first attempt; empty: it is yet to be made
 
-	progress  activities.Progress
+	progress  fanout.Progress
 	notBefore time.Time
-	sighting  activities.Sighting
-	reason    deadletter.Reason // empty: not given up
-	damaged   string            // why the open record of a delivery that succeeded could not be resolved
+	sighting  fanout.TargetState
+	reason    event.Reason // empty: not given up
+	damaged   string       // why the open record of a delivery that succeeded could not be resolved
 
-	state   State
+	state   fanout.State
 	changed func() // tells the run's current details that the state is another
 }
 
 // plan makes the deliveries of a run: one per target, or a single one that goes
 // straight to the tracker when the message cannot be fanned out.
-func plan(in Input) []*delivery {
+func plan(in fanout.Input) []*delivery {
 	if u := in.Undeliverable; u != nil {
 		return []*delivery{{
-			in: in, target: u.target(), inline: inline(in, 1), state: Waiting, changed: func() {},
-			reason: u.Reason, progress: activities.Progress{Error: cut(u.Error, errorLimit)},
+			in: in, target: u.Target(), inline: inline(in, 1), state: fanout.StateWaiting, changed: func() {},
+			reason: u.Reason, progress: fanout.Progress{Error: fanout.Cut(u.Error, fanout.ErrorLimit)},
 		}}
 	}
 	message := inline(in, len(in.Targets))
@@ -68,7 +69,7 @@ func plan(in Input) []*delivery {
 		}
 		planned[policy.Target] = true
 		deliveries = append(deliveries, &delivery{
-			in: in, target: policy.Target, policy: policy, inline: message, state: Waiting, changed: func() {},
+			in: in, target: policy.Target, policy: policy, inline: message, state: fanout.StateWaiting, changed: func() {},
 		})
 	}
 	return deliveries
@@ -76,14 +77,14 @@ func plan(in Input) []*delivery {
 
 // inline is what of the message may travel in the inputs of the activities of so
 // many targets. What is left out the activities read from the run's history.
-func inline(in Input, targets int) activities.Message {
-	var m activities.Message
-	room := inlineTotal / max(1, targets)
-	if size := payloadSize(in.Event); size <= room {
+func inline(in fanout.Input, targets int) event.Message {
+	m := event.Message{Source: in.Source}
+	room := fanout.InlineTotal / max(1, targets)
+	if size := fanout.PayloadSize(in.Event); size <= room {
 		m.Event, room = in.Event, room-size
 	}
 	// Only a body that is small enough is worth the time to encode it.
-	if len(in.Body) <= min(inlineBody, room) && payloadSize(in.Body) <= room {
+	if len(in.Body) <= min(fanout.InlineBody, room) && fanout.PayloadSize(in.Body) <= room {
 		m.Body = in.Body
 	}
 	return m
@@ -96,11 +97,11 @@ func (d *delivery) run(ctx workflow.Context) {
 	}
 	if d.reason != "" {
 		d.record(ctx)
-		d.become(DeadLetter)
+		d.become(fanout.StateDeadLetter)
 		return
 	}
 	d.resolve(ctx)
-	d.become(Delivered)
+	d.become(fanout.StateDelivered)
 }
 
 // expire gives up a delivery whose run began more than max_age ago: its worker
@@ -116,7 +117,7 @@ func (d *delivery) expire(ctx workflow.Context) (settled bool) {
 	} else {
 		progress.Error = "max_age has passed; " + progress.Error
 	}
-	return d.giveUp(deadletter.Expired, progress)
+	return d.giveUp(event.ReasonExpired, progress)
 }
 
 // remaining is what is left of max_age, counted from the start of the run.
@@ -136,56 +137,55 @@ func (d *delivery) tryFastLane(ctx workflow.Context) (settled bool) {
 }
 
 // attempt makes the first attempt.
-func (d *delivery) attempt(ctx workflow.Context) activities.Outcome {
+func (d *delivery) attempt(ctx workflow.Context) fanout.Outcome {
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: time.Duration(d.policy.Timeout) + localSlack,
 		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
 		Summary:                d.target + ": first attempt",
 	})
-	input := activities.Delivery{Event: d.in.Event, Body: d.in.Body, Source: d.in.Source, Policy: d.policy}
-	var outcome activities.Outcome
-	err := workflow.ExecuteLocalActivity(ctx, acts.FirstAttempt, input).Get(ctx, &outcome)
+	input := fanout.DeliverInput{Message: d.in.Message, Policy: d.policy}
+	var result fanout.FirstAttemptResult
+	err := workflow.ExecuteLocalActivity(ctx, acts.FirstAttempt, input).Get(ctx, &result)
 	if err != nil { // the process ended it: a request may be out, so it counts
-		outcome = activities.Outcome{Verdict: activities.Retry, Progress: activities.Progress{Attempts: 1, Error: cut(err.Error(), errorLimit)}}
+		return fanout.Outcome{Verdict: fanout.Retry, Progress: fanout.Progress{Attempts: 1, Error: fanout.Cut(err.Error(), fanout.ErrorLimit)}}
 	}
-	return outcome
+	return result.Outcome
 }
 
 // recall asks the process that may have made the first attempt. One that does
 // not answer was killed: the retry lane then delivers, perhaps again.
-func (d *delivery) recall(ctx workflow.Context) activities.Outcome {
+func (d *delivery) recall(ctx workflow.Context) fanout.Outcome {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		ActivityID:             "recall-" + d.target,
+		ActivityID:             fanout.RecallActivityID(d.target),
 		TaskQueue:              d.recallQueue,
 		ScheduleToCloseTimeout: recallTimeout + time.Duration(d.policy.Timeout),
 		ScheduleToStartTimeout: recallTimeout,
 		DisableEagerExecution:  true,
 		Summary:                d.target + ": what became of the first attempt?",
 	})
-	var outcome activities.Outcome
-	input := activities.Delivery{Policy: d.policy} // it sends nothing
-	if err := workflow.ExecuteActivity(ctx, acts.Recall, input).Get(ctx, &outcome); err != nil {
-		return activities.Outcome{Verdict: activities.Held}
+	var result fanout.RecallResult
+	if err := workflow.ExecuteActivity(ctx, acts.Recall, fanout.RecallInput{Target: d.target}).Get(ctx, &result); err != nil {
+		return fanout.Outcome{Verdict: fanout.Held}
 	}
-	return outcome
+	return result.Outcome
 }
 
 // settle decides by the outcome of the first attempt whether the delivery has ended.
-func (d *delivery) settle(ctx workflow.Context, outcome activities.Outcome) (settled bool) {
-	d.progress, d.notBefore, d.sighting = outcome.Progress, outcome.NotBefore, outcome.Sighting
+func (d *delivery) settle(ctx workflow.Context, outcome fanout.Outcome) (settled bool) {
+	d.progress, d.notBefore, d.sighting = outcome.Progress, outcome.NotBefore, outcome.TargetState
 	switch {
-	case outcome.Verdict == activities.Delivered:
+	case outcome.Verdict == fanout.Delivered:
 		return true
-	case outcome.Verdict == activities.Rejected:
-		return d.giveUp(deadletter.Rejected, d.progress)
+	case outcome.Verdict == fanout.Rejected:
+		return d.giveUp(event.ReasonRejected, d.progress)
 	case d.progress.Attempts >= d.policy.MaxAttempts:
-		return d.giveUp(deadletter.Exhausted, d.progress)
-	case outcome.Wait == (activities.Wait{}): // held back, or recorded by an earlier version: then the retry lane decides
+		return d.giveUp(event.ReasonExhausted, d.progress)
+	case outcome.Wait == (fanout.Wait{}): // held back: then the retry lane decides
 		return false
 	}
 	if expired := outcome.Wait.Expired(d.remaining(ctx), d.policy.MaxAge); expired != "" {
 		d.progress.Error = expired + "; " + d.progress.Error
-		return d.giveUp(deadletter.Expired, d.progress)
+		return d.giveUp(event.ReasonExpired, d.progress)
 	}
 	return false
 }
@@ -194,14 +194,14 @@ func (d *delivery) settle(ctx workflow.Context, outcome activities.Outcome) (set
 // retries it until it is delivered or given up.
 func (d *delivery) tryRetryLane(ctx workflow.Context) {
 	if err := ctx.Err(); err != nil {
-		d.giveUp(activities.Explain(err, d.progress))
+		d.giveUp(fanout.Explain(err, d.progress))
 		return
 	}
-	d.become(Retrying)
+	d.become(fanout.StateRetrying)
 	lasting, _ := workflow.NewDisconnectedContext(ctx)
 	lane, cancel := workflow.WithCancel(workflow.WithActivityOptions(lasting, workflow.ActivityOptions{
-		ActivityID:             activities.DeliverID(d.target),
-		TaskQueue:              TargetQueue(workflow.GetInfo(ctx).TaskQueueName, d.target),
+		ActivityID:             fanout.DeliverActivityID(d.target),
+		TaskQueue:              fanout.TargetQueue(workflow.GetInfo(ctx).TaskQueueName, d.target),
 		ScheduleToCloseTimeout: d.remaining(ctx),
 		StartToCloseTimeout:    time.Duration(d.policy.Timeout) + activities.Overhead,
 		RetryPolicy:            retryPolicy(d.policy),
@@ -209,41 +209,37 @@ func (d *delivery) tryRetryLane(ctx workflow.Context) {
 		// wait for it and tell what truly became of the delivery.
 		WaitForCancellation:   true,
 		DisableEagerExecution: true,
-		Summary:               summarized(d.summary()),
+		Summary:               fanout.Summarize(d.summary()),
 	}))
-	input := activities.Delivery{
-		Event: d.inline.Event, Body: d.inline.Body, Source: d.in.Source, Policy: d.policy,
-		Progress: d.progress, NotBefore: d.notBefore, Sighting: d.sighting,
+	input := fanout.DeliverInput{
+		Message: d.inline, Policy: d.policy, Progress: d.progress, NotBefore: d.notBefore, TargetState: d.sighting,
 	}
 	delivered := workflow.ExecuteActivity(lane, acts.Deliver, input)
 	workflow.NewSelector(ctx).
 		AddFuture(delivered, func(workflow.Future) {}).
 		AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) { d.learnProgress(lasting); cancel() }).
 		Select(lasting)
-	var outcome activities.Outcome
-	if err := delivered.Get(lasting, &outcome); err != nil {
-		d.giveUp(activities.Explain(err, d.progress))
+	var result fanout.DeliverResult
+	if err := delivered.Get(lasting, &result); err != nil {
+		d.giveUp(fanout.Explain(err, d.progress))
 		return
 	}
-	d.progress = outcome.Progress
+	d.progress = result.Progress
 }
 
 // learnProgress asks, before the retry lane is canceled, how far it has come: a
 // cancellation that meets it between two attempts ends it without a word.
 func (d *delivery) learnProgress(ctx workflow.Context) {
-	if workflow.GetVersion(ctx, "progress of "+d.target, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
-		return
-	}
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: lastProgressTimeout,
 		Summary:                d.target + ": how far has the delivery come?",
 	})
-	var progress activities.Progress
-	err := workflow.ExecuteLocalActivity(ctx, acts.LastProgress, d.target).Get(ctx, &progress)
+	var last fanout.LastProgressResult
+	err := workflow.ExecuteLocalActivity(ctx, acts.LastProgress, fanout.LastProgressInput{Target: d.target}).Get(ctx, &last)
 	if err != nil {
 		workflow.GetLogger(ctx).Error("the attempts of the retry lane are not known", "target", d.target, "error", err)
-	} else if progress.Attempts >= d.progress.Attempts {
-		d.progress = progress
+	} else if last.Attempts >= d.progress.Attempts {
+		d.progress = last.Progress
 	}
 }
 
@@ -259,8 +255,8 @@ func retryPolicy(p target.Policy) *temporal.RetryPolicy {
 	}
 }
 
-func (d *delivery) giveUp(reason deadletter.Reason, progress activities.Progress) (settled bool) {
-	progress.Error = cut(progress.Error, errorLimit)
+func (d *delivery) giveUp(reason event.Reason, progress fanout.Progress) (settled bool) {
+	progress.Error = fanout.Cut(progress.Error, fanout.ErrorLimit)
 	d.reason, d.progress = reason, progress
 	return true
 }
@@ -269,22 +265,16 @@ func (d *delivery) giveUp(reason deadletter.Reason, progress activities.Progress
 // the run is canceled meanwhile. The search attribute comes after the record,
 // because a server that refuses the attribute terminates the run.
 func (d *delivery) record(ctx workflow.Context) {
-	d.become(Recording)
-	early := d.marks.usable && d.marks.early(ctx)
-	if early {
-		d.marks.add(ctx, d.target)
-	}
-	letter := activities.DeadLetter{
+	d.become(fanout.StateRecording)
+	letter := fanout.RecordDeadLetterInput{
 		Target: d.target, Reason: d.reason, Progress: d.progress,
-		Event: d.inline.Event, Source: d.in.Source, Body: d.inline.Body, NoBody: len(d.in.Body) == 0,
-		At: workflow.Now(ctx).UTC(), Holder: d.holder,
+		Message: d.inline, NoBody: len(d.in.Body) == 0,
+		At: workflow.Now(ctx).UTC(), RecordHolder: d.holder,
 	}
-	var recorded activities.Recorded
-	tell(ctx, activities.RecordID(d.target), d.verdict(), acts.RecordDeadLetter, letter, &recorded)
-	d.holder = activities.Holder{Tracker: recorded.Tracker}
-	if !early {
-		d.marks.add(ctx, d.target)
-	}
+	var recorded fanout.RecordDeadLetterResult
+	tell(ctx, fanout.RecordActivityID(d.target), d.verdict(), acts.RecordDeadLetter, letter, &recorded)
+	d.holder = fanout.RecordHolder{Tracker: recorded.Tracker}
+	d.marks.add(ctx, d.target)
 }
 
 // resolve closes the record that an earlier run left of the delivery. The first
@@ -294,11 +284,11 @@ func (d *delivery) resolve(ctx workflow.Context) {
 	if !d.rerun || workflow.GetVersion(ctx, "resolve "+d.target, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return
 	}
-	d.become(Resolving)
-	resolution := activities.Resolution{Target: d.target, Event: d.inline.Event, At: workflow.Now(ctx).UTC(), Holder: d.holder}
-	var resolved activities.Resolved
-	tell(ctx, activities.ResolveID(d.target), d.target+" delivered: its dead letter is resolved", acts.ResolveDeadLetter, resolution, &resolved)
-	d.damaged, d.holder = resolved.Damaged, activities.Holder{Tracker: resolved.Tracker}
+	d.become(fanout.StateResolving)
+	resolution := fanout.ResolveDeadLetterInput{Target: d.target, Event: d.inline.Event, At: workflow.Now(ctx).UTC(), RecordHolder: d.holder}
+	var resolved fanout.ResolveDeadLetterResult
+	tell(ctx, fanout.ResolveActivityID(d.target), d.target+" delivered: its dead letter is resolved", acts.ResolveDeadLetter, resolution, &resolved)
+	d.damaged, d.holder = resolved.Damaged, fanout.RecordHolder{Tracker: resolved.Tracker}
 }
 
 // summary is the line beside the retry lane's activity in Temporal UI.
@@ -306,7 +296,7 @@ func (d *delivery) summary() string {
 	if d.progress.Attempts == 0 {
 		return d.target
 	}
-	return fmt.Sprintf("%s after attempt %d: %s", d.target, d.progress.Attempts, short(d.progress.Error))
+	return fmt.Sprintf("%s after attempt %d: %s", d.target, d.progress.Attempts, fanout.Short(d.progress.Error))
 }
 
 // verdict says in one line why the delivery was given up.
@@ -319,5 +309,5 @@ func (d *delivery) verdict() string {
 	default:
 		line += fmt.Sprintf(" after %d attempts", n)
 	}
-	return line + ": " + short(d.progress.Error)
+	return line + ": " + fanout.Short(d.progress.Error)
 }

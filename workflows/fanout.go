@@ -10,7 +10,8 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/activities"
-	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // Workflows holds what FanOut tells its process.
@@ -28,7 +29,7 @@ type Workflows struct {
 // A run that is not the first of its event makes only the deliveries that are
 // outstanding, resolves the record of each that succeeds, and fails where it
 // leaves any record of the event open.
-func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
+func (w *Workflows) FanOut(ctx workflow.Context, in fanout.Input) (fanout.Result, error) {
 	deliveries, open, rerun := plan(in), openRecords(nil), isRerun(ctx)
 	show(ctx, &deliveries)
 	if rerun {
@@ -76,13 +77,13 @@ func recallQueue(ctx workflow.Context, start time.Time) string {
 	if info.GetCurrentHistoryLength() <= unharmed || !start.Equal(info.WorkflowStartTime) {
 		return ""
 	}
-	memo, ok := info.Memo.GetFields()[MemoRecallQueue]
+	memo, ok := info.Memo.GetFields()[fanout.MemoRecallQueue]
 	if !ok {
 		return ""
 	}
 	var queue string
-	if err := DataConverter().FromPayload(memo, &queue); err != nil {
-		workflow.GetLogger(ctx).Error("the memo cannot be read; first attempts may be made twice", "memo", MemoRecallQueue, "error", err)
+	if err := fanout.DataConverter().FromPayload(memo, &queue); err != nil {
+		workflow.GetLogger(ctx).Error("the memo cannot be read; first attempts may be made twice", "memo", fanout.MemoRecallQueue, "error", err)
 		return ""
 	}
 	return queue
@@ -90,8 +91,8 @@ func recallQueue(ctx workflow.Context, start time.Time) string {
 
 // conclude turns what became of the deliveries into the end of the run. others are
 // other targets with an open record of the event.
-func conclude(ctx workflow.Context, marked *marks, deliveries []*delivery, others openRecords) (Result, error) {
-	var result Result
+func conclude(ctx workflow.Context, marked *marks, deliveries []*delivery, others openRecords) (fanout.Result, error) {
+	var result fanout.Result
 	var dead, left []string
 	open := others.targets()
 	canceled := false
@@ -103,9 +104,9 @@ func conclude(ctx workflow.Context, marked *marks, deliveries []*delivery, other
 		}
 		if d.damaged != "" {
 			open = append(open, d.target)
-			left = append(left, d.target+" (delivered; "+short(d.damaged)+")")
+			left = append(left, d.target+" (delivered; "+fanout.Short(d.damaged)+")")
 		}
-		canceled = canceled || d.reason == deadletter.Canceled
+		canceled = canceled || d.reason == event.ReasonCanceled
 	}
 	for _, target := range open {
 		if !slices.ContainsFunc(deliveries, func(d *delivery) bool { return d.target == target }) {
@@ -121,10 +122,10 @@ func conclude(ctx workflow.Context, marked *marks, deliveries []*delivery, other
 	}
 	switch {
 	case canceled:
-		return Result{}, temporal.NewCanceledError(trackersLeft(deliveries, others))
+		return fanout.Result{}, temporal.NewCanceledError(trackersLeft(deliveries, others))
 	case len(parts) > 0:
 		marked.add(ctx, open...)
-		return Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(parts, "; "), DeadLettered,
+		return fanout.Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(parts, "; "), fanout.DeadLettered,
 			temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{trackersLeft(deliveries, others)}})
 	}
 	return result, nil
@@ -132,7 +133,7 @@ func conclude(ctx workflow.Context, marked *marks, deliveries []*delivery, other
 
 // trackersLeft says which tracker has each record that the run leaves open: for the
 // next run, which asks no other.
-func trackersLeft(deliveries []*delivery, others openRecords) activities.Left {
+func trackersLeft(deliveries []*delivery, others openRecords) fanout.DeadLetteredDetails {
 	trackers := make(map[string]string)
 	add := func(target, id string) {
 		if id != "" { // a worker of an earlier version says nothing
@@ -147,12 +148,12 @@ func trackersLeft(deliveries []*delivery, others openRecords) activities.Left {
 			add(d.target, d.holder.Tracker)
 		}
 	}
-	return activities.Left{Trackers: trackers}
+	return fanout.DeadLetteredDetails{Trackers: trackers}
 }
 
 // reportAge tells the process how old the event was when its last target had
 // it. It is no part of the run: a replay says nothing.
-func (w *Workflows) reportAge(ctx workflow.Context, in Input, deliveries []*delivery) {
+func (w *Workflows) reportAge(ctx workflow.Context, in fanout.Input, deliveries []*delivery) {
 	if w.Delivered == nil || workflow.IsReplaying(ctx) || in.Event.PublishedAt.IsZero() || len(deliveries) == 0 {
 		return
 	}

@@ -30,6 +30,7 @@ import (
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/queues"
@@ -81,7 +82,7 @@ func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	t.Cleanup(temporal.Close)
 	quiet := slog.New(slog.DiscardHandler)
 	c, err := client.DialContext(ctx, client.Options{
-		HostPort: temporal.Address(), Namespace: devstack.Namespace, DataConverter: workflows.DataConverter(), Logger: log.NewStructuredLogger(quiet),
+		HostPort: temporal.Address(), Namespace: devstack.Namespace, DataConverter: fanout.DataConverter(), Logger: log.NewStructuredLogger(quiet),
 	})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
@@ -98,8 +99,8 @@ func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	dir := t.TempDir()
 	directory, err := deadletter.Open(dir)
 	require.NoError(t, err)
-	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: workflows.DefaultTaskQueue, dir: dir, tracker: tracker{directory, make(chan deadletter.Record, 1000)}}
-	history := activities.History{Client: c, Namespace: devstack.Namespace, DataConverter: workflows.DataConverter()}
+	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: fanout.DefaultTaskQueue, dir: dir, tracker: tracker{directory, make(chan deadletter.Record, 1000)}}
+	history := activities.History{Client: c, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
 	acts := activities.New(activities.Options{Targets: set, Tracker: r.tracker, Logger: quiet, Messages: history, Runs: history})
 	process := queues.Process{Client: c, TaskQueue: r.queue, Targets: set, Activities: acts, Log: quiet}
 	r.process = process
@@ -121,10 +122,9 @@ func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 }
 
 // input is an event for all targets.
-func (r *runs) input(id string) workflows.Input {
-	in := workflows.Input{
-		Event: event.Event{ID: id, Type: "conversation.started"},
-		Body:  event.Body(`{"event_id":"evt"}`),
+func (r *runs) input(id string) fanout.Input {
+	in := fanout.Input{
+		Message: event.Message{Event: event.Event{ID: id, Type: "conversation.started"}, Body: event.Body(`{"event_id":"evt"}`)},
 	}
 	for _, one := range r.targets.All() {
 		in.Targets = append(in.Targets, one.Policy)
@@ -136,12 +136,12 @@ func (r *runs) input(id string) workflows.Input {
 func (r *runs) start(id string) client.WorkflowRun {
 	r.t.Helper()
 	in := r.input(id)
-	return r.execute(workflows.StartOptions(in, r.queue, ""), in)
+	return r.execute(fanout.StartOptions(in, r.queue, ""), in)
 }
 
-func (r *runs) execute(options client.StartWorkflowOptions, in workflows.Input) client.WorkflowRun {
+func (r *runs) execute(options client.StartWorkflowOptions, in fanout.Input) client.WorkflowRun {
 	r.t.Helper()
-	run, err := r.client.ExecuteWorkflow(r.ctx, options, workflows.FanOutName, in)
+	run, err := r.client.ExecuteWorkflow(r.ctx, options, fanout.WorkflowName, in)
 	require.NoError(r.t, err)
 	return run
 }
@@ -163,25 +163,16 @@ func (r *runs) reset(run client.WorkflowRun, toTask int64) client.WorkflowRun {
 // replay fails the test where the run does not replay.
 func (r *runs) replay(id, runID string) {
 	r.t.Helper()
-	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DataConverter: workflows.DataConverter()})
+	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DataConverter: fanout.DataConverter()})
 	require.NoError(r.t, err)
-	replayer.RegisterWorkflowWithOptions((&workflows.Workflows{}).FanOut, workflow.RegisterOptions{Name: workflows.FanOutName})
+	replayer.RegisterWorkflowWithOptions((&workflows.Workflows{}).FanOut, workflow.RegisterOptions{Name: fanout.WorkflowName})
 	require.NoError(r.t, replayer.ReplayWorkflowExecution(r.ctx, r.client.WorkflowService(), nil, devstack.Namespace, workflow.Execution{ID: id, RunID: runID}))
 }
 
 // recorded waits for the next dead letter.
 func (r *runs) recorded() deadletter.Record {
 	r.t.Helper()
-	var record deadletter.Record
-	await.True(r.t, "a dead letter", func() bool {
-		select {
-		case record = <-r.tracker.recorded:
-			return true
-		default:
-			return false
-		}
-	})
-	return record
+	return await.Receive(r.t, "a dead letter", r.tracker.recorded)
 }
 
 func answer(w http.ResponseWriter, status int, body string) {
@@ -206,7 +197,7 @@ func TestFanOut_TellsEachAttemptWhereItsEventStands(t *testing.T) {
 		in.Event.PublishedAt = at
 		in.Source = event.Source{Topic: "events", Partition: 7, Offset: n}
 		in.Body = event.Body(`"` + strings.Repeat("x", large) + `"`)
-		require.NoError(t, r.execute(workflows.StartOptions(in, r.queue, ""), in).Get(r.ctx, nil))
+		require.NoError(t, r.execute(fanout.StartOptions(in, r.queue, ""), in).Get(r.ctx, nil))
 		for _, attempt := range []string{"1", "2"} {
 			got := <-headers
 			assert.Equal(t, attempt, got.Get("X-Delivery-Attempt"))
@@ -231,7 +222,7 @@ func TestResetAfterMaxAge(t *testing.T) {
 	}, "max_age: 3s")
 	run := r.start("evt-1")
 	require.Error(t, run.Get(r.ctx, nil))
-	require.Equal(t, deadletter.Rejected, r.recorded().Reason)
+	require.Equal(t, event.ReasonRejected, r.recorded().Reason)
 	mended.Store(true)
 	maxAge := time.NewTimer(time.Duration(r.targets.All()[0].Policy.MaxAge))
 	<-maxAge.C
@@ -251,7 +242,7 @@ func TestMaxAgePassesInTheFastLane(t *testing.T) {
 	}, "timeout: 3s, max_age: 2s")
 	r.start("evt-1")
 	got := r.recorded()
-	assert.Equal(t, deadletter.Expired, got.Reason)
+	assert.Equal(t, event.ReasonExpired, got.Reason)
 	assert.Equal(t, 1, got.Attempts)
 	assert.Contains(t, got.Error, "max_age has passed; no answer within 3s")
 }
@@ -300,9 +291,9 @@ func TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate(t *testing.T) {
 			run := r.start("evt-1")
 			got := r.recorded()
 			assert.Less(t, time.Since(began), 30*time.Second)
-			want := deadletter.Expired
+			want := event.ReasonExpired
 			if strings.Contains(name, "exhausted") {
-				want = deadletter.Exhausted
+				want = event.ReasonExhausted
 			}
 			assert.Equal(t, want, got.Reason)
 			assert.Equal(t, test.attempts, got.Attempts)
@@ -327,7 +318,7 @@ func TestMaxAgePassesUnpolled(t *testing.T) {
 	await.True(t, "three requests", func() bool { return requests.Load() == 3 })
 	r.retry.Stop()
 	got := r.recorded()
-	assert.Equal(t, deadletter.Expired, got.Reason)
+	assert.Equal(t, event.ReasonExpired, got.Reason)
 	assert.EqualValues(t, requests.Load(), got.Attempts)
 	assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode)
 	assert.Contains(t, got.Error, "max_age has passed; 503 Service Unavailable: xxx")
@@ -339,31 +330,31 @@ func TestMaxAgePassesUnpolled(t *testing.T) {
 func TestALostFirstTaskIsAskedFor(t *testing.T) {
 	for name, test := range map[string]struct {
 		lost                 bool
-		verdict              activities.Verdict
+		verdict              fanout.Verdict
 		questioned, requests int32
 	}{
-		"delivered": {lost: true, verdict: activities.Delivered, questioned: 1, requests: 0},
-		"held":      {lost: true, verdict: activities.Held, questioned: 1, requests: 1},
-		"late":      {lost: false, verdict: activities.Held, questioned: 0, requests: 1},
+		"delivered": {lost: true, verdict: fanout.Delivered, questioned: 1, requests: 0},
+		"held":      {lost: true, verdict: fanout.Held, questioned: 1, requests: 1},
+		"late":      {lost: false, verdict: fanout.Held, questioned: 0, requests: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var questioned, got atomic.Int32
 			r := startRuns(t, func(http.ResponseWriter, *http.Request) { got.Add(1) }, "timeout: 3s")
 			queue := "first-process-lost"
-			recallQueue := workflows.RecallQueue(queue, "it")
+			recallQueue := fanout.RecallQueue(queue, "it")
 			first := worker.New(r.client, recallQueue, worker.Options{DisableWorkflowWorker: true})
-			first.RegisterActivityWithOptions(func(activities.Delivery) (activities.Outcome, error) {
+			first.RegisterActivityWithOptions(func(fanout.DeliverInput) (fanout.Outcome, error) {
 				questioned.Add(1)
-				return activities.Outcome{Verdict: test.verdict}, nil
+				return fanout.Outcome{Verdict: test.verdict}, nil
 			}, activity.RegisterOptions{Name: "Recall"})
 			require.NoError(t, first.Start())
 			t.Cleanup(first.Stop)
 
-			in := workflows.Input{Event: event.Event{ID: "evt-1"}, Body: event.Body(`{}`), Targets: []target.Policy{r.targets.All()[0].Policy}}
-			options := workflows.StartOptions(in, queue, recallQueue)
+			in := fanout.Input{Message: event.Message{Event: event.Event{ID: "evt-1"}, Body: event.Body(`{}`)}, Targets: []target.Policy{r.targets.All()[0].Policy}}
+			options := fanout.StartOptions(in, queue, recallQueue)
 			options.EnableEagerStart = false // its task is for whoever asks
 			options.WorkflowTaskTimeout = time.Second
-			run, err := r.client.ExecuteWorkflow(r.ctx, options, workflows.FanOutName, in)
+			run, err := r.client.ExecuteWorkflow(r.ctx, options, fanout.WorkflowName, in)
 			require.NoError(t, err)
 			if test.lost {
 				task, err := r.client.WorkflowService().PollWorkflowTaskQueue(r.ctx, &workflowservice.PollWorkflowTaskQueueRequest{

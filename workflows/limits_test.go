@@ -15,12 +15,11 @@ import (
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/proto"
 
-	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/process"
-	"genesys-fanout/workflows"
 )
 
 // manyTargets is a list of as many targets as targets.yaml may hold, each with a
@@ -37,7 +36,7 @@ func manyTargets(letters int, members string) string {
 // registered makes the search attributes usable, as the processes do at their start.
 func (r *runs) registered() {
 	r.t.Helper()
-	usable, err := process.EnsureSearchAttributes(r.ctx, r.client, devstack.Namespace, workflows.SearchAttributeKeys(), r.process.Log)
+	usable, err := process.EnsureSearchAttributes(r.ctx, r.client, devstack.Namespace, fanout.SearchAttributeKeys(), r.process.Log)
 	require.NoError(r.t, err)
 	require.True(r.t, usable.Usable())
 }
@@ -48,7 +47,7 @@ func (r *runs) marked(run client.WorkflowRun) []string {
 	described, err := r.client.DescribeWorkflowExecution(r.ctx, run.GetID(), run.GetRunID())
 	require.NoError(r.t, err)
 	var names []string
-	payload := described.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields()[workflows.DeadLetterTargets.GetName()]
+	payload := described.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields()[fanout.DeadLetterTargetsKey.GetName()]
 	require.NoError(r.t, converter.GetDefaultDataConverter().FromPayload(payload, &names))
 	assert.LessOrEqual(r.t, len(payload.GetData()), 1900)
 	return names
@@ -64,12 +63,12 @@ func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 		marks   int // names in the attribute beside the "…"
 		members string
 		status  int
-		reason  deadletter.Reason
+		reason  event.Reason
 	}{
-		{"rejected, 40 letters", 40, 44, "timeout: 30s", http.StatusBadRequest, deadletter.Rejected},
-		{"rejected, 18 letters", 18, 90, "timeout: 30s", http.StatusBadRequest, deadletter.Rejected},
-		{"exhausted, 40 letters", 40, 44, "timeout: 30s, retry_statuses: [503], max_attempts: 2", http.StatusServiceUnavailable, deadletter.Exhausted},
-		{"exhausted, 18 letters", 18, 90, "timeout: 30s, retry_statuses: [503], max_attempts: 2", http.StatusServiceUnavailable, deadletter.Exhausted},
+		{"rejected, 40 letters", 40, 44, "timeout: 30s", http.StatusBadRequest, event.ReasonRejected},
+		{"rejected, 18 letters", 18, 90, "timeout: 30s", http.StatusBadRequest, event.ReasonRejected},
+		{"exhausted, 40 letters", 40, 44, "timeout: 30s, retry_statuses: [503], max_attempts: 2", http.StatusServiceUnavailable, event.ReasonExhausted},
+		{"exhausted, 18 letters", 18, 90, "timeout: 30s, retry_statuses: [503], max_attempts: 2", http.StatusServiceUnavailable, event.ReasonExhausted},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var mended atomic.Bool
@@ -83,15 +82,15 @@ func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 			in := r.input("evt-1")
 			in.SearchAttributes = true
 
-			first := r.execute(workflows.StartOptions(in, r.queue, ""), in)
+			first := r.execute(fanout.StartOptions(in, r.queue, ""), in)
 			require.ErrorContains(t, r.endsIn(failed, first), "100 of 100 deliveries dead-lettered")
-			r.hasRecords(100, test.reason)
+			r.hasHundredRecords(test.reason)
 			assertMarks(t, in, test.marks, r.marked(first))
 			r.withinLimits(first)
 
-			replay := r.execute(workflows.ReplayOptions(in, r.queue, nil), in)
+			replay := r.execute(fanout.ReplayOptions(in, r.queue, nil), in)
 			require.ErrorContains(t, r.endsIn(failed, replay), "100 of 100 deliveries dead-lettered")
-			r.hasRecords(100, test.reason)
+			r.hasHundredRecords(test.reason)
 			assertMarks(t, in, test.marks, r.marked(replay))
 			r.withinLimits(replay)
 
@@ -102,11 +101,11 @@ func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 	}
 }
 
-// hasRecords asserts that as many records of evt-1 are open, each for a reason.
-func (r *runs) hasRecords(n int, reason deadletter.Reason) {
+// hasHundredRecords asserts that 100 records of evt-1 are open, each for the reason.
+func (r *runs) hasHundredRecords(reason event.Reason) {
 	r.t.Helper()
 	open := r.open("evt-1")
-	assert.Len(r.t, open, n)
+	assert.Len(r.t, open, 100)
 	for _, name := range open {
 		record, err := r.tracker.Get(name, "evt-1")
 		require.NoError(r.t, err)
@@ -116,7 +115,7 @@ func (r *runs) hasRecords(n int, reason deadletter.Reason) {
 
 // assertMarks asserts that marked are the first n of the input's targets, and a
 // sign that there are more.
-func assertMarks(t *testing.T, in workflows.Input, n int, marked []string) {
+func assertMarks(t *testing.T, in fanout.Input, n int, marked []string) {
 	t.Helper()
 	want := make([]string, 0, n+1)
 	for _, policy := range in.Targets[:n] {
@@ -137,11 +136,11 @@ func TestFanOut_RecordsEveryDeliveryOfAHundredTargetsWhenCanceled(t *testing.T) 
 	r.registered()
 	in := r.input("evt-1")
 	in.SearchAttributes = true
-	run := r.execute(workflows.StartOptions(in, r.queue, ""), in)
+	run := r.execute(fanout.StartOptions(in, r.queue, ""), in)
 	await.True(t, "150 requests", func() bool { return requests.Load() >= 150 })
 	require.NoError(t, r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()))
 	require.Error(t, r.endsIn(canceled, run))
-	r.hasRecords(100, deadletter.Canceled)
+	r.hasHundredRecords(event.ReasonCanceled)
 	assertMarks(t, in, 44, r.marked(run))
 	r.withinLimits(run)
 }
@@ -154,7 +153,7 @@ func TestFanOut_MarksARunOnlyAfterTheRecord(t *testing.T) {
 	r.registered()
 	in := r.input("evt-1")
 	in.SearchAttributes = true
-	run := r.execute(workflows.StartOptions(in, r.queue, ""), in)
+	run := r.execute(fanout.StartOptions(in, r.queue, ""), in)
 	r.under(f, 2)
 	f.answer("b", http.StatusBadRequest)
 	require.Error(t, r.endsIn(failed, run))
@@ -176,7 +175,7 @@ func TestFanOut_MarksARunOnlyAfterTheRecord(t *testing.T) {
 			order = append(order, activities[done.GetScheduledEventId()])
 		}
 		upserted := e.GetUpsertWorkflowSearchAttributesEventAttributes().GetSearchAttributes().GetIndexedFields()
-		if payload := upserted[workflows.DeadLetterTargets.GetName()]; payload != nil {
+		if payload := upserted[fanout.DeadLetterTargetsKey.GetName()]; payload != nil {
 			order = append(order, string(payload.GetData()))
 		}
 	}
@@ -224,9 +223,9 @@ func TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets(t *testing.T) {
 	in.Event.InteractionID = strings.Repeat("\x01", 3700)
 	in.Event.Type, in.Event.ChannelType = strings.Repeat(`"`, 160), strings.Repeat(`"`, 160)
 	in.Body = event.Body(`{"a":"` + strings.Repeat("x", 10_000) + `"}`)
-	run := r.execute(workflows.StartOptions(in, r.queue, ""), in)
+	run := r.execute(fanout.StartOptions(in, r.queue, ""), in)
 	require.ErrorContains(t, r.endsIn(failed, run), "100 of 100 deliveries dead-lettered")
-	r.hasRecords(100, deadletter.Rejected)
+	r.hasHundredRecords(event.ReasonRejected)
 	record, err := r.tracker.Get(in.Targets[0].Target, "evt-1")
 	require.NoError(t, err)
 	assert.Equal(t, in.Event.InteractionID, record.InteractionID)

@@ -6,13 +6,14 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
-	"genesys-fanout/activities"
-	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // isRerun is true for a run that is not the first of its event: replayed, reset,
 // or started by hand.
-func isRerun(ctx workflow.Context) bool { return isReset(ctx) || startedBy(ctx) != StartedByIngest }
+func isRerun(ctx workflow.Context) bool {
+	return isReset(ctx) || startedBy(ctx) != fanout.StartedByIngest
+}
 
 func isReset(ctx workflow.Context) bool {
 	info := workflow.GetInfo(ctx)
@@ -21,26 +22,26 @@ func isReset(ctx workflow.Context) bool {
 
 // startedBy is what the memo says, empty for a run that was started by hand.
 func startedBy(ctx workflow.Context) string {
-	memo, ok := workflow.GetInfo(ctx).Memo.GetFields()[MemoStartedBy]
+	memo, ok := workflow.GetInfo(ctx).Memo.GetFields()[fanout.MemoStartedBy]
 	if !ok {
 		return ""
 	}
 	var by string
-	if err := DataConverter().FromPayload(memo, &by); err != nil {
-		workflow.GetLogger(ctx).Error("the memo cannot be read; the run counts as started by hand", "memo", MemoStartedBy, "error", err)
+	if err := fanout.DataConverter().FromPayload(memo, &by); err != nil {
+		workflow.GetLogger(ctx).Error("the memo cannot be read; the run counts as started by hand", "memo", fanout.MemoStartedBy, "error", err)
 	}
 	return by
 }
 
 // trackersOfMemo are the identities of the trackers that a replay names in its memo.
 func trackersOfMemo(ctx workflow.Context) map[string]string {
-	memo, ok := workflow.GetInfo(ctx).Memo.GetFields()[MemoTrackers]
+	memo, ok := workflow.GetInfo(ctx).Memo.GetFields()[fanout.MemoTrackers]
 	if !ok {
 		return nil
 	}
 	var trackers map[string]string
-	if err := DataConverter().FromPayload(memo, &trackers); err != nil {
-		workflow.GetLogger(ctx).Error("the memo cannot be read; any tracker is asked", "memo", MemoTrackers, "error", err)
+	if err := fanout.DataConverter().FromPayload(memo, &trackers); err != nil {
+		workflow.GetLogger(ctx).Error("the memo cannot be read; any tracker is asked", "memo", fanout.MemoTrackers, "error", err)
 	}
 	return trackers
 }
@@ -48,7 +49,7 @@ func trackersOfMemo(ctx workflow.Context) map[string]string {
 // narrow leaves of the deliveries of a rerun what is still to be made, and says
 // which other targets have an open record of the event. A run that was reset to
 // a later point goes on from there instead: what it had begun there it ends.
-func narrow(ctx workflow.Context, in Input, deliveries []*delivery) (left []*delivery, others openRecords) {
+func narrow(ctx workflow.Context, in fanout.Input, deliveries []*delivery) (left []*delivery, others openRecords) {
 	if workflow.GetVersion(ctx, "outstanding", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		for _, d := range deliveries {
 			d.holder.Unknown = true
@@ -77,12 +78,8 @@ func (o openRecords) targets() []string { return workflow.DeterministicKeys(o) }
 
 // identify sets the search attributes of a run that was started by hand, because
 // nobody else has.
-func identify(ctx workflow.Context, in Input) {
-	escape := event.Escape
-	if in.wordsCut() {
-		escape = event.EscapeCut
-	}
-	attributes := searchAttributes(in.Event, escape)
+func identify(ctx workflow.Context, in fanout.Input) {
+	attributes := fanout.SearchAttributes(in)
 	if !in.SearchAttributes || attributes.Size() == 0 {
 		return
 	}
@@ -94,8 +91,8 @@ func identify(ctx workflow.Context, in Input) {
 // outstanding asks what the runs before left to do. Records in several trackers take
 // several questions, because each worker answers for its own.
 func outstanding(ctx workflow.Context, deliveries []*delivery) (settled bool, open openRecords) {
-	replayed := startedBy(ctx) == StartedByReplay && !isReset(ctx)
-	question := activities.Rerun{Settled: replayed}
+	replayed := startedBy(ctx) == fanout.StartedByReplay && !isReset(ctx)
+	question := fanout.OutstandingInput{Settled: replayed}
 	if replayed {
 		question.Trackers = trackersOfMemo(ctx)
 	}
@@ -104,14 +101,14 @@ func outstanding(ctx workflow.Context, deliveries []*delivery) (settled bool, op
 		question.Targets = append(question.Targets, d.target)
 	}
 	open = make(openRecords)
-	var answer activities.Open
-	tell(ctx, activities.OutstandingID, "what did the runs before leave to do?", acts.Outstanding, question, &answer)
+	var answer fanout.OutstandingResult
+	tell(ctx, fanout.OutstandingActivityID, "what did the runs before leave to do?", acts.Outstanding, question, &answer)
 	settled = answer.Settled
 	open.add(answer)
 	for n := 2; len(answer.Elsewhere) > 0; n++ { // each answer leaves fewer
 		question.Settled, question.Trackers = true, answer.Elsewhere
-		answer = activities.Open{}
-		tell(ctx, fmt.Sprintf("%s-%d", activities.OutstandingID, n), "and what is open in another tracker?", acts.Outstanding, question, &answer)
+		answer = fanout.OutstandingResult{}
+		tell(ctx, fmt.Sprintf("%s-%d", fanout.OutstandingActivityID, n), "and what is open in another tracker?", acts.Outstanding, question, &answer)
 		open.add(answer)
 	}
 	return settled, open
@@ -119,7 +116,7 @@ func outstanding(ctx workflow.Context, deliveries []*delivery) (settled bool, op
 
 // add notes the open records of one tracker. Where two have one, the tracker that
 // was named for the target answered first.
-func (o openRecords) add(answer activities.Open) {
+func (o openRecords) add(answer fanout.OutstandingResult) {
 	for _, target := range answer.Targets {
 		if _, found := o[target]; !found {
 			o[target] = answer.Tracker

@@ -1,28 +1,23 @@
 package workflows_test
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
-	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/sdk/v1"
-	"go.temporal.io/api/temporalproto"
 	"go.temporal.io/sdk/client"
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 // fleet are targets whose answers a test may change, by path.
@@ -82,29 +77,7 @@ func (r *runs) ended(run client.WorkflowRun) (enums.WorkflowExecutionStatus, err
 	})
 	err := run.Get(r.ctx, nil)
 	r.replay(run.GetID(), run.GetRunID())
-	r.keep(run)
 	return status, err
-}
-
-// keep writes the history of a run into $HISTORIES, where that is set: for the
-// histories of a new version in testdata.
-func (r *runs) keep(run client.WorkflowRun) {
-	r.t.Helper()
-	dir := os.Getenv("HISTORIES")
-	if dir == "" {
-		return
-	}
-	var history historypb.History
-	events := r.client.GetWorkflowHistory(r.ctx, run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		e, err := events.Next()
-		require.NoError(r.t, err)
-		history.Events = append(history.Events, e)
-	}
-	data, err := temporalproto.CustomJSONMarshalOptions{Indent: "  "}.Marshal(&history)
-	require.NoError(r.t, err)
-	name := fmt.Sprintf("%s-%d.json", strings.NewReplacer("/", "-", ",", "").Replace(r.t.Name()), time.Now().UnixNano())
-	require.NoError(r.t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 }
 
 func (r *runs) completes(run client.WorkflowRun) {
@@ -130,7 +103,7 @@ func (r *runs) open(id string) []string {
 
 // byHand starts a run as UI's "Start Workflow Like This One" does: the same ID,
 // type, queue and input, and nothing else.
-func (r *runs) byHand(workflowID string, in workflows.Input) client.WorkflowRun {
+func (r *runs) byHand(workflowID string, in fanout.Input) client.WorkflowRun {
 	r.t.Helper()
 	return r.execute(client.StartWorkflowOptions{ID: workflowID, TaskQueue: r.queue, WorkflowExecutionErrorWhenAlreadyStarted: true}, in)
 }
@@ -151,7 +124,7 @@ func TestRerunOfASettledRun(t *testing.T) {
 		},
 		"replay": func(r *runs, _ client.WorkflowRun) client.WorkflowRun {
 			in := r.input(hostileID)
-			return r.execute(workflows.ReplayOptions(in, r.queue, map[string]string{"c": r.tracker.ID()}), in)
+			return r.execute(fanout.ReplayOptions(in, r.queue, map[string]string{"c": r.tracker.ID()}), in)
 		},
 	}
 	for name, again := range rerun {
@@ -255,7 +228,7 @@ func TestReplayOfSomeTargets(t *testing.T) {
 	replay := func(targets ...target.Policy) client.WorkflowRun {
 		in := r.input("evt-1")
 		in.Targets = targets
-		return r.execute(workflows.ReplayOptions(in, r.queue, nil), in)
+		return r.execute(fanout.ReplayOptions(in, r.queue, nil), in)
 	}
 	policies := r.input("evt-1").Targets
 	err := r.endsIn(failed, replay(policies[0], policies[1]))
@@ -291,11 +264,11 @@ func TestCancelKeepsTheAttempts(t *testing.T) {
 	run := r.start("evt-1")
 	r.recorded() // c
 	r.under(f, 4)
-	require.Equal(t, workflows.Retrying, r.statuses(run)["b"].State)
+	require.Equal(t, fanout.StateRetrying, r.statuses(run)["b"].State)
 	require.NoError(t, r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()))
 	require.Error(t, r.endsIn(canceled, run))
 	record := r.recorded()
-	assert.Equal(t, deadletter.Canceled, record.Reason)
+	assert.Equal(t, event.ReasonCanceled, record.Reason)
 	assert.Equal(t, f.count("b"), record.Attempts)
 	assert.Equal(t, http.StatusServiceUnavailable, record.StatusCode)
 	assert.Contains(t, record.Error, "the run was canceled; 503 Service Unavailable")
@@ -321,7 +294,7 @@ func TestCancelWhileTheTrackerIsAway(t *testing.T) {
 		described, err := r.client.DescribeWorkflowExecution(r.ctx, second.GetID(), second.GetRunID())
 		return err == nil && len(described.GetPendingActivities()) == 1
 	})
-	assert.Equal(t, workflows.Waiting, r.statuses(second)["c"].State, "it answers all the same")
+	assert.Equal(t, fanout.StateWaiting, r.statuses(second)["c"].State, "it answers all the same")
 	require.NoError(t, r.client.CancelWorkflow(r.ctx, second.GetID(), second.GetRunID()))
 	again := r.process.DeadLetters()
 	require.NoError(t, again.Start())
@@ -329,7 +302,7 @@ func TestCancelWhileTheTrackerIsAway(t *testing.T) {
 	require.Error(t, r.endsIn(canceled, second))
 	after := r.recorded()
 	assert.Equal(t, "c", after.TargetName)
-	assert.Equal(t, deadletter.Canceled, after.Reason)
+	assert.Equal(t, event.ReasonCanceled, after.Reason)
 	assert.NotEqual(t, before.RunID, after.RunID)
 	assert.FileExists(t, filepath.Join(r.dir, "superseded", deadletter.FileName("c", "evt-1")))
 }
@@ -370,14 +343,14 @@ func TestTheStateIsTold(t *testing.T) {
 	run := r.start("evt-1")
 	r.recorded() // c
 	r.under(f, 2)
-	var told map[string]workflows.Status
+	var told map[string]fanout.DeliveryStatus
 	await.True(t, "the state of c", func() bool {
 		told = r.statuses(run)
-		return told["c"].State == workflows.DeadLetter
+		return told["c"].State == fanout.StateDeadLetter
 	})
-	assert.Equal(t, workflows.Status{Target: "a", State: workflows.Delivered, Attempts: 1, StatusCode: 200}, told["a"])
-	assert.Equal(t, workflows.Status{Target: "b", State: workflows.Retrying, Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}, told["b"])
-	assert.Equal(t, workflows.Status{Target: "c", State: workflows.DeadLetter, Reason: deadletter.Rejected, Attempts: 1, StatusCode: 400, Error: "400 Bad Request"}, told["c"])
+	assert.Equal(t, fanout.DeliveryStatus{Target: "a", State: fanout.StateDelivered, Attempts: 1, StatusCode: 200}, told["a"])
+	assert.Equal(t, fanout.DeliveryStatus{Target: "b", State: fanout.StateRetrying, Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}, told["b"])
+	assert.Equal(t, fanout.DeliveryStatus{Target: "c", State: fanout.StateDeadLetter, Reason: event.ReasonRejected, Attempts: 1, StatusCode: 400, Error: "400 Bad Request"}, told["c"])
 
 	value, err := r.client.QueryWorkflow(r.ctx, run.GetID(), run.GetRunID(), "__temporal_workflow_metadata")
 	require.NoError(t, err)
@@ -396,16 +369,16 @@ func TestTheStateIsTold(t *testing.T) {
 
 	f.answer("b", http.StatusOK)
 	require.Error(t, r.endsIn(failed, run))
-	assert.Equal(t, workflows.Delivered, r.statuses(run)["b"].State, "of a closed run too")
+	assert.Equal(t, fanout.StateDelivered, r.statuses(run)["b"].State, "of a closed run too")
 }
 
-func (r *runs) statuses(run client.WorkflowRun) map[string]workflows.Status {
+func (r *runs) statuses(run client.WorkflowRun) map[string]fanout.DeliveryStatus {
 	r.t.Helper()
-	value, err := r.client.QueryWorkflow(r.ctx, run.GetID(), run.GetRunID(), workflows.QueryDeliveries)
+	value, err := r.client.QueryWorkflow(r.ctx, run.GetID(), run.GetRunID(), fanout.QueryDeliveries)
 	require.NoError(r.t, err)
-	var statuses []workflows.Status
+	var statuses []fanout.DeliveryStatus
 	require.NoError(r.t, value.Get(&statuses))
-	told := make(map[string]workflows.Status)
+	told := make(map[string]fanout.DeliveryStatus)
 	for _, one := range statuses {
 		told[one.Target] = one
 	}

@@ -17,10 +17,10 @@ import (
 
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/queues"
-	"genesys-fanout/workflows"
 )
 
 // checks keeps what was last reported of each health check.
@@ -55,7 +55,7 @@ func (r *runs) newDesk() *desk {
 	require.NoError(r.t, err)
 	d := &desk{tracker: tracker{directory, make(chan deadletter.Record, 100)}, health: &checks{by: make(map[string]error)}}
 	quiet := slog.New(slog.DiscardHandler)
-	history := activities.History{Client: r.client, Namespace: devstack.Namespace, DataConverter: workflows.DataConverter()}
+	history := activities.History{Client: r.client, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
 	acts := activities.New(activities.Options{Targets: r.targets, Tracker: d.tracker, Health: d.health, Logger: quiet, Messages: history, Runs: history})
 	d.process = queues.Process{Client: r.client, TaskQueue: r.queue, Targets: r.targets, Activities: acts, Log: quiet}
 	return d
@@ -107,7 +107,7 @@ func (r *runs) waitForOther(wrong, right *desk) {
 // left is the detail with which a run ended.
 func (r *runs) left(run client.WorkflowRun) map[string]string {
 	r.t.Helper()
-	history := activities.History{Client: r.client, DataConverter: workflows.DataConverter()}
+	history := activities.History{Client: r.client, DataConverter: fanout.DataConverter()}
 	before, err := history.Ended(r.ctx, run.GetID(), run.GetRunID())
 	require.NoError(r.t, err)
 	require.True(r.t, before.Settled)
@@ -124,7 +124,7 @@ func TestOtherTracker_AnswersNothing(t *testing.T) {
 		},
 		"replay": func(r *runs, _ client.WorkflowRun, holder *desk) client.WorkflowRun {
 			in := r.input("evt-1")
-			return r.execute(workflows.ReplayOptions(in, r.queue, map[string]string{"c": holder.tracker.ID()}), in)
+			return r.execute(fanout.ReplayOptions(in, r.queue, map[string]string{"c": holder.tracker.ID()}), in)
 		},
 	}
 	for name, again := range rerun {
@@ -188,7 +188,7 @@ func TestOtherTracker_RecordsOfOneEventInBoth(t *testing.T) {
 	replay := func(target int, before client.WorkflowRun) client.WorkflowRun {
 		in := r.input("evt-1")
 		in.Targets = in.Targets[target : target+1]
-		return r.execute(workflows.ReplayOptions(in, r.queue, r.left(before)), in)
+		return r.execute(fanout.ReplayOptions(in, r.queue, r.left(before)), in)
 	}
 	fourth := replay(1, second) // b: what is open of c is carried on
 	err := r.endsIn(failed, fourth)

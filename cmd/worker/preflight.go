@@ -5,15 +5,15 @@ import (
 	"os"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/preflight"
 	"genesys-fanout/internal/process"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 // tryEverything is --preflight.
 func tryEverything(ctx context.Context, s *settings, targets *target.Set, options process.Temporal) error {
-	temporal, err := preflight.NewTemporal(options, workflows.SearchAttributeKeys())
+	temporal, err := preflight.NewTemporal(options, fanout.SearchAttributeKeys())
 	if err != nil {
 		return err
 	}

@@ -11,10 +11,10 @@ import (
 
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/process"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 // Options are what a worker needs.
@@ -70,7 +70,7 @@ func (w *Worker) run(ctx context.Context, stop *process.Stop) error {
 	}
 	polls := w.polls()
 	temporal, err := process.Dial(ctx, process.Connection{
-		Temporal: o.Temporal, DataConverter: workflows.DataConverter(), Metrics: metrics, Log: o.Log, Health: health, Polls: polls,
+		Temporal: o.Temporal, DataConverter: fanout.DataConverter(), Metrics: metrics, Log: o.Log, Health: health, Polls: polls,
 	})
 	if err != nil {
 		return err
@@ -79,13 +79,13 @@ func (w *Worker) run(ctx context.Context, stop *process.Stop) error {
 	namespace := o.Temporal.Options.Namespace
 	// ingest tells each run whether the namespace has them; a worker that comes
 	// first prepares it.
-	if _, err := process.EnsureSearchAttributes(ctx, temporal, namespace, workflows.SearchAttributeKeys(), o.Log); err != nil {
+	if _, err := process.EnsureSearchAttributes(ctx, temporal, namespace, fanout.SearchAttributeKeys(), o.Log); err != nil {
 		return err
 	}
 	go process.Watch(ctx, temporal, namespace, health, o.Log)
 	go polls.Watch(ctx, health, o.Log)
 
-	history := activities.History{Client: temporal, Namespace: namespace, DataConverter: workflows.DataConverter()}
+	history := activities.History{Client: temporal, Namespace: namespace, DataConverter: fanout.DataConverter()}
 	acts := activities.New(activities.Options{
 		Targets:  o.Targets,
 		Messages: history,
@@ -110,7 +110,7 @@ func (w *Worker) polls() *process.Polls {
 	if w.options.DeadLetters == off {
 		return process.NewPolls(w.options.TaskQueue)
 	}
-	return process.NewPolls(w.options.TaskQueue, workflows.DeadLetterQueue(w.options.TaskQueue))
+	return process.NewPolls(w.options.TaskQueue, fanout.DeadLetterQueue(w.options.TaskQueue))
 }
 
 // serve starts all workers, waits for ctx, and stops them side by side: each

@@ -16,12 +16,12 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"genesys-fanout/activities"
+	"genesys-fanout/fanout"
 	"genesys-fanout/genesys"
 	"genesys-fanout/ingest"
 	"genesys-fanout/internal/process"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 const name = "ingest"
@@ -121,14 +121,14 @@ func (i *instance) serve(ctx context.Context, stop *process.Stop, log *slog.Logg
 		return err
 	}
 	temporal, err := process.Dial(ctx, process.Connection{
-		Temporal: i.temporal, DataConverter: workflows.DataConverter(), Metrics: metrics, Log: log, Health: health, Polls: polls,
+		Temporal: i.temporal, DataConverter: fanout.DataConverter(), Metrics: metrics, Log: log, Health: health, Polls: polls,
 	})
 	if err != nil {
 		return err
 	}
 	defer temporal.Close()
 	namespace := i.temporal.Options.Namespace
-	attributes, err := process.EnsureSearchAttributes(ctx, temporal, namespace, workflows.SearchAttributeKeys(), log)
+	attributes, err := process.EnsureSearchAttributes(ctx, temporal, namespace, fanout.SearchAttributeKeys(), log)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (i *instance) serve(ctx context.Context, stop *process.Stop, log *slog.Logg
 
 	recallQueue, stopFirstAttempts := "", func() {}
 	if i.settings.eager() {
-		recallQueue = workflows.RecallQueue(i.settings.TaskQueue, uuid.NewString())
+		recallQueue = fanout.RecallQueue(i.settings.TaskQueue, uuid.NewString())
 		if stopFirstAttempts, err = i.firstAttempts(temporal, recallQueue, registry, stop, log); err != nil {
 			return err
 		}
@@ -173,7 +173,7 @@ func (i *instance) serve(ctx context.Context, stop *process.Stop, log *slog.Logg
 // client that starts it, and to answer for it on recallQueue. end may be called
 // more than once; it returns when what is in flight has ended.
 func (i *instance) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, stop *process.Stop, log *slog.Logger) (end func(), err error) {
-	history := activities.History{Client: temporal, Namespace: i.temporal.Options.Namespace, DataConverter: workflows.DataConverter()}
+	history := activities.History{Client: temporal, Namespace: i.temporal.Options.Namespace, DataConverter: fanout.DataConverter()}
 	process := queues.Process{
 		Client: temporal, TaskQueue: i.settings.TaskQueue, Targets: i.targets, Log: log,
 		Activities: activities.New(activities.Options{Targets: i.targets, Runs: history, Metrics: registry, Logger: log}),

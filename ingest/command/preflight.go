@@ -5,10 +5,10 @@ import (
 	"os"
 	"time"
 
+	"genesys-fanout/fanout"
 	"genesys-fanout/genesys"
 	"genesys-fanout/ingest"
 	"genesys-fanout/internal/preflight"
-	"genesys-fanout/workflows"
 )
 
 // tryEverything is --preflight: it tries what run would connect to.
@@ -23,7 +23,7 @@ func (i *instance) tryEverything(ctx context.Context) error {
 
 // checks are in the order in which they are printed. end frees what they use.
 func (i *instance) checks() (checks []preflight.Check, end func(), err error) {
-	temporal, err := preflight.NewTemporal(i.temporal, workflows.SearchAttributeKeys())
+	temporal, err := preflight.NewTemporal(i.temporal, fanout.SearchAttributeKeys())
 	if err != nil {
 		return nil, nil, err
 	}

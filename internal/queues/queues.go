@@ -16,6 +16,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/activities"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 	"genesys-fanout/workflows"
 )
@@ -80,7 +81,7 @@ func (p Process) Runs(metrics prometheus.Registerer) *Worker {
 	// A publisher's clock may be ahead of this one.
 	fanOut := &workflows.Workflows{Delivered: func(d time.Duration) { age.Observe(max(0, d.Seconds())) }}
 	return p.worker(p.TaskQueue, options, func(one worker.Worker) {
-		one.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: workflows.FanOutName})
+		one.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: fanout.WorkflowName})
 		one.RegisterActivity(p.Activities.FirstAttempt)
 		one.RegisterActivity(p.Activities.LastProgress)
 	})
@@ -107,7 +108,7 @@ func (p Process) RetryLane(t *target.Target) *Worker {
 		DefaultHeartbeatThrottleInterval: time.Nanosecond,
 		MaxHeartbeatThrottleInterval:     time.Nanosecond,
 	}
-	return p.worker(workflows.TargetQueue(p.TaskQueue, t.Name()), options, func(one worker.Worker) {
+	return p.worker(fanout.TargetQueue(p.TaskQueue, t.Name()), options, func(one worker.Worker) {
 		one.RegisterActivity(p.Activities.Deliver)
 	})
 }
@@ -116,7 +117,7 @@ func (p Process) RetryLane(t *target.Target) *Worker {
 // looked up and resolved.
 func (p Process) DeadLetters() *Worker {
 	options := worker.Options{DisableWorkflowWorker: true, MaxConcurrentActivityExecutionSize: deadLetterSlots}
-	return p.worker(workflows.DeadLetterQueue(p.TaskQueue), options, func(one worker.Worker) {
+	return p.worker(fanout.DeadLetterQueue(p.TaskQueue), options, func(one worker.Worker) {
 		one.RegisterActivity(p.Activities.RecordDeadLetter)
 		one.RegisterActivity(p.Activities.ResolveDeadLetter)
 		one.RegisterActivity(p.Activities.Outstanding)
