@@ -51,16 +51,17 @@ func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
 		s.metrics.started.WithLabelValues("unmatched").Inc()
 		return nil
 	}
-	var waiting bool // among those that Temporal refuses
+	var waiting, accepted bool // waiting: among those that Temporal refuses
 	defer func() {
 		if waiting {
-			s.refused.leave(s.options)
+			s.refused.leave(s.options, accepted)
 		}
 	}()
 	retry := firstStartRetry
 	for {
 		err := s.try(ctx, in)
 		if err == nil {
+			accepted = true
 			return nil
 		}
 		if ctx.Err() != nil {

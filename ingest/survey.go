@@ -181,6 +181,23 @@ func (s *session) askBrokers(ctx context.Context, f *survey, topics []string) {
 
 var errLeaderless = errors.New("the partition has no leader; see that all brokers run")
 
+// clusterIDTimeout bounds the question for the cluster's id. librdkafka has it from
+// the metadata by which it found the topics, but the client waits for the whole of
+// this time if the brokers give none.
+const clusterIDTimeout = 200 * time.Millisecond
+
+// clusterID returns the id of the cluster; empty if its brokers give none, as some
+// do that are compatible with Kafka. Then the ids of the topics must do.
+func clusterID(ctx context.Context, admin *kafka.AdminClient) string {
+	ctx, cancel := context.WithTimeout(ctx, clusterIDTimeout)
+	defer cancel()
+	id, err := admin.ClusterID(ctx)
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
 // describeTopics asks what the brokers know of topics.
 func describeTopics(ctx context.Context, admin *kafka.AdminClient, names []string) (map[string]topicState, error) {
 	topics := make(map[string]topicState, len(names))
@@ -191,10 +208,7 @@ func describeTopics(ctx context.Context, admin *kafka.AdminClient, names []strin
 	if err != nil {
 		return nil, fmt.Errorf("ask which topics there are: %w", err)
 	}
-	cluster, err := admin.ClusterID(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("ask for the cluster's id: %w", err)
-	}
+	cluster := clusterID(ctx, admin)
 	for _, d := range described.TopicDescriptions {
 		state := topicState{unreadable: mayNotRead(d.AuthorizedOperations)}
 		if d.Error.Code() != kafka.ErrNoError {
