@@ -19,19 +19,17 @@ type Version struct {
 
 // Version returns the version of the open record that has a FileName, without
 // reading the record. found is false if the record is not open. The error is that
-// of the directory: if it is away, nothing is known of its records.
+// of the directory: if it is away, as below an empty mount point, nothing is known
+// of its records.
 func (d *Directory) Version(name string) (v Version, found bool, err error) {
 	info, err := os.Lstat(filepath.Join(d.path, name))
 	if errors.Is(err, fs.ErrNotExist) {
-		_, err = os.Stat(d.path)
-	} else {
-		found = err == nil
+		if err = d.present(); err == nil {
+			return Version{}, false, nil
+		}
 	}
 	if err != nil {
 		return Version{}, false, fmt.Errorf("look for the dead letter %s: %w", name, err)
-	}
-	if !found {
-		return Version{}, false, nil
 	}
 	v = Version{modified: info.ModTime().UnixNano(), size: info.Size()}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {

@@ -39,6 +39,18 @@ func TestVersion_ChangesWithTheRecordAndEndsWithIt(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, found)
 
+	// An unmounted directory leaves an empty mount point.
+	away := path + "-away"
+	require.NoError(t, os.Rename(path, away))
+	require.NoError(t, os.Mkdir(path, 0o700))
+	_, found, err = d.Version(name)
+	require.ErrorAs(t, err, new(*AwayError))
+	assert.False(t, found)
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.Rename(away, path))
+	_, _, err = d.Version(name)
+	require.NoError(t, err)
+
 	require.NoError(t, os.RemoveAll(path))
 	_, found, err = d.Version(name)
 	require.ErrorContains(t, err, "look for the dead letter compliance-service_evt-1.json: ")
