@@ -166,11 +166,10 @@ func enterWithin(ctx context.Context, h *hold) (permit, *refusal) {
 func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, p permit, d fanout.DeliverInput) fanout.Outcome {
 	started := time.Now()
 	got := a.send(ctx, t, d, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
+	decision := classify(got.status, got.header, got.err, t.RetryStatuses, time.Duration(d.Policy.MaxRetryAfter), time.Now())
 	if got.err != nil && ctx.Err() != nil { // our own end, not the target's fault
 		hold.leave(p, nil)
-	}
-	decision := classify(got.status, got.header, got.err, t.RetryStatuses, time.Duration(d.Policy.MaxRetryAfter), time.Now())
-	if got.err == nil || ctx.Err() == nil {
+	} else {
 		hold.leave(p, &decision)
 	}
 

@@ -456,3 +456,30 @@ func TestLargeMessagesAreReadOncePerRun(t *testing.T) {
 	assert.Equal(t, whole, got)
 	assert.Equal(t, 1, reads)
 }
+
+// endsMeanwhile is a context that is done from the second time on that it is asked.
+type endsMeanwhile struct {
+	context.Context
+	asked bool
+}
+
+func (c *endsMeanwhile) Err() error {
+	if c.asked {
+		return context.Canceled
+	}
+	c.asked = true
+	return nil
+}
+
+// TestAttempt_GivesItsPermitBackWheneverItsContextEnds: a probe that keeps its permit
+// would be the last one, and the target away for as long as the process lives.
+func TestAttempt_GivesItsPermitBackWheneverItsContextEnds(t *testing.T) {
+	set := load(t, "http://127.0.0.1:1", "  - {name: a, url: $URL}\n")
+	acts, one := New(Options{Targets: set}), set.All()[0]
+	hold := acts.holds.of(one)
+	permit, refusal := hold.enter(RetryLane)
+	require.Nil(t, refusal)
+	outcome := acts.attempt(&endsMeanwhile{Context: context.Background()}, one, hold, permit, fanout.DeliverInput{Policy: one.Policy})
+	assert.Equal(t, fanout.Retry, outcome.Verdict)
+	assert.Zero(t, hold.inFlight)
+}

@@ -76,10 +76,15 @@ func (h History) settled(e *historypb.HistoryEvent) (Before, error) {
 
 // recorded reads from the history of a run that settled nothing which tracker has
 // which record: the memo, what Outstanding found, what was recorded, and what was
-// resolved.
+// resolved. A run that was reset may have ended before it asked, so what it began
+// with is what its base run left.
 func (h History) recorded(ctx context.Context, workflowID, runID string) (map[string]string, error) {
 	trackers := make(map[string]string)
 	scheduled := make(map[int64]*historypb.ActivityTaskScheduledEventAttributes)
+	base, err := h.resetFrom(ctx, workflowID, runID)
+	if err != nil {
+		return nil, err
+	}
 	events := h.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		e, err := events.Next()
@@ -90,6 +95,10 @@ func (h History) recorded(ctx context.Context, workflowID, runID string) (map[st
 		case enums.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
 			if memo, ok := e.GetWorkflowExecutionStartedEventAttributes().GetMemo().GetFields()[fanout.MemoTrackers]; ok {
 				err = h.DataConverter.FromPayload(memo, &trackers)
+			}
+		case enums.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+			if base != "" && e.GetWorkflowTaskFailedEventAttributes().GetBaseRunId() == base {
+				trackers, err = h.leftBy(ctx, workflowID, base, trackers)
 			}
 		case enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
 			scheduled[e.GetEventId()] = e.GetActivityTaskScheduledEventAttributes()
@@ -102,6 +111,20 @@ func (h History) recorded(ctx context.Context, workflowID, runID string) (map[st
 		}
 	}
 	return trackers, nil
+}
+
+// leftBy returns which tracker has which record that the base run of a reset left.
+// If Temporal does not know that run any more, that is what the history of the reset
+// run has of it.
+func (h History) leftBy(ctx context.Context, workflowID, base string, known map[string]string) (map[string]string, error) {
+	before, err := h.ended(ctx, workflowID, base)
+	var gone *serviceerror.NotFound
+	if errors.As(err, &gone) {
+		return known, nil
+	}
+	trackers := make(map[string]string)
+	maps.Copy(trackers, before.Trackers)
+	return trackers, err
 }
 
 // note takes what one activity of a run found or did into trackers.

@@ -40,3 +40,9 @@ func (d *Directory) Version(name string) (v Version, found bool, err error) {
 func (d *Directory) Named(name string) (Record, error) {
 	return read(filepath.Join(d.path, name))
 }
+
+// Discarded reads the discarded record that has a FileName. Without one the error is
+// fs.ErrNotExist. If the delivery was discarded several times, it is the first record.
+func (d *Directory) Discarded(name string) (Record, error) {
+	return read(filepath.Join(d.path, discardedDir, name))
+}

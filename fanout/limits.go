@@ -25,7 +25,8 @@ import (
 //     5 KB for its progress and 1 KB of its own: 1 MB for 100 targets.
 //   - limit.blobSize.error, 2 MiB for one payload or failure. The failure of a run
 //     has at most two lines of 300 bytes for each target: 60 KB.
-//   - limit.memoSize.error, 2 MiB. Our memo holds a few words.
+//   - limit.memoSize.error, 2 MiB. Our memo holds a few words, and that of a
+//     replay 90 bytes for each target: 9 KB.
 //   - limit.historySize.error, 50 MiB. A delivery with an error of the longest kind
 //     adds its marker, two activities with their inputs and a failure: 40 KB, or 4
 //     MB for 100 targets, to an input of at most 1.9 MiB.

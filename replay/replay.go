@@ -9,6 +9,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/time/rate"
 
+	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
 )
@@ -141,12 +142,35 @@ func (r *Replay) send(ctx context.Context) error {
 			break
 		}
 	}
-	if ctx.Err() == nil { // somebody else has resolved the records that are nowhere
-		for _, gone := range r.plan.open.left {
-			r.settle(gone.target, delivered)
-		}
+	if err := r.settleGone(ctx); err != nil {
+		return err
 	}
 	return ctx.Err()
+}
+
+// settleGone settles the deliveries whose records were counted and are no longer
+// open. If nobody has discarded them, somebody else has delivered them.
+func (r *Replay) settleGone(ctx context.Context) error {
+	gone := r.plan.open
+	if ctx.Err() != nil || len(gone.left) == 0 {
+		return nil
+	}
+	for one, err := range r.plan.selection.Directory.Closed(ctx, deadletter.Discarded) {
+		if errors.As(err, new(*deadletter.DamagedError)) {
+			continue // it says nothing
+		}
+		if err != nil {
+			return err
+		}
+		if _, same := gone.find(one.Record); same {
+			gone.remove(one.Record)
+			r.options.Notify(fmt.Sprintf("event %s: the record of %s was discarded meanwhile; the delivery counts as left", one.EscapedID(), one.TargetName))
+		}
+	}
+	for _, record := range gone.left {
+		r.settle(record.target, delivered)
+	}
+	return nil
 }
 
 func enter(ctx context.Context, places chan struct{}) bool {

@@ -354,13 +354,14 @@ func TestOpenRun(t *testing.T) {
 	assert.Equal(t, 1, s.targets["a"].Count())
 }
 
-// TestOthersWereFaster: what was counted may be resolved or recorded anew before
-// its turn comes, and is not sent then.
+// TestOthersWereFaster: what was counted may be resolved, discarded or recorded anew
+// before its turn comes, and is not sent then.
 func TestOthersWereFaster(t *testing.T) {
 	s := startStage(t, "a").serve()
 	for _, id := range []string{"evt-1", "evt-2", "evt-3", "evt-4"} {
 		s.record("a", id)
 	}
+	unwanted := s.record("a", "evt-6")
 	plan, _ := s.count(deadletter.Filter{Reason: event.ReasonRejected})
 	require.NoError(t, s.tracker.Resolve(s.ctx, "a", "evt-1", "run-of-another", time.Now()))
 	again := s.record("a", "evt-2")
@@ -369,13 +370,16 @@ func TestOthersWereFaster(t *testing.T) {
 	damaged := s.tracker.File("a", "evt-3")
 	require.NoError(t, os.WriteFile(damaged, []byte("{"), 0o600))
 	s.record("a", "evt-5") // was not counted
+	_, err := s.tracker.Discard(s.ctx, unwanted, deadletter.Discarding{At: time.Now(), By: "kim", Note: "unwanted"})
+	require.NoError(t, err)
 
 	var told notices
 	r := replay.New(plan, s.options(&told))
 	require.NoError(t, r.Run(s.ctx))
 	counts := r.Counts()
-	assert.Equal(t, replay.Counts{Deliveries: 4, Sent: 1, Delivered: 2, FailedAgain: 1}, counts, told.String())
-	assert.Equal(t, 1, counts.Left(), "the damaged one")
+	assert.Equal(t, replay.Counts{Deliveries: 5, Sent: 1, Delivered: 2, FailedAgain: 1}, counts, told.String())
+	assert.Equal(t, 2, counts.Left(), "the damaged one, and the discarded one")
+	assert.Contains(t, told.String(), "event evt-6: the record of a was discarded meanwhile")
 	assert.Equal(t, 1, s.targets["a"].Count())
 	assert.Len(t, s.targets["a"].ByEvent("evt-4"), 1)
 }

@@ -187,6 +187,9 @@ func (d *delivery) settle(ctx workflow.Context, outcome fanout.Outcome) (settled
 		d.progress.Error = expired + "; " + d.progress.Error
 		return d.giveUp(event.ReasonExpired, d.progress)
 	}
+	if d.notBefore.After(d.began.Add(time.Duration(d.policy.MaxAge))) { // the jitter does not fit
+		d.notBefore = workflow.Now(ctx).Add(time.Duration(outcome.Wait.Least))
+	}
 	return false
 }
 

@@ -4,10 +4,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/testsuite"
+	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/proto"
 
 	"genesys-fanout/event"
@@ -63,6 +66,25 @@ func TestInline_LeavesOutWhatTakesTooMuchOfAWorkflowTask(t *testing.T) {
 			assert.LessOrEqual(t, carried, fanout.InlineTotal+test.targets*len(`"event":,"body":,`))
 		})
 	}
+}
+
+// TestSettle_AWaitThatFitsWithoutItsJitterIsKept: the retry lane would give the
+// delivery up for the jitter alone.
+func TestSettle_AWaitThatFitsWithoutItsJitterIsKept(t *testing.T) {
+	const least = 95 * time.Second
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestWorkflowEnvironment()
+	env.ExecuteWorkflow(func(ctx workflow.Context) error {
+		now := workflow.Now(ctx)
+		for wait, want := range map[time.Duration]time.Duration{98 * time.Second: 98 * time.Second, 104 * time.Second: least} {
+			d := &delivery{policy: target.Policy{MaxAttempts: 3, MaxAge: target.Duration(100 * time.Second)}, began: now}
+			settled := d.settle(ctx, fanout.Outcome{Verdict: fanout.Retry, NotBefore: now.Add(wait), Wait: fanout.Wait{Least: target.Duration(least), Why: "the backoff"}})
+			assert.False(t, settled)
+			assert.Equal(t, now.Add(want), d.notBefore)
+		}
+		return nil
+	})
+	require.NoError(t, env.GetWorkflowError())
 }
 
 // TestVerdictsAndSummaries_StayBelowTheServersLimit of 400 bytes for its payload.

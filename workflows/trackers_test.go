@@ -218,6 +218,27 @@ func TestOtherTracker_OfARunThatSettledNothing(t *testing.T) {
 	assert.Equal(t, 2, f.count("c"))
 }
 
+// TestOtherTracker_OfARerunThatNeverAsked: a rerun that waits for the right worker may
+// be reset itself. It has recorded nothing, and the run before it says who has what.
+func TestOtherTracker_OfARerunThatNeverAsked(t *testing.T) {
+	r, f, desks := startDesks(t)
+	right, wrong := desks[0], desks[1]
+	r.serveAlone(desks, right)
+	first := r.start("evt-1")
+	require.Error(t, r.endsIn(failed, first))
+	f.answer("c", http.StatusOK)
+	r.serveAlone(desks, wrong)
+	second := r.reset(first, firstTask)
+	r.waitForOther(wrong, right)
+	third := r.reset(second, firstTask)
+	wrong.health.Set(activities.CheckOtherTracker, nil)
+	r.waitForOther(wrong, right)
+	r.serveAlone(desks, desks...)
+	r.completes(third)
+	assert.Empty(t, right.open(t), "it was delivered after all")
+	assert.Equal(t, 2, f.count("c"))
+}
+
 // TestOtherTracker_OfAResetToALaterPoint, which does not ask what is outstanding.
 func TestOtherTracker_OfAResetToALaterPoint(t *testing.T) {
 	r, f, desks := startDesks(t)
