@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,11 +64,11 @@ func TestWatchTracker_ReadyAsLongAsTheTrackerAnswers(t *testing.T) {
 			defer mu.Unlock()
 			answer, hang = err, block
 		}
-		checked := 0
+		var checked atomic.Int64
 		tracker := answering{
 			check: func(context.Context) error {
+				checked.Add(1)
 				mu.Lock()
-				checked++
 				err, block := answer, hang
 				mu.Unlock()
 				if block != nil {
@@ -102,10 +103,10 @@ func TestWatchTracker_ReadyAsLongAsTheTrackerAnswers(t *testing.T) {
 		set(nil, nil)
 		close(block)
 		require.NoError(t, ready())
-		before := checked
+		before := checked.Load()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		assert.Equal(t, int(time.Minute/checkEvery), checked-before, "no more often than that")
+		assert.Equal(t, int64(time.Minute/checkEvery), checked.Load()-before, "no more often than that")
 		stop()
 		<-ended
 	})
@@ -115,13 +116,14 @@ func TestWatchTracker_ReadyAsLongAsTheTrackerAnswers(t *testing.T) {
 func TestWatchTracker_CountsEvery30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		counts, takes, counted := []deadletter.Count{{Target: "a", Reason: event.ReasonRejected, Records: 2, Oldest: time.Now().Add(-time.Hour)}}, time.Duration(0), 0
+		counts, takes := []deadletter.Count{{Target: "a", Reason: event.ReasonRejected, Records: 2, Oldest: time.Now().Add(-time.Hour)}}, time.Duration(0)
+		var counted atomic.Int64
 		var failure error
 		tracker := answering{
 			check: func(context.Context) error { return nil },
 			count: func(context.Context) ([]deadletter.Count, error) {
+				counted.Add(1)
 				mu.Lock()
-				counted++
 				slow := takes
 				mu.Unlock()
 				time.Sleep(slow)
@@ -155,7 +157,7 @@ fanout_oldest_dead_letter_seconds{target="a"} 3600
 		mu.Unlock()
 		time.Sleep(countEvery - time.Millisecond)
 		synctest.Wait()
-		assert.Equal(t, 1, counted)
+		assert.EqualValues(t, 1, counted.Load())
 		time.Sleep(time.Millisecond)
 		shows(help + `
 fanout_open_dead_letters{reason="rejected",target="a"} 0
@@ -166,13 +168,13 @@ fanout_oldest_dead_letter_seconds{target="a"} 0
 		mu.Unlock()
 		time.Sleep(countEvery + time.Minute) // the third count has ended, without a result
 		synctest.Wait()
-		assert.Equal(t, 3, counted)
+		assert.EqualValues(t, 3, counted.Load())
 		time.Sleep(9*time.Minute - time.Second)
 		synctest.Wait()
-		assert.Equal(t, 3, counted, "a tenth of the time is for counting")
+		assert.EqualValues(t, 3, counted.Load(), "a tenth of the time is for counting")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		assert.Equal(t, 4, counted)
+		assert.EqualValues(t, 4, counted.Load())
 		stop()
 		time.Sleep(time.Minute)
 		<-ended

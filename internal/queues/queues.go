@@ -22,10 +22,12 @@ import (
 )
 
 const (
-	// stickyRuns is how many open runs keep their state in memory, at 10 to 20
-	// KB each without their message. In an outage many more are open; they are
-	// replayed when they go on.
-	stickyRuns = 500
+	// stickyRuns is how many open runs keep their state in memory, and
+	// stickyDeliveries how many deliveries those may have in all: one that waits in
+	// the retry lane takes some 25 KB, so 100 MB. In an outage many more runs are
+	// open; they are replayed when they go on.
+	stickyRuns       = 500
+	stickyDeliveries = 4_000
 
 	// movingRuns is how many workflow tasks may be under way beside those that
 	// wait for a target that hangs. A start takes one while Temporal answers, so
@@ -67,7 +69,7 @@ type Process struct {
 // them. It registers the metric fanout_event_age_seconds. The size of its sticky
 // cache is the process's: make one per process.
 func (p Process) Runs(metrics prometheus.Registerer) *Worker {
-	worker.SetStickyWorkflowCacheSize(stickyRuns)
+	worker.SetStickyWorkflowCacheSize(cachedRuns(len(p.Targets.All())))
 	// Each target may keep as many tasks open as the fast lane takes of it at once.
 	tasks := movingRuns + activities.FastLaneLimit*len(p.Targets.All())
 	options := worker.Options{
@@ -86,6 +88,9 @@ func (p Process) Runs(metrics prometheus.Registerer) *Worker {
 		one.RegisterActivity(p.Activities.LastProgress)
 	})
 }
+
+// cachedRuns is how many open runs of so many targets keep their state in memory.
+func cachedRuns(targets int) int { return min(stickyRuns, stickyDeliveries/max(1, targets)) }
 
 // Recalls makes the worker that answers for the first attempts of this process,
 // on a queue of its own. It is asked only when a workflow task was lost.

@@ -1,4 +1,4 @@
-package command
+package ingest
 
 import (
 	"fmt"
@@ -21,7 +21,7 @@ import (
 func parse(t *testing.T, env process.Env) (*settings, checked, error) {
 	t.Helper()
 	var s settings
-	done, problems := process.Parse(process.App{Name: name, HTTPAddr: "127.0.0.1:9465"}, &s, nil, env, io.Discard)
+	done, problems := process.Parse(process.App{Name: Name, HTTPAddr: "127.0.0.1:9465"}, &s, nil, env, io.Discard)
 	require.False(t, done)
 	c := s.check(problems)
 	return &s, c, problems.Err()
@@ -162,7 +162,7 @@ func TestConnect_ReadsOptionsInAFileAgain(t *testing.T) {
 	env := process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b:1", "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "p", "KAFKA_OPTIONS_FILE": file}
 	s, c, err := parse(t, env)
 	require.NoError(t, err)
-	connect := (&instance{settings: s, checked: c, env: env}).connect(nil, slog.New(slog.DiscardHandler))
+	connect := (&configuration{settings: s, checked: c, env: env}).connect(nil, slog.New(slog.DiscardHandler))
 	for text, want := range map[string]string{"client.rack=b": "b", "": "a", "no.such.key=1": "a", "client.rack": "a", "group.id=x": "a"} {
 		write(text)
 		connection, err := connect(t.Context())
@@ -178,7 +178,7 @@ func TestAPasswordInAFileIsReadAgain(t *testing.T) {
 	env := process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b:1", "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD_FILE": file}
 	s, c, err := parse(t, env)
 	require.NoError(t, err)
-	connect := (&instance{settings: s, checked: c, env: env}).connect(nil, slog.New(slog.DiscardHandler))
+	connect := (&configuration{settings: s, checked: c, env: env}).connect(nil, slog.New(slog.DiscardHandler))
 	for _, password := range []string{"old", "new"} {
 		require.NoError(t, os.WriteFile(file, []byte(password+"\n"), 0o600))
 		connection, err := connect(t.Context())

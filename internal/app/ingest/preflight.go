@@ -1,4 +1,4 @@
-package command
+package ingest
 
 import (
 	"context"
@@ -12,49 +12,49 @@ import (
 )
 
 // tryEverything is --preflight: it tries what run would connect to.
-func (i *instance) tryEverything(ctx context.Context) error {
-	checks, end, err := i.checks()
+func (c *configuration) tryEverything(ctx context.Context) error {
+	checks, end, err := c.checks()
 	if err != nil {
 		return err
 	}
 	defer end()
-	return preflight.Report(ctx, os.Stdout, i.settings.JSON, checks)
+	return preflight.Report(ctx, os.Stdout, c.settings.JSON, checks)
 }
 
 // checks are in the order in which they are printed. end frees what they use.
-func (i *instance) checks() (checks []preflight.Check, end func(), err error) {
-	temporal, err := preflight.NewTemporal(i.temporal, fanout.SearchAttributeKeys())
+func (c *configuration) checks() (checks []preflight.Check, end func(), err error) {
+	temporal, err := preflight.NewTemporal(c.temporal, fanout.SearchAttributeKeys())
 	if err != nil {
 		return nil, nil, err
 	}
-	kafka := &kafkaChecks{settings: i.settings, temporal: temporal}
+	kafka := &kafkaChecks{settings: c.settings, temporal: temporal}
 	end = func() {
 		within(closeWait, kafka.close, temporal.Close)
 	}
-	if i.settings.static() {
-		kafka.connection = i.settings.connection(genesys.ConnectionDetails{}, i.checked)
+	if c.settings.static() {
+		kafka.connection = c.settings.connection(genesys.ConnectionDetails{}, c.checked)
 	}
-	if !i.settings.static() || i.settings.integrations() {
-		source, err := i.newSource(i.settings.genesysOptions(i.log))
+	if !c.settings.static() || c.settings.integrations() {
+		source, err := c.newSource(c.settings.genesysOptions(c.log))
 		if err != nil {
 			return nil, nil, err
 		}
-		asked := &genesysChecks{source: source, client: i.settings.GenesysClientID, targets: i.targets, found: func(details genesys.ConnectionDetails) ingest.Connection {
-			kafka.connection = i.settings.connection(details, i.checked)
+		asked := &genesysChecks{source: source, client: c.settings.GenesysClientID, targets: c.targets, found: func(details genesys.ConnectionDetails) ingest.Connection {
+			kafka.connection = c.settings.connection(details, c.checked)
 			return kafka.connection
 		}}
-		if !i.settings.static() {
+		if !c.settings.static() {
 			checks = append(checks, asked.details()...)
 		}
-		if i.settings.integrations() {
-			checks = append(checks, asked.integrations(!i.settings.static())...)
+		if c.settings.integrations() {
+			checks = append(checks, asked.integrations(!c.settings.static())...)
 		}
 	}
 	checks = append(checks, kafka.checks()...)
 	checks = append(checks, temporal.Checks()...)
 	checks = append(checks, kafka.retention())
-	if i.settings.eager() {
-		checks = append(checks, preflight.Targets(i.targets)...)
+	if c.settings.eager() {
+		checks = append(checks, preflight.Targets(c.targets)...)
 	}
 	return checks, end, nil
 }
