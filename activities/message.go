@@ -15,23 +15,23 @@ import (
 	"genesys-fanout/event"
 )
 
-// Messages reads the message of a run that no activity's input carries because
-// it is large: Temporal holds it once, in the first event of the run's history.
+// Messages reads the message of a run. It is used if the message is too large for the inputs of
+// activities. Temporal then stores it only once, in the first event of the run's history.
 type Messages interface {
 	Message(ctx context.Context, workflowID, runID string) (event.Message, error)
 }
 
-// History reads from Temporal: messages, and what became of runs.
+// History reads messages, and how runs ended, from Temporal.
 type History struct {
 	Client        client.Client
 	Namespace     string
 	DataConverter converter.DataConverter
 }
 
-// errNoMessage says that a run was started without a message.
+// errNoMessage is the error of an activity whose run was started without a message.
 var errNoMessage = errors.New("the run's input holds no message")
 
-// Message implements Messages. A run that was started without a body has none.
+// Message implements Messages. If the run was started without a body, the message has none.
 func (h History) Message(ctx context.Context, workflowID, runID string) (event.Message, error) {
 	answer, err := h.Client.WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
 		Namespace:       h.Namespace,
@@ -53,11 +53,12 @@ func (h History) Message(ctx context.Context, workflowID, runID string) (event.M
 	return message, nil
 }
 
-// cachedMessages × 1 MiB, the largest message, is what the cache may take.
+// cachedMessages is how many messages the cache keeps. The largest message has 1 MiB, so the
+// cache takes at most that many MiB.
 const cachedMessages = 16
 
-// messageCache keeps the messages last read, since all targets that fail ask for
-// the same one at about the same time.
+// messageCache keeps the messages that were read last, because all targets that fail ask for the
+// same message at about the same time.
 type messageCache struct {
 	source Messages
 	flight singleflight.Group
@@ -68,7 +69,8 @@ func newMessageCache(source Messages) *messageCache {
 	return &messageCache{source: source, kept: expirable.NewLRU[string, event.Message](cachedMessages, nil, 0)}
 }
 
-// complete adds to what an activity's input carried what it left to the history.
+// complete returns the message of an activity. carried is the part that the activity's input
+// carries; complete reads the missing event or body from the run's history.
 func (c *messageCache) complete(ctx context.Context, carried event.Message, workflowID, runID string) (event.Message, error) {
 	if carried.Event.ID != "" && len(carried.Body) > 0 {
 		return carried, nil

@@ -3,7 +3,7 @@ package event
 // Message is one Kafka message: the event in it, its bytes, and its place in Kafka.
 type Message struct {
 	Event  Event  `json:"event,omitzero"`
-	Body   Body   `json:"body,omitzero"` // byte for byte as it was received
+	Body   Body   `json:"body,omitzero"` // the message, byte for byte as it was received
 	Source Source `json:"source,omitzero"`
 }
 

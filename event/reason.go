@@ -1,13 +1,13 @@
 package event
 
-// Reason is why the delivery of an event was given up. The same word is the type of
-// the delivery's failure in Temporal, the reason in a dead letter, and the metric
-// label "reason".
+// Reason says why the delivery of an event was given up. The same word is the type of the
+// delivery's failure in Temporal, the reason in a dead letter, and the metric label
+// "reason".
 type Reason string
 
 // The reasons, a closed set.
 const (
-	ReasonRejected    Reason = "rejected"    // an answer that no further attempt would change
+	ReasonRejected    Reason = "rejected"    // the target gave an answer that another attempt would not change
 	ReasonExhausted   Reason = "exhausted"   // max_attempts requests failed
 	ReasonExpired     Reason = "expired"     // max_age passed
 	ReasonCanceled    Reason = "canceled"    // the run was canceled
@@ -17,7 +17,7 @@ const (
 	ReasonConflict    Reason = "conflict"    // the message's event id belongs to another event
 )
 
-// Reasons returns all of them.
+// Reasons returns all reasons.
 func Reasons() []Reason {
 	return []Reason{
 		ReasonRejected, ReasonExhausted, ReasonExpired, ReasonCanceled, ReasonRetired,
@@ -25,15 +25,15 @@ func Reasons() []Reason {
 	}
 }
 
-// The reserved target names, of messages that could not be fanned out at all. No
-// target of targets.yaml can have one, because its name holds no underscore.
+// The reserved target names, under which messages are recorded that could not be fanned out
+// at all. No target of targets.yaml can have one, because a legal name has no underscore.
 const (
 	UndecodableTarget = "_undecodable"
 	OversizeTarget    = "_oversize"
 	ConflictTarget    = "_conflict"
 )
 
-// ReservedTargets returns all of them.
+// ReservedTargets returns all reserved target names.
 func ReservedTargets() []string {
 	return []string{UndecodableTarget, OversizeTarget, ConflictTarget}
 }

@@ -6,8 +6,8 @@ import (
 	"genesys-fanout/event"
 )
 
-// The search attributes of a run. A namespace knows them only after they were
-// registered, and Input.SearchAttributes says whether they are.
+// The search attributes of a run. A namespace has them only after they were registered;
+// Input.SearchAttributes says whether they are.
 var (
 	EventTypeKey         = temporal.NewSearchAttributeKeyKeyword("EventType")
 	InteractionIDKey     = temporal.NewSearchAttributeKeyKeyword("InteractionId")
@@ -20,12 +20,12 @@ func SearchAttributeKeys() []temporal.SearchAttributeKey {
 	return []temporal.SearchAttributeKey{EventTypeKey, InteractionIDKey, ChannelTypeKey, DeadLetterTargetsKey}
 }
 
-// SearchAttributes returns the search attributes of a run with this input. It leaves
-// out the words that the event does not have, so that the filter "IS NULL" finds the
+// SearchAttributes returns the search attributes of a run with this input. It leaves out
+// an attribute if the event has no value for it, so that the filter "IS NULL" finds the
 // run.
 func SearchAttributes(in Input) temporal.SearchAttributes {
 	escape := event.Escape
-	if in.WordsCut() { // the words may be cut already, as those of a run that is started by hand
+	if in.WordsCut() { // the words may be cut already, for example in a run that is started by hand
 		escape = event.EscapeCut
 	}
 	var updates []temporal.SearchAttributeUpdate

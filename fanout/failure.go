@@ -10,19 +10,20 @@ import (
 	"genesys-fanout/event"
 )
 
-// The types of the failures of activities, beside the reasons of package event, which
-// end a delivery.
+// The failure types of activities and of the run. The other failure types are the reasons of
+// package event, which end a delivery.
 const (
-	// FailureRetry and FailureHeld are failures of Deliver that Temporal retries. A
-	// failed attempt was spent; a delivery that was held back spent none.
+	// FailureRetry and FailureHeld are failures of Deliver that Temporal retries. After
+	// FailureRetry an attempt is spent; after FailureHeld, which means that the delivery
+	// was held back, none is.
 	FailureRetry = "retry"
 	FailureHeld  = "held"
 
-	// OtherTracker is the failure of a task that only a worker with another tracker
-	// can do. Temporal retries it.
+	// OtherTracker is the failure of a task that only a worker with another tracker can
+	// do. Temporal retries the task.
 	OtherTracker = "OtherTracker"
 
-	// DeadLettered is the failure with which a run ends that leaves dead letters. Its
+	// DeadLettered is the failure with which a run ends if it leaves dead letters. Its
 	// details are DeadLetteredDetails.
 	DeadLettered = "DeadLettered"
 )
@@ -33,11 +34,11 @@ type DeadLetteredDetails struct {
 	Trackers map[string]string `json:"trackers,omitempty"` // by target: the identity of the tracker that has its open record
 }
 
-// terminal are the reasons for which Deliver itself gives a delivery up.
+// terminal lists the reasons for which Deliver itself gives a delivery up.
 var terminal = []event.Reason{event.ReasonRejected, event.ReasonExhausted, event.ReasonRetired, event.ReasonExpired}
 
-// GivenUp is the failure of a delivery that is given up. why stands before the error
-// of the last attempt; it may be empty.
+// GivenUp returns the failure of a delivery that is given up. Its message is why, followed
+// by the error of the last attempt. why may be empty.
 func GivenUp(reason event.Reason, progress Progress, why string) error {
 	progress.Error = joined(why, progress.Error)
 	return temporal.NewApplicationErrorWithOptions(progress.Error, string(reason), temporal.ApplicationErrorOptions{
@@ -52,8 +53,8 @@ func IsGivenUp(err error) bool {
 	return errors.As(err, &failure) && failure.NonRetryable()
 }
 
-// Explain reads the failure of Deliver as a workflow gets it, and returns the reason
-// why the delivery ended, and its progress. known is the progress before Deliver ran.
+// Explain returns the reason why a delivery ended, and its progress. err is the failure of
+// Deliver as a workflow gets it, and known is the progress before Deliver ran.
 func Explain(err error, known Progress) (event.Reason, Progress) {
 	progress := lastProgress(err, known)
 	var failure *temporal.ApplicationError
@@ -70,20 +71,20 @@ func Explain(err error, known Progress) (event.Reason, Progress) {
 	case isTimeout(err):
 		progress.Error = joined("max_age has passed", progress.Error)
 		return event.ReasonExpired, progress
-	case retryState(err) == enums.RETRY_STATE_TIMEOUT: // by Temporal's clock, while Deliver's said otherwise
+	case retryState(err) == enums.RETRY_STATE_TIMEOUT: // Temporal's clock left no time for the wait; Deliver's clock did
 		progress.Error = joined("the wait before the next attempt is longer than what was left of max_age", progress.Error)
 		return event.ReasonExpired, progress
 	}
 	if progress.Error == "" {
 		progress.Error = rootMessage(err)
 	}
-	return event.ReasonExhausted, progress // ended from outside, by an operator's command
+	return event.ReasonExhausted, progress // an operator's command ended the activity
 }
 
-// lastProgress returns the newest progress that err carries. A failure or a
-// cancellation has it as details, but Temporal keeps only the message of a failure
-// over 4 KiB, and a lost worker leaves no failure. A time-out carries the last
-// heartbeat too.
+// lastProgress returns the newest progress that err carries, or known if it carries none. A
+// failure or a cancellation has the progress as details. They may be absent, because
+// Temporal keeps only the message of a failure over 4 KiB, and a lost worker leaves no
+// failure. A timeout also carries the last heartbeat.
 func lastProgress(err error, known Progress) Progress {
 	var failed, beat Progress
 	hasFailed := detailsOf[*temporal.ApplicationError](err, &failed) || detailsOf[*temporal.CanceledError](err, &failed)

@@ -6,11 +6,11 @@ import (
 	"genesys-fanout/event"
 )
 
-// WorkflowName is the workflow type, as Temporal UI shows it.
+// WorkflowName is the name of the workflow type. Temporal UI shows it.
 const WorkflowName = "FanOut"
 
-// WorkflowID returns the workflow ID of an event. One event has one ID, so that a
-// redelivered message finds its run already there.
+// WorkflowID returns the workflow ID of an event. The same event always gets the same ID, so
+// that a redelivered message finds the run that exists already.
 func WorkflowID(eventID string) string { return "event-" + event.Escape(eventID) }
 
 // DefaultTaskQueue is the queue of FanOut's workflow tasks if FANOUT_TASK_QUEUE is
@@ -25,8 +25,8 @@ func TargetQueue(taskQueue, target string) string { return taskQueue + "/target/
 func DeadLetterQueue(taskQueue string) string { return taskQueue + "/dead-letter" }
 
 // RecallQueue returns the name of the queue on which one process answers questions
-// about the first attempts that it made. instance is the process's own id, new with
-// each of its starts.
+// about the first attempts that it made. instance is the id of the process, which is new
+// each time the process starts.
 func RecallQueue(taskQueue, instance string) string { return taskQueue + "/first-attempts/" + instance }
 
 // DeliverActivityID returns the ActivityID of a target's retry lane. It is stable, so
@@ -37,8 +37,8 @@ func DeliverActivityID(target string) string { return "deliver-" + target }
 // a first attempt.
 func RecallActivityID(target string) string { return "recall-" + target }
 
-// OutstandingActivityID is the ActivityID of the first question of a rerun. Those of
-// its next questions begin with it.
+// OutstandingActivityID is the ActivityID of the first Outstanding activity of a rerun. The
+// IDs of the further ones begin with it.
 const OutstandingActivityID = "outstanding"
 
 const (
@@ -64,7 +64,7 @@ func ResolvedTarget(activityID string) (target string, ok bool) {
 	return strings.CutPrefix(activityID, resolvePrefix)
 }
 
-// The memos of a run. A run that was started by hand, as with "Start Workflow Like
+// The memos of a run. A run that was started by hand, for example with "Start Workflow Like
 // This One" in Temporal UI, has none of them.
 const (
 	// MemoStartedBy names the program that started the run.
@@ -72,16 +72,17 @@ const (
 	StartedByIngest = "ingest"
 	StartedByReplay = "replay"
 
-	// MemoRecallQueue is the RecallQueue of the process that started the run eagerly:
-	// this process makes the first attempts, and answers for them there.
+	// MemoRecallQueue holds the RecallQueue of the process that started the run eagerly.
+	// That process makes the first attempts, and it answers questions about them on this
+	// queue.
 	MemoRecallQueue = "recall_queue"
 
-	// MemoEventHash is event.Event.Hash of the run's event, made of the event's own
-	// words. ingest compares it if an event's id has a run already.
+	// MemoEventHash holds event.Event.Hash of the run's event, made of the event's own
+	// words. If an event's id has a run already, ingest compares the hashes.
 	MemoEventHash = "event_hash"
 
-	// MemoTrackers is in the memo of a replay: a map from targets to the identities of
-	// the trackers that have their open records.
+	// MemoTrackers is set by a replay. It maps targets to the identities of the trackers
+	// that have their open records.
 	MemoTrackers = "trackers"
 )
 

@@ -9,10 +9,10 @@ import (
 	"genesys-fanout/event"
 )
 
-// StartOptions are the options under which ingest starts FanOut for an event:
-// eagerly where it makes the first attempts itself, and recallQueue is its own.
-// Starting an event twice fails with *serviceerror.WorkflowExecutionAlreadyStarted,
-// whether its run is open or closed.
+// StartOptions returns the options with which ingest starts FanOut for an event. If ingest
+// makes the first attempts itself, recallQueue is its own RecallQueue, and the start is
+// eager; otherwise recallQueue is empty. Starting an event twice fails with
+// *serviceerror.WorkflowExecutionAlreadyStarted, whether its run is open or closed.
 func StartOptions(in Input, taskQueue, recallQueue string) client.StartWorkflowOptions {
 	memo := map[string]any{MemoStartedBy: StartedByIngest}
 	if recallQueue != "" {
@@ -24,11 +24,11 @@ func StartOptions(in Input, taskQueue, recallQueue string) client.StartWorkflowO
 	return options
 }
 
-// ReplayOptions are the options under which the dead letters of an event are
-// sent again: to the targets of the input that still have an open record when
-// the run begins. trackers are the identities of the trackers, by target, that are
-// known to have an open record of the event. If a run of the event is open,
-// starting fails with *serviceerror.WorkflowExecutionAlreadyStarted.
+// ReplayOptions returns the options with which replay starts FanOut to send the dead letters
+// of an event again. The run sends to the targets of the input that still have an open
+// record when it begins. trackers holds, by target, the identities of the trackers that are
+// known to have an open record of the event. If a run of the event is open, the start fails
+// with *serviceerror.WorkflowExecutionAlreadyStarted.
 func ReplayOptions(in Input, taskQueue string, trackers map[string]string) client.StartWorkflowOptions {
 	memo := map[string]any{MemoStartedBy: StartedByReplay}
 	if len(trackers) > 0 {
@@ -41,8 +41,8 @@ func ReplayOptions(in Input, taskQueue string, trackers map[string]string) clien
 	return options
 }
 
-// startOptions names the run by the event's own words, however long they are; each
-// name bounds them.
+// startOptions returns the options that all starts share. It uses the event's own words,
+// however long they are, because each name bounds them itself.
 func startOptions(in Input, taskQueue string, memo map[string]any) client.StartWorkflowOptions {
 	memo[MemoEventHash] = in.Event.Hash()
 	options := client.StartWorkflowOptions{
@@ -59,7 +59,7 @@ func startOptions(in Input, taskQueue string, memo map[string]any) client.StartW
 	return options
 }
 
-// summary is the line that stands beside the run in Temporal UI.
+// summary returns the line that Temporal UI shows beside the run.
 func summary(e event.Event) string {
 	line := event.Escape(e.Type)
 	if e.ChannelType != "" {
@@ -68,7 +68,7 @@ func summary(e event.Event) string {
 	return Summarize(line)
 }
 
-// details are what Temporal UI tells of a run beside its summary.
+// details returns the text that Temporal UI shows of a run in addition to its summary.
 func details(in Input) string {
 	text := fmt.Sprintf("event `%s` of interaction `%s`\n\n", event.Escape(in.Event.ID), event.Escape(in.Event.InteractionID))
 	if in.Event.InteractionID == "" {

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// startLimit is the largest input that is sent to Temporal, in bytes. Temporal's
+	// startLimit is the largest input that Start sends to Temporal, in bytes. Temporal's
 	// own limit for one payload is 2 MiB; the rest is room for what is sent beside it.
 	startLimit = 19 << 20 / 10
 
@@ -22,15 +22,15 @@ const (
 	startTimeout = 10 * time.Second
 )
 
-// ContentError says that Temporal refuses an input for its content: the same
-// start would be refused again.
+// ContentError is the error of Start if Temporal refuses an input because of its content.
+// Temporal would refuse the same start again, so it is not retryable.
 type ContentError struct {
 	Err error
-	// TooLarge is true if the input is too large, whatever it holds.
+	// TooLarge is true if the input was refused because of its size alone.
 	TooLarge bool
 }
 
-// Error is what is wrong with the input.
+// Error says what is wrong with the input.
 func (e *ContentError) Error() string {
 	return "Temporal refuses the run's input: " + e.Err.Error()
 }
@@ -38,9 +38,9 @@ func (e *ContentError) Error() string {
 // Unwrap returns Temporal's answer, if Temporal was asked.
 func (e *ContentError) Unwrap() error { return e.Err }
 
-// Start starts FanOut with StartOptions or ReplayOptions, on a client with this
-// package's DataConverter. in holds the event's own words; an input without its
-// message travels with each of them bounded. The errors are *ContentError,
+// Start starts FanOut with StartOptions or ReplayOptions. The client must use this package's
+// DataConverter. in holds the event's own words; if it has no message body, Start bounds
+// each of them (see Input.WordsCut). The errors are *ContentError,
 // *serviceerror.WorkflowExecutionAlreadyStarted, and others, which are retryable.
 func Start(ctx context.Context, c client.Client, options client.StartWorkflowOptions, in Input) (client.WorkflowRun, error) {
 	if in.WordsCut() {
@@ -62,16 +62,17 @@ func Start(ctx context.Context, c client.Client, options client.StartWorkflowOpt
 	return run, err
 }
 
-// refusedForContent is true where the same start would be refused for ever.
+// refusedForContent reports whether Temporal would refuse the same start every time.
 func refusedForContent(err error) bool {
 	var invalid *serviceerror.InvalidArgument
 	return errors.As(err, &invalid) || overMessageSize(err)
 }
 
-// overMessageSize is true for gRPC's own limit on a message. It shares its code
-// with a busy server. Temporal's server names what is exhausted and gRPC does
-// not, but neither may a proxy between; taking its "busy" for this would cost
-// the payload, so here the text must tell, the only thing that does.
+// overMessageSize reports whether a message exceeded gRPC's own size limit. gRPC returns the
+// same code for that as a busy server. Temporal's server also names what is exhausted, and
+// gRPC does not, but a proxy between the two may not name it either. If a proxy's "busy" were
+// mistaken for this limit, the payload would be lost. Therefore the text of the error
+// decides, because nothing else distinguishes the two.
 func overMessageSize(err error) bool {
 	var exhausted *serviceerror.ResourceExhausted
 	return errors.As(err, &exhausted) &&

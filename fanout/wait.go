@@ -7,15 +7,15 @@ import (
 	"genesys-fanout/target"
 )
 
-// Wait is the shortest time until a delivery's next attempt, or until it asks again
-// for one if the target is held back, and the reason for it.
+// Wait is the shortest time until a delivery's next attempt, and the reason for it. If the
+// target is held back, it is the time until the delivery asks for an attempt again.
 type Wait struct {
 	Least target.Duration `json:"least"`
 	Why   string          `json:"why"`
 }
 
-// Expired is why a delivery is given up that would have to wait so long, of whose
-// maxAge only so much is left. It is empty if the wait fits.
+// Expired returns why a delivery is given up if the wait is longer than what is left of
+// maxAge. It is empty if the wait fits.
 func (w Wait) Expired(left time.Duration, maxAge target.Duration) string {
 	switch {
 	case left <= 0:
@@ -27,7 +27,7 @@ func (w Wait) Expired(left time.Duration, maxAge target.Duration) string {
 	return ""
 }
 
-// readable drops the digits of a duration that nobody reads.
+// readable rounds a duration to seconds, or to milliseconds if it is below 10 s.
 func readable(d time.Duration) time.Duration {
 	if d >= 10*time.Second {
 		return d.Round(time.Second)

@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// localSlack is what a fast-lane attempt may take beyond the target's timeout.
+	// localSlack is the time that a first attempt is allowed beyond the target's timeout.
 	localSlack = 5 * time.Second
 
-	// recallTimeout is how long a process may take to fetch the question what
-	// became of a first attempt. It is asked when Temporal was away: pollers find
-	// it again within 10 s.
+	// recallTimeout is how long Recall may wait for the process that made a first
+	// attempt to poll it. A run calls Recall after Temporal was unreachable, and
+	// pollers reconnect within 10 s.
 	recallTimeout = 20 * time.Second
 
-	// lastProgressTimeout is for the question how far a delivery has come, asked
-	// of Temporal while its cancellation waits.
+	// lastProgressTimeout bounds LastProgress, because the cancellation of the retry
+	// lane waits until Temporal has answered it.
 	lastProgressTimeout = 3 * time.Second
 )
 
@@ -32,26 +32,26 @@ type delivery struct {
 	in     fanout.Input
 	target string
 	policy target.Policy
-	began  time.Time     // of the run
-	inline event.Message // what of the message may travel in an activity's input
-	marks  *marks        // of the run
+	began  time.Time     // when the run began
+	inline event.Message // the part of the message that activity inputs carry
+	marks  *marks        // shared by all deliveries of the run
 
-	rerun       bool                // an earlier run may have left a record of it
-	holder      fanout.RecordHolder // of its open record
-	recallQueue string              // where to ask for the first attempt; empty: it is yet to be made
+	rerun       bool                // true if an earlier run may have left a record of the delivery
+	holder      fanout.RecordHolder // the tracker that has the delivery's open record
+	recallQueue string              // the queue to ask about the first attempt; empty if none was made yet
 
 	progress  fanout.Progress
 	notBefore time.Time
 	sighting  fanout.TargetState
-	reason    event.Reason // empty: not given up
-	damaged   string       // why the open record of a delivery that succeeded could not be resolved
+	reason    event.Reason // why the delivery was given up; empty if it was not
+	damaged   string       // why the open record could not be resolved although the delivery succeeded
 
 	state   fanout.State
-	changed func() // tells the run's current details that the state is another
+	changed func() // updates the run's current details after a change of state
 }
 
-// plan makes the deliveries of a run: one per target, or a single one that goes
-// straight to the tracker when the message cannot be fanned out.
+// plan returns the deliveries of a run: one for each target. If the message cannot be
+// fanned out, it returns a single delivery that goes straight to the tracker.
 func plan(in fanout.Input) []*delivery {
 	if u := in.Undeliverable; u != nil {
 		return []*delivery{{
@@ -64,7 +64,9 @@ func plan(in fanout.Input) []*delivery {
 	planned := make(map[string]bool, len(in.Targets))
 	for _, policy := range in.Targets {
 		policy = policy.Normalized()
-		if planned[policy.Target] { // in an input written by hand; an ActivityID may not be used twice
+		// An input that was written by hand may name a target twice, but an ActivityID
+		// must be unique.
+		if planned[policy.Target] {
 			continue
 		}
 		planned[policy.Target] = true
@@ -75,22 +77,22 @@ func plan(in fanout.Input) []*delivery {
 	return deliveries
 }
 
-// inline is what of the message may travel in the inputs of the activities of so
-// many targets. What is left out the activities read from the run's history.
+// inline returns the part of the message that the activity inputs of that many targets
+// may carry. The activities read the rest from the run's history.
 func inline(in fanout.Input, targets int) event.Message {
 	m := event.Message{Source: in.Source}
 	room := fanout.InlineTotal / max(1, targets)
 	if size := fanout.PayloadSize(in.Event); size <= room {
 		m.Event, room = in.Event, room-size
 	}
-	// Only a body that is small enough is worth the time to encode it.
+	// The length is compared first, because encoding a large body takes time.
 	if len(in.Body) <= min(fanout.InlineBody, room) && fanout.PayloadSize(in.Body) <= room {
 		m.Body = in.Body
 	}
 	return m
 }
 
-// run delivers, or records why it could not.
+// run delivers the event, or records a dead letter if it could not.
 func (d *delivery) run(ctx workflow.Context) {
 	if d.reason == "" && !d.expire(ctx) && !d.tryFastLane(ctx) && !d.expire(ctx) {
 		d.tryRetryLane(ctx)
@@ -104,9 +106,10 @@ func (d *delivery) run(ctx workflow.Context) {
 	d.become(fanout.StateDelivered)
 }
 
-// expire gives up a delivery whose run began more than max_age ago: its worker
-// was away for that long, or the first attempt took what was left. Temporal
-// refuses an activity without time.
+// expire gives the delivery up if its run began more than max_age ago. That happens if
+// no worker ran for that long, or if the first attempt used up the remaining time. The
+// retry lane cannot begin then, because Temporal refuses an activity whose timeout is not
+// above zero.
 func (d *delivery) expire(ctx workflow.Context) (settled bool) {
 	if d.remaining(ctx) > 0 {
 		return false
@@ -120,7 +123,7 @@ func (d *delivery) expire(ctx workflow.Context) (settled bool) {
 	return d.giveUp(event.ReasonExpired, progress)
 }
 
-// remaining is what is left of max_age, counted from the start of the run.
+// remaining returns how much of max_age is left. max_age counts from the start of the run.
 func (d *delivery) remaining(ctx workflow.Context) time.Duration {
 	return time.Duration(d.policy.MaxAge) - workflow.Now(ctx).Sub(d.began)
 }
@@ -136,7 +139,6 @@ func (d *delivery) tryFastLane(ctx workflow.Context) (settled bool) {
 	return d.settle(ctx, d.attempt(ctx))
 }
 
-// attempt makes the first attempt.
 func (d *delivery) attempt(ctx workflow.Context) fanout.Outcome {
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: time.Duration(d.policy.Timeout) + localSlack,
@@ -146,14 +148,17 @@ func (d *delivery) attempt(ctx workflow.Context) fanout.Outcome {
 	input := fanout.DeliverInput{Message: d.in.Message, Policy: d.policy}
 	var result fanout.FirstAttemptResult
 	err := workflow.ExecuteLocalActivity(ctx, acts.FirstAttempt, input).Get(ctx, &result)
-	if err != nil { // the process ended it: a request may be out, so it counts
+	// FirstAttempt never fails by itself, so the process ended it. It counts as an
+	// attempt, because the request may have been sent.
+	if err != nil {
 		return fanout.Outcome{Verdict: fanout.Retry, Progress: fanout.Progress{Attempts: 1, Error: fanout.Cut(err.Error(), fanout.ErrorLimit)}}
 	}
 	return result.Outcome
 }
 
-// recall asks the process that may have made the first attempt. One that does
-// not answer was killed: the retry lane then delivers, perhaps again.
+// recall asks the process that may have made the first attempt for its outcome. If the
+// process does not answer, it was killed. Then the retry lane delivers the event, and the
+// target may get it a second time.
 func (d *delivery) recall(ctx workflow.Context) fanout.Outcome {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		ActivityID:             fanout.RecallActivityID(d.target),
@@ -170,7 +175,8 @@ func (d *delivery) recall(ctx workflow.Context) fanout.Outcome {
 	return result.Outcome
 }
 
-// settle decides by the outcome of the first attempt whether the delivery has ended.
+// settle applies the outcome of the first attempt and reports whether the delivery has
+// ended.
 func (d *delivery) settle(ctx workflow.Context, outcome fanout.Outcome) (settled bool) {
 	d.progress, d.notBefore, d.sighting = outcome.Progress, outcome.NotBefore, outcome.TargetState
 	switch {
@@ -180,7 +186,7 @@ func (d *delivery) settle(ctx workflow.Context, outcome fanout.Outcome) (settled
 		return d.giveUp(event.ReasonRejected, d.progress)
 	case d.progress.Attempts >= d.policy.MaxAttempts:
 		return d.giveUp(event.ReasonExhausted, d.progress)
-	case outcome.Wait == (fanout.Wait{}): // held back: then the retry lane decides
+	case outcome.Wait == (fanout.Wait{}): // the delivery was held back, so the retry lane decides when to send
 		return false
 	}
 	if expired := outcome.Wait.Expired(d.remaining(ctx), d.policy.MaxAge); expired != "" {
@@ -193,8 +199,8 @@ func (d *delivery) settle(ctx workflow.Context, outcome fanout.Outcome) (settled
 	return false
 }
 
-// tryRetryLane leaves the delivery to the target's own queue, where Temporal
-// retries it until it is delivered or given up.
+// tryRetryLane hands the delivery to the target's own queue. Temporal retries it there
+// until it is delivered or given up.
 func (d *delivery) tryRetryLane(ctx workflow.Context) {
 	if err := ctx.Err(); err != nil {
 		d.giveUp(fanout.Explain(err, d.progress))
@@ -208,8 +214,8 @@ func (d *delivery) tryRetryLane(ctx workflow.Context) {
 		ScheduleToCloseTimeout: d.remaining(ctx),
 		StartToCloseTimeout:    time.Duration(d.policy.Timeout) + activities.Overhead,
 		RetryPolicy:            retryPolicy(d.policy),
-		// An attempt that is under way when the run is canceled still counts:
-		// wait for it and tell what truly became of the delivery.
+		// If the run is canceled while an attempt is in flight, the run waits for that
+		// attempt, because the event may still be delivered.
 		WaitForCancellation:   true,
 		DisableEagerExecution: true,
 		Summary:               fanout.Summarize(d.summary()),
@@ -230,8 +236,9 @@ func (d *delivery) tryRetryLane(ctx workflow.Context) {
 	d.progress = result.Progress
 }
 
-// learnProgress asks, before the retry lane is canceled, how far it has come: a
-// cancellation that meets it between two attempts ends it without a word.
+// learnProgress asks Temporal for the progress of the retry lane before the run cancels
+// it. If the cancellation arrives between two attempts, the activity ends without
+// reporting its progress.
 func (d *delivery) learnProgress(ctx workflow.Context) {
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: lastProgressTimeout,
@@ -246,10 +253,11 @@ func (d *delivery) learnProgress(ctx workflow.Context) {
 	}
 }
 
-// retryPolicy is the target's backoff as Temporal knows it. It has no maximum of
-// attempts: Temporal counts every task it hands out, also those that sent
-// nothing, so Deliver counts requests and ends the retries itself. It stands
-// for attempts that a lost worker could not answer; all others name their delay.
+// retryPolicy returns the target's backoff as a retry policy of Temporal. It sets no
+// maximum of attempts, because Temporal would count each task that it hands out, even one
+// that sent no request. Deliver counts the requests and ends the retries itself. The
+// backoff applies only to attempts whose worker was lost, because every other failure
+// names its own delay.
 func retryPolicy(p target.Policy) *temporal.RetryPolicy {
 	return &temporal.RetryPolicy{
 		InitialInterval:    time.Duration(p.Backoff.Initial),
@@ -258,15 +266,17 @@ func retryPolicy(p target.Policy) *temporal.RetryPolicy {
 	}
 }
 
+// giveUp ends the delivery without success. It always returns true, so that callers can
+// return its result.
 func (d *delivery) giveUp(reason event.Reason, progress fanout.Progress) (settled bool) {
 	progress.Error = fanout.Cut(progress.Error, fanout.ErrorLimit)
 	d.reason, d.progress = reason, progress
 	return true
 }
 
-// record keeps the dead letter. It is tried until the tracker has it, also when
-// the run is canceled meanwhile. The search attribute comes after the record,
-// because a server that refuses the attribute terminates the run.
+// record writes the dead letter to the tracker. It retries until the tracker has the
+// record, even if the run is canceled meanwhile. It sets the search attribute only after
+// that, because a server that refuses the attribute terminates the run.
 func (d *delivery) record(ctx workflow.Context) {
 	d.become(fanout.StateRecording)
 	letter := fanout.RecordDeadLetterInput{
@@ -280,9 +290,10 @@ func (d *delivery) record(ctx workflow.Context) {
 	d.marks.add(ctx, d.target)
 }
 
-// resolve closes the record that an earlier run left of the delivery. The first
-// run of an event has none. Each target is a change of its own: a run that is
-// reset to a later point may have delivered to some before that.
+// resolve closes the record that an earlier run left of this delivery. It does nothing in
+// the first run of an event, because there is no earlier run. Each target has a change ID
+// of its own, because a run that is reset to a later point may have delivered to some of
+// the targets before that point.
 func (d *delivery) resolve(ctx workflow.Context) {
 	if !d.rerun || workflow.GetVersion(ctx, "resolve "+d.target, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return
@@ -294,7 +305,7 @@ func (d *delivery) resolve(ctx workflow.Context) {
 	d.damaged, d.holder = resolved.Damaged, fanout.RecordHolder{Tracker: resolved.Tracker}
 }
 
-// summary is the line beside the retry lane's activity in Temporal UI.
+// summary returns the line that Temporal UI shows beside the retry lane's activity.
 func (d *delivery) summary() string {
 	if d.progress.Attempts == 0 {
 		return d.target
@@ -302,7 +313,7 @@ func (d *delivery) summary() string {
 	return fmt.Sprintf("%s after attempt %d: %s", d.target, d.progress.Attempts, fanout.Short(d.progress.Error))
 }
 
-// verdict says in one line why the delivery was given up.
+// verdict returns one line that says why the delivery was given up.
 func (d *delivery) verdict() string {
 	line := fmt.Sprintf("%s %s", d.target, d.reason)
 	switch n := d.progress.Attempts; n {

@@ -9,8 +9,8 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// isRerun is true for a run that is not the first of its event: replayed, reset,
-// or started by hand.
+// isRerun reports whether the run is not the first of its event, because it was replayed,
+// reset or started by hand.
 func isRerun(ctx workflow.Context) bool {
 	return isReset(ctx) || startedBy(ctx) != fanout.StartedByIngest
 }
@@ -20,7 +20,8 @@ func isReset(ctx workflow.Context) bool {
 	return info.OriginalRunID != info.WorkflowExecution.RunID
 }
 
-// startedBy is what the memo says, empty for a run that was started by hand.
+// startedBy returns the name of the program that started the run, from the memo. It is
+// empty if the run was started by hand.
 func startedBy(ctx workflow.Context) string {
 	memo, ok := workflow.GetInfo(ctx).Memo.GetFields()[fanout.MemoStartedBy]
 	if !ok {
@@ -33,7 +34,8 @@ func startedBy(ctx workflow.Context) string {
 	return by
 }
 
-// trackersOfMemo are the identities of the trackers that a replay names in its memo.
+// trackersOfMemo returns the identities of the trackers, by target, that a replay names in
+// the memo.
 func trackersOfMemo(ctx workflow.Context) map[string]string {
 	memo, ok := workflow.GetInfo(ctx).Memo.GetFields()[fanout.MemoTrackers]
 	if !ok {
@@ -46,9 +48,9 @@ func trackersOfMemo(ctx workflow.Context) map[string]string {
 	return trackers
 }
 
-// narrow leaves of the deliveries of a rerun what is still to be made, and says
-// which other targets have an open record of the event. A run that was reset to
-// a later point goes on from there instead: what it had begun there it ends.
+// narrow returns the deliveries that a rerun still has to make, and the other targets that
+// have an open record of the event. If the run was reset to a later point, its history
+// already contains deliveries, so it continues with all of them.
 func narrow(ctx workflow.Context, in fanout.Input, deliveries []*delivery) (left []*delivery, others openRecords) {
 	if workflow.GetVersion(ctx, "outstanding", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		for _, d := range deliveries {
@@ -70,14 +72,15 @@ func narrow(ctx workflow.Context, in fanout.Input, deliveries []*delivery) (left
 	return deliveries, open
 }
 
-// openRecords are targets with an open record of the event, and the identity of the
-// tracker that has it; empty if a worker of an earlier version answered.
+// openRecords maps each target that has an open record of the event to the identity of the
+// tracker that has the record. The identity is empty if a worker of an earlier version
+// answered.
 type openRecords map[string]string
 
 func (o openRecords) targets() []string { return workflow.DeterministicKeys(o) }
 
-// identify sets the search attributes of a run that was started by hand, because
-// nobody else has.
+// identify sets the search attributes of a run that was started by hand, because only
+// ingest and replay set them when they start a run.
 func identify(ctx workflow.Context, in fanout.Input) {
 	attributes := fanout.SearchAttributes(in)
 	if !in.SearchAttributes || attributes.Size() == 0 {
@@ -88,8 +91,9 @@ func identify(ctx workflow.Context, in fanout.Input) {
 	}
 }
 
-// outstanding asks what the runs before left to do. Records in several trackers take
-// several questions, because each worker answers for its own.
+// outstanding asks which deliveries the earlier runs left open. If the records are in
+// several trackers, it asks several times, because each worker answers only for its own
+// tracker.
 func outstanding(ctx workflow.Context, deliveries []*delivery) (settled bool, open openRecords) {
 	replayed := startedBy(ctx) == fanout.StartedByReplay && !isReset(ctx)
 	question := fanout.OutstandingInput{Settled: replayed}
@@ -105,7 +109,7 @@ func outstanding(ctx workflow.Context, deliveries []*delivery) (settled bool, op
 	tell(ctx, fanout.OutstandingActivityID, "what did the runs before leave to do?", acts.Outstanding, question, &answer)
 	settled = answer.Settled
 	open.add(answer)
-	for n := 2; len(answer.Elsewhere) > 0; n++ { // each answer leaves fewer
+	for n := 2; len(answer.Elsewhere) > 0; n++ { // ends, because each answer names fewer trackers
 		question.Settled, question.Trackers = true, answer.Elsewhere
 		answer = fanout.OutstandingResult{}
 		tell(ctx, fmt.Sprintf("%s-%d", fanout.OutstandingActivityID, n), "and what is open in another tracker?", acts.Outstanding, question, &answer)
@@ -114,8 +118,9 @@ func outstanding(ctx workflow.Context, deliveries []*delivery) (settled bool, op
 	return settled, open
 }
 
-// add notes the open records of one tracker. Where two have one, the tracker that
-// was named for the target answered first.
+// add adds the open records of one tracker. If two trackers have a record of the same
+// target, the first answer wins, because it came from the tracker that was named for the
+// target.
 func (o openRecords) add(answer fanout.OutstandingResult) {
 	for _, target := range answer.Targets {
 		if _, found := o[target]; !found {

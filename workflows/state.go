@@ -8,9 +8,9 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// show lets Temporal UI, CLI and clients see how the deliveries stand: by the
-// query deliveries, and as the run's current details. A rerun may still learn
-// which of them it has to make.
+// show makes the state of the deliveries visible in Temporal UI, CLI and clients: in the
+// query deliveries and in the run's current details. It gets a pointer, because a rerun
+// replaces the list once it has learned which deliveries it has to make.
 func show(ctx workflow.Context, deliveries *[]*delivery) {
 	statuses := func() ([]fanout.DeliveryStatus, error) {
 		all := make([]fanout.DeliveryStatus, 0, len(*deliveries))
@@ -23,7 +23,8 @@ func show(ctx workflow.Context, deliveries *[]*delivery) {
 	if err := workflow.SetQueryHandlerWithOptions(ctx, fanout.QueryDeliveries, statuses, options); err != nil {
 		workflow.GetLogger(ctx).Error("the query is not answered", "query", fanout.QueryDeliveries, "error", err)
 	}
-	// A run that delivers at once is over before anybody could read its details.
+	// The details stay empty while every change is to delivered, because a run that
+	// delivers at once is over before anybody could read them.
 	detailed := false
 	for _, d := range *deliveries {
 		d.changed = func() {
@@ -46,7 +47,7 @@ func (d *delivery) become(state fanout.State) {
 	d.changed()
 }
 
-// currentDetails is a list in Markdown, a line for each target.
+// currentDetails returns a Markdown list with one line for each target.
 func currentDetails(deliveries []*delivery) string {
 	var text strings.Builder
 	for _, d := range deliveries {

@@ -10,11 +10,11 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// trackerTimeout is for one look or write at the tracker's disk.
+// trackerTimeout bounds one read or write on the tracker's disk.
 const trackerTimeout = 30 * time.Second
 
-// tell executes an activity of the tracker until it succeeds, also when the run
-// is canceled meanwhile: what it is told, or answers, must not be lost.
+// tell executes an activity of the tracker and repeats it until it succeeds, even if the
+// run is canceled meanwhile, because neither the input nor the answer must be lost.
 func tell(ctx workflow.Context, id, summary string, act, input, answer any) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	options := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
@@ -34,7 +34,8 @@ func tell(ctx workflow.Context, id, summary string, act, input, answer any) {
 		if err == nil {
 			return
 		}
-		// Only an operator's command can end it otherwise, and then it starts again.
+		// Only an operator's command can end the activity without success, because its
+		// retries have no limit. Then it starts again.
 		workflow.GetLogger(ctx).Error("the tracker was not told", "activity", id, "error", err)
 		if workflow.NewTimerWithOptions(ctx, time.Minute, workflow.TimerOptions{Summary: fanout.Summarize("then again: " + summary)}).Get(ctx, nil) != nil {
 			return
@@ -42,13 +43,13 @@ func tell(ctx workflow.Context, id, summary string, act, input, answer any) {
 	}
 }
 
-// marks keeps the search attribute DeadLetterTargets of one run.
+// marks maintains the search attribute DeadLetterTargets of one run.
 type marks struct {
-	usable bool     // the namespace has the attribute
-	names  []string // sorted, also those that the attribute has no room for
+	usable bool     // true if the namespace has the attribute
+	names  []string // sorted; includes the names that the attribute has no room for
 }
 
-// add shows that the run leaves a dead letter for each of the targets.
+// add adds targets for which the run leaves a dead letter.
 func (m *marks) add(ctx workflow.Context, targets ...string) {
 	if !m.usable || len(targets) == 0 {
 		return
