@@ -127,11 +127,11 @@ func (s *session) reportError(err error) error {
 		}
 	case code(err) == kafka.ErrTopicAuthorizationFailed:
 		s.fetchRefused, s.topicRefusal = now, err
-		s.surveys.soon()
+		s.surveys.by(now.Add(surveyRetry))
 	case isConnection(err):
 	default:
 		s.fault, s.faultAt = err, now
-		s.surveys.soon()
+		s.surveys.by(now.Add(surveyRetry))
 	}
 	return nil
 }

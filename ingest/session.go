@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -49,6 +50,7 @@ type session struct {
 	admin      *kafka.AdminClient
 	log        *slog.Logger
 	lines      lines
+	cluster    atomic.Pointer[string] // the cluster's id, once it is known
 
 	mu       sync.Mutex // guards assigned; a start that ends asks nothing else
 	assigned map[partitionKey]*partition

@@ -78,7 +78,14 @@ func newSurveys(ask func(context.Context, *survey, []string)) *surveys {
 }
 
 // soon lets the next survey begin at once.
-func (v *surveys) soon() { v.next = time.Time{} }
+func (v *surveys) soon() { v.by(time.Time{}) }
+
+// by lets the next survey begin at a time, if it would begin later.
+func (v *surveys) by(at time.Time) {
+	if v.next.After(at) {
+		v.next = at
+	}
+}
 
 // answered returns a survey that has ended since the last call, nil if none has.
 func (v *surveys) answered() *survey {
@@ -127,8 +134,8 @@ func (s *session) survey(ctx context.Context, now time.Time) {
 // learn acts on a survey.
 func (s *session) learn(found *survey, now time.Time) {
 	s.placeAll(found, now)
-	if len(s.unplaced) > 0 && s.surveys.next.After(now.Add(surveyRetry)) {
-		s.surveys.next = now.Add(surveyRetry)
+	if len(s.unplaced) > 0 {
+		s.surveys.by(now.Add(surveyRetry))
 	}
 	s.remindOfStalls(now)
 	if found.err != nil {
@@ -153,7 +160,11 @@ func (s *session) learn(found *survey, now time.Time) {
 // askBrokers fills a survey.
 func (s *session) askBrokers(ctx context.Context, f *survey, topics []string) {
 	f.faults = make(map[partitionKey]error)
-	if f.topics, f.err = describeTopics(ctx, s.admin, topics); f.err != nil {
+	var cluster string
+	if cluster, f.err = s.clusterID(ctx); f.err != nil {
+		return
+	}
+	if f.topics, f.err = describeTopics(ctx, s.admin, cluster, topics); f.err != nil {
 		return
 	}
 	asked := make([]partitionKey, 0, len(f.partitions))
@@ -181,25 +192,26 @@ func (s *session) askBrokers(ctx context.Context, f *survey, topics []string) {
 
 var errLeaderless = errors.New("the partition has no leader; see that all brokers run")
 
-// clusterIDTimeout bounds the question for the cluster's id. librdkafka has it from
-// the metadata by which it found the topics, but the client waits for the whole of
-// this time if the brokers give none.
-const clusterIDTimeout = 200 * time.Millisecond
-
-// clusterID returns the id of the cluster; empty if its brokers give none, as some
-// do that are compatible with Kafka. Then the ids of the topics must do.
-func clusterID(ctx context.Context, admin *kafka.AdminClient) string {
-	ctx, cancel := context.WithTimeout(ctx, clusterIDTimeout)
-	defer cancel()
-	id, err := admin.ClusterID(ctx)
-	if err != nil {
-		return ""
+// clusterID asks for the id of the cluster until a survey has learned it. It is empty
+// if the brokers give none.
+func (s *session) clusterID(ctx context.Context) (string, error) {
+	if known := s.cluster.Load(); known != nil {
+		return *known, nil
 	}
-	return id
+	described, err := s.admin.DescribeCluster(ctx)
+	if err != nil {
+		return "", fmt.Errorf("ask for the cluster's id: %w", err)
+	}
+	var id string
+	if described.ClusterID != nil {
+		id = *described.ClusterID
+	}
+	s.cluster.Store(&id)
+	return id, nil
 }
 
 // describeTopics asks what the brokers know of topics.
-func describeTopics(ctx context.Context, admin *kafka.AdminClient, names []string) (map[string]topicState, error) {
+func describeTopics(ctx context.Context, admin *kafka.AdminClient, cluster string, names []string) (map[string]topicState, error) {
 	topics := make(map[string]topicState, len(names))
 	if len(names) == 0 {
 		return topics, nil
@@ -208,7 +220,6 @@ func describeTopics(ctx context.Context, admin *kafka.AdminClient, names []strin
 	if err != nil {
 		return nil, fmt.Errorf("ask which topics there are: %w", err)
 	}
-	cluster := clusterID(ctx, admin)
 	for _, d := range described.TopicDescriptions {
 		state := topicState{unreadable: mayNotRead(d.AuthorizedOperations)}
 		if d.Error.Code() != kafka.ErrNoError {
