@@ -292,8 +292,8 @@ func TestLearnOpensTheBreaker(t *testing.T) {
 	}
 }
 
-// TestGateReopensSlowlyWhateverTheWait covers a 429 that asks for no wait, or for one that has already passed
-// by our clock.
+// TestGateReopensSlowlyWhateverTheWait covers a 429 that asks for no wait, or for one that
+// has already passed by our clock.
 func TestGateReopensSlowlyWhateverTheWait(t *testing.T) {
 	h, _ := testHold(64)
 	too := tooMany(0)
@@ -305,7 +305,8 @@ func TestGateReopensSlowlyWhateverTheWait(t *testing.T) {
 	assert.Len(t, fill(h, RetryLane), 2)
 }
 
-// TestUsedUpRateLimitClosesTheGateWhateverTheStatus covers a status that also counts towards the breaker.
+// TestUsedUpRateLimitClosesTheGateWhateverTheStatus covers a status that also counts
+// towards the breaker.
 func TestUsedUpRateLimitClosesTheGateWhateverTheStatus(t *testing.T) {
 	h, c := testHold(64)
 	h.leave(enter(t, h, RetryLane), &decision{verdict: fanout.Retry, unavailable: true, throttle: 5 * time.Second})
@@ -315,8 +316,8 @@ func TestUsedUpRateLimitClosesTheGateWhateverTheStatus(t *testing.T) {
 	assert.Len(t, fill(h, RetryLane), 1)
 }
 
-// TestLearnKnowsWhatIsOlder checks that the sighting of one process does not open the breaker of another
-// process to which the target has answered since.
+// TestLearnKnowsWhatIsOlder checks that the sighting of one process does not open the
+// breaker of another process to which the target has answered since.
 func TestLearnKnowsWhatIsOlder(t *testing.T) {
 	ingest, c := testHold(64)
 	worker := newHold(64, ingest.now)

@@ -73,8 +73,8 @@ func TestDecodeRealShapes(t *testing.T) {
 	}
 }
 
-// assertReads asserts that the decoded event is the wanted one. If want has no id, the decoded event must
-// have its ContentID.
+// assertReads asserts that the decoded event is the wanted one. If want has no id, the
+// decoded event must have its ContentID.
 func assertReads(t *testing.T, want, got Event) {
 	t.Helper()
 	if want.ID == "" {
@@ -206,8 +206,8 @@ func TestDecodeReadsTheTimeOfAFlatEvent(t *testing.T) {
 	}
 }
 
-// TestDecodeKeepsEveryEventStartable checks that every decoded event can be written as JSON, because the
-// input of a run must be.
+// TestDecodeKeepsEveryEventStartable checks that every decoded event can be written as
+// JSON, because the input of a run must be.
 func TestDecodeKeepsEveryEventStartable(t *testing.T) {
 	for _, at := range []string{"9999-12-31T23:59:59-23:00", "0000-01-01T00:00:00+23:00", "0000-06-01T00:00:00Z"} {
 		got, err := Decode([]byte(`{"event_id":"a","timestamp":"` + at + `"}`))

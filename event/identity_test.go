@@ -60,8 +60,8 @@ func nastyWords() []string {
 	return words
 }
 
-// TestACutWordHasTheNamesOfTheWhole checks that a workflow ID, a header and a file name are the same if
-// they are made of a word and if they are made of the result of Cut.
+// TestACutWordHasTheNamesOfTheWhole checks that a workflow ID, a header and a file name are
+// the same if they are made of a word and if they are made of the result of Cut.
 func TestACutWordHasTheNamesOfTheWhole(t *testing.T) {
 	for _, word := range nastyWords() {
 		cut := Cut(word)
@@ -98,8 +98,8 @@ func TestHashTellsEventsOfOneIDApart(t *testing.T) {
 	assert.NotEqual(t, Event{Type: "ab", InteractionID: "c"}.Hash(), Event{Type: "a", InteractionID: "bc"}.Hash())
 }
 
-// TestUndecodable_IDIsOfAllThatKafkaHolds checks that the id depends on more than the position, because a
-// topic that is created anew has other messages at the old positions.
+// TestUndecodable_IDIsOfAllThatKafkaHolds checks that the id depends on more than the
+// position, because a topic that is created anew has other messages at the old positions.
 func TestUndecodable_IDIsOfAllThatKafkaHolds(t *testing.T) {
 	at := time.UnixMilli(1773480413589)
 	undecodableID := func(s Source, at time.Time, key, value []byte) string {

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDecodeNamesTheProducersSetting checks that the error names the kind of the bytes and what to change at
-// the producer.
+// TestDecodeNamesTheProducersSetting checks that the error names the kind of the bytes and
+// what to change at the producer.
 func TestDecodeNamesTheProducersSetting(t *testing.T) {
 	const document = `{"event_id":"a"}`
 	var zipped bytes.Buffer

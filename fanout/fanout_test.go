@@ -29,8 +29,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestSearchAttributes checks the registered names and types, because filters are written with them,
-// and that a start uses no other attribute.
+// TestSearchAttributes checks the registered names and types, because filters are written
+// with them, and that a start uses no other attribute.
 func TestSearchAttributes(t *testing.T) {
 	types := map[string]enums.IndexedValueType{}
 	for _, key := range SearchAttributeKeys() {
@@ -49,8 +49,8 @@ func TestSearchAttributes(t *testing.T) {
 	}
 }
 
-// TestAMegabyteAlwaysFits checks that the input with a message of 1 MiB stays below Temporal's limit,
-// whatever the bytes of the message are.
+// TestAMegabyteAlwaysFits checks that the input with a message of 1 MiB stays below
+// Temporal's limit, whatever the bytes of the message are.
 func TestAMegabyteAlwaysFits(t *testing.T) {
 	const limit = 19 << 20 / 10
 	for name, unit := range map[string]string{
@@ -66,8 +66,8 @@ func TestAMegabyteAlwaysFits(t *testing.T) {
 	}
 }
 
-// TestInputReadsWell checks that people can read the input in Temporal UI and copy it into a run that
-// they start by hand.
+// TestInputReadsWell checks that people can read the input in Temporal UI and copy it into
+// a run that they start by hand.
 func TestInputReadsWell(t *testing.T) {
 	in := Input{
 		Message: event.Message{Event: event.Event{ID: "evt-1", Type: "conversation.started"}, Body: event.Body(`{"a":"<b>"}`)},
@@ -87,8 +87,9 @@ func TestInputReadsWell(t *testing.T) {
 	assert.Equal(t, in, back)
 }
 
-// TestStart_NamesTheRunByTheEventsOwnWords checks an input without its message: Temporal keeps only
-// little of it, however long the event's words are, and the names of the run are made of those words.
+// TestStart_NamesTheRunByTheEventsOwnWords checks an input without its message: Temporal
+// keeps only little of it, however long the event's words are, and the names of the run are
+// made of those words.
 func TestStart_NamesTheRunByTheEventsOwnWords(t *testing.T) {
 	long := strings.Repeat("\u2028", 300_000)
 	in := Input{

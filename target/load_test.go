@@ -49,8 +49,8 @@ func one(lines string) string {
 	return text
 }
 
-// TestParse_RefusesMoreThanAHundredTargets checks that the problem is at the line of the first target that is
-// too many.
+// TestParse_RefusesMoreThanAHundredTargets checks that the problem is at the line of the
+// first target that is too many.
 func TestParse_RefusesMoreThanAHundredTargets(t *testing.T) {
 	text := "targets:\n"
 	for i := range 100 {
@@ -436,8 +436,8 @@ func TestShippedFiles(t *testing.T) {
 	assert.Equal(t, first.MaxConcurrency, spelled.MaxConcurrency)
 }
 
-// TestExampleNamesEveryKey checks that the example shows every known key. The reader itself lists these keys
-// in the cure of an unknown key.
+// TestExampleNamesEveryKey checks that the example shows every known key. The reader itself
+// lists these keys in the cure of an unknown key.
 func TestExampleNamesEveryKey(t *testing.T) {
 	data, err := os.ReadFile("../targets.example.yaml")
 	require.NoError(t, err)

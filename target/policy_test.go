@@ -75,8 +75,8 @@ func TestNormalizedMakesAnyPolicyOneThatTemporalTakes(t *testing.T) {
 	}
 }
 
-// TestEveryLegalFileGivesALegalPolicy parses random legal files. Whatever they contain or leave out, Temporal
-// accepts the policy, and Normalized does not change it.
+// TestEveryLegalFileGivesALegalPolicy parses random legal files. Whatever they contain or
+// leave out, Temporal accepts the policy, and Normalized does not change it.
 func TestEveryLegalFileGivesALegalPolicy(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4)) // makes the same files on every run
 	duration := func() string {

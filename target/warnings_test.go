@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestWarnings_NameSettingsThatSurprise checks that each warning has a position and a cure, and that the file
-// is accepted.
+// TestWarnings_NameSettingsThatSurprise checks that each warning has a position and a cure,
+// and that the file is accepted.
 func TestWarnings_NameSettingsThatSurprise(t *testing.T) {
 	const (
 		no5xx = "holds no 5xx status, so an answer such as 503 makes the event a dead letter at once; add the statuses that are transient for this target, such as [408, 425, 429, 500, 502, 503, 504]"

@@ -73,7 +73,8 @@ func startRuns(t *testing.T, handler http.HandlerFunc, yaml string) *runs {
 	return startFleet(t, handler, "  - {name: a, url: $URL, "+yaml+"}\n")
 }
 
-// startFleet starts workers for the targets of a list. $URL in the list is the URL of the handler.
+// startFleet starts workers for the targets of a list. $URL in the list is the URL of the
+// handler.
 func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	t.Helper()
 	ctx := await.Context(t)
@@ -210,8 +211,8 @@ func TestFanOut_TellsEachAttemptWhereItsEventStands(t *testing.T) {
 	}
 }
 
-// TestResetAfterMaxAge checks that max_age counts anew from a reset, because people often look at
-// dead letters only after max_age has passed.
+// TestResetAfterMaxAge checks that max_age counts anew from a reset, because people often
+// look at dead letters only after max_age has passed.
 func TestResetAfterMaxAge(t *testing.T) {
 	var mended atomic.Bool
 	r := startRuns(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -235,8 +236,8 @@ func TestResetAfterMaxAge(t *testing.T) {
 	r.replay(run.GetID(), reset.GetRunID())
 }
 
-// TestMaxAgePassesInTheFastLane checks that a delivery expires if the target hangs for longer than
-// max_age in the first attempt.
+// TestMaxAgePassesInTheFastLane checks that a delivery expires if the target hangs for
+// longer than max_age in the first attempt.
 func TestMaxAgePassesInTheFastLane(t *testing.T) {
 	r := startRuns(t, func(_ http.ResponseWriter, request *http.Request) {
 		_, _ = io.Copy(io.Discard, request.Body) // the server notices that the client is gone only after it has read the body
@@ -249,8 +250,8 @@ func TestMaxAgePassesInTheFastLane(t *testing.T) {
 	assert.Contains(t, got.Error, "max_age has passed; no answer within 3s")
 }
 
-// TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate checks that a delivery does not wait for
-// max_age to pass if it cannot succeed any more, and that the error says why.
+// TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate checks that a delivery does not
+// wait for max_age to pass if it cannot succeed any more, and that the error says why.
 func TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate(t *testing.T) {
 	for name, test := range map[string]struct {
 		settings string
@@ -307,8 +308,8 @@ func TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate(t *testing.T) {
 	}
 }
 
-// TestMaxAgePassesUnpolled checks that a delivery keeps the error of its last attempt, however long
-// it is, if max_age passes while the target's queue is not polled.
+// TestMaxAgePassesUnpolled checks that a delivery keeps the error of its last attempt,
+// however long it is, if max_age passes while the target's queue is not polled.
 func TestMaxAgePassesUnpolled(t *testing.T) {
 	var requests atomic.Int32
 	page := strings.Repeat("x", 4<<10)
@@ -326,10 +327,10 @@ func TestMaxAgePassesUnpolled(t *testing.T) {
 	assert.Contains(t, got.Error, "max_age has passed; 503 Service Unavailable: xxx")
 }
 
-// TestALostFirstTaskIsAskedFor checks what happens if the first workflow task is lost and another
-// process gets the next one. The run asks the first process for the outcome of its attempt, and
-// sends only if that process did not. If no process had the task before, it is only late, and the
-// run makes the first attempt as usual.
+// TestALostFirstTaskIsAskedFor checks what happens if the first workflow task is lost and
+// another process gets the next one. The run asks the first process for the outcome of its
+// attempt, and sends only if that process did not. If no process had the task before, it is
+// only late, and the run makes the first attempt as usual.
 func TestALostFirstTaskIsAskedFor(t *testing.T) {
 	for name, test := range map[string]struct {
 		lost                 bool

@@ -22,8 +22,8 @@ import (
 	"genesys-fanout/internal/process"
 )
 
-// manyTargets returns a list of as many targets as targets.yaml may contain. Each target has a name
-// of the given length and the given members.
+// manyTargets returns a list of as many targets as targets.yaml may contain. Each target
+// has a name of the given length and the given members.
 func manyTargets(letters int, members string) string {
 	var list strings.Builder
 	for i := range 100 {
@@ -53,9 +53,9 @@ func (r *runs) marked(run client.WorkflowRun) []string {
 	return names
 }
 
-// TestFanOut_RecordsEveryDeadLetterOfAHundredTargets checks that a run ends with its own failure,
-// whatever the names and the answers of the targets are. Every record is on disk, and the run can
-// be replayed and reset.
+// TestFanOut_RecordsEveryDeadLetterOfAHundredTargets checks that a run ends with its own
+// failure, whatever the names and the answers of the targets are. Every record is on disk,
+// and the run can be replayed and reset.
 func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -113,8 +113,8 @@ func (r *runs) hasHundredRecords(reason event.Reason) {
 	}
 }
 
-// assertMarks asserts that marked contains the first n targets of the input, followed by the "…"
-// that says that there are more.
+// assertMarks asserts that marked contains the first n targets of the input, followed by
+// the "…" that says that there are more.
 func assertMarks(t *testing.T, in fanout.Input, n int, marked []string) {
 	t.Helper()
 	want := make([]string, 0, n+1)
@@ -195,9 +195,9 @@ func (r *runs) withinLimits(run client.WorkflowRun) {
 	}
 }
 
-// TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP checks that an answer which is not HTTP becomes a
-// dead letter. net/http quotes the whole first line of such an answer in its error, and the line can
-// be megabytes long.
+// TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP checks that an answer which is not HTTP
+// becomes a dead letter. net/http quotes the whole first line of such an answer in its
+// error, and the line can be megabytes long.
 func TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP(t *testing.T) {
 	line := strings.Repeat("x", 5<<20)
 	r := startFleet(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -215,8 +215,8 @@ func TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP(t *testing.T) {
 	r.withinLimits(run)
 }
 
-// TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets uses words and answers that take six times
-// their bytes as JSON.
+// TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets uses words and answers that take
+// six times their bytes as JSON.
 func TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets(t *testing.T) {
 	page := strings.Repeat("\x01", 4<<10)
 	r := startFleet(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusBadRequest, page) }, manyTargets(40, "timeout: 30s"))

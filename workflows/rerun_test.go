@@ -20,7 +20,8 @@ import (
 	"genesys-fanout/target"
 )
 
-// fleet is an HTTP server for several targets, one for each path. A test may change their answers.
+// fleet is an HTTP server for several targets, one for each path. A test may change their
+// answers.
 type fleet struct {
 	mu       sync.Mutex
 	statuses map[string]int // by target; 200 if there is none
@@ -101,8 +102,8 @@ func (r *runs) open(id string) []string {
 	return open
 }
 
-// byHand starts a run as "Start Workflow Like This One" in Temporal UI does: with the same ID, type,
-// queue and input, and with nothing else.
+// byHand starts a run as "Start Workflow Like This One" in Temporal UI does: with the same
+// ID, type, queue and input, and with nothing else.
 func (r *runs) byHand(workflowID string, in fanout.Input) client.WorkflowRun {
 	r.t.Helper()
 	return r.execute(client.StartWorkflowOptions{ID: workflowID, TaskQueue: r.queue, WorkflowExecutionErrorWhenAlreadyStarted: true}, in)
@@ -114,8 +115,8 @@ func (r *runs) under(f *fleet, n int) {
 	await.True(r.t, "requests at b", func() bool { return f.count("b") >= n })
 }
 
-// TestRerunOfASettledRun checks that a rerun makes only the outstanding deliveries and resolves their
-// records. Once everything is delivered, another rerun sends nothing.
+// TestRerunOfASettledRun checks that a rerun makes only the outstanding deliveries and
+// resolves their records. Once everything is delivered, another rerun sends nothing.
 func TestRerunOfASettledRun(t *testing.T) {
 	rerun := map[string]func(*runs, client.WorkflowRun) client.WorkflowRun{
 		"reset": func(r *runs, run client.WorkflowRun) client.WorkflowRun { return r.reset(run, firstTask) },
@@ -204,8 +205,9 @@ func TestByHandUnderAnotherID(t *testing.T) {
 	assert.Equal(t, [3]int{2, 2, 2}, f.counts())
 }
 
-// TestByHandWithQuotes checks that every target gets the event if its workflow ID contains quotes.
-// Temporal cannot list the runs of such an ID, and a duplicate is better than a loss.
+// TestByHandWithQuotes checks that every target gets the event if its workflow ID contains
+// quotes. Temporal cannot list the runs of such an ID, and a duplicate is better than a
+// loss.
 func TestByHandWithQuotes(t *testing.T) {
 	const id = `it's"a\'b`
 	r, f := startThree(t)
@@ -217,8 +219,8 @@ func TestByHandWithQuotes(t *testing.T) {
 	assert.Empty(t, r.open(id))
 }
 
-// TestReplayOfSomeTargets checks that a replay fails if it leaves records of other targets open, and
-// that the replay of those targets completes.
+// TestReplayOfSomeTargets checks that a replay fails if it leaves records of other targets
+// open, and that the replay of those targets completes.
 func TestReplayOfSomeTargets(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("a", http.StatusBadRequest)
@@ -240,8 +242,8 @@ func TestReplayOfSomeTargets(t *testing.T) {
 	assert.Empty(t, r.open("evt-1"))
 }
 
-// TestADamagedRecordStaysOpen checks that a record which cannot be read is not moved and does not block
-// the run. The run's failure names it.
+// TestADamagedRecordStaysOpen checks that a record which cannot be read is not moved and
+// does not block the run. The run's failure names it.
 func TestADamagedRecordStaysOpen(t *testing.T) {
 	r, f := startThree(t)
 	first := r.start("evt-1")
@@ -256,8 +258,9 @@ func TestADamagedRecordStaysOpen(t *testing.T) {
 	assert.Equal(t, [3]int{1, 1, 2}, f.counts())
 }
 
-// TestCancelKeepsTheAttempts checks that the dead letter counts all attempts if the run is canceled
-// between two attempts of the retry lane, and that a reset makes the delivery again.
+// TestCancelKeepsTheAttempts checks that the dead letter counts all attempts if the run is
+// canceled between two attempts of the retry lane, and that a reset makes the delivery
+// again.
 func TestCancelKeepsTheAttempts(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("b", http.StatusServiceUnavailable)
@@ -281,8 +284,8 @@ func TestCancelKeepsTheAttempts(t *testing.T) {
 	assert.Empty(t, r.open("evt-1"))
 }
 
-// TestCancelWhileTheTrackerIsAway checks that a run records its outstanding deliveries even if it is
-// canceled before it knows which ones they are.
+// TestCancelWhileTheTrackerIsAway checks that a run records its outstanding deliveries even
+// if it is canceled before it knows which ones they are.
 func TestCancelWhileTheTrackerIsAway(t *testing.T) {
 	r, _ := startThree(t)
 	first := r.start("evt-1")
@@ -307,7 +310,8 @@ func TestCancelWhileTheTrackerIsAway(t *testing.T) {
 	assert.FileExists(t, filepath.Join(r.dir, "superseded", deadletter.FileName("c", "evt-1")))
 }
 
-// TestResetToEachTask checks that a run replays and ends, whichever workflow task it is reset to.
+// TestResetToEachTask checks that a run replays and ends, whichever workflow task it is
+// reset to.
 func TestResetToEachTask(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("b", http.StatusServiceUnavailable)
@@ -336,7 +340,8 @@ func TestResetToEachTask(t *testing.T) {
 	assert.Equal(t, 1, f.count("a"))
 }
 
-// TestTheStateIsTold checks the states that the query returns and that Temporal UI shows beside a run.
+// TestTheStateIsTold checks the states that the query returns and that Temporal UI shows
+// beside a run.
 func TestTheStateIsTold(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("b", http.StatusServiceUnavailable)

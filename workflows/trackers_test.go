@@ -76,7 +76,8 @@ func (r *runs) serveAlone(all []*desk, serving ...*desk) {
 	}
 }
 
-// startDesks starts workers for the targets a, b and c, and returns two desks that are not started yet.
+// startDesks starts workers for the targets a, b and c, and returns two desks that are not
+// started yet.
 func startDesks(t *testing.T) (r *runs, f *fleet, desks []*desk) {
 	t.Helper()
 	r, f = startThree(t)
@@ -114,8 +115,8 @@ func (r *runs) left(run client.WorkflowRun) map[string]string {
 	return before.Trackers
 }
 
-// TestOtherTracker_AnswersNothing checks that a worker neither answers for a record nor closes it if
-// its tracker does not have the record, whichever way the event is run again.
+// TestOtherTracker_AnswersNothing checks that a worker neither answers for a record nor
+// closes it if its tracker does not have the record, whichever way the event is run again.
 func TestOtherTracker_AnswersNothing(t *testing.T) {
 	rerun := map[string]func(*runs, client.WorkflowRun, *desk) client.WorkflowRun{
 		"reset": func(r *runs, run client.WorkflowRun, _ *desk) client.WorkflowRun { return r.reset(run, firstTask) },
@@ -157,8 +158,9 @@ func TestOtherTracker_AnswersNothing(t *testing.T) {
 	}
 }
 
-// TestOtherTracker_RecordsOfOneEventInBoth checks that a run asks each tracker for the records that it
-// has, and that a run which leaves a record open names the record's tracker for the next run.
+// TestOtherTracker_RecordsOfOneEventInBoth checks that a run asks each tracker for the
+// records that it has, and that a run which leaves a record open names the record's tracker
+// for the next run.
 func TestOtherTracker_RecordsOfOneEventInBoth(t *testing.T) {
 	r, f, desks := startDesks(t)
 	f.answer("b", http.StatusServiceUnavailable)
@@ -197,8 +199,8 @@ func TestOtherTracker_RecordsOfOneEventInBoth(t *testing.T) {
 	r.completes(replay(2, fourth))
 }
 
-// TestOtherTracker_OfARunThatSettledNothing checks that the records of a run that was terminated, or
-// reset while it was running, are found in its history.
+// TestOtherTracker_OfARunThatSettledNothing checks that the records of a run that was
+// terminated, or reset while it was running, are found in its history.
 func TestOtherTracker_OfARunThatSettledNothing(t *testing.T) {
 	r, f, desks := startDesks(t)
 	f.answer("b", http.StatusServiceUnavailable)
@@ -250,7 +252,8 @@ func TestOtherTracker_OfAResetToALaterPoint(t *testing.T) {
 	assert.Equal(t, map[string]string{"b": desks[0].tracker.ID()}, r.left(second))
 }
 
-// TestOtherTracker_OfACanceledRun checks that the cancellation says which tracker has each record.
+// TestOtherTracker_OfACanceledRun checks that the cancellation says which tracker has each
+// record.
 func TestOtherTracker_OfACanceledRun(t *testing.T) {
 	r, f, desks := startDesks(t)
 	f.answer("b", http.StatusServiceUnavailable)
@@ -271,8 +274,8 @@ func TestOtherTracker_OfACanceledRun(t *testing.T) {
 	assert.Empty(t, desks[0].open(t))
 }
 
-// TestOtherTracker_MovedIntoThisOne checks that a tracker answers for the records of another tracker if
-// its .tracker file names that tracker as moved into it.
+// TestOtherTracker_MovedIntoThisOne checks that a tracker answers for the records of
+// another tracker if its .tracker file names that tracker as moved into it.
 func TestOtherTracker_MovedIntoThisOne(t *testing.T) {
 	r, f, desks := startDesks(t)
 	r.serveAlone(desks, desks[0])
