@@ -154,7 +154,7 @@ func (h *hold) apply(p permit, d decision) {
 	if d.verdict == fanout.Delivered && fresh {
 		h.widen()
 	}
-	if d.throttle > 0 || d.throttled { // a 429 lowers the limit even if its wait is zero
+	if d.throttle > 0 || d.throttled { // a 429 slows requests down even if its wait is zero
 		h.close(d, now, fresh)
 	}
 }

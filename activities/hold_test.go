@@ -10,7 +10,7 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// clock is a time that moves when it is told to.
+// clock is a clock that moves only when the test advances it.
 type clock struct{ now time.Time }
 
 func (c *clock) advance(d time.Duration) { c.now = c.now.Add(d) }
@@ -29,7 +29,7 @@ func tooMany(d time.Duration) decision {
 	return decision{verdict: fanout.Retry, retryAfter: d, throttle: d, throttled: true}
 }
 
-// fill enters until it is refused and returns the permits.
+// fill calls enter until it is refused, and returns the permits.
 func fill(h *hold, lane Lane) []permit {
 	var permits []permit
 	for {
@@ -84,7 +84,7 @@ func TestGateClosesOn429AndReopensSlowly(t *testing.T) {
 	assert.True(t, h.held())
 
 	c.advance(4 * time.Second)
-	h.leave(burst[1], &too) // a companion of the first: it moves the moment
+	h.leave(burst[1], &too) // this request was in flight with the first, but the gate now opens later
 	h.leave(burst[2], &good)
 	c.advance(9 * time.Second)
 	assert.True(t, h.held(), "closed until the later of both")
@@ -108,13 +108,13 @@ func TestGateHalvesOnALater429(t *testing.T) {
 	too := tooMany(time.Second)
 	h.leave(p, &too)
 	c.advance(time.Second)
-	for range 3 { // one, two, four go through: eight are allowed
+	for range 3 { // after each success the limit doubles: two, four, eight
 		p := enter(t, h, RetryLane)
 		h.leave(p, &good)
 	}
 	eight := fill(h, RetryLane)
 	require.Len(t, eight, 8)
-	answerAll(h, eight, too) // only the first of one opening halves
+	answerAll(h, eight, too) // only the first 429 of an opening halves the limit
 
 	c.advance(time.Second)
 	trial := fill(h, RetryLane)
@@ -170,7 +170,7 @@ func TestBreakerOpensAfterTenFailuresInARow(t *testing.T) {
 func TestBreakerProbesOneAtATimeDoublingTo30s(t *testing.T) {
 	h, c := testHold(64)
 	openBreaker(t, h)
-	lanes := []Lane{FastLane, RetryLane} // a process may have only the first
+	lanes := []Lane{FastLane, RetryLane} // both lanes probe, because a process may have only the fast lane
 	for i, wait := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
 		c.advance(wait*time.Second - time.Millisecond)
 		assert.Empty(t, fill(h, RetryLane))
@@ -292,8 +292,8 @@ func TestLearnOpensTheBreaker(t *testing.T) {
 	}
 }
 
-// TestGateReopensSlowlyWhateverTheWait: a 429 may name no time to wait, or one
-// that has passed by our clock.
+// TestGateReopensSlowlyWhateverTheWait covers a 429 that asks for no wait, or for one that
+// has already passed by our clock.
 func TestGateReopensSlowlyWhateverTheWait(t *testing.T) {
 	h, _ := testHold(64)
 	too := tooMany(0)
@@ -305,7 +305,7 @@ func TestGateReopensSlowlyWhateverTheWait(t *testing.T) {
 	assert.Len(t, fill(h, RetryLane), 2)
 }
 
-// TestUsedUpRateLimitClosesTheGateWhateverTheStatus: also one that counts
+// TestUsedUpRateLimitClosesTheGateWhateverTheStatus covers a status that also counts
 // towards the breaker.
 func TestUsedUpRateLimitClosesTheGateWhateverTheStatus(t *testing.T) {
 	h, c := testHold(64)
@@ -316,8 +316,8 @@ func TestUsedUpRateLimitClosesTheGateWhateverTheStatus(t *testing.T) {
 	assert.Len(t, fill(h, RetryLane), 1)
 }
 
-// TestLearnKnowsWhatIsOlder: who has not asked a target for a while does not
-// make away one that has answered another process since.
+// TestLearnKnowsWhatIsOlder checks that the sighting of one process does not open the
+// breaker of another process to which the target has answered since.
 func TestLearnKnowsWhatIsOlder(t *testing.T) {
 	ingest, c := testHold(64)
 	worker := newHold(64, ingest.now)
@@ -325,7 +325,7 @@ func TestLearnKnowsWhatIsOlder(t *testing.T) {
 	worker.learn(ingest.sighting(), time.Hour)
 	c.advance(firstProbe)
 	probe := enter(t, ingest, FastLane)
-	ingest.leave(probe, &unavailable) // the next is due in 2 s
+	ingest.leave(probe, &unavailable) // the next probe is due in 2 s
 	c.advance(time.Millisecond)
 	worker.leave(enter(t, worker, RetryLane), &good)
 	c.advance(firstProbe)

@@ -53,12 +53,12 @@ func (h History) Message(ctx context.Context, workflowID, runID string) (event.M
 	return message, nil
 }
 
-// cachedMessages is how many messages the cache keeps. The largest message has 1 MiB, so the
-// cache takes at most that many MiB.
+// cachedMessages is how many messages the cache keeps. The largest message has 1 MiB, so
+// this is also the most that the cache takes, in MiB.
 const cachedMessages = 16
 
-// messageCache keeps the messages that were read last, because all targets that fail ask for the
-// same message at about the same time.
+// messageCache keeps the messages that were read last, because all targets that fail ask
+// for the same message at about the same time.
 type messageCache struct {
 	source Messages
 	flight singleflight.Group

@@ -28,7 +28,8 @@ func TestRecentForgetsAnAttemptThatPanicked(t *testing.T) {
 	assert.Equal(t, fanout.Delivered, waiting.Receive(t, "the answer to the next caller", answered).Verdict)
 }
 
-// TestRecall: what was sent is told; what was not is not sent after it either.
+// TestRecall checks that Recall returns the outcome of a first attempt that was made. If
+// none was made, none is made after Recall either.
 func TestRecall(t *testing.T) {
 	var requests atomic.Int32
 	f := newFixture(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) }, "  - {name: a, url: $URL}\n")

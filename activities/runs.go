@@ -79,10 +79,10 @@ const (
 	visibilityPatience = 10 * time.Second
 )
 
-// lastClosed returns the run of a workflow ID that closed last, other than runID. It is empty if
-// there is none. It is also empty if the ID contains a quote or a backslash, because a visibility
-// query cannot name such an ID: it compares the text between its quotes together with the
-// backslashes that escape it.
+// lastClosed returns the run of a workflow ID that closed last, other than runID. It is
+// empty if there is none. It is also empty if the ID contains a quote or a backslash,
+// because a visibility query cannot name such an ID: it compares the text between its
+// quotes together with the backslashes that escape it.
 func (h History) lastClosed(ctx context.Context, workflowID, runID string) (last string, err error) {
 	if strings.ContainsAny(workflowID, `'"\`) {
 		return "", nil

@@ -27,8 +27,8 @@ func (t tuner) GetActivityTaskSlotSupplier() worker.SlotSupplier { return t.acti
 // workflows.
 func (t tuner) GetWorkflowTaskSlotSupplier() worker.SlotSupplier { return t.activities }
 
-// GetLocalActivitySlotSupplier returns a supplier that is not used, because the worker serves no
-// workflows.
+// GetLocalActivitySlotSupplier returns a supplier that is not used, because the worker
+// serves no workflows.
 func (t tuner) GetLocalActivitySlotSupplier() worker.SlotSupplier { return t.activities }
 
 // GetNexusSlotSupplier returns a supplier that is not used, because the worker serves no Nexus

@@ -29,8 +29,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestSearchAttributes: what is registered are the names and types that filters
-// are written with, and a start uses no other.
+// TestSearchAttributes checks the registered names and types, because filters are written
+// with them, and that a start uses no other attribute.
 func TestSearchAttributes(t *testing.T) {
 	types := map[string]enums.IndexedValueType{}
 	for _, key := range SearchAttributeKeys() {
@@ -49,8 +49,8 @@ func TestSearchAttributes(t *testing.T) {
 	}
 }
 
-// TestAMegabyteAlwaysFits: whatever the bytes of a message of 1 MiB, the input
-// that carries it stays below what Temporal takes.
+// TestAMegabyteAlwaysFits checks that the input with a message of 1 MiB stays below
+// Temporal's limit, whatever the bytes of the message are.
 func TestAMegabyteAlwaysFits(t *testing.T) {
 	const limit = 19 << 20 / 10
 	for name, unit := range map[string]string{
@@ -66,8 +66,8 @@ func TestAMegabyteAlwaysFits(t *testing.T) {
 	}
 }
 
-// TestInputReadsWell: what stands in Temporal UI can be read, and copied into a
-// run that is started by hand.
+// TestInputReadsWell checks that people can read the input in Temporal UI and copy it into
+// a run that they start by hand.
 func TestInputReadsWell(t *testing.T) {
 	in := Input{
 		Message: event.Message{Event: event.Event{ID: "evt-1", Type: "conversation.started"}, Body: event.Body(`{"a":"<b>"}`)},
@@ -79,7 +79,7 @@ func TestInputReadsWell(t *testing.T) {
 		`"targets":[{"target":"analytics-service","max_attempts":3,`+
 		`"backoff":{"initial":"2s","multiplier":2,"max":"5m0s"},"timeout":"5s","max_retry_after":"15m0s","max_age":"24h0m0s","fast_lane":false}],`+
 		`"search_attributes":false}`, string(payload.GetData()))
-	escaped, err := json.Marshal(in) // as another client would write it
+	escaped, err := json.Marshal(in) // another client escapes HTML
 	require.NoError(t, err)
 	payload.Data = escaped
 	var back Input
@@ -87,8 +87,9 @@ func TestInputReadsWell(t *testing.T) {
 	assert.Equal(t, in, back)
 }
 
-// TestStart_NamesTheRunByTheEventsOwnWords: what Temporal keeps of an input without its
-// message is small whatever the words are, and what names the run is made of them.
+// TestStart_NamesTheRunByTheEventsOwnWords checks an input without its message: Temporal
+// keeps only little of it, however long the event's words are, and the names of the run are
+// made of those words.
 func TestStart_NamesTheRunByTheEventsOwnWords(t *testing.T) {
 	long := strings.Repeat("\u2028", 300_000)
 	in := Input{
@@ -115,7 +116,7 @@ func TestStart_NamesTheRunByTheEventsOwnWords(t *testing.T) {
 	assert.Equal(t, event.Escape(long), started.Event.ID)
 	assert.Equal(t, SearchAttributes(in), SearchAttributes(started), "a copy that is started by hand has the same")
 
-	// A message that Temporal accepts travels with its words as they are.
+	// If Temporal accepts the message, its words are not cut.
 	in.Undeliverable, in.Body, in.Event = nil, event.Body("{}"), event.Event{ID: strings.Repeat("ü", 1000), Type: strings.Repeat("t", 1000)}
 	_, err = Start(t.Context(), startedWith{started: &started}, StartOptions(in, "q", ""), in)
 	require.NoError(t, err)
@@ -134,7 +135,7 @@ func (c startedWith) ExecuteWorkflow(_ context.Context, _ client.StartWorkflowOp
 	return nil, DataConverter().FromPayload(raw.Payload(), c.started)
 }
 
-// TestFitting_KeepsTheAttributeBelowTheServersLimit for names of every length.
+// TestFitting_KeepsTheAttributeBelowTheServersLimit checks names of every length.
 func TestFitting_KeepsTheAttributeBelowTheServersLimit(t *testing.T) {
 	names := func(letters, n int) (list []string) {
 		for i := range n {

@@ -17,8 +17,9 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// TestPayloads_HaveTheCommittedJSON: a run that is open while a process is upgraded
-// reads what the older version wrote, so a change of a payload must be seen.
+// TestPayloads_HaveTheCommittedJSON fails if the JSON of a payload changes. If a run is
+// open while a process is upgraded, the new version has to read what the older version
+// wrote.
 func TestPayloads_HaveTheCommittedJSON(t *testing.T) {
 	at := time.Date(2026, 3, 14, 12, 30, 0, 0, time.UTC)
 	policy := target.Policy{Target: "analytics-service", FastLane: true}.Normalized()

@@ -30,14 +30,14 @@ func TestPlanIsSafeForInputsWrittenByHand(t *testing.T) {
 	}
 }
 
-// TestInline_LeavesOutWhatTakesTooMuchOfAWorkflowTask: what the inputs of one
-// task carry of the message stays below fanout.InlineTotal, whatever its bytes.
+// TestInline_LeavesOutWhatTakesTooMuchOfAWorkflowTask checks that the parts of the message in
+// the inputs of one workflow task stay below fanout.InlineTotal, whatever the bytes are.
 func TestInline_LeavesOutWhatTakesTooMuchOfAWorkflowTask(t *testing.T) {
 	for name, test := range map[string]struct {
 		id           string
 		body         string
 		targets      int
-		event, whole bool // what the inputs carry
+		event, whole bool // whether the inputs carry the event, and whether they carry the body
 	}{
 		"small":                       {"evt-1", "{}", 100, true, true},
 		"largest body":                {"evt-1", strings.Repeat("x", fanout.InlineBody), 7, true, true},
@@ -86,8 +86,8 @@ func TestSettle_AWaitThatFitsWithoutItsJitterIsKept(t *testing.T) {
 	})
 	require.NoError(t, env.GetWorkflowError())
 }
-
-// TestVerdictsAndSummaries_StayBelowTheServersLimit of 400 bytes for its payload.
+// TestVerdictsAndSummaries_StayBelowTheServersLimit checks that the payload of a summary stays
+// below the server's limit of 400 bytes.
 func TestVerdictsAndSummaries_StayBelowTheServersLimit(t *testing.T) {
 	d := &delivery{target: strings.Repeat("n", 40), reason: event.ReasonExhausted}
 	d.progress.Attempts = 1_000_000

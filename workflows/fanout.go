@@ -16,8 +16,9 @@ import (
 
 // Workflows contains the workflow and the callback by which it reports to its process.
 type Workflows struct {
-	// Delivered is called once for each event that reached all of its targets. age is
-	// the time from the event's publication to its last delivery. It may be nil.
+	// Delivered is called once for each event that reached all of its targets, if its
+	// time of publication is known. age is the time from the publication to the last
+	// delivery. Delivered may be nil.
 	Delivered func(age time.Duration)
 }
 

@@ -38,7 +38,7 @@ import (
 	"genesys-fanout/workflows"
 )
 
-// tracker hands over what is recorded.
+// tracker is a tracker that also sends each record to a channel.
 type tracker struct {
 	*deadletter.Directory
 	recorded chan deadletter.Record
@@ -52,28 +52,29 @@ func (t tracker) Record(ctx context.Context, record deadletter.Record) error {
 	return err
 }
 
-// runs is FanOut with its workers on a real server, in front of one target.
+// runs runs FanOut with its workers on a real server, with one HTTP server as the target.
 type runs struct {
 	t       *testing.T
 	ctx     context.Context
 	client  client.Client
 	targets *target.Set
 	queue   string
-	dir     string // the tracker's
+	dir     string // the tracker's directory
 	tracker tracker
 	process queues.Process
-	retry   *queues.Worker // of the first target's retry lane
-	records *queues.Worker // of the dead letters
+	retry   *queues.Worker // serves the first target's retry lane
+	records *queues.Worker // serves the queue of dead letters
 }
 
-// startRuns serves the target that yaml describes: members of a flow mapping,
-// without its name and url.
+// startRuns starts workers for one target. yaml contains the target's settings as members of a
+// flow mapping, without its name and url.
 func startRuns(t *testing.T, handler http.HandlerFunc, yaml string) *runs {
 	t.Helper()
 	return startFleet(t, handler, "  - {name: a, url: $URL, "+yaml+"}\n")
 }
 
-// startFleet serves the targets of a list in which $URL is the handler's.
+// startFleet starts workers for the targets of a list. $URL in the list is the URL of the
+// handler.
 func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	t.Helper()
 	ctx := await.Context(t)
@@ -121,7 +122,7 @@ func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	return r
 }
 
-// input is an event for all targets.
+// input returns the input of a run that sends an event to all targets.
 func (r *runs) input(id string) fanout.Input {
 	in := fanout.Input{
 		Message: event.Message{Event: event.Event{ID: id, Type: "conversation.started"}, Body: event.Body(`{"event_id":"evt"}`)},
@@ -146,10 +147,11 @@ func (r *runs) execute(options client.StartWorkflowOptions, in fanout.Input) cli
 	return run
 }
 
-// firstTask is where a run's first workflow task ends: started, scheduled, and this.
+// firstTask is the id of the event at which a run's first workflow task starts. The events
+// before it are the run's start and the scheduling of the task.
 const firstTask = 3
 
-// reset resets a run to a workflow task, and gives the new run.
+// reset resets a run to a workflow task, and returns the new run.
 func (r *runs) reset(run client.WorkflowRun, toTask int64) client.WorkflowRun {
 	r.t.Helper()
 	reset, err := r.client.ResetWorkflowExecution(r.ctx, &workflowservice.ResetWorkflowExecutionRequest{
@@ -160,7 +162,7 @@ func (r *runs) reset(run client.WorkflowRun, toTask int64) client.WorkflowRun {
 	return r.client.GetWorkflow(r.ctx, run.GetID(), reset.GetRunId())
 }
 
-// replay fails the test where the run does not replay.
+// replay fails the test if the history of the run does not replay.
 func (r *runs) replay(id, runID string) {
 	r.t.Helper()
 	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DataConverter: fanout.DataConverter()})
@@ -169,7 +171,7 @@ func (r *runs) replay(id, runID string) {
 	require.NoError(r.t, replayer.ReplayWorkflowExecution(r.ctx, r.client.WorkflowService(), nil, devstack.Namespace, workflow.Execution{ID: id, RunID: runID}))
 }
 
-// recorded waits for the next dead letter.
+// recorded waits for the next dead letter and returns it.
 func (r *runs) recorded() deadletter.Record {
 	r.t.Helper()
 	return await.Receive(r.t, "a dead letter", r.tracker.recorded)
@@ -180,8 +182,8 @@ func answer(w http.ResponseWriter, status int, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-// TestFanOut_TellsEachAttemptWhereItsEventStands: in Kafka and in time, in both
-// lanes, also if the event is so large that no activity's input carries it.
+// TestFanOut_TellsEachAttemptWhereItsEventStands checks that each attempt has the event's place
+// in Kafka and its time, in both lanes, even if the event is too large for an activity's input.
 func TestFanOut_TellsEachAttemptWhereItsEventStands(t *testing.T) {
 	headers := make(chan http.Header, 10)
 	var requests atomic.Int32
@@ -209,8 +211,8 @@ func TestFanOut_TellsEachAttemptWhereItsEventStands(t *testing.T) {
 	}
 }
 
-// TestResetAfterMaxAge: dead letters are looked at when people have time, and a
-// reset run begins anew.
+// TestResetAfterMaxAge checks that max_age counts anew from a reset, because people often
+// look at dead letters only after max_age has passed.
 func TestResetAfterMaxAge(t *testing.T) {
 	var mended atomic.Bool
 	r := startRuns(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -234,10 +236,11 @@ func TestResetAfterMaxAge(t *testing.T) {
 	r.replay(run.GetID(), reset.GetRunID())
 }
 
-// TestMaxAgePassesInTheFastLane: a target may hang for longer than max_age.
+// TestMaxAgePassesInTheFastLane checks that a delivery expires if the target hangs for
+// longer than max_age in the first attempt.
 func TestMaxAgePassesInTheFastLane(t *testing.T) {
 	r := startRuns(t, func(_ http.ResponseWriter, request *http.Request) {
-		_, _ = io.Copy(io.Discard, request.Body) // only then the server sees the client go
+		_, _ = io.Copy(io.Discard, request.Body) // the server notices that the client is gone only after it has read the body
 		<-request.Context().Done()
 	}, "timeout: 3s, max_age: 2s")
 	r.start("evt-1")
@@ -247,8 +250,8 @@ func TestMaxAgePassesInTheFastLane(t *testing.T) {
 	assert.Contains(t, got.Error, "max_age has passed; no answer within 3s")
 }
 
-// TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate: nobody need wait to
-// learn that an event cannot be delivered within max_age, and the error says why.
+// TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate checks that a delivery does not
+// wait for max_age to pass if it cannot succeed any more, and that the error says why.
 func TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate(t *testing.T) {
 	for name, test := range map[string]struct {
 		settings string
@@ -305,8 +308,8 @@ func TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate(t *testing.T) {
 	}
 }
 
-// TestMaxAgePassesUnpolled: a target that is away is not polled for, and what
-// its attempts said is not lost with that, however long.
+// TestMaxAgePassesUnpolled checks that a delivery keeps the error of its last attempt,
+// however long it is, if max_age passes while the target's queue is not polled.
 func TestMaxAgePassesUnpolled(t *testing.T) {
 	var requests atomic.Int32
 	page := strings.Repeat("x", 4<<10)
@@ -324,9 +327,10 @@ func TestMaxAgePassesUnpolled(t *testing.T) {
 	assert.Contains(t, got.Error, "max_age has passed; 503 Service Unavailable: xxx")
 }
 
-// TestALostFirstTaskIsAskedFor: the next task may come to another process; what
-// the first one says of its attempt counts, and only what it did not send is sent.
-// A task that nobody had is only late: its first attempt is made as any other.
+// TestALostFirstTaskIsAskedFor checks what happens if the first workflow task is lost and
+// another process gets the next one. The run asks the first process for the outcome of its
+// attempt, and sends only if that process did not. If no process had the task before, it is
+// only late, and the run makes the first attempt as usual.
 func TestALostFirstTaskIsAskedFor(t *testing.T) {
 	for name, test := range map[string]struct {
 		lost                 bool
@@ -352,7 +356,7 @@ func TestALostFirstTaskIsAskedFor(t *testing.T) {
 
 			in := fanout.Input{Message: event.Message{Event: event.Event{ID: "evt-1"}, Body: event.Body(`{}`)}, Targets: []target.Policy{r.targets.All()[0].Policy}}
 			options := fanout.StartOptions(in, queue, recallQueue)
-			options.EnableEagerStart = false // its task is for whoever asks
+			options.EnableEagerStart = false // any worker that polls gets the workflow task
 			options.WorkflowTaskTimeout = time.Second
 			run, err := r.client.ExecuteWorkflow(r.ctx, options, fanout.WorkflowName, in)
 			require.NoError(t, err)

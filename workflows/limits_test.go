@@ -22,8 +22,8 @@ import (
 	"genesys-fanout/internal/process"
 )
 
-// manyTargets is a list of as many targets as targets.yaml may hold, each with a
-// name of the given length and with the given members.
+// manyTargets returns a list of as many targets as targets.yaml may contain. Each target
+// has a name of the given length and the given members.
 func manyTargets(letters int, members string) string {
 	var list strings.Builder
 	for i := range 100 {
@@ -33,7 +33,7 @@ func manyTargets(letters int, members string) string {
 	return list.String()
 }
 
-// registered makes the search attributes usable, as the processes do at their start.
+// registered registers the search attributes, as the processes do at their start.
 func (r *runs) registered() {
 	r.t.Helper()
 	usable, err := process.EnsureSearchAttributes(r.ctx, r.client, devstack.Namespace, fanout.SearchAttributeKeys(), r.process.Log)
@@ -41,7 +41,7 @@ func (r *runs) registered() {
 	require.True(r.t, usable.Usable())
 }
 
-// marked is what the server has of a run's search attribute DeadLetterTargets.
+// marked returns the search attribute DeadLetterTargets of a run, as the server has it.
 func (r *runs) marked(run client.WorkflowRun) []string {
 	r.t.Helper()
 	described, err := r.client.DescribeWorkflowExecution(r.ctx, run.GetID(), run.GetRunID())
@@ -53,14 +53,14 @@ func (r *runs) marked(run client.WorkflowRun) []string {
 	return names
 }
 
-// TestFanOut_RecordsEveryDeadLetterOfAHundredTargets: whatever the names and
-// the answers of the targets, the run ends with its own failure, every record
-// is on disk, and the run can be replayed and reset.
+// TestFanOut_RecordsEveryDeadLetterOfAHundredTargets checks that a run ends with its own
+// failure, whatever the names and the answers of the targets are. Every record is on disk,
+// and the run can be replayed and reset.
 func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		letters int
-		marks   int // names in the attribute beside the "…"
+		marks   int // the number of names in the attribute, without the "…"
 		members string
 		status  int
 		reason  event.Reason
@@ -72,7 +72,7 @@ func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var mended atomic.Bool
-			page := strings.Repeat("\x01", 4<<10) // as JSON six times as long
+			page := strings.Repeat("\x01", 4<<10) // JSON makes it six times as long
 			r := startFleet(t, func(w http.ResponseWriter, _ *http.Request) {
 				if !mended.Load() {
 					answer(w, test.status, page)
@@ -101,7 +101,7 @@ func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 	}
 }
 
-// hasHundredRecords asserts that 100 records of evt-1 are open, each for the reason.
+// hasHundredRecords asserts that evt-1 has 100 open records, each with the reason.
 func (r *runs) hasHundredRecords(reason event.Reason) {
 	r.t.Helper()
 	open := r.open("evt-1")
@@ -113,8 +113,8 @@ func (r *runs) hasHundredRecords(reason event.Reason) {
 	}
 }
 
-// assertMarks asserts that marked are the first n of the input's targets, and a
-// sign that there are more.
+// assertMarks asserts that marked contains the first n targets of the input, followed by
+// the "…" that says that there are more.
 func assertMarks(t *testing.T, in fanout.Input, n int, marked []string) {
 	t.Helper()
 	want := make([]string, 0, n+1)
@@ -124,8 +124,8 @@ func assertMarks(t *testing.T, in fanout.Input, n int, marked []string) {
 	assert.Equal(t, append(want, "…"), marked)
 }
 
-// TestFanOut_RecordsEveryDeliveryOfAHundredTargetsWhenCanceled while each waits
-// for its next attempt.
+// TestFanOut_RecordsEveryDeliveryOfAHundredTargetsWhenCanceled cancels a run while each of its
+// deliveries waits for the next attempt.
 func TestFanOut_RecordsEveryDeliveryOfAHundredTargetsWhenCanceled(t *testing.T) {
 	page := strings.Repeat("\x01", 4<<10)
 	var requests atomic.Int32
@@ -145,8 +145,8 @@ func TestFanOut_RecordsEveryDeliveryOfAHundredTargetsWhenCanceled(t *testing.T) 
 	r.withinLimits(run)
 }
 
-// TestFanOut_MarksARunOnlyAfterTheRecord: a server that refuses the attribute
-// ends the run, so what is in it must be in the tracker before.
+// TestFanOut_MarksARunOnlyAfterTheRecord checks that the tracker has a record before the search
+// attribute names its target, because a server that refuses the attribute ends the run.
 func TestFanOut_MarksARunOnlyAfterTheRecord(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("b", http.StatusServiceUnavailable)
@@ -159,7 +159,7 @@ func TestFanOut_MarksARunOnlyAfterTheRecord(t *testing.T) {
 	require.Error(t, r.endsIn(failed, run))
 	assert.Equal(t, []string{"b", "c"}, r.marked(run))
 
-	// A reset to any task goes on as the run went.
+	// A run that was reset sets the same attribute.
 	again := r.reset(run, firstTask)
 	require.Error(t, r.endsIn(failed, again))
 	assert.Equal(t, []string{"b", "c"}, r.marked(again))
@@ -182,10 +182,10 @@ func TestFanOut_MarksARunOnlyAfterTheRecord(t *testing.T) {
 	assert.Equal(t, []string{"record-c", `["c"]`, "record-b", `["b","c"]`}, order)
 }
 
-// withinLimits asserts of every event of a run what newer servers check of it.
+// withinLimits asserts that every event of a run is within the limits that newer servers check.
 func (r *runs) withinLimits(run client.WorkflowRun) {
 	r.t.Helper()
-	const summary, details = 400, 20_000 // limit.userMetadataSummarySize and -DetailsSize
+	const summary, details = 400, 20_000 // limit.userMetadataSummarySize and limit.userMetadataDetailsSize
 	history := r.client.GetWorkflowHistory(r.ctx, run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for history.HasNext() {
 		e, err := history.Next()
@@ -195,8 +195,9 @@ func (r *runs) withinLimits(run client.WorkflowRun) {
 	}
 }
 
-// TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP: net/http quotes the whole
-// first line of such an answer in its error, which can be megabytes long.
+// TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP checks that an answer which is not HTTP
+// becomes a dead letter. net/http quotes the whole first line of such an answer in its
+// error, and the line can be megabytes long.
 func TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP(t *testing.T) {
 	line := strings.Repeat("x", 5<<20)
 	r := startFleet(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -214,8 +215,8 @@ func TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP(t *testing.T) {
 	r.withinLimits(run)
 }
 
-// TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets: as JSON these words
-// and these answers take six times their bytes.
+// TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets uses words and answers that take
+// six times their bytes as JSON.
 func TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets(t *testing.T) {
 	page := strings.Repeat("\x01", 4<<10)
 	r := startFleet(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusBadRequest, page) }, manyTargets(40, "timeout: 30s"))

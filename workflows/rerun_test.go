@@ -20,10 +20,11 @@ import (
 	"genesys-fanout/target"
 )
 
-// fleet are targets whose answers a test may change, by path.
+// fleet is an HTTP server for several targets, one for each path. A test may change their
+// answers.
 type fleet struct {
 	mu       sync.Mutex
-	statuses map[string]int // 200 where none
+	statuses map[string]int // by target; 200 if there is none
 	requests map[string][]string
 }
 
@@ -49,7 +50,7 @@ func (f *fleet) count(name string) int {
 	return len(f.requests[name])
 }
 
-// counts are the requests of a, b and c.
+// counts returns the numbers of requests that a, b and c got.
 func (f *fleet) counts() [3]int { return [3]int{f.count("a"), f.count("b"), f.count("c")} }
 
 const threeTargets = `
@@ -58,7 +59,7 @@ const threeTargets = `
   - {name: c, url: $URL/c}
 `
 
-// startThree serves a, b and c; what c is sent it rejects.
+// startThree starts workers for the targets a, b and c. c rejects what it gets.
 func startThree(t *testing.T) (*runs, *fleet) {
 	t.Helper()
 	f := &fleet{statuses: map[string]int{"c": http.StatusBadRequest}, requests: map[string][]string{}}
@@ -93,7 +94,7 @@ func (r *runs) endsIn(status enums.WorkflowExecutionStatus, run client.WorkflowR
 	return err
 }
 
-// open are the targets with an open record of an event.
+// open returns the targets with an open record of an event.
 func (r *runs) open(id string) []string {
 	r.t.Helper()
 	open, err := r.tracker.OpenTargets(r.ctx, id)
@@ -101,21 +102,21 @@ func (r *runs) open(id string) []string {
 	return open
 }
 
-// byHand starts a run as UI's "Start Workflow Like This One" does: the same ID,
-// type, queue and input, and nothing else.
+// byHand starts a run as "Start Workflow Like This One" in Temporal UI does: with the same
+// ID, type, queue and input, and with nothing else.
 func (r *runs) byHand(workflowID string, in fanout.Input) client.WorkflowRun {
 	r.t.Helper()
 	return r.execute(client.StartWorkflowOptions{ID: workflowID, TaskQueue: r.queue, WorkflowExecutionErrorWhenAlreadyStarted: true}, in)
 }
 
-// under waits until b has a request, so that the run is under way.
+// under waits until b has got n requests, so that the run is under way.
 func (r *runs) under(f *fleet, n int) {
 	r.t.Helper()
 	await.True(r.t, "requests at b", func() bool { return f.count("b") >= n })
 }
 
-// TestRerunOfASettledRun: it makes what is outstanding and nothing else, and
-// resolves the record; once all is delivered it makes nothing.
+// TestRerunOfASettledRun checks that a rerun makes only the outstanding deliveries and
+// resolves their records. Once everything is delivered, another rerun sends nothing.
 func TestRerunOfASettledRun(t *testing.T) {
 	rerun := map[string]func(*runs, client.WorkflowRun) client.WorkflowRun{
 		"reset": func(r *runs, run client.WorkflowRun) client.WorkflowRun { return r.reset(run, firstTask) },
@@ -156,7 +157,7 @@ func TestRerunOfASettledRun(t *testing.T) {
 	}
 }
 
-// hostileID needs escaping wherever it ends up.
+// hostileID is an event id that needs escaping everywhere.
 const hostileID = "evt 1/ü:100%"
 
 const (
@@ -165,8 +166,8 @@ const (
 	terminated = enums.WORKFLOW_EXECUTION_STATUS_TERMINATED
 )
 
-// TestRerunOfAnUnsettledRun: a run that was terminated, or that a reset ended,
-// may have lost deliveries: every target gets the event again.
+// TestRerunOfAnUnsettledRun checks that every target gets the event again if the run before was
+// terminated or ended by a reset, because deliveries of that run may be lost.
 func TestRerunOfAnUnsettledRun(t *testing.T) {
 	for name, again := range map[string]func(*runs, client.WorkflowRun) client.WorkflowRun{
 		"terminated, reset": func(r *runs, run client.WorkflowRun) client.WorkflowRun {
@@ -204,8 +205,9 @@ func TestByHandUnderAnotherID(t *testing.T) {
 	assert.Equal(t, [3]int{2, 2, 2}, f.counts())
 }
 
-// TestByHandWithQuotes: Temporal cannot be asked for the runs of such an ID, so
-// every target gets the event: rather a duplicate than a loss.
+// TestByHandWithQuotes checks that every target gets the event if its workflow ID contains
+// quotes. Temporal cannot list the runs of such an ID, and a duplicate is better than a
+// loss.
 func TestByHandWithQuotes(t *testing.T) {
 	const id = `it's"a\'b`
 	r, f := startThree(t)
@@ -217,8 +219,8 @@ func TestByHandWithQuotes(t *testing.T) {
 	assert.Empty(t, r.open(id))
 }
 
-// TestReplayOfSomeTargets: a replay of one target leaves the others' records
-// open, and fails for that; the next completes.
+// TestReplayOfSomeTargets checks that a replay fails if it leaves records of other targets
+// open, and that the replay of those targets completes.
 func TestReplayOfSomeTargets(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("a", http.StatusBadRequest)
@@ -240,8 +242,8 @@ func TestReplayOfSomeTargets(t *testing.T) {
 	assert.Empty(t, r.open("evt-1"))
 }
 
-// TestADamagedRecordStaysOpen: what cannot be read is neither moved nor does it
-// hold up the run, which tells of it.
+// TestADamagedRecordStaysOpen checks that a record which cannot be read is not moved and
+// does not block the run. The run's failure names it.
 func TestADamagedRecordStaysOpen(t *testing.T) {
 	r, f := startThree(t)
 	first := r.start("evt-1")
@@ -256,8 +258,9 @@ func TestADamagedRecordStaysOpen(t *testing.T) {
 	assert.Equal(t, [3]int{1, 1, 2}, f.counts())
 }
 
-// TestCancelKeepsTheAttempts: a delivery that is canceled between two attempts
-// of the retry lane records them all, and a reset makes it again.
+// TestCancelKeepsTheAttempts checks that the dead letter counts all attempts if the run is
+// canceled between two attempts of the retry lane, and that a reset makes the delivery
+// again.
 func TestCancelKeepsTheAttempts(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("b", http.StatusServiceUnavailable)
@@ -281,8 +284,8 @@ func TestCancelKeepsTheAttempts(t *testing.T) {
 	assert.Empty(t, r.open("evt-1"))
 }
 
-// TestCancelWhileTheTrackerIsAway: a run that does not know yet what is
-// outstanding records it all the same.
+// TestCancelWhileTheTrackerIsAway checks that a run records its outstanding deliveries even
+// if it is canceled before it knows which ones they are.
 func TestCancelWhileTheTrackerIsAway(t *testing.T) {
 	r, _ := startThree(t)
 	first := r.start("evt-1")
@@ -307,7 +310,8 @@ func TestCancelWhileTheTrackerIsAway(t *testing.T) {
 	assert.FileExists(t, filepath.Join(r.dir, "superseded", deadletter.FileName("c", "evt-1")))
 }
 
-// TestResetToEachTask: wherever a run is reset to, it replays, and ends.
+// TestResetToEachTask checks that a run replays and ends, whichever workflow task it is
+// reset to.
 func TestResetToEachTask(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("b", http.StatusServiceUnavailable)
@@ -336,7 +340,8 @@ func TestResetToEachTask(t *testing.T) {
 	assert.Equal(t, 1, f.count("a"))
 }
 
-// TestTheStateIsTold: by the query, and by what Temporal UI shows beside a run.
+// TestTheStateIsTold checks the states that the query returns and that Temporal UI shows
+// beside a run.
 func TestTheStateIsTold(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("b", http.StatusServiceUnavailable)
