@@ -27,7 +27,7 @@ targets:
 		"token s3cr3t-token":  "token REDACTED",
 		strings.Repeat("x", quotedAnswer-4) + "s3cr3t-token": strings.Repeat("x", quotedAnswer-4) + "REDA",
 		strings.Repeat("x", quotedAnswer-1) + "ü":            strings.Repeat("x", quotedAnswer-1),
-		strings.Repeat("\x01", 5<<20):                       strings.Repeat("\uFFFD", quotedAnswer/3),
+		strings.Repeat("\x01", 5<<20):                        strings.Repeat("\uFFFD", quotedAnswer/3),
 	} {
 		assert.Equal(t, want, errorText(one, said))
 	}
