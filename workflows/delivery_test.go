@@ -86,6 +86,7 @@ func TestSettle_AWaitThatFitsWithoutItsJitterIsKept(t *testing.T) {
 	})
 	require.NoError(t, env.GetWorkflowError())
 }
+
 // TestVerdictsAndSummaries_StayBelowTheServersLimit checks that the payload of a summary stays
 // below the server's limit of 400 bytes.
 func TestVerdictsAndSummaries_StayBelowTheServersLimit(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/proto"
@@ -87,6 +88,12 @@ func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 			r.hasHundredRecords(test.reason)
 			assertMarks(t, in, test.marks, r.marked(first))
 			r.withinLimits(first)
+			require.Eventually(t, func() bool {
+				found, err := r.client.CountWorkflow(r.ctx, &workflowservice.CountWorkflowExecutionsRequest{
+					Namespace: devstack.Namespace, Query: `ExecutionStatus="Failed" AND DeadLetterTargets="…"`,
+				})
+				return err == nil && found.GetCount() == 1
+			}, patience, tick, "a filter finds the run")
 
 			replay := r.execute(fanout.ReplayOptions(in, r.queue, nil), in)
 			require.ErrorContains(t, r.endsIn(failed, replay), "100 of 100 deliveries dead-lettered")
