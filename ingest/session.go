@@ -173,9 +173,7 @@ func (s *session) poll() error {
 		s.receive(e)
 	case kafka.PartitionEOF:
 		if p := s.partitionOf(kafka.TopicPartition(e)); p != nil {
-			p = s.follow(p, int64(e.Offset))
-			p.expected = int64(e.Offset)
-			p.offsets.reached(p.expected)
+			s.reach(p, int64(e.Offset))
 		}
 	case kafka.Error:
 		return s.reportError(e)
@@ -204,10 +202,21 @@ func (s *session) receive(m *kafka.Message) {
 	if m.TimestampType == kafka.TimestampNotAvailable {
 		at = time.Now()
 	}
-	p = s.follow(p, offset)
+	if p = s.follow(p, offset); p == nil {
+		return
+	}
 	p.expected = offset + 1
 	s.joined = true
 	s.waiting = append(s.waiting, arrival{m, p, p.offsets.read(offset, at)})
+}
+
+// reach marks the end of a partition as read.
+func (s *session) reach(p *partition, end int64) {
+	if p = s.follow(p, end); p == nil {
+		return
+	}
+	p.expected = end
+	p.offsets.reached(end)
 }
 
 // startWaiting starts what waits. When no place comes free it pauses the
