@@ -288,6 +288,12 @@ func (s *session) drain(starting context.Context, limit time.Duration) {
 	}
 	s.waiting = nil
 	awaitSettled(append(s.all(), s.replaced...), time.Until(until))
+	for _, p := range s.replaced {
+		if n := p.offsets.unsettled(); n > 0 {
+			s.log.Error("messages were read from a topic that was deleted or a log that was cut off, and Temporal did not accept them before the consumer was closed; "+
+				"those that Kafka no longer has are lost", "topic", p.key.topic, "partition", p.key.partition, "messages", n)
+		}
+	}
 }
 
 // leave commits what Temporal holds and leaves the group. A broker that is away
