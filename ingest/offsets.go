@@ -115,6 +115,19 @@ func (o *offsets) settled() <-chan struct{} {
 	return o.idle
 }
 
+// unsettled is how many of the messages that were read Temporal does not hold.
+func (o *offsets) unsettled() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := 0
+	for _, m := range o.pending {
+		if !m.done {
+			n++
+		}
+	}
+	return n
+}
+
 // take returns the offset to commit, if it is a new one.
 func (o *offsets) take() (offset int64, ok bool) {
 	o.mu.Lock()

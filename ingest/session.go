@@ -175,9 +175,7 @@ func (s *session) poll() error {
 		s.receive(e)
 	case kafka.PartitionEOF:
 		if p := s.partitionOf(kafka.TopicPartition(e)); p != nil {
-			p = s.follow(p, int64(e.Offset))
-			p.expected = int64(e.Offset)
-			p.offsets.reached(p.expected)
+			s.reach(p, int64(e.Offset))
 		}
 	case kafka.Error:
 		return s.reportError(e)
@@ -206,10 +204,21 @@ func (s *session) receive(m *kafka.Message) {
 	if m.TimestampType == kafka.TimestampNotAvailable {
 		at = time.Now()
 	}
-	p = s.follow(p, offset)
+	if p = s.follow(p, offset); p == nil {
+		return
+	}
 	p.expected = offset + 1
 	s.joined = true
 	s.waiting = append(s.waiting, arrival{m, p, p.offsets.read(offset, at)})
+}
+
+// reach marks the end of a partition as read.
+func (s *session) reach(p *partition, end int64) {
+	if p = s.follow(p, end); p == nil {
+		return
+	}
+	p.expected = end
+	p.offsets.reached(end)
 }
 
 // startWaiting starts what waits. When no place comes free it pauses the
@@ -281,6 +290,12 @@ func (s *session) drain(starting context.Context, limit time.Duration) {
 	}
 	s.waiting = nil
 	awaitSettled(append(s.all(), s.replaced...), time.Until(until))
+	for _, p := range s.replaced {
+		if n := p.offsets.unsettled(); n > 0 {
+			s.log.Error("messages were read from a topic that was deleted or a log that was cut off, and Temporal did not accept them before the consumer was closed; "+
+				"those that Kafka no longer has are lost", "topic", p.key.topic, "partition", p.key.partition, "messages", n)
+		}
+	}
 }
 
 // leave commits what Temporal holds and leaves the group. A broker that is away
