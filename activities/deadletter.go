@@ -17,6 +17,7 @@ import (
 // tracker has it on disk, and may be repeated.
 func (a *Activities) RecordDeadLetter(ctx context.Context, d fanout.RecordDeadLetterInput) (fanout.RecordDeadLetterResult, error) {
 	run := activity.GetInfo(ctx).WorkflowExecution
+	defer a.watch.writes(run.RunID, d.Target)()
 	err := a.record(ctx, run, d)
 	if !errors.Is(ctx.Err(), context.Canceled) { // else it says nothing about the tracker
 		a.watch.wrote(run.RunID, d.Target, err)

@@ -15,20 +15,25 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/testsuite"
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // answering is a tracker whose answers a test gives.
 type answering struct {
 	Tracker
-	check func(context.Context) error
-	count func(context.Context) ([]deadletter.Count, error)
+	check  func(context.Context) error
+	count  func(context.Context) ([]deadletter.Count, error)
+	record func() error
 }
 
 func (a answering) Check(ctx context.Context) error                       { return a.check(ctx) }
 func (a answering) Count(ctx context.Context) ([]deadletter.Count, error) { return a.count(ctx) }
+func (a answering) Record(context.Context, deadletter.Record) error       { return a.record() }
+func (a answering) ID() string                                            { return "tracker-1" }
 func (a answering) String() string                                        { return "/data/dead-letters" }
 
 // lastOf keeps what was last reported of each health check.
@@ -245,6 +250,31 @@ func TestWaiting_UntilWrittenHereOrElsewhere(t *testing.T) {
 		assert.InDelta(t, 1, w.waitingCount(), 0, "run-2 was tried again since")
 		time.Sleep(waitingFor)
 		assert.Zero(t, w.waitingCount())
+	})
+}
+
+// TestWaiting_WhileAWriteBlocks, as on a network file system that is away.
+func TestWaiting_WhileAWriteBlocks(t *testing.T) {
+	set := load(t, "http://example.com", "  - {name: a, url: $URL}\n")
+	synctest.Test(t, func(t *testing.T) {
+		back := make(chan struct{})
+		acts := New(Options{Targets: set, Logger: slog.New(slog.DiscardHandler), Tracker: answering{record: func() error { <-back; return nil }}})
+		var suite testsuite.WorkflowTestSuite
+		env := suite.NewTestActivityEnvironment()
+		env.RegisterActivity(acts.RecordDeadLetter)
+		ended := make(chan error)
+		go func() {
+			_, err := env.ExecuteActivity(acts.RecordDeadLetter, fanout.RecordDeadLetterInput{Target: "a", Message: event.Message{Event: event.Event{ID: "evt-1"}}, NoBody: true})
+			ended <- err
+		}()
+		time.Sleep(checkPatience)
+		assert.Zero(t, acts.watch.waitingCount(), "a slow disk is no fault")
+		time.Sleep(time.Hour)
+		assert.InDelta(t, 1, acts.watch.waitingCount(), 0)
+		close(back)
+		require.ErrorContains(t, <-ended, "StartToClose", "Temporal gave it up long ago")
+		synctest.Wait()
+		assert.Zero(t, acts.watch.waitingCount())
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,11 +169,19 @@ func TestSearchAttributes_BecomeUsableLater(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex // over what follows
 				have, asked := attributes{}, 0
 				refusal := status.Error(codes.PermissionDenied, "no")
 				c, _ := namespaceWith(have)
+				c.list = func(context.Context) (attributes, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					return maps.Clone(have), nil
+				}
 				register := c.add
 				c.add = func(ctx context.Context, missing attributes) error {
+					mu.Lock()
+					defer mu.Unlock()
 					asked++
 					if refusal != nil {
 						return refusal
@@ -189,10 +198,12 @@ func TestSearchAttributes_BecomeUsableLater(t *testing.T) {
 				time.Sleep(10*time.Minute + time.Second) // by the bubble's clock
 				synctest.Wait()
 				assert.False(t, got.Usable())
-				assert.Equal(t, 21, asked, "at the start and every 30 s")
 				assert.Equal(t, 1, strings.Count(out.String(), "level=WARN"), out.String())
 
+				mu.Lock()
+				assert.Equal(t, 21, asked, "at the start and every 30 s")
 				change(have, &refusal)
+				mu.Unlock()
 				time.Sleep(askAgainAfter + time.Second)
 				synctest.Wait()
 				assert.True(t, got.Usable())
