@@ -88,12 +88,12 @@ func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 			r.hasHundredRecords(test.reason)
 			assertMarks(t, in, test.marks, r.marked(first))
 			r.withinLimits(first)
-			require.Eventually(t, func() bool {
+			await.True(t, "a filter to find the run", func() bool {
 				found, err := r.client.CountWorkflow(r.ctx, &workflowservice.CountWorkflowExecutionsRequest{
 					Namespace: devstack.Namespace, Query: `ExecutionStatus="Failed" AND DeadLetterTargets="…"`,
 				})
 				return err == nil && found.GetCount() == 1
-			}, patience, tick, "a filter finds the run")
+			})
 
 			replay := r.execute(fanout.ReplayOptions(in, r.queue, nil), in)
 			require.ErrorContains(t, r.endsIn(failed, replay), "100 of 100 deliveries dead-lettered")
