@@ -16,7 +16,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"genesys-fanout/event"
 	"genesys-fanout/target"
 )
 
@@ -71,56 +70,6 @@ func New(options Options) *Activities {
 		recent:   newRecentOutcomes(),
 	}
 }
-
-// Delivery is one event for one target: the input of FirstAttempt and Deliver.
-type Delivery struct {
-	Event  event.Event   `json:"event,omitzero"`  // if it is large, it is absent, and read from
-	Body   event.Body    `json:"body,omitzero"`   // the first event of the run's history; so is the body
-	Source event.Source  `json:"source,omitzero"` // zero if the run was started by hand without one
-	Policy target.Policy `json:"policy"`
-
-	// The state in which the fast lane left the delivery; zero if it was skipped.
-	Progress  Progress  `json:"progress,omitzero"`
-	NotBefore time.Time `json:"not_before,omitzero"` // earliest moment of the next attempt
-	Sighting  Sighting  `json:"sighting,omitzero"`
-}
-
-// Sighting is the state of a target that gets no requests, as the process of the
-// fast lane knew it. The retry lane may be another process, which then need not
-// find out by requests of its own.
-type Sighting struct {
-	ClosedUntil time.Time `json:"closed_until,omitzero"` // when its gate opens; zero: it is open
-	AwayAt      time.Time `json:"away_at,omitzero"`      // when it last failed to answer, if its breaker is open
-}
-
-// Progress counts the attempts of a delivery and holds the last failure. Deliver
-// keeps it in its heartbeat details, which survive both a failed attempt and a lost
-// worker.
-type Progress struct {
-	Attempts   int    `json:"attempts"`              // requests sent, or begun to be
-	StatusCode int    `json:"status_code,omitempty"` // of the last answer; 0 when there was none
-	Error      string `json:"error,omitempty"`       // of the last failure
-}
-
-// Outcome is the result of one attempt.
-type Outcome struct {
-	Verdict   Verdict   `json:"verdict"`
-	Progress  Progress  `json:"progress,omitzero"`
-	NotBefore time.Time `json:"not_before,omitzero"` // Retry, and a failed probe: earliest moment of the next attempt
-	Wait      Wait      `json:"wait,omitzero"`       // Retry: the wait until NotBefore, without its jitter
-	Sighting  Sighting  `json:"sighting,omitzero"`   // of the fast lane, if it did not deliver
-}
-
-// Verdict is the meaning of an attempt, and the metric label "outcome".
-type Verdict string
-
-// The verdicts, a closed set.
-const (
-	Delivered Verdict = "delivered"
-	Retry     Verdict = "retry"    // failed, and retryable
-	Rejected  Verdict = "rejected" // failed, and another attempt would fail too
-	Held      Verdict = "held"     // nothing was sent, or only a probe: no attempt is spent
-)
 
 // Lane tells the first attempt from the later ones; also the metric label "lane".
 type Lane string

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/retryafter"
 )
 
@@ -14,7 +15,7 @@ const defaultThrottle = 2 * time.Second
 
 // decision is the meaning of an answer for the delivery and for its target.
 type decision struct {
-	verdict    Verdict
+	verdict    fanout.Verdict
 	retryAfter time.Duration // floor under the backoff of this delivery
 
 	// The consequences for the target, and so for all its deliveries.
@@ -29,11 +30,11 @@ type decision struct {
 // because each one is a floor.
 func classify(status int, header http.Header, err error, retryStatuses []int, maxRetryAfter time.Duration, now time.Time) decision {
 	if err != nil {
-		return decision{verdict: Retry, unavailable: true}
+		return decision{verdict: fanout.Retry, unavailable: true}
 	}
 	throttled := status == http.StatusTooManyRequests
 	asked, stated := retryafter.Parse(header, now)
-	reset, usedUp := retryafter.RateLimit(header, throttled, now)
+	reset, usedUp := retryafter.RateLimit(header, throttled && !stated, now)
 	wait := max(asked, reset)
 	if throttled && !stated && !usedUp {
 		wait = defaultThrottle
@@ -41,7 +42,7 @@ func classify(status int, header http.Header, err error, retryStatuses []int, ma
 	wait, reset = min(wait, maxRetryAfter), min(reset, maxRetryAfter)
 
 	d := decision{verdict: verdictOf(status, retryStatuses), throttle: reset, throttled: throttled}
-	if d.verdict == Retry {
+	if d.verdict == fanout.Retry {
 		d.retryAfter = wait
 		d.unavailable = !throttled
 	}
@@ -53,12 +54,12 @@ func classify(status int, header http.Header, err error, retryStatuses []int, ma
 
 // verdictOf decides by the status alone. A 407 comes from a proxy in between, so
 // it says nothing of the event: the proxy's credentials are wrong or have expired.
-func verdictOf(status int, retryStatuses []int) Verdict {
+func verdictOf(status int, retryStatuses []int) fanout.Verdict {
 	switch {
 	case status >= 200 && status <= 299:
-		return Delivered
+		return fanout.Delivered
 	case status == http.StatusProxyAuthRequired, slices.Contains(retryStatuses, status):
-		return Retry
+		return fanout.Retry
 	}
-	return Rejected
+	return fanout.Rejected
 }

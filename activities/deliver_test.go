@@ -22,17 +22,21 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 
-	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 
 const message = `{"event_id":"evt-1", "text":"<&>"}`
 
-// load makes targets from the body of a targets.yaml whose %s is the URL.
+// load makes targets from the body of a targets.yaml in which $URL is the URL. Every
+// ${NAME} has the value s3cret-NAME.
 func load(t *testing.T, url, yaml string) *target.Set {
 	t.Helper()
 	set, err := target.Parse("targets.yaml", []byte("targets:\n"+strings.ReplaceAll(yaml, "$URL", url)), func(name string) (string, bool) {
+		if strings.HasSuffix(name, "_FILE") {
+			return "", false
+		}
 		return "s3cret-" + name, true
 	})
 	require.NoError(t, err)
@@ -56,28 +60,26 @@ func newFixture(t *testing.T, handler http.HandlerFunc, yaml string) *fixture {
 	return f
 }
 
-func (f *fixture) delivery() Delivery {
-	return Delivery{
-		Event:  event.Event{ID: "evt 1\r\nX-Evil: 1", Type: "conversation.started", InteractionID: "i-1", PublishedAt: noon.Add(250 * time.Millisecond).In(time.FixedZone("", 3600))},
-		Source: event.Source{Topic: "genesys events", Partition: 3, Offset: 1 << 40},
-		Body:   event.Body(message),
-		Policy: f.targets.All()[0].Policy,
+func (f *fixture) delivery() fanout.DeliverInput {
+	return fanout.DeliverInput{
+		Message: event.Message{Event: event.Event{ID: "evt 1\r\nX-Evil: 1", Type: "conversation.started", InteractionID: "i-1", PublishedAt: noon.Add(250 * time.Millisecond).In(time.FixedZone("", 3600))}, Source: event.Source{Topic: "genesys events", Partition: 3, Offset: 1 << 40}, Body: event.Body(message)},
+		Policy:  f.targets.All()[0].Policy,
 	}
 }
 
-func (f *fixture) firstAttempt(d Delivery) Outcome {
+func (f *fixture) firstAttempt(d fanout.DeliverInput) fanout.Outcome {
 	f.t.Helper()
 	env := f.suite.NewTestActivityEnvironment()
 	value, err := env.ExecuteLocalActivity(f.acts.FirstAttempt, d)
 	require.NoError(f.t, err)
-	var outcome Outcome
+	var outcome fanout.Outcome
 	require.NoError(f.t, value.Get(&outcome))
 	return outcome
 }
 
 // deliver runs Deliver as its n-th dispatch would: progress is what the
 // dispatch before left in its heartbeat.
-func (f *fixture) deliver(d Delivery, progress *Progress) (Outcome, *temporal.ApplicationError) {
+func (f *fixture) deliver(d fanout.DeliverInput, progress *fanout.Progress) (fanout.Outcome, *temporal.ApplicationError) {
 	f.t.Helper()
 	env := f.suite.NewTestActivityEnvironment()
 	env.RegisterActivity(f.acts.Deliver)
@@ -88,9 +90,9 @@ func (f *fixture) deliver(d Delivery, progress *Progress) (Outcome, *temporal.Ap
 	if err != nil {
 		var failure *temporal.ApplicationError
 		require.ErrorAs(f.t, err, &failure)
-		return Outcome{}, failure
+		return fanout.Outcome{}, failure
 	}
-	var outcome Outcome
+	var outcome fanout.Outcome
 	require.NoError(f.t, value.Get(&outcome))
 	return outcome, nil
 }
@@ -111,7 +113,7 @@ func TestRequest(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 	}, strings.Replace(oneTarget, "?key=${X}", "?key=k", 1))
 	outcome := f.firstAttempt(f.delivery())
-	assert.Equal(t, Outcome{Verdict: Delivered, Progress: Progress{Attempts: 1, StatusCode: 202}}, outcome)
+	assert.Equal(t, fanout.Outcome{Verdict: fanout.Delivered, Progress: fanout.Progress{Attempts: 1, StatusCode: 202}}, outcome)
 	assert.Equal(t, http.MethodPost, got.Method)
 	assert.Equal(t, message, string(body), "the message as received")
 	for name, want := range map[string]string{
@@ -140,7 +142,7 @@ func TestRequest_LeavesOutWhatIsNotKnown(t *testing.T) {
 	f := newFixture(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header }, "  - {name: a, url: $URL}\n")
 	d := f.delivery()
 	d.Source, d.Event.PublishedAt = event.Source{}, time.Time{}
-	require.Equal(t, Delivered, f.firstAttempt(d).Verdict)
+	require.Equal(t, fanout.Delivered, f.firstAttempt(d).Verdict)
 	for _, name := range []string{"X-Genesys-Event-Time", "X-Kafka-Topic", "X-Kafka-Partition", "X-Kafka-Offset"} {
 		assert.NotContains(t, got, name)
 	}
@@ -153,7 +155,7 @@ func TestFirstAttemptRemembersWithinARun(t *testing.T) {
 		w.WriteHeader(http.StatusTeapot)
 	}, strings.Replace(oneTarget, "?key=${X}", "", 1))
 	first := f.firstAttempt(f.delivery())
-	assert.Equal(t, Rejected, first.Verdict)
+	assert.Equal(t, fanout.Rejected, first.Verdict)
 	assert.Equal(t, first, f.firstAttempt(f.delivery()), "a workflow task that was lost asks again")
 	assert.EqualValues(t, 1, requests.Load())
 }
@@ -168,9 +170,9 @@ func TestFirstAttemptLeavesHeldTargetsAlone(t *testing.T) {
 			f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, yaml)
 			d := f.delivery()
 			d.Policy.FastLane = true // as an input made before the file changed
-			assert.Equal(t, Outcome{Verdict: Held}, f.firstAttempt(d))
+			assert.Equal(t, fanout.Outcome{Verdict: fanout.Held}, f.firstAttempt(d))
 			d.Policy.Target = "unknown"
-			assert.Equal(t, Outcome{Verdict: Held}, f.firstAttempt(d))
+			assert.Equal(t, fanout.Outcome{Verdict: fanout.Held}, f.firstAttempt(d))
 		})
 	}
 }
@@ -184,7 +186,7 @@ func TestDeliverToTheLastAttempt(t *testing.T) {
 		_, _ = io.WriteString(w, "slow down")
 	}, "  - {name: a, url: $URL, backoff: {initial: 2s}}\n")
 	d := f.delivery()
-	d.Progress = Progress{Attempts: 1, StatusCode: 429, Error: "429"}
+	d.Progress = fanout.Progress{Attempts: 1, StatusCode: 429, Error: "429"}
 
 	_, failure := f.deliver(d, nil)
 	require.NotNil(t, failure)
@@ -193,24 +195,42 @@ func TestDeliverToTheLastAttempt(t *testing.T) {
 	assert.InDelta(t, 4.2, failure.NextRetryDelay().Seconds(), 0.25, "the backoff after the second attempt, jittered upward")
 	assert.Contains(t, failure.Message(), "a, attempt 2 of 3: 429 Too Many Requests: slow down")
 
-	_, failure = f.deliver(d, &Progress{Attempts: 2})
+	_, failure = f.deliver(d, &fanout.Progress{Attempts: 2})
 	require.NotNil(t, failure)
-	assert.Equal(t, string(deadletter.Exhausted), failure.Type())
+	assert.Equal(t, string(event.ReasonExhausted), failure.Type())
 	assert.True(t, failure.NonRetryable())
-	var progress Progress
+	var progress fanout.Progress
 	require.NoError(t, failure.Details(&progress))
-	assert.Equal(t, Progress{Attempts: 3, StatusCode: 429, Error: "429 Too Many Requests: slow down"}, progress)
+	assert.Equal(t, fanout.Progress{Attempts: 3, StatusCode: 429, Error: "429 Too Many Requests: slow down"}, progress)
 
-	_, failure = f.deliver(d, &Progress{Attempts: 3})
+	_, failure = f.deliver(d, &fanout.Progress{Attempts: 3})
 	require.NotNil(t, failure)
-	assert.Equal(t, string(deadletter.Exhausted), failure.Type(), "never more than max_attempts, also after a lost worker")
+	assert.Equal(t, string(event.ReasonExhausted), failure.Type(), "never more than max_attempts, also after a lost worker")
 	assert.Equal(t, []string{"2", "3"}, attempts)
+}
+
+// TestFirstAttempt_429WithoutAReadableWaitWaitsForItsBackoff, and 2 s at least.
+func TestFirstAttempt_429WithoutAReadableWaitWaitsForItsBackoff(t *testing.T) {
+	for initial, want := range map[string]fanout.Wait{
+		"100ms": {Least: target.Duration(2 * time.Second), Why: "asked for by the target"},
+		"10s":   {Least: target.Duration(10 * time.Second), Why: "the backoff"},
+	} {
+		f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "in a while")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}, "  - {name: a, url: $URL, backoff: {initial: "+initial+"}}\n")
+		before := time.Now()
+		outcome := f.firstAttempt(f.delivery())
+		assert.Equal(t, want, outcome.Wait)
+		least := time.Duration(want.Least)
+		assert.WithinRange(t, outcome.NotBefore, before.Add(least), time.Now().Add(time.Duration((1+jitter)*float64(least))))
+	}
 }
 
 func TestDeliverWaitsForItsMoment(t *testing.T) {
 	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL}\n")
 	d := f.delivery()
-	d.Progress = Progress{Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}
+	d.Progress = fanout.Progress{Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}
 	d.NotBefore = time.Now().Add(time.Minute)
 	_, failure := f.deliver(d, nil)
 	require.NotNil(t, failure)
@@ -224,30 +244,30 @@ func TestDeliverWaitsForItsMoment(t *testing.T) {
 func TestDeliver_ExpiresAtOnceIfItIsHeldForTooLong(t *testing.T) {
 	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL}\n")
 	d := f.delivery()
-	d.Progress = Progress{Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}
+	d.Progress = fanout.Progress{Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}
 	for wait, expires := range map[time.Duration]bool{9*time.Minute + 50*time.Second: false, 20 * time.Minute: true} {
 		d.NotBefore = time.Now().Add(wait)
 		_, failure := f.deliver(d, nil)
 		require.NotNil(t, failure)
 		if !expires {
-			assert.Equal(t, heldBack, failure.Type())
+			assert.Equal(t, fanout.FailureHeld, failure.Type())
 			assert.LessOrEqual(t, failure.NextRetryDelay(), 10*time.Minute, "no jitter beyond the end")
 			continue
 		}
-		reason, progress := Explain(failure, Progress{})
-		assert.Equal(t, deadletter.Expired, reason)
-		assert.Equal(t, Progress{Attempts: 1, StatusCode: 503,
+		reason, progress := fanout.Explain(failure, fanout.Progress{})
+		assert.Equal(t, event.ReasonExpired, reason)
+		assert.Equal(t, fanout.Progress{Attempts: 1, StatusCode: 503,
 			Error: "a wait of 20m0s (held back: backing off) is longer than the 10m0s that are left of max_age 24h0m0s; 503 Service Unavailable"}, progress)
 	}
 }
 
 func TestDeliverRetired(t *testing.T) {
 	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL, state: retired}\n")
-	_, failure := f.deliver(f.delivery(), &Progress{Attempts: 1, StatusCode: 503, Error: "503"})
+	_, failure := f.deliver(f.delivery(), &fanout.Progress{Attempts: 1, StatusCode: 503, Error: "503"})
 	require.NotNil(t, failure)
-	reason, progress := Explain(failure, Progress{})
-	assert.Equal(t, deadletter.Retired, reason)
-	assert.Equal(t, Progress{Attempts: 1, StatusCode: 503, Error: "the target was retired; 503"}, progress)
+	reason, progress := fanout.Explain(failure, fanout.Progress{})
+	assert.Equal(t, event.ReasonRetired, reason)
+	assert.Equal(t, fanout.Progress{Attempts: 1, StatusCode: 503, Error: "the target was retired; 503"}, progress)
 }
 
 func TestDeliverHeldByAClosedGateSpendsNothing(t *testing.T) {
@@ -257,12 +277,12 @@ func TestDeliverHeldByAClosedGateSpendsNothing(t *testing.T) {
 		w.Header().Set("Retry-After", "60")
 		w.WriteHeader(http.StatusTooManyRequests)
 	}, "  - {name: a, url: $URL}\n")
-	assert.Equal(t, Retry, f.firstAttempt(f.delivery()).Verdict)
-	_, failure := f.deliver(f.delivery(), &Progress{Attempts: 1, StatusCode: 429, Error: "429"})
+	assert.Equal(t, fanout.Retry, f.firstAttempt(f.delivery()).Verdict)
+	_, failure := f.deliver(f.delivery(), &fanout.Progress{Attempts: 1, StatusCode: 429, Error: "429"})
 	require.NotNil(t, failure)
 	assert.Equal(t, "held", failure.Type())
 	assert.Greater(t, failure.NextRetryDelay(), 55*time.Second)
-	var progress Progress
+	var progress fanout.Progress
 	require.NoError(t, failure.Details(&progress))
 	assert.Equal(t, 1, progress.Attempts)
 	assert.EqualValues(t, 1, requests.Load())
@@ -288,16 +308,16 @@ func TestProbeSpendsNoAttempt(t *testing.T) {
 	openBreaker(t, h)
 	now = now.Add(time.Second)
 
-	_, failure := f.deliver(f.delivery(), &Progress{Attempts: 2, StatusCode: 503, Error: "503"})
+	_, failure := f.deliver(f.delivery(), &fanout.Progress{Attempts: 2, StatusCode: 503, Error: "503"})
 	require.NotNil(t, failure)
 	assert.Equal(t, "held", failure.Type())
-	var progress Progress
+	var progress fanout.Progress
 	require.NoError(t, failure.Details(&progress))
 	assert.Equal(t, 2, progress.Attempts)
 
 	status = http.StatusOK
 	now = now.Add(2 * time.Second)
-	outcome, failure := f.deliver(f.delivery(), &Progress{Attempts: 2})
+	outcome, failure := f.deliver(f.delivery(), &fanout.Progress{Attempts: 2})
 	require.Nil(t, failure)
 	assert.Equal(t, 3, outcome.Progress.Attempts)
 }
@@ -315,7 +335,7 @@ func TestAProbeHeedsRetryAfter(t *testing.T) {
 
 	now = now.Add(firstProbe)
 	outcome := f.firstAttempt(f.delivery())
-	assert.Equal(t, Held, outcome.Verdict)
+	assert.Equal(t, fanout.Held, outcome.Verdict)
 	assert.Zero(t, outcome.Progress.Attempts)
 	assert.WithinRange(t, outcome.NotBefore, time.Now().Add(50*time.Second), time.Now().Add(70*time.Second))
 
@@ -334,13 +354,13 @@ func TestCanceledBeforeItIsSent(t *testing.T) {
 	env := f.suite.NewTestActivityEnvironment()
 	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: background})
 	env.RegisterActivity(f.acts.Deliver)
-	env.SetHeartbeatDetails(Progress{Attempts: 2, StatusCode: 503, Error: "503"})
+	env.SetHeartbeatDetails(fanout.Progress{Attempts: 2, StatusCode: 503, Error: "503"})
 	env.SetOnActivityHeartbeatListener(func(*activity.Info, converter.EncodedValues) { cancel(temporal.NewCanceledError()) })
 	_, err := env.ExecuteActivity(f.acts.Deliver, f.delivery())
 	require.Error(t, err)
-	reason, progress := Explain(err, Progress{Attempts: 1})
-	assert.Equal(t, deadletter.Canceled, reason)
-	assert.Equal(t, Progress{Attempts: 2, StatusCode: 503, Error: "the run was canceled; 503"}, progress)
+	reason, progress := fanout.Explain(err, fanout.Progress{Attempts: 1})
+	assert.Equal(t, event.ReasonCanceled, reason)
+	assert.Equal(t, fanout.Progress{Attempts: 2, StatusCode: 503, Error: "the run was canceled; 503"}, progress)
 	assert.Len(t, fill(f.acts.holds.of(f.targets.All()[0]), RetryLane), 64, "the permit is given back")
 }
 
@@ -372,14 +392,14 @@ func TestTransportFailures(t *testing.T) {
 			}
 			outcome := f.firstAttempt(f.delivery())
 			assert.Contains(t, outcome.Progress.Error, test.want)
-			assert.Equal(t, name == "redirect", outcome.Verdict == Rejected)
-			assert.NotEqual(t, Delivered, outcome.Verdict)
+			assert.Equal(t, name == "redirect", outcome.Verdict == fanout.Rejected)
+			assert.NotEqual(t, fanout.Delivered, outcome.Verdict)
 		})
 	}
 	t.Run("refused", func(t *testing.T) {
 		f := newFixture(t, nil, "  - {name: a, url: 'http://user:hunter2@127.0.0.1:1/?key=opensesame'}\n")
 		outcome := f.firstAttempt(f.delivery())
-		assert.Equal(t, Retry, outcome.Verdict)
+		assert.Equal(t, fanout.Retry, outcome.Verdict)
 		assert.Contains(t, outcome.Progress.Error, "connection refused")
 		assert.NotContains(t, outcome.Progress.Error, "hunter2")
 		assert.NotContains(t, outcome.Progress.Error, "opensesame")
@@ -408,31 +428,58 @@ func TestErrorsQuoteAtMost2KiB(t *testing.T) {
 	assert.Greater(t, len(got), quotedAnswer)
 }
 
-type messagesFunc func(ctx context.Context, workflowID, runID string) (Message, error)
+type messagesFunc func(ctx context.Context, workflowID, runID string) (event.Message, error)
 
-func (f messagesFunc) Message(ctx context.Context, workflowID, runID string) (Message, error) {
+func (f messagesFunc) Message(ctx context.Context, workflowID, runID string) (event.Message, error) {
 	return f(ctx, workflowID, runID)
 }
 
 func TestLargeMessagesAreReadOncePerRun(t *testing.T) {
 	reads := 0
-	cache := newMessageCache(messagesFunc(func(_ context.Context, _, runID string) (Message, error) {
+	cache := newMessageCache(messagesFunc(func(_ context.Context, _, runID string) (event.Message, error) {
 		reads++
-		return Message{Event: event.Event{ID: "held"}, Body: event.Body("message of " + runID)}, nil
+		return event.Message{Event: event.Event{ID: "held"}, Body: event.Body("message of " + runID)}, nil
 	}))
 	for range 3 {
-		got, err := cache.complete(t.Context(), Message{Event: event.Event{ID: "carried"}}, "event-1", "run-1")
+		got, err := cache.complete(t.Context(), event.Message{Event: event.Event{ID: "carried"}}, "event-1", "run-1")
 		require.NoError(t, err)
-		assert.Equal(t, Message{event.Event{ID: "carried"}, event.Body("message of run-1")}, got)
+		assert.Equal(t, event.Message{Event: event.Event{ID: "carried"}, Body: event.Body("message of run-1")}, got)
 	}
-	got, err := cache.complete(t.Context(), Message{Body: event.Body("carried")}, "event-1", "run-1")
+	got, err := cache.complete(t.Context(), event.Message{Body: event.Body("carried")}, "event-1", "run-1")
 	require.NoError(t, err)
-	assert.Equal(t, Message{event.Event{ID: "held"}, event.Body("carried")}, got)
+	assert.Equal(t, event.Message{Event: event.Event{ID: "held"}, Body: event.Body("carried")}, got)
 	assert.Equal(t, 1, reads)
 
-	whole := Message{event.Event{ID: "carried"}, event.Body("carried")}
+	whole := event.Message{Event: event.Event{ID: "carried"}, Body: event.Body("carried")}
 	got, err = cache.complete(t.Context(), whole, "event-1", "run-2")
 	require.NoError(t, err)
 	assert.Equal(t, whole, got)
 	assert.Equal(t, 1, reads)
+}
+
+// endsMeanwhile is a context that is done from the second time on that it is asked.
+type endsMeanwhile struct {
+	context.Context
+	asked bool
+}
+
+func (c *endsMeanwhile) Err() error {
+	if c.asked {
+		return context.Canceled
+	}
+	c.asked = true
+	return nil
+}
+
+// TestAttempt_GivesItsPermitBackWheneverItsContextEnds: a probe that keeps its permit
+// would be the last one, and the target away for as long as the process lives.
+func TestAttempt_GivesItsPermitBackWheneverItsContextEnds(t *testing.T) {
+	set := load(t, "http://127.0.0.1:1", "  - {name: a, url: $URL}\n")
+	acts, one := New(Options{Targets: set}), set.All()[0]
+	hold := acts.holds.of(one)
+	permit, refusal := hold.enter(RetryLane)
+	require.Nil(t, refusal)
+	outcome := acts.attempt(&endsMeanwhile{Context: context.Background()}, one, hold, permit, fanout.DeliverInput{Policy: one.Policy})
+	assert.Equal(t, fanout.Retry, outcome.Verdict)
+	assert.Zero(t, hold.inFlight)
 }

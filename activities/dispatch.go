@@ -8,20 +8,14 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/temporal"
 
-	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
-)
-
-// The types of those failures of Deliver that Temporal retries. The others are the
-// reasons of package deadletter, and end the delivery.
-const (
-	failedAttempt = "retry"
-	heldBack      = "held"
 )
 
 // dispatch is a delivery as one task of the retry lane has it.
 type dispatch struct {
-	Delivery
+	fanout.DeliverInput
 	expires time.Time // when max_age has passed, by this process's clock; zero: never
 }
 
@@ -38,20 +32,20 @@ func expiry(ctx context.Context) time.Time {
 
 // failure is the error by which Deliver reports an outcome to Temporal; nil if the
 // event was delivered.
-func (d dispatch) failure(o Outcome) error {
+func (d dispatch) failure(o fanout.Outcome) error {
 	switch {
-	case o.Verdict == Delivered:
+	case o.Verdict == fanout.Delivered:
 		return nil
-	case o.Verdict == Rejected:
-		return GivenUp(deadletter.Rejected, o.Progress, "")
-	case o.Verdict == Held:
+	case o.Verdict == fanout.Rejected:
+		return fanout.GivenUp(event.ReasonRejected, o.Progress, "")
+	case o.Verdict == fanout.Held:
 		d.Progress = o.Progress
 		return d.held("the target does not answer", max(firstProbe, time.Until(o.NotBefore)))
 	case o.Progress.Attempts >= d.Policy.MaxAttempts:
-		return GivenUp(deadletter.Exhausted, o.Progress, "")
+		return fanout.GivenUp(event.ReasonExhausted, o.Progress, "")
 	}
 	d.Progress = o.Progress
-	return d.again(o.Wait, time.Until(o.NotBefore), failedAttempt, temporal.ApplicationErrorCategoryUnspecified,
+	return d.again(o.Wait, time.Until(o.NotBefore), fanout.FailureRetry, temporal.ApplicationErrorCategoryUnspecified,
 		fmt.Sprintf("%s, attempt %d of %d: %s", d.Policy.Target, o.Progress.Attempts, d.Policy.MaxAttempts, o.Progress.Error))
 }
 
@@ -62,18 +56,18 @@ func (d dispatch) held(why string, least time.Duration) error {
 	if d.Progress.Error != "" {
 		message += fmt.Sprintf("; attempt %d of %d: %s", d.Progress.Attempts, d.Policy.MaxAttempts, d.Progress.Error)
 	}
-	wait := Wait{target.Duration(least), "held back: " + why}
-	return d.again(wait, wait.jittered(), heldBack, temporal.ApplicationErrorCategoryBenign, message)
+	wait := fanout.Wait{Least: target.Duration(least), Why: "held back: " + why}
+	return d.again(wait, jittered(wait), fanout.FailureHeld, temporal.ApplicationErrorCategoryBenign, message)
 }
 
 // again is the failure that Temporal retries after delay, which is the wait with
 // its jitter. If the wait does not fit into what is left of max_age, the delivery is
 // given up at once: Temporal would refuse the retry, and could not say why.
-func (d dispatch) again(wait Wait, delay time.Duration, kind string, category temporal.ApplicationErrorCategory, message string) error {
+func (d dispatch) again(wait fanout.Wait, delay time.Duration, kind string, category temporal.ApplicationErrorCategory, message string) error {
 	if !d.expires.IsZero() {
 		left := time.Until(d.expires)
 		if expired := wait.Expired(left, d.Policy.MaxAge); expired != "" {
-			return GivenUp(deadletter.Expired, d.Progress, expired)
+			return fanout.GivenUp(event.ReasonExpired, d.Progress, expired)
 		}
 		if delay > left { // the jitter does not fit
 			delay = time.Duration(wait.Least)

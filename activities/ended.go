@@ -11,6 +11,8 @@ import (
 	"go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/serviceerror"
+
+	"genesys-fanout/fanout"
 )
 
 // Before is how a run ended, for the run after it.
@@ -21,21 +23,6 @@ type Before struct {
 	// records which the run left, as far as its history says.
 	Trackers map[string]string
 }
-
-// MemoTrackers is the memo of a run that replays dead letters: a map from targets
-// to the identities of the trackers that have their open records.
-const MemoTrackers = "trackers"
-
-// RecordID is the ActivityID under which a run records the dead letter of a target.
-func RecordID(target string) string { return recordPrefix + target }
-
-// ResolveID is the ActivityID under which a run resolves the dead letter of a target.
-func ResolveID(target string) string { return resolvePrefix + target }
-
-const (
-	recordPrefix  = "record-"
-	resolvePrefix = "resolve-"
-)
 
 // Ended returns how a run ended. An empty runID is the current run of the ID; the
 // zero value is for a run that Temporal does not know.
@@ -75,24 +62,29 @@ func (h History) settled(e *historypb.HistoryEvent) (Before, error) {
 		details = e.GetWorkflowExecutionCanceledEventAttributes().GetDetails()
 	case enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
 		failure := e.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetApplicationFailureInfo()
-		if failure.GetType() != DeadLettered {
+		if failure.GetType() != fanout.DeadLettered {
 			return Before{}, nil
 		}
 		details = failure.GetDetails()
 	default:
 		return Before{}, nil
 	}
-	var left Left
+	var left fanout.DeadLetteredDetails
 	err := h.DataConverter.FromPayloads(details, &left) // without details it leaves left as it is
 	return Before{Settled: true, Trackers: left.Trackers}, err
 }
 
 // recorded reads from the history of a run that settled nothing which tracker has
 // which record: the memo, what Outstanding found, what was recorded, and what was
-// resolved.
+// resolved. A run that was reset may have ended before it asked, so what it began
+// with is what its base run left.
 func (h History) recorded(ctx context.Context, workflowID, runID string) (map[string]string, error) {
 	trackers := make(map[string]string)
 	scheduled := make(map[int64]*historypb.ActivityTaskScheduledEventAttributes)
+	base, err := h.resetFrom(ctx, workflowID, runID)
+	if err != nil {
+		return nil, err
+	}
 	events := h.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		e, err := events.Next()
@@ -101,8 +93,12 @@ func (h History) recorded(ctx context.Context, workflowID, runID string) (map[st
 		}
 		switch e.GetEventType() {
 		case enums.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
-			if memo, ok := e.GetWorkflowExecutionStartedEventAttributes().GetMemo().GetFields()[MemoTrackers]; ok {
+			if memo, ok := e.GetWorkflowExecutionStartedEventAttributes().GetMemo().GetFields()[fanout.MemoTrackers]; ok {
 				err = h.DataConverter.FromPayload(memo, &trackers)
+			}
+		case enums.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+			if base != "" && e.GetWorkflowTaskFailedEventAttributes().GetBaseRunId() == base {
+				trackers, err = h.leftBy(ctx, workflowID, base, trackers)
 			}
 		case enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
 			scheduled[e.GetEventId()] = e.GetActivityTaskScheduledEventAttributes()
@@ -117,32 +113,42 @@ func (h History) recorded(ctx context.Context, workflowID, runID string) (map[st
 	return trackers, nil
 }
 
-// OutstandingID is the ActivityID of the first question of a rerun, and how those of
-// the next begin.
-const OutstandingID = "outstanding"
+// leftBy returns which tracker has which record that the base run of a reset left.
+// If Temporal does not know that run any more, that is what the history of the reset
+// run has of it.
+func (h History) leftBy(ctx context.Context, workflowID, base string, known map[string]string) (map[string]string, error) {
+	before, err := h.ended(ctx, workflowID, base)
+	var gone *serviceerror.NotFound
+	if errors.As(err, &gone) {
+		return known, nil
+	}
+	trackers := make(map[string]string)
+	maps.Copy(trackers, before.Trackers)
+	return trackers, err
+}
 
 // note takes what one activity of a run found or did into trackers.
 func (h History) note(trackers map[string]string, activityID string, result *common.Payloads) error {
-	if target, ok := strings.CutPrefix(activityID, resolvePrefix); ok {
-		var resolved Resolved
+	if target, ok := fanout.ResolvedTarget(activityID); ok {
+		var resolved fanout.ResolveDeadLetterResult
 		err := h.DataConverter.FromPayloads(result, &resolved)
 		if resolved.Damaged == "" {
 			delete(trackers, target)
 		}
 		return err
 	}
-	if target, ok := strings.CutPrefix(activityID, recordPrefix); ok {
-		var recorded Recorded
+	if target, ok := fanout.RecordedTarget(activityID); ok {
+		var recorded fanout.RecordDeadLetterResult
 		err := h.DataConverter.FromPayloads(result, &recorded)
 		if recorded.Tracker != "" {
 			trackers[target] = recorded.Tracker
 		}
 		return err
 	}
-	if !strings.HasPrefix(activityID, OutstandingID) {
+	if !strings.HasPrefix(activityID, fanout.OutstandingActivityID) {
 		return nil
 	}
-	var open Open
+	var open fanout.OutstandingResult
 	err := h.DataConverter.FromPayloads(result, &open)
 	for _, target := range open.Targets {
 		if open.Tracker != "" {

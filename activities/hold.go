@@ -4,64 +4,67 @@ import (
 	"sync"
 	"time"
 
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 
 const (
-	// FastLaneLimit bounds the first attempts of one target in flight per
-	// process, because they keep their workflow task open: 40 events/s at a target
-	// that hangs for 5 s would keep 200 tasks waiting, and with them the record of
-	// every other target's success.
+	// FastLaneLimit bounds the first attempts of one target that are in flight per
+	// process. The bound is low, because a first attempt keeps its workflow task open. At
+	// 40 events/s, a target that hangs for 5 s would keep 200 tasks waiting, and with
+	// them the record of every other target's success.
 	FastLaneLimit = 32
 
-	// breakerThreshold is how many failures in a row, with no answer between them,
-	// open a target's breaker.
+	// breakerThreshold is the number of failures in a row, with no answer between them,
+	// that opens a target's breaker.
 	breakerThreshold = 10
 
 	firstProbe   = time.Second
 	longestProbe = 30 * time.Second
 
-	// sightingAge is how old a sighting may be. It is up to longestProbe old between
-	// two probes, and its task may wait as long again.
+	// sightingAge is the age at which a sighting is stale. Between two probes a sighting
+	// becomes up to longestProbe old, and then its task may wait for as long again.
 	sightingAge = 2 * longestProbe
 )
 
-// hold decides, for one target in one process, whether a request may go out now. A
-// refusal spends no attempt, because the delivery comes again.
+// hold decides for one target in one process whether a request may be sent now. If hold
+// refuses a request, no attempt is spent, because the delivery asks again later.
 //
-// Three things hold requests back. The first is the bound on requests in flight.
-// The second is the gate: a 429, or a used-up rate limit, closes it until a moment
-// that the target named. When it opens, one request goes out on trial. The limit
-// then doubles with every success, and the next 429 halves it. The third is the
-// breaker, which opens when the target has stopped answering. A single probe at a
-// time then finds out whether the target is back.
+// Three things hold requests back:
+//
+//   - The bound on requests in flight.
+//   - The rate-limit gate. A 429, or a used-up rate limit, closes it until a time that the
+//     target named. When it opens, one request is sent as a trial. After that, each success
+//     doubles the limit on requests in flight, and the next 429 halves it.
+//   - The circuit breaker. It opens when the target has stopped answering. Then a single
+//     probe at a time finds out whether the target answers again.
 type hold struct {
 	mu   sync.Mutex
 	now  func() time.Time
-	away func() // called when the target stops answering, and with each probe that finds it so; may be nil
+	away func() // called when the breaker opens, and after each failed probe; may be nil
 
-	max      int // requests in flight when nothing is wrong
-	limit    int // requests in flight now; equal to max when nothing is wrong
+	max      int // the most requests in flight when nothing is wrong
+	limit    int // the most requests in flight now; equal to max when nothing is wrong
 	inFlight int
-	fast     int // those of the fast lane
-	issued   int // slots of the retry lane given to pollers or tasks
+	fast     int // requests in flight of the fast lane
+	issued   int // slots of the retry lane that pollers or tasks have
 
 	closedUntil time.Time
-	trial       bool // the gate has opened and no request has gone through yet
-	epoch       int  // counts closings: an answer to an older request says nothing of this opening
+	trial       bool // true if the gate has opened and no request has succeeded yet
+	epoch       int  // counts how often the gate closed, because answers to older requests do not count for this opening
 
 	answered   time.Time // when the target last answered, whatever the answer was
-	failed     time.Time // when it last failed to answer
-	failures   int       // in a row
-	open       bool
-	probing    bool
-	probeAt    time.Time
+	failed     time.Time // when the target last failed to answer
+	failures   int       // failures in a row
+	open       bool      // true if the breaker is open
+	probing    bool      // true if a probe is in flight
+	probeAt    time.Time // the earliest time of the next probe
 	probeDelay time.Duration
 
 	changed chan struct{} // closed and replaced when a waiter should look again
 }
 
-// permit is the right to send one request. It must be given back with leave.
+// permit is the right to send one request. The holder must give it back with leave.
 type permit struct {
 	lane  Lane
 	probe bool
@@ -71,14 +74,14 @@ type permit struct {
 // refusal is the reason why no request may go out.
 type refusal struct {
 	reason string
-	wait   time.Duration // until asking again makes sense; 0: as soon as a request in flight ends
+	wait   time.Duration // how long to wait before asking again; 0 means until a request in flight ends
 }
 
 func newHold(limit int, now func() time.Time) *hold {
 	return &hold{now: now, max: limit, limit: limit, changed: make(chan struct{})}
 }
 
-// enter asks for the right to send one request. A nil refusal means yes.
+// enter asks for the right to send one request. If the refusal is nil, the permit is valid.
 func (h *hold) enter(lane Lane) (permit, *refusal) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -102,7 +105,7 @@ func (h *hold) enter(lane Lane) (permit, *refusal) {
 	return p, nil
 }
 
-// allowed is the number of requests that may be in flight now.
+// allowed returns the most requests that may be in flight now.
 func (h *hold) allowed() int {
 	if h.trial {
 		return 1
@@ -112,8 +115,7 @@ func (h *hold) allowed() int {
 
 func (h *hold) probeDue(now time.Time) bool { return !h.probing && !now.Before(h.probeAt) }
 
-// leave gives a permit back, with the meaning of the answer; nil if no request was
-// sent.
+// leave gives a permit back. d is the meaning of the answer, or nil if no request was sent.
 func (h *hold) leave(p permit, d *decision) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -130,7 +132,7 @@ func (h *hold) leave(p permit, d *decision) {
 	h.announce()
 }
 
-// apply changes the hold by the answer to a request.
+// apply updates the hold after the answer to a request.
 func (h *hold) apply(p permit, d decision) {
 	now := h.now()
 	fresh := p.epoch == h.epoch
@@ -143,24 +145,24 @@ func (h *hold) apply(p permit, d decision) {
 	}
 	h.answered = now
 	h.failures = 0
-	if h.open { // any answer closes the breaker, and requests come back slowly
+	if h.open { // any answer closes the breaker, but the limit starts again at one request
 		h.open = false
 		h.limit = 1
 		h.trial = true
 		fresh = true
 	}
-	if d.verdict == Delivered && fresh {
+	if d.verdict == fanout.Delivered && fresh {
 		h.widen()
 	}
-	if d.throttle > 0 || d.throttled { // a 429 slows down even if its wait is zero
+	if d.throttle > 0 || d.throttled { // a 429 slows requests down even if its wait is zero
 		h.close(d, now, fresh)
 	}
 }
 
-// widen lets more requests out after one went through.
+// widen raises the limit after a request succeeded.
 func (h *hold) widen() {
 	if h.trial && h.limit > 1 {
-		h.trial = false // back to what the last 429 left
+		h.trial = false // the limit that the last 429 left applies again
 		return
 	}
 	h.trial = false
@@ -174,7 +176,7 @@ func (h *hold) countFailure(p permit, now time.Time) {
 		h.probeDelay = min(2*h.probeDelay, longestProbe)
 		h.probeAt = now.Add(h.probeDelay)
 		h.reportAway()
-	case h.open: // sent before the breaker opened
+	case h.open: // the request was sent before the breaker opened
 	default:
 		h.failures++
 		if h.failures >= breakerThreshold {
@@ -197,8 +199,8 @@ func (h *hold) reportAway() {
 	}
 }
 
-// close shuts the gate. Only the first 429 of an opening slows the next one down,
-// because the other requests were in flight with it and their answers are not news.
+// close closes the gate. Only the first 429 after an opening lowers the limit of the next
+// opening, because the requests with the other answers were in flight at the same time.
 func (h *hold) close(d decision, now time.Time, fresh bool) {
 	if until := now.Add(d.throttle); until.After(h.closedUntil) {
 		h.closedUntil = until
@@ -213,7 +215,7 @@ func (h *hold) close(d decision, now time.Time, fresh bool) {
 	}
 }
 
-// reopenSlowly makes the next opening of the gate begin with one request.
+// reopenSlowly makes the next opening of the gate begin with one request as a trial.
 func (h *hold) reopenSlowly() {
 	h.epoch++
 	h.trial = true
@@ -222,12 +224,12 @@ func (h *hold) reopenSlowly() {
 	}
 }
 
-// sighting returns the state that another process should know, with its age,
-// because the other one may have had an answer since.
-func (h *hold) sighting() Sighting {
+// sighting returns the state of the target that another process should know. It includes the
+// time of the last failure, because the other process may have had an answer since then.
+func (h *hold) sighting() fanout.TargetState {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var s Sighting
+	var s fanout.TargetState
 	now := h.now()
 	if now.Before(h.closedUntil) {
 		s.ClosedUntil = h.closedUntil.UTC()
@@ -238,9 +240,10 @@ func (h *hold) sighting() Sighting {
 	return s
 }
 
-// learn applies the sighting of another process unless this one knows something
-// newer. A sighting may be old when its task comes, and its clock may differ.
-func (h *hold) learn(s Sighting, maxRetryAfter time.Duration) {
+// learn applies the sighting of another process, if this process knows nothing newer. It
+// checks the times of the sighting, because the sighting may be old when its task arrives, and
+// the clock of the other process may differ.
+func (h *hold) learn(s fanout.TargetState, maxRetryAfter time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
@@ -262,10 +265,10 @@ func (h *hold) announce() {
 	h.changed = make(chan struct{})
 }
 
-// reserve takes a slot for one poll of the retry lane's queue. If none is free, it
-// returns how long to wait (0: until something changes), and a channel that is
-// closed when something has changed. The backlog of a queue that is not polled
-// stays in Temporal at no cost.
+// reserve reserves a slot for one poll of the retry lane's queue. If no slot is free, it
+// returns how long to wait (0 means until something changes), and a channel that is closed
+// when something has changed. If a queue is not polled, its backlog stays in Temporal at no
+// cost.
 func (h *hold) reserve() (ok bool, wait time.Duration, changed <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -292,7 +295,7 @@ func (h *hold) release() {
 	h.announce()
 }
 
-// held reports whether the target gets no request at the moment, probes aside.
+// held reports whether the target gets no requests at the moment, except for probes.
 func (h *hold) held() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -310,7 +313,7 @@ func (h *hold) changes() <-chan struct{} {
 // holds keeps one hold per target.
 type holds struct {
 	now  func() time.Time
-	away func(*target.Target) // as hold.away
+	away func(*target.Target) // becomes hold.away of each target; may be nil
 	mu   sync.Mutex
 	by   map[string]*hold
 }
@@ -332,7 +335,7 @@ func (h *holds) of(t *target.Target) *hold {
 	return h.by[t.Name()]
 }
 
-// each calls f for every target that had a delivery.
+// each calls f for every target that has a hold.
 func (h *holds) each(f func(name string, h *hold)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

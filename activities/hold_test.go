@@ -6,9 +6,11 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/fanout"
 )
 
-// clock is a time that moves when it is told to.
+// clock is a clock that moves only when the test advances it.
 type clock struct{ now time.Time }
 
 func (c *clock) advance(d time.Duration) { c.now = c.now.Add(d) }
@@ -19,15 +21,15 @@ func testHold(limit int) (*hold, *clock) {
 }
 
 var (
-	good        = decision{verdict: Delivered}
-	unavailable = decision{verdict: Retry, unavailable: true}
+	good        = decision{verdict: fanout.Delivered}
+	unavailable = decision{verdict: fanout.Retry, unavailable: true}
 )
 
 func tooMany(d time.Duration) decision {
-	return decision{verdict: Retry, retryAfter: d, throttle: d, throttled: true}
+	return decision{verdict: fanout.Retry, retryAfter: d, throttle: d, throttled: true}
 }
 
-// fill enters until it is refused and returns the permits.
+// fill calls enter until it is refused, and returns the permits.
 func fill(h *hold, lane Lane) []permit {
 	var permits []permit
 	for {
@@ -82,7 +84,7 @@ func TestGateClosesOn429AndReopensSlowly(t *testing.T) {
 	assert.True(t, h.held())
 
 	c.advance(4 * time.Second)
-	h.leave(burst[1], &too) // a companion of the first: it moves the moment
+	h.leave(burst[1], &too) // this request was in flight with the first, but the gate now opens later
 	h.leave(burst[2], &good)
 	c.advance(9 * time.Second)
 	assert.True(t, h.held(), "closed until the later of both")
@@ -106,13 +108,13 @@ func TestGateHalvesOnALater429(t *testing.T) {
 	too := tooMany(time.Second)
 	h.leave(p, &too)
 	c.advance(time.Second)
-	for range 3 { // one, two, four go through: eight are allowed
+	for range 3 { // after each success the limit doubles: two, four, eight
 		p := enter(t, h, RetryLane)
 		h.leave(p, &good)
 	}
 	eight := fill(h, RetryLane)
 	require.Len(t, eight, 8)
-	answerAll(h, eight, too) // only the first of one opening halves
+	answerAll(h, eight, too) // only the first 429 of an opening halves the limit
 
 	c.advance(time.Second)
 	trial := fill(h, RetryLane)
@@ -135,7 +137,7 @@ func TestGateNeverBelowOne(t *testing.T) {
 func TestUsedUpRateLimitClosesTheGate(t *testing.T) {
 	h, c := testHold(8)
 	p := enter(t, h, FastLane)
-	h.leave(p, &decision{verdict: Delivered, throttle: 5 * time.Second})
+	h.leave(p, &decision{verdict: fanout.Delivered, throttle: 5 * time.Second})
 	assert.True(t, h.held())
 	c.advance(5 * time.Second)
 	assert.Len(t, fill(h, RetryLane), 1)
@@ -152,8 +154,8 @@ func openBreaker(t *testing.T, h *hold) {
 
 func TestBreakerOpensAfterTenFailuresInARow(t *testing.T) {
 	h, _ := testHold(64)
-	rejected := decision{verdict: Rejected}
-	for _, between := range []decision{good, rejected, {verdict: Retry, throttled: true}} {
+	rejected := decision{verdict: fanout.Rejected}
+	for _, between := range []decision{good, rejected, {verdict: fanout.Retry, throttled: true}} {
 		for range breakerThreshold - 1 {
 			h.leave(enter(t, h, FastLane), &unavailable)
 		}
@@ -168,7 +170,7 @@ func TestBreakerOpensAfterTenFailuresInARow(t *testing.T) {
 func TestBreakerProbesOneAtATimeDoublingTo30s(t *testing.T) {
 	h, c := testHold(64)
 	openBreaker(t, h)
-	lanes := []Lane{FastLane, RetryLane} // a process may have only the first
+	lanes := []Lane{FastLane, RetryLane} // both lanes probe, because a process may have only the fast lane
 	for i, wait := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
 		c.advance(wait*time.Second - time.Millisecond)
 		assert.Empty(t, fill(h, RetryLane))
@@ -252,19 +254,19 @@ func TestReserveFollowsTheHold(t *testing.T) {
 
 func TestLearnClosesTheGate(t *testing.T) {
 	h, c := testHold(64)
-	h.learn(Sighting{ClosedUntil: c.now.Add(time.Minute)}, time.Hour)
+	h.learn(fanout.TargetState{ClosedUntil: c.now.Add(time.Minute)}, time.Hour)
 	assert.Empty(t, fill(h, RetryLane))
 	c.advance(time.Minute)
 	assert.Len(t, fill(h, RetryLane), 1, "it opens as one that was closed here")
 
 	h, c = testHold(64)
-	h.learn(Sighting{ClosedUntil: c.now.Add(time.Hour)}, time.Minute)
+	h.learn(fanout.TargetState{ClosedUntil: c.now.Add(time.Hour)}, time.Minute)
 	c.advance(time.Minute)
 	assert.Len(t, fill(h, RetryLane), 1, "max_retry_after is this process's too")
 	assert.Zero(t, h.sighting())
 
 	h, c = testHold(64)
-	h.learn(Sighting{ClosedUntil: c.now.Add(-time.Second)}, time.Hour)
+	h.learn(fanout.TargetState{ClosedUntil: c.now.Add(-time.Second)}, time.Hour)
 	assert.Len(t, fill(h, RetryLane), 64, "an old one says nothing")
 }
 
@@ -285,13 +287,13 @@ func TestLearnOpensTheBreaker(t *testing.T) {
 
 	for _, skew := range []time.Duration{sightingAge, -sightingAge} {
 		h, c := testHold(64)
-		h.learn(Sighting{AwayAt: c.now.Add(skew)}, time.Hour)
+		h.learn(fanout.TargetState{AwayAt: c.now.Add(skew)}, time.Hour)
 		assert.False(t, h.held(), "too long ago, or by another clock")
 	}
 }
 
-// TestGateReopensSlowlyWhateverTheWait: a 429 may name no time to wait, or one
-// that has passed by our clock.
+// TestGateReopensSlowlyWhateverTheWait covers a 429 that asks for no wait, or for one that
+// has already passed by our clock.
 func TestGateReopensSlowlyWhateverTheWait(t *testing.T) {
 	h, _ := testHold(64)
 	too := tooMany(0)
@@ -303,19 +305,19 @@ func TestGateReopensSlowlyWhateverTheWait(t *testing.T) {
 	assert.Len(t, fill(h, RetryLane), 2)
 }
 
-// TestUsedUpRateLimitClosesTheGateWhateverTheStatus: also one that counts
+// TestUsedUpRateLimitClosesTheGateWhateverTheStatus covers a status that also counts
 // towards the breaker.
 func TestUsedUpRateLimitClosesTheGateWhateverTheStatus(t *testing.T) {
 	h, c := testHold(64)
-	h.leave(enter(t, h, RetryLane), &decision{verdict: Retry, unavailable: true, throttle: 5 * time.Second})
+	h.leave(enter(t, h, RetryLane), &decision{verdict: fanout.Retry, unavailable: true, throttle: 5 * time.Second})
 	assert.True(t, h.held())
 	assert.Equal(t, 1, h.failures)
 	c.advance(5 * time.Second)
 	assert.Len(t, fill(h, RetryLane), 1)
 }
 
-// TestLearnKnowsWhatIsOlder: who has not asked a target for a while does not
-// make away one that has answered another process since.
+// TestLearnKnowsWhatIsOlder checks that the sighting of one process does not open the
+// breaker of another process to which the target has answered since.
 func TestLearnKnowsWhatIsOlder(t *testing.T) {
 	ingest, c := testHold(64)
 	worker := newHold(64, ingest.now)
@@ -323,7 +325,7 @@ func TestLearnKnowsWhatIsOlder(t *testing.T) {
 	worker.learn(ingest.sighting(), time.Hour)
 	c.advance(firstProbe)
 	probe := enter(t, ingest, FastLane)
-	ingest.leave(probe, &unavailable) // the next is due in 2 s
+	ingest.leave(probe, &unavailable) // the next probe is due in 2 s
 	c.advance(time.Millisecond)
 	worker.leave(enter(t, worker, RetryLane), &good)
 	c.advance(firstProbe)

@@ -15,73 +15,69 @@ import (
 	"genesys-fanout/event"
 )
 
-// Message is an event with its bytes, as a run was started with them.
-type Message struct {
-	Event event.Event `json:"event"`
-	Body  event.Body  `json:"body"`
-}
-
-// Messages reads the message of a run that no activity's input carries because
-// it is large: Temporal holds it once, in the first event of the run's history.
+// Messages reads the message of a run. It is used if the message is too large for the inputs of
+// activities. Temporal then stores it only once, in the first event of the run's history.
 type Messages interface {
-	Message(ctx context.Context, workflowID, runID string) (Message, error)
+	Message(ctx context.Context, workflowID, runID string) (event.Message, error)
 }
 
-// History reads from Temporal: messages, and what became of runs.
+// History reads messages, and how runs ended, from Temporal.
 type History struct {
 	Client        client.Client
 	Namespace     string
 	DataConverter converter.DataConverter
 }
 
-// errNoMessage says that a run was started without a message.
+// errNoMessage is the error of an activity whose run was started without a message.
 var errNoMessage = errors.New("the run's input holds no message")
 
-// Message implements Messages. A run that was started without a body has none.
-func (h History) Message(ctx context.Context, workflowID, runID string) (Message, error) {
+// Message implements Messages. If the run was started without a body, the message has none.
+func (h History) Message(ctx context.Context, workflowID, runID string) (event.Message, error) {
 	answer, err := h.Client.WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
 		Namespace:       h.Namespace,
 		Execution:       &common.WorkflowExecution{WorkflowId: workflowID, RunId: runID},
 		MaximumPageSize: 1,
 	})
 	if err != nil {
-		return Message{}, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
+		return event.Message{}, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
 	}
 	events := answer.GetHistory().GetEvents()
 	if len(events) == 0 {
-		return Message{}, fmt.Errorf("read the message from the history of run %s: it has no events", runID)
+		return event.Message{}, fmt.Errorf("read the message from the history of run %s: it has no events", runID)
 	}
-	var message Message
+	var message event.Message
 	payloads := events[0].GetWorkflowExecutionStartedEventAttributes().GetInput()
 	if err := h.DataConverter.FromPayloads(payloads, &message); err != nil {
-		return Message{}, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
+		return event.Message{}, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
 	}
 	return message, nil
 }
 
-// cachedMessages × 1 MiB, the largest message, is what the cache may take.
+// cachedMessages is how many messages the cache keeps. The largest message has 1 MiB, so
+// this is also the most that the cache takes, in MiB.
 const cachedMessages = 16
 
-// messageCache keeps the messages last read, since all targets that fail ask for
-// the same one at about the same time.
+// messageCache keeps the messages that were read last, because all targets that fail ask
+// for the same message at about the same time.
 type messageCache struct {
 	source Messages
 	flight singleflight.Group
-	kept   *expirable.LRU[string, Message]
+	kept   *expirable.LRU[string, event.Message]
 }
 
 func newMessageCache(source Messages) *messageCache {
-	return &messageCache{source: source, kept: expirable.NewLRU[string, Message](cachedMessages, nil, 0)}
+	return &messageCache{source: source, kept: expirable.NewLRU[string, event.Message](cachedMessages, nil, 0)}
 }
 
-// complete adds to what an activity's input carried what it left to the history.
-func (c *messageCache) complete(ctx context.Context, carried Message, workflowID, runID string) (Message, error) {
+// complete returns the message of an activity. carried is the part that the activity's input
+// carries; complete reads the missing event or body from the run's history.
+func (c *messageCache) complete(ctx context.Context, carried event.Message, workflowID, runID string) (event.Message, error) {
 	if carried.Event.ID != "" && len(carried.Body) > 0 {
 		return carried, nil
 	}
 	held, err := c.read(ctx, workflowID, runID)
 	if err != nil {
-		return Message{}, err
+		return event.Message{}, err
 	}
 	if carried.Event.ID == "" {
 		carried.Event = held.Event
@@ -92,7 +88,7 @@ func (c *messageCache) complete(ctx context.Context, carried Message, workflowID
 	return carried, nil
 }
 
-func (c *messageCache) read(ctx context.Context, workflowID, runID string) (Message, error) {
+func (c *messageCache) read(ctx context.Context, workflowID, runID string) (event.Message, error) {
 	if message, ok := c.kept.Get(runID); ok {
 		return message, nil
 	}
@@ -104,7 +100,7 @@ func (c *messageCache) read(ctx context.Context, workflowID, runID string) (Mess
 		return message, err
 	})
 	if err != nil {
-		return Message{}, err
+		return event.Message{}, err
 	}
-	return message.(Message), nil
+	return message.(event.Message), nil
 }

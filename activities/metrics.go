@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 
@@ -37,11 +38,11 @@ func newMetrics(registry prometheus.Registerer, holds *holds) *metrics {
 	return m
 }
 
-func (m *metrics) delivery(t *target.Target, lane Lane, outcome Verdict) {
+func (m *metrics) delivery(t *target.Target, lane Lane, outcome fanout.Verdict) {
 	m.deliveries.WithLabelValues(t.Name(), string(lane), string(outcome)).Inc()
 }
 
-func (m *metrics) attempt(t *target.Target, lane Lane, outcome Verdict, took time.Duration) {
+func (m *metrics) attempt(t *target.Target, lane Lane, outcome fanout.Verdict, took time.Duration) {
 	m.delivery(t, lane, outcome)
 	m.duration.WithLabelValues(t.Name()).Observe(took.Seconds())
 }

@@ -17,12 +17,13 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 
 // eventFor is a delivery of the event with the given number.
-func eventFor(n int) Delivery {
-	return Delivery{Event: event.Event{ID: "evt-" + strconv.Itoa(n)}, Body: event.Body(message)}
+func eventFor(n int) fanout.DeliverInput {
+	return fanout.DeliverInput{Message: event.Message{Event: event.Event{ID: "evt-" + strconv.Itoa(n)}, Body: event.Body(message)}}
 }
 
 // arrivals counts the requests for each event that a target's handler saw.
@@ -177,9 +178,9 @@ func (c *memoryConn) Write(b []byte) (int, error) {
 // trusts it.
 func certificate(t *testing.T) (servers, clients *tls.Config) {
 	t.Helper()
-	any := httptest.NewUnstartedServer(http.NotFoundHandler())
-	any.EnableHTTP2 = true
-	any.StartTLS()
-	any.Close()
-	return any.TLS, trusting(any)
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	server.Close()
+	return server.TLS, trusting(server)
 }

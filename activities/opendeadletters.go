@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 )
 
 // openDeadLetters shows the last count of the open records. A target and a reason
@@ -19,7 +20,7 @@ type openDeadLetters struct {
 
 type openKind struct {
 	target string
-	reason deadletter.Reason
+	reason event.Reason
 }
 
 func (o *openDeadLetters) set(counts []deadletter.Count) {

@@ -5,17 +5,19 @@ import (
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/expirable"
+
+	"genesys-fanout/fanout"
 )
 
-// recentLimit is how many outcomes a process remembers: at 1,000 deliveries a
-// second 16 s, longer than the workflow task timeout (10 s) after which Temporal
-// asks again. An entry takes some 300 bytes, 2.9 KB with the longest error: 5 MB
-// in all, 45 MB where every delivery fails with a long page.
+// recentLimit is how many outcomes a process remembers. At 1,000 deliveries a second, it
+// remembers those of the last 16 s. That is longer than the workflow task timeout (10 s),
+// after which Temporal asks again. An entry takes some 300 bytes, or 2.9 KB with the longest
+// error. All entries together take 5 MB, or 45 MB if every delivery fails with a long page.
 const recentLimit = 16_384
 
-// recentOutcomes remembers what became of a delivery's attempt in this process.
-// When Temporal loses a workflow task, or the answer of an activity, it asks for
-// the same again; the answer then comes from here and nothing is sent twice.
+// recentOutcomes remembers the outcomes of the attempts that this process made. If Temporal
+// loses a workflow task, or the answer of an activity, it asks for the same attempt again.
+// Then the answer comes from here, so that nothing is sent twice.
 type recentOutcomes struct {
 	mu sync.Mutex
 	by *expirable.LRU[recentKey, *recentOutcome]
@@ -28,19 +30,20 @@ type recentKey struct {
 
 type recentOutcome struct {
 	done    chan struct{} // closed when the attempt has ended
-	outcome Outcome
+	outcome fanout.Outcome
 	err     error
-	kept    bool
+	kept    bool // true if later callers get this outcome
 }
 
 func newRecentOutcomes() *recentOutcomes {
 	return &recentOutcomes{by: expirable.NewLRU[recentKey, *recentOutcome](recentLimit, nil, 0)}
 }
 
-// once runs attempt for key unless this process has an outcome for it already,
-// or is about to: then that one is returned. An outcome is kept when keep says
-// so; otherwise the next caller attempts anew.
-func (r *recentOutcomes) once(ctx context.Context, key recentKey, attempt func() (Outcome, error), keep func(Outcome, error) bool) (Outcome, error) {
+// once returns the outcome that this process has for key. If it has none, once runs attempt.
+// If another caller is running the attempt for key, once waits for its outcome. If keep returns
+// true, the outcome is kept; otherwise the next caller runs its own attempt. If ctx is done
+// while once waits, the error is that of ctx.
+func (r *recentOutcomes) once(ctx context.Context, key recentKey, attempt func() (fanout.Outcome, error), keep func(fanout.Outcome, error) bool) (fanout.Outcome, error) {
 	for {
 		r.mu.Lock()
 		known, ok := r.by.Get(key)
@@ -51,7 +54,7 @@ func (r *recentOutcomes) once(ctx context.Context, key recentKey, attempt func()
 		select {
 		case <-known.done:
 		case <-ctx.Done():
-			return Outcome{}, ctx.Err()
+			return fanout.Outcome{}, ctx.Err()
 		}
 		if known.kept {
 			return known.outcome, known.err
@@ -61,7 +64,9 @@ func (r *recentOutcomes) once(ctx context.Context, key recentKey, attempt func()
 	r.by.Add(key, mine)
 	r.mu.Unlock()
 
-	defer func() { // after a panic too: who waits would look for ever
+	// This must run even after a panic, because the waiting callers would otherwise wait
+	// for ever.
+	defer func() {
 		if !mine.kept {
 			r.mu.Lock()
 			r.by.Remove(key)

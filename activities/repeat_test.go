@@ -20,6 +20,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // TestSend_GOAWAYCostsNoAttempt: requests that were on their way when the target
@@ -121,7 +122,7 @@ func TestSend_RefusedEveryTimeIsOneAttempt(t *testing.T) {
 		assert.Equal(t, "the target's connections gave the request back unprocessed 4 times (HTTP/2 GOAWAY or REFUSED_STREAM, or a kept-alive connection that was closed)", got.failure(one))
 		assert.EqualValues(t, maxConnections, refused.Load())
 		assert.WithinRange(t, time.Now(), began.Add(3*time.Second), began.Add(5*time.Second))
-		assert.Equal(t, decision{verdict: Retry, unavailable: true}, classify(0, nil, got.err, nil, time.Hour, noon))
+		assert.Equal(t, decision{verdict: fanout.Retry, unavailable: true}, classify(0, nil, got.err, nil, time.Hour, noon))
 
 		got = acts.send(t.Context(), one, eventFor(1), 1, time.Second)
 		require.ErrorContains(t, got.err, "no answer within 1s", "the repeats are within the target's timeout")
@@ -210,7 +211,7 @@ func TestABrokenReusedConnectionIsNotUsedTwice(t *testing.T) {
 
 			set := load(t, "http://"+listener.Addr().String(), "  - {name: a, url: $URL, headers: "+headers+"}\n")
 			acts := New(Options{Targets: set})
-			d := Delivery{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}
+			d := fanout.DeliverInput{Message: event.Message{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}}
 			require.Equal(t, 200, acts.send(t.Context(), set.All()[0], d, 1, time.Second).status)
 			got := acts.send(t.Context(), set.All()[0], d, 1, time.Second)
 			require.Error(t, got.err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 
@@ -33,7 +34,7 @@ type answer struct {
 }
 
 // send makes one attempt. attempt counts from 1.
-func (a *Activities) send(ctx context.Context, t *target.Target, d Delivery, attempt int, timeout time.Duration) answer {
+func (a *Activities) send(ctx context.Context, t *target.Target, d fanout.DeliverInput, attempt int, timeout time.Duration) answer {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
 	defer cancel()
 	request, err := newRequest(ctx, t, d, attempt)
@@ -60,7 +61,7 @@ func (a *Activities) send(ctx context.Context, t *target.Target, d Delivery, att
 	return got
 }
 
-func newRequest(ctx context.Context, t *target.Target, d Delivery, attempt int) (*http.Request, error) {
+func newRequest(ctx context.Context, t *target.Target, d fanout.DeliverInput, attempt int) (*http.Request, error) {
 	message := &repeatable{ctx: ctx, message: d.Body}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: message.gotConnection})
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.URL, bytes.NewReader(message.message))

@@ -18,6 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
+	waiting "genesys-fanout/internal/await"
 )
 
 // TestARedirectNobodyCanReadIsStillAnAnswer: net/http fails on it, and a failure
@@ -28,7 +30,7 @@ func TestARedirectNobodyCanReadIsStillAnAnswer(t *testing.T) {
 		w.WriteHeader(http.StatusFound)
 	}, "  - {name: a, url: $URL}\n")
 	outcome := f.firstAttempt(f.delivery())
-	assert.Equal(t, Rejected, outcome.Verdict)
+	assert.Equal(t, fanout.Rejected, outcome.Verdict)
 	assert.Equal(t, http.StatusFound, outcome.Progress.StatusCode)
 }
 
@@ -44,15 +46,11 @@ func TestSwitchingProtocolsEndsInTime(t *testing.T) {
 			_ = buffered.Flush()
 		}
 	}, "  - {name: a, url: $URL, timeout: 1s}\n")
-	done := make(chan Outcome, 1)
+	done := make(chan fanout.Outcome, 1)
 	go func() { done <- f.firstAttempt(f.delivery()) }()
-	select {
-	case outcome := <-done:
-		assert.Equal(t, Rejected, outcome.Verdict)
-		assert.Equal(t, http.StatusSwitchingProtocols, outcome.Progress.StatusCode)
-	case <-time.After(10 * time.Second):
-		t.Fatal("the request never ends, and its permit is gone")
-	}
+	outcome := waiting.Receive(t, "the end of the request, which holds a permit", done)
+	assert.Equal(t, fanout.Rejected, outcome.Verdict)
+	assert.Equal(t, http.StatusSwitchingProtocols, outcome.Progress.StatusCode)
 }
 
 // TestASecretIsNotCutInHalf: half of one is no longer known for a secret.
@@ -82,7 +80,7 @@ func TestFailuresUseTheirConnectionAgain(t *testing.T) {
 	one, ok := acts.targets.Get("a")
 	require.True(t, ok)
 	for range 3 {
-		require.Equal(t, http.StatusServiceUnavailable, acts.send(t.Context(), one, Delivery{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}, 1, time.Minute).status)
+		require.Equal(t, http.StatusServiceUnavailable, acts.send(t.Context(), one, fanout.DeliverInput{Message: event.Message{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}}, 1, time.Minute).status)
 	}
 	assert.Len(t, connections, 1)
 }
@@ -111,7 +109,7 @@ func TestABurstUsesItsConnectionsAgain(t *testing.T) {
 		var sent sync.WaitGroup
 		for range burst {
 			sent.Go(func() {
-				assert.Equal(t, http.StatusOK, acts.send(t.Context(), one, Delivery{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}, 1, time.Minute).status)
+				assert.Equal(t, http.StatusOK, acts.send(t.Context(), one, fanout.DeliverInput{Message: event.Message{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}}, 1, time.Minute).status)
 			})
 		}
 		sent.Wait()
@@ -132,7 +130,7 @@ func TestSend_BodyThatNeverEndsDelaysNoDelivery(t *testing.T) {
 	}, "  - {name: a, url: $URL, timeout: 1m}\n")
 	began := time.Now()
 	outcome := f.firstAttempt(f.delivery())
-	assert.Equal(t, Delivered, outcome.Verdict)
+	assert.Equal(t, fanout.Delivered, outcome.Verdict)
 	assert.Less(t, time.Since(began), 30*time.Second)
 	<-gone // the connection does not stay open for it
 }
@@ -154,7 +152,7 @@ func TestSend_PasswordThatAProxyWantsIsRetried(t *testing.T) {
 		acts.network.to(set.All()[0]).new = func() *http.Transport { return &http.Transport{Proxy: http.ProxyURL(address)} }
 		f := &fixture{t: t, targets: set, acts: acts}
 		outcome := f.firstAttempt(f.delivery())
-		assert.Equal(t, Retry, outcome.Verdict, scheme)
+		assert.Equal(t, fanout.Retry, outcome.Verdict, scheme)
 		assert.Equal(t, status, outcome.Progress.StatusCode, scheme)
 		assert.Contains(t, outcome.Progress.Error, "Proxy Authentication Required", scheme)
 		assert.Equal(t, 1, acts.holds.of(set.All()[0]).failures, "it counts towards the breaker")

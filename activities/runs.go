@@ -12,31 +12,31 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/activity"
+
+	"genesys-fanout/fanout"
 )
 
-// Runs tells what Temporal knows of runs.
+// Runs reads what Temporal knows of runs.
 type Runs interface {
-	// Before returns how the run before the named one ended: the base run of a
-	// reset, else the last closed run of the same ID. The zero value is for none.
+	// Before returns how the run before the named one ended. If the named run was reset,
+	// that is the base run of the reset; otherwise it is the last closed run of the same
+	// ID. If there is none, Before returns the zero value.
 	Before(ctx context.Context, workflowID, runID string) (Before, error)
 
-	// Progress is how far an activity has come that has not ended; false where
-	// there is none, or where it told nothing yet.
-	Progress(ctx context.Context, workflowID, runID, activityID string) (Progress, bool, error)
+	// Progress returns how far a pending activity has come. It returns false if no such
+	// activity is pending, or if the activity has not recorded any progress yet.
+	Progress(ctx context.Context, workflowID, runID, activityID string) (fanout.Progress, bool, error)
 }
 
-// LastProgress is how far Deliver has come for a target, while it waits for its
-// next attempt or makes one. Temporal keeps it only until the activity ends,
-// and a cancellation ends it without a word.
-func (a *Activities) LastProgress(ctx context.Context, target string) (Progress, error) {
+// LastProgress returns how far Deliver has come for a target, while Deliver waits for its next
+// attempt or makes one. The workflow must ask before it cancels Deliver: Temporal keeps the
+// progress only until the activity ends, and a cancellation may end the activity without
+// reporting it.
+func (a *Activities) LastProgress(ctx context.Context, in fanout.LastProgressInput) (fanout.LastProgressResult, error) {
 	run := activity.GetInfo(ctx).WorkflowExecution
-	progress, _, err := a.runs.Progress(ctx, run.ID, run.RunID, DeliverID(target))
-	return progress, err
+	progress, _, err := a.runs.Progress(ctx, run.ID, run.RunID, fanout.DeliverActivityID(in.Target))
+	return fanout.LastProgressResult{Progress: progress}, err
 }
-
-// DeliverID is the ActivityID of the retry lane, stable so that an operator can
-// name it to pause, unpause or reset the delivery.
-func DeliverID(target string) string { return "deliver-" + target }
 
 // Before implements Runs.
 func (h History) Before(ctx context.Context, workflowID, runID string) (Before, error) {
@@ -53,8 +53,9 @@ func (h History) Before(ctx context.Context, workflowID, runID string) (Before, 
 	return h.Ended(ctx, workflowID, before)
 }
 
-// resetFrom is the base run of a reset one, empty where it is none. The last
-// reset counts: what stands before it came with the history of the base run.
+// resetFrom returns the base run of a run that was reset. It is empty if the run was not reset.
+// The last reset in the history counts, because the events before it were copied from the base
+// run.
 func (h History) resetFrom(ctx context.Context, workflowID, runID string) (base string, err error) {
 	history := h.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for history.HasNext() {
@@ -70,16 +71,18 @@ func (h History) resetFrom(ctx context.Context, workflowID, runID string) (base 
 	return base, nil
 }
 
-// Visibility comes late, by a second or so. It is in order for one workflow ID:
-// once it has the run that asks, it has those before it.
+// Visibility is about a second late, so lastClosed asks every visibilityTick, for at most
+// visibilityPatience. Visibility is in order for one workflow ID: once it has the run that
+// asks, it has all runs before that one.
 const (
 	visibilityTick     = 200 * time.Millisecond
 	visibilityPatience = 10 * time.Second
 )
 
-// lastClosed is the run of an ID that closed last, empty where there is none, or
-// where it cannot be asked for: what a visibility query has between its quotes
-// is compared with its backslashes.
+// lastClosed returns the run of a workflow ID that closed last, other than runID. It is
+// empty if there is none. It is also empty if the ID contains a quote or a backslash,
+// because a visibility query cannot name such an ID: it compares the text between its
+// quotes together with the backslashes that escape it.
 func (h History) lastClosed(ctx context.Context, workflowID, runID string) (last string, err error) {
 	if strings.ContainsAny(workflowID, `'"\`) {
 		return "", nil
@@ -118,7 +121,7 @@ func (h History) lastClosed(ctx context.Context, workflowID, runID string) (last
 	return last, nil
 }
 
-// runsOf are the runs of a workflow ID, as visibility has them.
+// runsOf returns the runs of a workflow ID that visibility has.
 func (h History) runsOf(ctx context.Context, workflowID string) (runs []string, err error) {
 	list := &workflowservice.ListWorkflowExecutionsRequest{Namespace: h.Namespace, Query: "WorkflowId = '" + workflowID + "'"}
 	for {
@@ -136,20 +139,20 @@ func (h History) runsOf(ctx context.Context, workflowID string) (runs []string, 
 }
 
 // Progress implements Runs.
-func (h History) Progress(ctx context.Context, workflowID, runID, activityID string) (Progress, bool, error) {
+func (h History) Progress(ctx context.Context, workflowID, runID, activityID string) (fanout.Progress, bool, error) {
 	described, err := h.Client.DescribeWorkflowExecution(ctx, workflowID, runID)
 	if err != nil {
-		return Progress{}, false, fmt.Errorf("describe run %s: %w", runID, err)
+		return fanout.Progress{}, false, fmt.Errorf("describe run %s: %w", runID, err)
 	}
 	for _, pending := range described.GetPendingActivities() {
 		if pending.GetActivityId() != activityID || pending.GetHeartbeatDetails() == nil {
 			continue
 		}
-		var progress Progress
+		var progress fanout.Progress
 		if err := h.DataConverter.FromPayloads(pending.GetHeartbeatDetails(), &progress); err != nil {
-			return Progress{}, false, fmt.Errorf("read the progress of %s: %w", activityID, err)
+			return fanout.Progress{}, false, fmt.Errorf("read the progress of %s: %w", activityID, err)
 		}
 		return progress, true, nil
 	}
-	return Progress{}, false, nil
+	return fanout.Progress{}, false, nil
 }

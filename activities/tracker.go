@@ -12,6 +12,7 @@ import (
 	"go.temporal.io/sdk/temporal"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
 )
 
 // Tracker keeps dead letters. What Record and Resolve did is durable when they
@@ -35,24 +36,9 @@ type Tracker interface {
 	Count(ctx context.Context) ([]deadletter.Count, error)
 }
 
-// Holder says which tracker has the record that an earlier run left of a
-// delivery. The zero value is for a delivery without such a record: any tracker
-// answers.
-type Holder struct {
-	Tracker string `json:"tracker,omitempty"` // its identity
-
-	// Unknown is true if the run did not ask Outstanding, as after a reset to a
-	// later point. Then the run before it is looked at.
-	Unknown bool `json:"holder_unknown,omitempty"`
-}
-
-// OtherTracker is the type of the failure of a task that only a worker with
-// another tracker can do.
-const OtherTracker = "OtherTracker"
-
 // checkHolder fails with OtherTracker unless this worker's tracker has the record
 // that an earlier run left of a delivery.
-func (a *Activities) checkHolder(ctx context.Context, target string, h Holder) error {
+func (a *Activities) checkHolder(ctx context.Context, target string, h fanout.RecordHolder) error {
 	if h.Unknown {
 		run := activity.GetInfo(ctx).WorkflowExecution
 		before, err := a.runs.Before(ctx, run.ID, run.RunID)
@@ -82,7 +68,7 @@ func (a *Activities) otherTracker(ctx context.Context, needed map[string]string)
 	}
 	err := temporal.NewApplicationErrorWithOptions(fmt.Sprintf("the dead letter is in another tracker: %s; this worker has tracker %s. "+
 		"Start a worker with that tracker, or give all workers one FANOUT_DEAD_LETTERS; docs/dead-letters.md says what to do if that tracker is lost",
-		strings.Join(parts, ", "), a.tracker), OtherTracker,
+		strings.Join(parts, ", "), a.tracker), fanout.OtherTracker,
 		temporal.ApplicationErrorOptions{NextRetryDelay: otherTrackerDelay(activity.GetInfo(ctx).Attempt)})
 	a.watch.askedForOther(err)
 	return err

@@ -54,13 +54,15 @@ type trackerWatch struct {
 	mu         sync.Mutex
 	otherUntil time.Time
 	waiting    map[letter]time.Time // until when each counts
+	writing    map[letter]time.Time // since when this process tries to write each
 }
 
 // letter is one dead letter of one run.
 type letter struct{ runID, target string }
 
 func newTrackerWatch(options Options) *trackerWatch {
-	w := &trackerWatch{tracker: options.Tracker, health: options.Health, log: options.Logger, waiting: make(map[letter]time.Time)}
+	w := &trackerWatch{tracker: options.Tracker, health: options.Health, log: options.Logger,
+		waiting: make(map[letter]time.Time), writing: make(map[letter]time.Time)}
 	if w.health == nil {
 		w.health = noHealth{}
 	}
@@ -174,6 +176,20 @@ func (w *trackerWatch) forgetOther() {
 	w.health.Set(CheckOtherTracker, nil)
 }
 
+// writes notes that a dead letter is being written, until it is ended. A file system
+// that is away may block for ever, and then nothing says that the write failed.
+func (w *trackerWatch) writes(runID, target string) (ended func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	key := letter{runID, target}
+	w.writing[key] = time.Now()
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.writing, key)
+	}
+}
+
 // wrote notes whether a dead letter was written.
 func (w *trackerWatch) wrote(runID, target string, err error) {
 	w.mu.Lock()
@@ -195,5 +211,11 @@ func (w *trackerWatch) waitingCount() float64 {
 			delete(w.waiting, key)
 		}
 	}
-	return float64(len(w.waiting))
+	waiting := len(w.waiting)
+	for key, since := range w.writing {
+		if _, counted := w.waiting[key]; !counted && now.Sub(since) > checkPatience {
+			waiting++
+		}
+	}
+	return float64(waiting)
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,19 +15,25 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/testsuite"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // answering is a tracker whose answers a test gives.
 type answering struct {
 	Tracker
-	check func(context.Context) error
-	count func(context.Context) ([]deadletter.Count, error)
+	check  func(context.Context) error
+	count  func(context.Context) ([]deadletter.Count, error)
+	record func() error
 }
 
 func (a answering) Check(ctx context.Context) error                       { return a.check(ctx) }
 func (a answering) Count(ctx context.Context) ([]deadletter.Count, error) { return a.count(ctx) }
+func (a answering) Record(context.Context, deadletter.Record) error       { return a.record() }
+func (a answering) ID() string                                            { return "tracker-1" }
 func (a answering) String() string                                        { return "/data/dead-letters" }
 
 // lastOf keeps what was last reported of each health check.
@@ -62,11 +69,11 @@ func TestWatchTracker_ReadyAsLongAsTheTrackerAnswers(t *testing.T) {
 			defer mu.Unlock()
 			answer, hang = err, block
 		}
-		checked := 0
+		var checked atomic.Int64
 		tracker := answering{
 			check: func(context.Context) error {
+				checked.Add(1)
 				mu.Lock()
-				checked++
 				err, block := answer, hang
 				mu.Unlock()
 				if block != nil {
@@ -101,10 +108,10 @@ func TestWatchTracker_ReadyAsLongAsTheTrackerAnswers(t *testing.T) {
 		set(nil, nil)
 		close(block)
 		require.NoError(t, ready())
-		before := checked
+		before := checked.Load()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		assert.Equal(t, int(time.Minute/checkEvery), checked-before, "no more often than that")
+		assert.Equal(t, int64(time.Minute/checkEvery), checked.Load()-before, "no more often than that")
 		stop()
 		<-ended
 	})
@@ -114,13 +121,14 @@ func TestWatchTracker_ReadyAsLongAsTheTrackerAnswers(t *testing.T) {
 func TestWatchTracker_CountsEvery30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
-		counts, takes, counted := []deadletter.Count{{Target: "a", Reason: deadletter.Rejected, Records: 2, Oldest: time.Now().Add(-time.Hour)}}, time.Duration(0), 0
+		counts, takes := []deadletter.Count{{Target: "a", Reason: event.ReasonRejected, Records: 2, Oldest: time.Now().Add(-time.Hour)}}, time.Duration(0)
+		var counted atomic.Int64
 		var failure error
 		tracker := answering{
 			check: func(context.Context) error { return nil },
 			count: func(context.Context) ([]deadletter.Count, error) {
+				counted.Add(1)
 				mu.Lock()
-				counted++
 				slow := takes
 				mu.Unlock()
 				time.Sleep(slow)
@@ -154,7 +162,7 @@ fanout_oldest_dead_letter_seconds{target="a"} 3600
 		mu.Unlock()
 		time.Sleep(countEvery - time.Millisecond)
 		synctest.Wait()
-		assert.Equal(t, 1, counted)
+		assert.EqualValues(t, 1, counted.Load())
 		time.Sleep(time.Millisecond)
 		shows(help + `
 fanout_open_dead_letters{reason="rejected",target="a"} 0
@@ -165,13 +173,13 @@ fanout_oldest_dead_letter_seconds{target="a"} 0
 		mu.Unlock()
 		time.Sleep(countEvery + time.Minute) // the third count has ended, without a result
 		synctest.Wait()
-		assert.Equal(t, 3, counted)
+		assert.EqualValues(t, 3, counted.Load())
 		time.Sleep(9*time.Minute - time.Second)
 		synctest.Wait()
-		assert.Equal(t, 3, counted, "a tenth of the time is for counting")
+		assert.EqualValues(t, 3, counted.Load(), "a tenth of the time is for counting")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		assert.Equal(t, 4, counted)
+		assert.EqualValues(t, 4, counted.Load())
 		stop()
 		time.Sleep(time.Minute)
 		<-ended
@@ -185,11 +193,11 @@ func TestOpenDeadLetters_TheOldestOfATarget(t *testing.T) {
 		var o openDeadLetters
 		o.set([]deadletter.Count{
 			{Target: "a", Reason: deadletter.Damaged, Records: 1},
-			{Target: "a", Reason: deadletter.Rejected, Records: 1, Oldest: now.Add(-time.Minute)},
-			{Target: "a", Reason: deadletter.Expired, Records: 1, Oldest: now.Add(-time.Hour)},
-			{Target: "a", Reason: deadletter.Exhausted, Records: 1, Oldest: now.Add(time.Hour)},
+			{Target: "a", Reason: event.ReasonRejected, Records: 1, Oldest: now.Add(-time.Minute)},
+			{Target: "a", Reason: event.ReasonExpired, Records: 1, Oldest: now.Add(-time.Hour)},
+			{Target: "a", Reason: event.ReasonExhausted, Records: 1, Oldest: now.Add(time.Hour)},
 			{Target: "b", Reason: deadletter.Damaged, Records: 1},
-			{Target: "c", Reason: deadletter.Rejected, Records: 1, Oldest: now.Add(time.Hour)},
+			{Target: "c", Reason: event.ReasonRejected, Records: 1, Oldest: now.Add(time.Hour)},
 		})
 		assert.Equal(t, map[string]time.Time{"a": now.Add(-time.Hour), "b": {}, "c": now.Add(time.Hour)}, o.oldest)
 		registry := prometheus.NewRegistry()
@@ -242,6 +250,31 @@ func TestWaiting_UntilWrittenHereOrElsewhere(t *testing.T) {
 		assert.InDelta(t, 1, w.waitingCount(), 0, "run-2 was tried again since")
 		time.Sleep(waitingFor)
 		assert.Zero(t, w.waitingCount())
+	})
+}
+
+// TestWaiting_WhileAWriteBlocks, as on a network file system that is away.
+func TestWaiting_WhileAWriteBlocks(t *testing.T) {
+	set := load(t, "http://example.com", "  - {name: a, url: $URL}\n")
+	synctest.Test(t, func(t *testing.T) {
+		back := make(chan struct{})
+		acts := New(Options{Targets: set, Logger: slog.New(slog.DiscardHandler), Tracker: answering{record: func() error { <-back; return nil }}})
+		var suite testsuite.WorkflowTestSuite
+		env := suite.NewTestActivityEnvironment()
+		env.RegisterActivity(acts.RecordDeadLetter)
+		ended := make(chan error)
+		go func() {
+			_, err := env.ExecuteActivity(acts.RecordDeadLetter, fanout.RecordDeadLetterInput{Target: "a", Message: event.Message{Event: event.Event{ID: "evt-1"}}, NoBody: true})
+			ended <- err
+		}()
+		time.Sleep(checkPatience)
+		assert.Zero(t, acts.watch.waitingCount(), "a slow disk is no fault")
+		time.Sleep(time.Hour)
+		assert.InDelta(t, 1, acts.watch.waitingCount(), 0)
+		close(back)
+		require.ErrorContains(t, <-ended, "StartToClose", "Temporal gave it up long ago")
+		synctest.Wait()
+		assert.Zero(t, acts.watch.waitingCount())
 	})
 }
 

@@ -4,9 +4,9 @@ import (
 	"context"
 	"time"
 
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/contactcentre"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/workflows"
 )
 
 // meter returns the processor time that a process has used since its start.
@@ -45,16 +45,16 @@ func (c *cpuCost) addPerEvent(n int, into figures) error {
 	return nil
 }
 
-// costs measures what the events of a fanout cost Temporal, ingest and worker.
+// costs measures what the events of a pipeline cost Temporal, ingest and worker.
 type costs struct {
-	fanout *fanout
-	cpu    *cpuCost
-	writes devstack.Writes // the database's, at the begin
+	pipeline *pipeline
+	cpu      *cpuCost
+	writes   devstack.Writes // the database's, at the begin
 }
 
 // startCosts begins a measurement.
-func (f *fanout) startCosts(ctx context.Context) (*costs, error) {
-	c := &costs{fanout: f}
+func (f *pipeline) startCosts(ctx context.Context) (*costs, error) {
+	c := &costs{pipeline: f}
 	var err error
 	if f.setup.history {
 		if c.writes, err = f.lab.writes(ctx); err != nil {
@@ -67,10 +67,10 @@ func (f *fanout) startCosts(ctx context.Context) (*costs, error) {
 
 // addPerEvent adds the costs per event since the begin of the measurement.
 func (c *costs) addPerEvent(ctx context.Context, events []contactcentre.Event, into figures) error {
-	if err := c.cpu.addPerEvent(len(events), into); err != nil || !c.fanout.setup.history {
+	if err := c.cpu.addPerEvent(len(events), into); err != nil || !c.pipeline.setup.history {
 		return err
 	}
-	after, err := c.fanout.lab.writes(ctx)
+	after, err := c.pipeline.lab.writes(ctx)
 	if err != nil {
 		return err
 	}
@@ -78,12 +78,12 @@ func (c *costs) addPerEvent(ctx context.Context, events []contactcentre.Event, i
 		into[dbTransactions] = float64(after.Transactions-c.writes.Transactions) / n
 		into[dbRows] = float64(after.Rows()-c.writes.Rows()) / n
 	}
-	return c.fanout.lab.addHistories(ctx, events, into)
+	return c.pipeline.lab.addHistories(ctx, events, into)
 }
 
 // ingestCPU returns the processor time of all ingest processes. It is 0 before they
 // are started.
-func (f *fanout) ingestCPU() (time.Duration, error) {
+func (f *pipeline) ingestCPU() (time.Duration, error) {
 	var all time.Duration
 	for _, p := range f.ingests {
 		used, err := p.CPU()
@@ -129,7 +129,7 @@ func (l *lab) addHistories(ctx context.Context, events []contactcentre.Event, in
 	n := min(sampledRuns, len(events))
 	for i := range n {
 		e := events[i*len(events)/n]
-		described, err := c.DescribeWorkflowExecution(ctx, workflows.ID(e.ID), "")
+		described, err := c.DescribeWorkflowExecution(ctx, fanout.WorkflowID(e.ID), "")
 		if err != nil {
 			return err
 		}

@@ -14,9 +14,9 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/contactcentre"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/workflows"
 )
 
 // backend is a running Temporal server.
@@ -89,7 +89,7 @@ func (l *lab) close() {
 func (l *lab) client(ctx context.Context) (client.Client, error) {
 	return client.DialContext(ctx, client.Options{
 		HostPort:          l.temporal.Address(),
-		DataConverter:     workflows.DataConverter(),
+		DataConverter:     fanout.DataConverter(),
 		ConnectionOptions: client.ConnectionOptions{GrpcCompression: &client.GrpcCompressionNone{}},
 		Logger:            log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
 	})

@@ -24,7 +24,7 @@ func latency(s setup) measure {
 			}
 			l.saturated = got[rate]
 		}
-		f, err := l.fanout(ctx, s)
+		f, err := l.pipeline(ctx, s)
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +56,7 @@ func latency(s setup) measure {
 
 // publishAt publishes events at a constant rate and returns the time of each by event
 // id.
-func (f *fanout) publishAt(ctx context.Context, perSecond float64, events []contactcentre.Event) (map[string]time.Time, error) {
+func (f *pipeline) publishAt(ctx context.Context, perSecond float64, events []contactcentre.Event) (map[string]time.Time, error) {
 	published := make(map[string]time.Time, len(events))
 	began := time.Now()
 	for i := range events {

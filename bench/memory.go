@@ -11,7 +11,7 @@ const memoryTime = 45 * time.Second
 // memory measures the peak resident memory of ingest and worker while they process a
 // backlog that they cannot finish within memoryTime.
 func memory(ctx context.Context, l *lab, _ int) (figures, error) {
-	f, err := l.fanout(ctx, setup{targets: healthyTargets(3), discard: true})
+	f, err := l.pipeline(ctx, setup{targets: healthyTargets(3), discard: true})
 	if err != nil {
 		return nil, err
 	}

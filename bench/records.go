@@ -11,8 +11,8 @@ import (
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/workflows"
 )
 
 // recordCount is the number of dead letters in the tracker.
@@ -54,16 +54,16 @@ func interaction(i int) string { return fmt.Sprintf("conversation-%06d", i) }
 
 // writeRecords writes n records of one target as the tracker does, but does not wait for
 // the disk after each.
-func (f *fanout) writeRecords(n int) error {
+func (f *pipeline) writeRecords(n int) error {
 	dir := f.path("dead-letters")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	for i, e := range f.lab.messages(n, kilobyte) {
 		record := deadletter.Record{
-			EventID: e.ID, TargetName: "target-0", Error: "503 Service Unavailable: try later", Reason: deadletter.Exhausted,
+			EventID: e.ID, TargetName: "target-0", Error: "503 Service Unavailable: try later", Reason: event.ReasonExhausted,
 			StatusCode: 503, Attempts: 20, Timestamp: time.Now().UTC(), EventType: "v2.detail.events.conversation.{id}.customer.start",
-			InteractionID: interaction(i / selectedRecords), WorkflowID: workflows.ID(e.ID), RunID: "an earlier run",
+			InteractionID: interaction(i / selectedRecords), WorkflowID: fanout.WorkflowID(e.ID), RunID: "an earlier run",
 			Source: event.Source{Topic: f.name, Offset: int64(i)},
 		}
 		deadletter.SetPayload(&record, e.Message)
@@ -81,7 +81,7 @@ func (f *fanout) writeRecords(n int) error {
 
 // runDeadletter runs the built deadletter to its end and returns its peak resident
 // memory. onLine gets each line that it prints; nil ignores them.
-func (f *fanout) runDeadletter(ctx context.Context, onLine func(string), args ...string) (megabytes float64, err error) {
+func (f *pipeline) runDeadletter(ctx context.Context, onLine func(string), args ...string) (megabytes float64, err error) {
 	p, err := devstack.StartProcess(ctx, devstack.ProcessOptions{
 		Path: filepath.Join(f.lab.bin, "deadletter"), Args: args, Dir: f.dir, OnLine: onLine,
 		Env: []string{
@@ -116,7 +116,7 @@ func (f *fanout) runDeadletter(ctx context.Context, onLine func(string), args ..
 // listOf measures deadletter list with n records in the tracker.
 func listOf(n int, filter ...string) measure {
 	return func(ctx context.Context, l *lab, _ int) (figures, error) {
-		f, err := l.fanout(ctx, setup{targets: healthyTargets(1)})
+		f, err := l.pipeline(ctx, setup{targets: healthyTargets(1)})
 		if err != nil {
 			return nil, err
 		}
@@ -144,7 +144,7 @@ func listOf(n int, filter ...string) measure {
 // replaySelected measures the time from the start of deadletter replay to the first
 // request. It fails unless all selected events arrive.
 func replaySelected(ctx context.Context, l *lab, _ int) (figures, error) {
-	f, err := l.fanout(ctx, setup{targets: healthyTargets(1)})
+	f, err := l.pipeline(ctx, setup{targets: healthyTargets(1)})
 	if err != nil {
 		return nil, err
 	}

@@ -6,15 +6,15 @@ import (
 	"time"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 // bareStarts measures the starts of a bare client loop, with the inputs that ingest would
 // make. No worker polls the task queue, so only starts are measured.
 func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
-	f, err := l.fanout(ctx, setup{targets: healthyTargets(3)})
+	f, err := l.pipeline(ctx, setup{targets: healthyTargets(3)})
 	if err != nil {
 		return nil, err
 	}
@@ -35,8 +35,8 @@ func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 		if err != nil {
 			return err
 		}
-		in := workflows.Input{Event: e, Body: event.Body(events[i].Message), Targets: targets.Choose(e)}
-		_, err = c.ExecuteWorkflow(ctx, workflows.StartOptions(in, f.name, ""), workflows.FanOutName, in)
+		in := fanout.Input{Message: event.Message{Event: e, Body: event.Body(events[i].Message)}, Targets: targets.Choose(e)}
+		_, err = c.ExecuteWorkflow(ctx, fanout.StartOptions(in, f.name, ""), fanout.WorkflowName, in)
 		return err
 	})
 	if err != nil {
@@ -47,7 +47,7 @@ func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 
 // ingestStarts measures the starts of ingest. No worker polls the task queue.
 func ingestStarts(ctx context.Context, l *lab, _ int) (figures, error) {
-	f, err := l.fanout(ctx, setup{targets: healthyTargets(3), env: []string{"FANOUT_EAGER_START=false"}})
+	f, err := l.pipeline(ctx, setup{targets: healthyTargets(3), env: []string{"FANOUT_EAGER_START=false"}})
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func ingestStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 
 // startRate measures the rate from ingest's first start to its nth, by ingest's own
 // counter.
-func (f *fanout) startRate(ctx context.Context, n int) (figures, error) {
+func (f *pipeline) startRate(ctx context.Context, n int) (figures, error) {
 	const interval = 10 * time.Millisecond
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

@@ -13,10 +13,12 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"genesys-fanout/event"
 )
 
 // Damaged is the reason under which Count counts open files that hold no record.
-const Damaged Reason = "damaged"
+const Damaged event.Reason = "damaged"
 
 // otherTarget is the target of files whose name is not that of a target.
 const otherTarget = "_other"
@@ -24,7 +26,7 @@ const otherTarget = "_other"
 // Count is the number of open records of a target for one reason.
 type Count struct {
 	Target  string
-	Reason  Reason // or Damaged
+	Reason  event.Reason // or Damaged
 	Records int
 	Oldest  time.Time // the earliest time at which one was given up; zero if all are damaged
 }
@@ -48,7 +50,7 @@ type counted struct {
 
 // countedReasons are the reasons that Count tells apart. A file with any other
 // counts as damaged.
-var countedReasons = append(Reasons(), Damaged)
+var countedReasons = append(event.Reasons(), Damaged)
 
 // Count counts the open records by target and reason. It takes no lock, and reads
 // the beginning of each file once: a file is read again only if its time or its
@@ -170,7 +172,7 @@ func (c *counted) skim(path string) error {
 	switch {
 	case errors.As(err, &unread):
 		return err
-	case err == nil && FileName(record.TargetName, record.EventID) == filepath.Base(path) && slices.Contains(Reasons(), record.Reason):
+	case err == nil && FileName(record.TargetName, record.EventID) == filepath.Base(path) && slices.Contains(event.Reasons(), record.Reason):
 		reason, c.at = record.Reason, record.Timestamp.UnixNano()
 	}
 	c.reason = uint8(slices.Index(countedReasons, reason))

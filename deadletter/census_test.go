@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/event"
 )
 
 func (d *Directory) sortedCounts(t *testing.T) []Count {
@@ -31,36 +33,36 @@ func (d *Directory) sortedCounts(t *testing.T) []Count {
 func TestCount(t *testing.T) {
 	d, path := open(t)
 	assert.Empty(t, d.sortedCounts(t))
-	record := func(target, id, run string, reason Reason, age time.Duration) Record {
+	record := func(target, id, run string, reason event.Reason, age time.Duration) Record {
 		r := letter(id, run)
 		r.TargetName, r.Reason, r.Timestamp = target, reason, noon.Add(-age)
 		require.NoError(t, d.Record(t.Context(), r))
 		return r
 	}
-	record("a", "evt-1", "run-1", Rejected, time.Hour)
-	record("a", "evt-2", "run-1", Rejected, time.Minute)
-	record("a", "evt-3", "run-1", Exhausted, 0)
-	poison := record(UndecodableTarget, "evt-4", "run-1", Undecodable, 0)
+	record("a", "evt-1", "run-1", event.ReasonRejected, time.Hour)
+	record("a", "evt-2", "run-1", event.ReasonRejected, time.Minute)
+	record("a", "evt-3", "run-1", event.ReasonExhausted, 0)
+	poison := record(event.UndecodableTarget, "evt-4", "run-1", event.ReasonUndecodable, 0)
 	damaged := filepath.Join(path, FileName("b", "evt-1"))
 	require.NoError(t, os.WriteFile(damaged, []byte(`{"event_id":"evt-1","target_name":"evil","reason":"rejected","timestamp":"2026-03-14T12:00:00Z"}`), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(path, "notes.json"), []byte("["), 0o600))
 	assert.Equal(t, []Count{
 		{otherTarget, Damaged, 1, time.Time{}},
-		{UndecodableTarget, Undecodable, 1, noon},
-		{"a", Exhausted, 1, noon},
-		{"a", Rejected, 2, noon.Add(-time.Hour)},
+		{event.UndecodableTarget, event.ReasonUndecodable, 1, noon},
+		{"a", event.ReasonExhausted, 1, noon},
+		{"a", event.ReasonRejected, 2, noon.Add(-time.Hour)},
 		{"b", Damaged, 1, time.Time{}},
 	}, d.sortedCounts(t))
 
 	require.NoError(t, os.Remove(damaged))
 	require.NoError(t, os.Remove(filepath.Join(path, "notes.json")))
-	record("a", "evt-1", "run-2", Expired, time.Second)
+	record("a", "evt-1", "run-2", event.ReasonExpired, time.Second)
 	require.NoError(t, d.Resolve(t.Context(), "a", "evt-3", "run-2", noon))
 	_, err := d.Discard(t.Context(), poison, Discarding{At: noon})
 	require.NoError(t, err)
 	assert.Equal(t, []Count{
-		{"a", Expired, 1, noon.Add(-time.Second)},
-		{"a", Rejected, 1, noon.Add(-time.Minute)},
+		{"a", event.ReasonExpired, 1, noon.Add(-time.Second)},
+		{"a", event.ReasonRejected, 1, noon.Add(-time.Minute)},
 	}, d.sortedCounts(t))
 	assert.Len(t, d.census.known, 2, "what is closed is forgotten")
 }
@@ -101,8 +103,8 @@ func TestCount_ListsTargetsThatAreMissing(t *testing.T) {
 func TestCount_MembersInAnyOrder(t *testing.T) {
 	d, path := open(t)
 	file := filepath.Join(path, FileName("a", "evt-1"))
-	for content, want := range map[string]Reason{
-		`{"payload":{"reason":"expired"},"timestamp":"2026-03-14T12:00:00Z","target_name":"a","reason":"rejected","event_id":"evt-1"}`: Rejected,
+	for content, want := range map[string]event.Reason{
+		`{"payload":{"reason":"expired"},"timestamp":"2026-03-14T12:00:00Z","target_name":"a","reason":"rejected","event_id":"evt-1"}`: event.ReasonRejected,
 		`{"timestamp":"2026-03-14T12:00:00Z","target_name":"a","reason":"rejected"}`:                                                   Damaged,
 		`{"timestamp":"2026-03-14T12:00:00Z","target_name":"a","reason":"of a message","event_id":"evt-1"}`:                            Damaged,
 		`{"timestamp":"yesterday","target_name":"a","reason":"rejected","event_id":"evt-1"}`:                                           Damaged,

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/event"
 )
 
 var obsolete = Discarding{At: noon.Add(time.Hour), By: "ops", Note: "the tenant is gone"}
@@ -17,7 +19,7 @@ var obsolete = Discarding{At: noon.Add(time.Hour), By: "ops", Note: "the tenant 
 func TestDiscard(t *testing.T) {
 	d, path := open(t)
 	record := letter("evt-1", "run-1")
-	for _, target := range append(ReservedTargets(), "compliance-service") {
+	for _, target := range append(event.ReservedTargets(), "compliance-service") {
 		record.TargetName = target
 		require.NoError(t, d.Record(t.Context(), record))
 		discarded, err := d.Discard(t.Context(), record, obsolete)

@@ -122,7 +122,7 @@ func (d *Directory) makeFolder(folder string) error {
 // its event's id as event.Cut left it, and has the name of the whole id.
 func FileName(target, eventID string) string {
 	escape := event.EscapeFileName
-	if target == OversizeTarget {
+	if target == event.OversizeTarget {
 		escape = event.EscapeCutFileName
 	}
 	return event.EscapeFileName(target) + "_" + escape(eventID) + ".json"

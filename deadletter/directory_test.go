@@ -24,7 +24,7 @@ var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
 
 func letter(eventID, runID string) Record {
 	record := Record{
-		EventID: eventID, TargetName: "compliance-service", Error: "422 Unprocessable Entity: <no>", Reason: Rejected,
+		EventID: eventID, TargetName: "compliance-service", Error: "422 Unprocessable Entity: <no>", Reason: event.ReasonRejected,
 		StatusCode: 422, Attempts: 1, Timestamp: noon, EventType: "conversation.started", InteractionID: "i-1",
 		WorkflowID: "event-" + eventID, RunID: runID, Source: event.Source{Topic: "t", Partition: 3, Offset: 42},
 	}
@@ -404,17 +404,17 @@ func TestFileName_OfACutIDIsThatOfTheWhole(t *testing.T) {
 		strings.Repeat("a", 126) + "/~" + strings.Repeat("0123456789abcdef", 2),
 	} {
 		record := letter(event.Cut(id), "run-1")
-		record.TargetName, record.Reason = OversizeTarget, Oversize
+		record.TargetName, record.Reason = event.OversizeTarget, event.ReasonOversize
 		require.NoError(t, d.Record(t.Context(), record))
-		assert.Equal(t, FileName(OversizeTarget, id), FileName(OversizeTarget, event.Cut(id)), "%.200q", id)
+		assert.Equal(t, FileName(event.OversizeTarget, id), FileName(event.OversizeTarget, event.Cut(id)), "%.200q", id)
 		for _, name := range []string{id, record.EventID} {
-			got, err := d.Get(OversizeTarget, name)
+			got, err := d.Get(event.OversizeTarget, name)
 			require.NoError(t, err, "%.200q", id)
 			assert.Equal(t, event.Cut(id), got.EventID)
 			assert.Equal(t, event.Escape(id), got.EscapedID())
 			open, err := d.OpenTargets(t.Context(), name)
 			require.NoError(t, err)
-			assert.Equal(t, []string{OversizeTarget}, open)
+			assert.Equal(t, []string{event.OversizeTarget}, open)
 		}
 	}
 	// Records of other targets hold whole ids, and one that looks cut is an id like others.

@@ -14,7 +14,7 @@ import (
 type Filter struct {
 	Target        string
 	Type          string // a pattern: * is any run of characters, ? one, all else itself
-	Reason        Reason
+	Reason        event.Reason
 	EventID       string
 	InteractionID string
 	Since         time.Time // given up then or later
@@ -35,7 +35,7 @@ func (f Filter) Match(r Record) bool {
 // holds reports whether a word of the record is the wanted one. The words of a
 // message that Temporal refused may be cut.
 func (r *Record) holds(word, wanted string) bool {
-	mayBeCut := r.TargetName == OversizeTarget || r.TargetName == ConflictTarget
+	mayBeCut := r.TargetName == event.OversizeTarget || r.TargetName == event.ConflictTarget
 	return word == wanted || mayBeCut && word == event.Cut(wanted)
 }
 

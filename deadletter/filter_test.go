@@ -24,8 +24,8 @@ func TestFilterMatch(t *testing.T) {
 		"other target":      {Filter{Target: "compliance"}, false},
 		"type":              {Filter{Type: "conversation.*"}, true},
 		"other type":        {Filter{Type: "conversation.ended"}, false},
-		"reason":            {Filter{Reason: Rejected}, true},
-		"other reason":      {Filter{Reason: Expired}, false},
+		"reason":            {Filter{Reason: event.ReasonRejected}, true},
+		"other reason":      {Filter{Reason: event.ReasonExpired}, false},
 		"event":             {Filter{EventID: "evt-1"}, true},
 		"other event":       {Filter{EventID: "evt-"}, false},
 		"interaction":       {Filter{InteractionID: "i-1"}, true},
@@ -34,12 +34,12 @@ func TestFilterMatch(t *testing.T) {
 		"since later":       {Filter{Since: noon.Add(1)}, false},
 		"until later":       {Filter{Until: noon.Add(1)}, true},
 		"until then":        {Filter{Until: noon}, false},
-		"all of them":       {Filter{"compliance-service", "*", Rejected, "evt-1", "i-1", noon, noon.Add(time.Hour)}, true},
-		"all but one":       {Filter{"compliance-service", "*", Rejected, "evt-1", "i-2", noon, noon.Add(time.Hour)}, false},
+		"all of them":       {Filter{"compliance-service", "*", event.ReasonRejected, "evt-1", "i-1", noon, noon.Add(time.Hour)}, true},
+		"all but one":       {Filter{"compliance-service", "*", event.ReasonRejected, "evt-1", "i-2", noon, noon.Add(time.Hour)}, false},
 	} {
 		assert.Equal(t, test.want, test.filter.Match(record), name)
 	}
-	all := Filter{"compliance-service", "*", Expired, "evt-1", "i-1", noon.Add(1), noon}
+	all := Filter{"compliance-service", "*", event.ReasonExpired, "evt-1", "i-1", noon.Add(1), noon}
 	assert.False(t, all.Match(record))
 	assert.True(t, all.Lasting().Match(record))
 }
@@ -80,7 +80,7 @@ func TestTypePattern(t *testing.T) {
 // words in its record, that of a conflict too.
 func TestFilter_FindsACutWordByTheWhole(t *testing.T) {
 	whole := strings.Repeat("ü", 100)
-	for target, want := range map[string]bool{OversizeTarget: true, ConflictTarget: true, "a": false} {
+	for target, want := range map[string]bool{event.OversizeTarget: true, event.ConflictTarget: true, "a": false} {
 		record := letter("evt-1", "run-1")
 		record.TargetName, record.InteractionID = target, event.Cut(whole)
 		assert.Equal(t, want, Filter{InteractionID: whole}.Match(record), target)

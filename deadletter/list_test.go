@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/event"
 )
 
 func TestTargets(t *testing.T) {
@@ -14,7 +16,7 @@ func TestTargets(t *testing.T) {
 	none, err := d.Targets(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, none)
-	for _, target := range []string{"b-2", "a", UndecodableTarget, OversizeTarget} {
+	for _, target := range []string{"b-2", "a", event.UndecodableTarget, event.OversizeTarget} {
 		for _, id := range []string{"evt_1", "_evt.2"} {
 			record := letter(id, "run-1")
 			record.TargetName = target
@@ -27,12 +29,12 @@ func TestTargets(t *testing.T) {
 
 	targets, err := d.Targets(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, []string{OversizeTarget, UndecodableTarget, "a", "b-2"}, targets)
+	assert.Equal(t, []string{event.OversizeTarget, event.UndecodableTarget, "a", "b-2"}, targets)
 
 	require.NoError(t, os.Remove(filepath.Join(path, FileName("b-2", "evt_1"))))
 	open, err := d.OpenTargets(t.Context(), "evt_1")
 	require.NoError(t, err)
-	assert.Equal(t, []string{OversizeTarget, UndecodableTarget, "a"}, open)
+	assert.Equal(t, []string{event.OversizeTarget, event.UndecodableTarget, "a"}, open)
 	open, err = d.OpenTargets(t.Context(), "evt_3")
 	require.NoError(t, err)
 	assert.Empty(t, open)

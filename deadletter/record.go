@@ -13,46 +13,12 @@ import (
 	"genesys-fanout/event"
 )
 
-// Reason says why a delivery was given up. The same word is the type of the
-// delivery's ApplicationError in Temporal and the metric label "reason".
-type Reason string
-
-// The reasons, a closed set.
-const (
-	Rejected    Reason = "rejected"    // an answer that no further attempt would change
-	Exhausted   Reason = "exhausted"   // max_attempts requests failed
-	Expired     Reason = "expired"     // max_age passed
-	Canceled    Reason = "canceled"    // the run was canceled
-	Retired     Reason = "retired"     // the target was retired while the delivery waited
-	Undecodable Reason = "undecodable" // the message is not JSON
-	Oversize    Reason = "oversize"    // the message is too large for Temporal
-	Conflict    Reason = "conflict"    // the message's event id belongs to another event
-)
-
-// Reasons are all of them.
-func Reasons() []Reason {
-	return []Reason{Rejected, Exhausted, Expired, Canceled, Retired, Undecodable, Oversize, Conflict}
-}
-
-// The reserved target names, of messages that could not be fanned out at all. No
-// target of targets.yaml can have one, because its name holds no underscore.
-const (
-	UndecodableTarget = "_undecodable"
-	OversizeTarget    = "_oversize"
-	ConflictTarget    = "_conflict"
-)
-
-// ReservedTargets are all of them.
-func ReservedTargets() []string {
-	return []string{UndecodableTarget, OversizeTarget, ConflictTarget}
-}
-
 // Record is one dead letter, as its file holds it.
 type Record struct {
 	EventID       string          `json:"event_id"`
 	TargetName    string          `json:"target_name"`
 	Error         string          `json:"error"` // with at most 2 KiB of the answer
-	Reason        Reason          `json:"reason"`
+	Reason        event.Reason    `json:"reason"`
 	StatusCode    int             `json:"status_code"`             // of the last answer; 0 when there was none
 	Attempts      int             `json:"attempts"`                // requests sent in this run
 	Timestamp     time.Time       `json:"timestamp"`               // when it was given up
@@ -75,7 +41,7 @@ type Record struct {
 // EscapedID is the event's id as logs and lists of people print it, the same that
 // the event's workflow ID holds.
 func (r *Record) EscapedID() string {
-	if r.TargetName == OversizeTarget { // its id may be cut already
+	if r.TargetName == event.OversizeTarget { // its id may be cut already
 		return event.EscapeCut(r.EventID)
 	}
 	return event.Escape(r.EventID)

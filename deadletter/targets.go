@@ -82,7 +82,7 @@ var nameOfTarget = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 // file that no record of a target can have; a name comes from us alone, never
 // from a message.
 func targetOf(file string) (target string, ok bool) {
-	for _, reserved := range ReservedTargets() { // the only ones with an underscore
+	for _, reserved := range event.ReservedTargets() { // the only ones with an underscore
 		if strings.HasPrefix(file, reserved+"_") {
 			return reserved, true
 		}

@@ -6,16 +6,18 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/event"
+	"genesys-fanout/internal/await"
 )
 
 func TestTargetOf(t *testing.T) {
 	for file, want := range map[string]string{
-		FileName("compliance-service", "evt_1"): "compliance-service", FileName(ConflictTarget, "_x"): ConflictTarget,
-		FileName(UndecodableTarget, "1"): UndecodableTarget, "a_.json": "a",
+		FileName("compliance-service", "evt_1"): "compliance-service", FileName(event.ConflictTarget, "_x"): event.ConflictTarget,
+		FileName(event.UndecodableTarget, "1"): event.UndecodableTarget, "a_.json": "a",
 		"a.json": "", "_a_1.json": "", "A_1.json": "", "a b_1.json": "", strings.Repeat("a", 41) + "_1.json": "", "_1.json": "", ".a_1.json": "",
 	} {
 		got, ok := targetOf(file)
@@ -35,10 +37,10 @@ func TestRecord_ListsTheTargetBeforeTheRecord(t *testing.T) {
 	require.NoError(t, err)
 	var recorded sync.WaitGroup
 	recorded.Go(func() { assert.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1"))) })
-	assert.Eventually(t, func() bool { // under the lock of another process
+	await.True(t, "the target in the list, under the lock of another process", func() bool {
 		targets, err := other.Targets(t.Context())
 		return err == nil && len(targets) == 1
-	}, 30*time.Second, time.Millisecond)
+	})
 	assert.NoFileExists(t, d.File("compliance-service", "evt-1"))
 	unlock()
 	recorded.Wait()
@@ -51,7 +53,7 @@ func TestRecord_ListsTheTargetBeforeTheRecord(t *testing.T) {
 // while it did.
 func TestOpen_ListsTheTargetsOfATrackerFromBefore(t *testing.T) {
 	path := t.TempDir()
-	for _, target := range []string{"a", "b", OversizeTarget} {
+	for _, target := range []string{"a", "b", event.OversizeTarget} {
 		record := letter("evt-1", "run-1")
 		record.TargetName = target
 		data, err := encode(record)
@@ -61,7 +63,7 @@ func TestOpen_ListsTheTargetsOfATrackerFromBefore(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(path, "."+targetsDir+"-123"), 0o700))
 	reader, err := Existing(path)
 	require.NoError(t, err)
-	want := []string{OversizeTarget, "a", "b"}
+	want := []string{event.OversizeTarget, "a", "b"}
 	found, err := reader.OpenTargets(t.Context(), "evt-1")
 	require.NoError(t, err)
 	assert.Equal(t, want, found)

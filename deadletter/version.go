@@ -18,20 +18,15 @@ type Version struct {
 }
 
 // Version returns the version of the open record that has a FileName, without
-// reading the record. found is false if the record is not open. The error is that
-// of the directory: if it is away, nothing is known of its records.
+// reading the record. found is false if the record is not open. The error is an
+// *AwayError if the tracker is away, because then nothing is known of its records.
 func (d *Directory) Version(name string) (v Version, found bool, err error) {
 	info, err := os.Lstat(filepath.Join(d.path, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		_, err = os.Stat(d.path)
-	} else {
-		found = err == nil
-	}
-	if err != nil {
-		return Version{}, false, fmt.Errorf("look for the dead letter %s: %w", name, err)
-	}
-	if !found {
-		return Version{}, false, nil
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Version{}, false, d.present()
+	case err != nil:
+		return Version{}, false, fmt.Errorf("look for the dead letter %s: %w", name, d.explain(err))
 	}
 	v = Version{modified: info.ModTime().UnixNano(), size: info.Size()}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
@@ -44,4 +39,10 @@ func (d *Directory) Version(name string) (v Version, found bool, err error) {
 // fs.ErrNotExist; a file that does not hold it is a *DamagedError.
 func (d *Directory) Named(name string) (Record, error) {
 	return read(filepath.Join(d.path, name))
+}
+
+// Discarded reads the discarded record that has a FileName. Without one the error is
+// fs.ErrNotExist. If the delivery was discarded several times, it is the first record.
+func (d *Directory) Discarded(name string) (Record, error) {
+	return read(filepath.Join(d.path, discardedDir, name))
 }

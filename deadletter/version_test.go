@@ -3,6 +3,7 @@ package deadletter
 import (
 	"io/fs"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -39,8 +40,14 @@ func TestVersion_ChangesWithTheRecordAndEndsWithIt(t *testing.T) {
 	require.NoError(t, err)
 	assert.False(t, found)
 
+	other, err := Open(filepath.Join(t.TempDir(), "other"))
+	require.NoError(t, err)
 	require.NoError(t, os.RemoveAll(path))
 	_, found, err = d.Version(name)
-	require.ErrorContains(t, err, "look for the dead letter compliance-service_evt-1.json: ")
-	assert.False(t, found, "a directory that is away says nothing about its records")
+	require.ErrorAs(t, err, new(*AwayError))
+	assert.False(t, found, "a tracker that is away says nothing about its records")
+	require.NoError(t, os.Rename(other.path, path))
+	_, found, err = d.Version(name)
+	require.ErrorContains(t, err, "its directory holds the tracker "+other.ID()+" now")
+	assert.False(t, found)
 }

@@ -72,27 +72,28 @@ func (s *secureTarget) once(t *testing.T) {
 	}
 }
 
-// proxy passes bytes on to an address. Connections that were open when it was
-// silenced stay open, and nothing passes on them any more.
+// proxy passes bytes on to an address, each way after a delay. Connections that were
+// open when it was silenced stay open, and nothing passes on them any more.
 type proxy struct {
 	address string
+	delay   time.Duration
 	silent  atomic.Int64 // connections up to this number pass nothing
 	opened  atomic.Int64
 }
 
-func startProxy(t *testing.T, to string) *proxy {
+func startProxy(t *testing.T, target *secureTarget, delay time.Duration) *proxy {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
-	p := &proxy{address: listener.Addr().String()}
+	p := &proxy{address: listener.Addr().String(), delay: delay}
 	go func() {
 		for {
 			from, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			behind, err := new(net.Dialer).DialContext(t.Context(), "tcp", to)
+			behind, err := new(net.Dialer).DialContext(t.Context(), "tcp", target.url[len("https://"):])
 			if err != nil {
 				_ = from.Close()
 				continue
@@ -111,6 +112,8 @@ func (p *proxy) pass(from, to net.Conn, n int64) {
 	buffer := make([]byte, 32<<10)
 	for {
 		read, err := from.Read(buffer)
+		delay := time.NewTimer(p.delay)
+		<-delay.C
 		if n > p.silent.Load() {
 			if _, err := to.Write(buffer[:read]); err != nil {
 				return
@@ -129,7 +132,7 @@ func (p *proxy) silence() { p.silent.Store(p.opened.Load()) }
 func TestConnections_SilentHTTP2ConnectionTakesNoTargetAway(t *testing.T) {
 	t.Parallel()
 	target := startSecure(t, nil, func(http.ResponseWriter, int) {})
-	between := startProxy(t, target.url[len("https://"):])
+	between := startProxy(t, target, 0)
 	s := newStack(t, nil, "  - {name: analytics, url: 'https://"+between.address+"', max_attempts: 10, backoff: {initial: 1s, max: 5s}}\n")
 	s.run("worker", "SSL_CERT_FILE="+target.ca)
 	s.run("ingest", "FANOUT_EAGER_START=false") // so one process, and one connection, makes all attempts
@@ -167,7 +170,9 @@ func TestConnections_RequestsGivenBackCostNoAttempt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const events = 300
-			s := newStack(t, nil, "  - {name: analytics, url: '"+target.url+"', max_attempts: 1}\n")
+			// Requests are on their way while the target says that it takes no more.
+			between := startProxy(t, target, 20*time.Millisecond)
+			s := newStack(t, nil, "  - {name: analytics, url: 'https://"+between.address+"', max_attempts: 1}\n")
 			s.publish(0, events) // all at once, when the processes come
 			s.run("worker", "SSL_CERT_FILE="+target.ca)
 			s.run("ingest", "SSL_CERT_FILE="+target.ca)

@@ -18,8 +18,9 @@ import (
 	"go.temporal.io/api/workflowservice/v1"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/workflows"
 )
 
 const threeTargets = `
@@ -126,12 +127,12 @@ func TestTheRequestTable(t *testing.T) {
 		assert.Equal(t, 2, requests[1].Attempt, name)
 	}
 	for name, want := range map[string]deadletter.Record{
-		"e400":   {Reason: deadletter.Rejected, StatusCode: 400, Attempts: 1, Error: "400 Bad Request: answer Bad Request"},
-		"e404":   {Reason: deadletter.Rejected, StatusCode: 404, Attempts: 1, Error: "404 Not Found: answer Not Found"},
-		"e500":   {Reason: deadletter.Rejected, StatusCode: 500, Attempts: 1, Error: "500 Internal Server Error: answer Internal Server Error"},
-		"e503":   {Reason: deadletter.Rejected, StatusCode: 503, Attempts: 1, Error: "503 Service Unavailable: answer Service Unavailable"},
-		"moved":  {Reason: deadletter.Rejected, StatusCode: 307, Attempts: 1, Error: "307 Temporary Redirect"},
-		"always": {Reason: deadletter.Exhausted, StatusCode: 429, Attempts: 3, Error: "429 Too Many Requests: slow down"},
+		"e400":   {Reason: event.ReasonRejected, StatusCode: 400, Attempts: 1, Error: "400 Bad Request: answer Bad Request"},
+		"e404":   {Reason: event.ReasonRejected, StatusCode: 404, Attempts: 1, Error: "404 Not Found: answer Not Found"},
+		"e500":   {Reason: event.ReasonRejected, StatusCode: 500, Attempts: 1, Error: "500 Internal Server Error: answer Internal Server Error"},
+		"e503":   {Reason: event.ReasonRejected, StatusCode: 503, Attempts: 1, Error: "503 Service Unavailable: answer Service Unavailable"},
+		"moved":  {Reason: event.ReasonRejected, StatusCode: 307, Attempts: 1, Error: "307 Temporary Redirect"},
+		"always": {Reason: event.ReasonExhausted, StatusCode: 429, Attempts: 3, Error: "429 Too Many Requests: slow down"},
 	} {
 		got := s.record(name, s.id(0))
 		assert.Equal(t, want.Reason, got.Reason, name)
@@ -140,7 +141,7 @@ func TestTheRequestTable(t *testing.T) {
 		assert.Equal(t, want.Error, got.Error, name)
 		assert.Equal(t, flat(s.id(0), "conversation.started"), got.Message(), name)
 		assert.Equal(t, s.name, got.Source.Topic)
-		assert.Equal(t, workflows.ID(s.id(0)), got.WorkflowID)
+		assert.Equal(t, fanout.WorkflowID(s.id(0)), got.WorkflowID)
 		assert.Equal(t, got.Attempts, s.targets[name].Count(), name)
 	}
 	s.waitStatus(s.id(0), enums.WORKFLOW_EXECUTION_STATUS_FAILED)
@@ -237,7 +238,7 @@ func TestMaxAgeEndsInExpired(t *testing.T) {
 	s.run("ingest")
 	s.publish(0, 1)
 	got := s.record("notification", s.id(0))
-	assert.Equal(t, deadletter.Expired, got.Reason)
+	assert.Equal(t, event.ReasonExpired, got.Reason)
 	assert.Contains(t, got.Error, "max_age")
 	assert.Contains(t, got.Error, "connection refused", "the last failure is told too")
 	s.waitStatus(s.id(0), enums.WORKFLOW_EXECUTION_STATUS_FAILED)
@@ -281,7 +282,7 @@ func TestARetiredTarget(t *testing.T) {
 	stop(t, worker)
 	s.writeTargets(withState("retired"))
 	s.run("worker")
-	assert.Equal(t, deadletter.Retired, s.record("notification", s.id(0)).Reason)
+	assert.Equal(t, event.ReasonRetired, s.record("notification", s.id(0)).Reason)
 }
 
 // TestAPausedTarget: it is chosen, and what it is chosen for waits for it.
@@ -316,10 +317,10 @@ func TestCancel(t *testing.T) {
 	s.publish(0, 1)
 	s.waitFor("notification", hasEvents(1))
 	s.waitFor("analytics", hasEvents(1))
-	require.NoError(t, s.client.CancelWorkflow(s.ctx, workflows.ID(s.id(0)), ""))
+	require.NoError(t, s.client.CancelWorkflow(s.ctx, fanout.WorkflowID(s.id(0)), ""))
 	s.waitStatus(s.id(0), enums.WORKFLOW_EXECUTION_STATUS_CANCELED)
 	got := s.record("notification", s.id(0))
-	assert.Equal(t, deadletter.Canceled, got.Reason)
+	assert.Equal(t, event.ReasonCanceled, got.Reason)
 	assert.Contains(t, got.Error, "429 Too Many Requests")
 	assert.Equal(t, 1, s.targets["notification"].Count())
 }
@@ -405,8 +406,8 @@ func TestUndecodableAndOversize(t *testing.T) {
 	s.waitFor("analytics", hasEvents(1))
 	s.waitCommitted(4)
 
-	got := s.record(deadletter.OversizeTarget, s.id(1))
-	assert.Equal(t, deadletter.Oversize, got.Reason)
+	got := s.record(event.OversizeTarget, s.id(1))
+	assert.Equal(t, event.ReasonOversize, got.Reason)
 	assert.Nil(t, got.Message())
 	assert.EqualValues(t, 2, got.Source.Offset)
 	assert.Equal(t, s.name, got.Source.Topic)

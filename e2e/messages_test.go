@@ -16,8 +16,9 @@ import (
 	"go.temporal.io/api/enums/v1"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/workflows"
 )
 
 // recordsOf waits until a target has n open records, and reads them.
@@ -61,8 +62,8 @@ func TestIngest_WordsOfAnySizeBlockNoPartition(t *testing.T) {
 	s.waitCommitted(4)
 	assert.InDelta(t, 3, s.started(ingest, "oversize"), 0)
 	for offset, id := range ids {
-		got := s.record(deadletter.OversizeTarget, id)
-		assert.Equal(t, deadletter.Oversize, got.Reason)
+		got := s.record(event.OversizeTarget, id)
+		assert.Equal(t, event.ReasonOversize, got.Reason)
 		assert.EqualValues(t, offset, got.Source.Offset)
 		assert.Equal(t, s.name, got.Source.Topic)
 		assert.Nil(t, got.Message())
@@ -70,19 +71,19 @@ func TestIngest_WordsOfAnySizeBlockNoPartition(t *testing.T) {
 		for _, word := range []string{got.EventID, got.EventType, got.InteractionID} {
 			assert.LessOrEqual(t, len(word), 160)
 		}
-		assert.Equal(t, workflows.ID(id), got.WorkflowID)
+		assert.Equal(t, fanout.WorkflowID(id), got.WorkflowID)
 		s.waitStatus(id, enums.WORKFLOW_EXECUTION_STATUS_FAILED)
 
-		out, _, code := s.deadletter("list", "--target", deadletter.OversizeTarget, "--event", got.EventID)
+		out, _, code := s.deadletter("list", "--target", event.OversizeTarget, "--event", got.EventID)
 		assert.Zero(t, code)
 		assert.Contains(t, out, got.EventID)
-		out, _, code = s.deadletter("show", deadletter.OversizeTarget, got.EventID)
+		out, _, code = s.deadletter("show", event.OversizeTarget, got.EventID)
 		assert.Zero(t, code)
 		assert.Contains(t, out, fmt.Sprintf("partition 0, offset %d", offset))
 	}
 	_, errs, code := s.deadletter("replay", "--all", "--yes")
 	assert.Equal(t, 1, code)
-	for _, record := range s.recordsOf(deadletter.OversizeTarget, 3) {
+	for _, record := range s.recordsOf(event.OversizeTarget, 3) {
 		assert.Contains(t, errs, record.EventID+": Kafka topic", "an id is printed as it is listed")
 	}
 }
@@ -114,20 +115,20 @@ func TestIngest_OneIDForTwoEventsIsAConflict(t *testing.T) {
 	s.waitStatus(id, enums.WORKFLOW_EXECUTION_STATUS_FAILED)
 	firstRun := s.record("compliance", id).RunID
 	toSecond(ended)
-	conflict := s.recordsOf(deadletter.ConflictTarget, 1)[0]
-	assert.Equal(t, deadletter.Conflict, conflict.Reason)
+	conflict := s.recordsOf(event.ConflictTarget, 1)[0]
+	assert.Equal(t, event.ReasonConflict, conflict.Reason)
 	assert.NotEqual(t, id, conflict.EventID)
 	assert.Equal(t, string(ended), string(conflict.Message()))
 	assert.Equal(t, "conversation.ended", conflict.EventType)
 	assert.Equal(t, second, conflict.Source.Topic)
-	for _, part := range []string{id, workflows.ID(id), firstRun, "conversation.started", "conversation.ended", "FANOUT_EVENT_ID"} {
+	for _, part := range []string{id, fanout.WorkflowID(id), firstRun, "conversation.started", "conversation.ended", "FANOUT_EVENT_ID"} {
 		assert.Contains(t, conflict.Error, part)
 	}
 	s.waitStatus(conflict.EventID, enums.WORKFLOW_EXECUTION_STATUS_FAILED)
 	assert.InDelta(t, 1, s.started(ingest, "conflict"), 0)
 	assert.Contains(t, ingest.Text(), "level=WARN msg=\"two events have one id")
 
-	out, _, code := s.deadletter("show", deadletter.ConflictTarget, conflict.EventID)
+	out, _, code := s.deadletter("show", event.ConflictTarget, conflict.EventID)
 	assert.Zero(t, code)
 	assert.Contains(t, out, "FANOUT_EVENT_ID")
 	out, errs, code := s.deadletter("replay", "--all", "--yes")
@@ -142,7 +143,7 @@ func TestIngest_OneIDForTwoEventsIsAConflict(t *testing.T) {
 	toSecond(ended)
 	s.eventually(func() bool { return s.started(ingest, "duplicate") == 3 }, "duplicates of the event and of the conflict")
 	s.produce(flat(id, "conversation.transferred"))
-	s.recordsOf(deadletter.ConflictTarget, 2)
+	s.recordsOf(event.ConflictTarget, 2)
 	assert.Len(t, s.targets["analytics"].Requests(), 1)
 	assert.InDelta(t, 2, s.started(ingest, "conflict"), 0)
 	stop(t, ingest)
@@ -157,7 +158,7 @@ func TestIngest_OneIDForTwoEventsIsAConflict(t *testing.T) {
 	assert.Zero(t, s.started(ingest, "conflict"))
 	request := s.targets["analytics"].ByEvent(id + "-conversation.ended")[0]
 	assert.Equal(t, id+"-conversation.ended", request.Header.Get("Idempotency-Key"))
-	s.recordsOf(deadletter.ConflictTarget, 2)
+	s.recordsOf(event.ConflictTarget, 2)
 }
 
 // TestIngest_UndecodableMessagesOfTwoClustersAreTwo, though both have the same position.
@@ -167,7 +168,7 @@ func TestIngest_UndecodableMessagesOfTwoClustersAreTwo(t *testing.T) {
 	s.run("worker")
 	s.run("ingest")
 	s.produce([]byte("{first bad"))
-	s.recordsOf(deadletter.UndecodableTarget, 1)
+	s.recordsOf(event.UndecodableTarget, 1)
 
 	other, err := devstack.StartKafka(s.ctx, devstack.KafkaOptions{Dir: t.TempDir(), Topics: map[string]int32{s.name: 1}})
 	require.NoError(t, err)
@@ -175,7 +176,7 @@ func TestIngest_UndecodableMessagesOfTwoClustersAreTwo(t *testing.T) {
 	s.run("ingest", other.Settings(s.name, s.name)...)
 	require.NoError(t, other.Produce(s.ctx, s.name, 0, nil, []byte("{second bad")))
 	var bodies []string
-	for _, record := range s.recordsOf(deadletter.UndecodableTarget, 2) {
+	for _, record := range s.recordsOf(event.UndecodableTarget, 2) {
 		assert.Zero(t, record.Source.Partition)
 		assert.Zero(t, record.Source.Offset)
 		bodies = append(bodies, string(record.Message()))
@@ -223,10 +224,10 @@ func TestIngest_ReadsWhatProducersWrite(t *testing.T) {
 		"", "\x00\x00\x00\x00\x07" + string(flat(s.id(2), "x")), "\x1f\x8b\x08\x00", string(flat(s.id(3), "x")) + "\n" + string(flat(s.id(4), "x")), string(flat(s.id(5), "x")) + "\x00",
 	} {
 		s.produce([]byte(message))
-		s.recordsOf(deadletter.UndecodableTarget, i+1)
+		s.recordsOf(event.UndecodableTarget, i+1)
 	}
 	var errs strings.Builder
-	for _, record := range s.recordsOf(deadletter.UndecodableTarget, 5) {
+	for _, record := range s.recordsOf(event.UndecodableTarget, 5) {
 		errs.WriteString(record.Error + "\n")
 	}
 	for _, part := range []string{"it is empty", "schema id 7", "value.serializer", "compression.type", "2 JSON documents", "NUL"} {

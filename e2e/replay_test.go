@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 	"genesys-fanout/internal/devstack"
 )
 
@@ -56,6 +58,42 @@ const mendable = `
   - {name: notification, url: $NOTIFICATION}
   - {name: compliance, url: $COMPLIANCE}
 `
+
+// TestHundredTargets_RejectAndAreReplayed: as many targets as there may be, with
+// the longest names, reject each event. All of it is on record, also after a
+// replay that they reject, and one that they accept resolves it.
+func TestHundredTargets_RejectAndAreReplayed(t *testing.T) {
+	t.Parallel()
+	var mended atomic.Bool
+	s := newStack(t, targetScripts{"all": func(devstack.Request) devstack.Answer {
+		if mended.Load() {
+			return devstack.Answer{Status: http.StatusOK}
+		}
+		return devstack.Answer{Status: http.StatusUnprocessableEntity, Body: strings.Repeat("\x01", 4<<10)}
+	}}, "")
+	var list strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&list, "  - {name: a-target-whose-name-has-forty-letters-%02d, url: $ALL}\n", i)
+	}
+	s.writeTargets(list.String())
+	s.run("worker")
+	s.run("ingest")
+	const events = 3
+	s.publish(0, events)
+	s.eventually(func() bool { return len(s.records()) == 100*events }, "every delivery is on record")
+	for i := range events {
+		s.waitStatus(s.id(i), failed)
+	}
+	s.waitCommitted(events)
+
+	_, _, code := s.deadletter("replay", "--all", "--yes", "--rate", "1000/s")
+	assert.Equal(t, 1, code, "all failed again")
+	assert.Len(t, s.records(), 100*events)
+	mended.Store(true)
+	_, _, code = s.deadletter("replay", "--all", "--yes", "--rate", "1000/s")
+	assert.Zero(t, code)
+	assert.Empty(t, s.records())
+}
 
 // TestReplay: sixty events failed at one target. It is mended; one run is reset,
 // the rest are sent again by the command.
@@ -243,7 +281,7 @@ func TestReplayRefusesByName(t *testing.T) {
 	s.produce([]byte("{not json"))
 	s.waitRecorded("compliance", 2)
 	s.waitRecorded("notification", 2)
-	s.waitRecorded(deadletter.UndecodableTarget, 1)
+	s.waitRecorded(event.UndecodableTarget, 1)
 	s.waitStatus(s.id(0), failed)
 	s.waitStatus(s.id(1), failed)
 	stop(t, ingest)
@@ -258,7 +296,7 @@ func TestReplayRefusesByName(t *testing.T) {
 	assert.Equal(t, 1, code)
 	text := out + errs
 	assert.Contains(t, text, "notification", "which targets.yaml does not have")
-	assert.Contains(t, text, deadletter.UndecodableTarget)
+	assert.Contains(t, text, event.UndecodableTarget)
 	assert.Contains(t, text, damaged)
 	s.exactlyOnce("compliance", 1)
 	assert.Equal(t, 1, s.count("compliance"))

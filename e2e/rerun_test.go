@@ -15,10 +15,10 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 
-	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/workflows"
 )
 
 const (
@@ -42,7 +42,7 @@ func (s *stack) temporalCLI(args ...string) string {
 
 func (s *stack) reset(eventID string) {
 	s.t.Helper()
-	s.temporalCLI("workflow", "reset", "--workflow-id", workflows.ID(eventID), "--type", "FirstWorkflowTask", "--reason", "the target is mended")
+	s.temporalCLI("workflow", "reset", "--workflow-id", fanout.WorkflowID(eventID), "--type", "FirstWorkflowTask", "--reason", "the target is mended")
 }
 
 // waitRecorded waits until a target has n open records.
@@ -107,16 +107,16 @@ func TestStartedByHand(t *testing.T) {
 	s.publish(0, 1)
 	s.waitRecorded("compliance", 1)
 	s.waitStatus(s.id(0), failed)
-	history := s.client.GetWorkflowHistory(s.ctx, workflows.ID(s.id(0)), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	history := s.client.GetWorkflowHistory(s.ctx, fanout.WorkflowID(s.id(0)), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	started, err := history.Next()
 	require.NoError(t, err)
 	input := string(started.GetWorkflowExecutionStartedEventAttributes().GetInput().GetPayloads()[0].GetData())
 
 	s.targets["compliance"].SetScript(ok)
 	byHand := func(id string) {
-		s.temporalCLI("workflow", "start", "--workflow-id", id, "--type", workflows.FanOutName, "--task-queue", s.name, "--input", input)
+		s.temporalCLI("workflow", "start", "--workflow-id", id, "--type", fanout.WorkflowName, "--task-queue", s.name, "--input", input)
 	}
-	byHand(workflows.ID(s.id(0)))
+	byHand(fanout.WorkflowID(s.id(0)))
 	s.waitStatus(s.id(0), completed)
 	s.exactlyOnce("analytics", 1)
 	s.exactlyOnce("compliance", 1)
@@ -147,11 +147,11 @@ func TestWhateverAnOperatorClicks(t *testing.T) {
 	s.publish(0, 4)
 	s.waitFor("notification", hasEvents(4))
 	s.waitFor("analytics", hasEvents(4))
-	id := func(i int) string { return workflows.ID(s.id(i)) }
+	id := func(i int) string { return fanout.WorkflowID(s.id(i)) }
 
 	s.temporalCLI("workflow", "cancel", "--workflow-id", id(0))
 	s.waitStatus(s.id(0), canceled)
-	assert.Equal(t, deadletter.Canceled, s.record("notification", s.id(0)).Reason)
+	assert.Equal(t, event.ReasonCanceled, s.record("notification", s.id(0)).Reason)
 	s.temporalCLI("workflow", "terminate", "--workflow-id", id(1), "--reason", "a test")
 	s.waitStatus(s.id(1), terminated)
 	s.reset(s.id(2)) // it runs, and the reset ends it
@@ -173,17 +173,17 @@ func TestWhateverAnOperatorClicks(t *testing.T) {
 	assert.Empty(t, s.records())
 	assert.Equal(t, 1, s.count("notification", "resolved"))
 
-	var statuses []workflows.Status
-	out := s.temporalCLI("workflow", "query", "--workflow-id", id(0), "--type", workflows.QueryDeliveries, "--output", "json")
+	var statuses []fanout.DeliveryStatus
+	out := s.temporalCLI("workflow", "query", "--workflow-id", id(0), "--type", fanout.QueryDeliveries, "--output", "json")
 	var answer struct {
-		QueryResult [][]workflows.Status `json:"queryResult"`
+		QueryResult [][]fanout.DeliveryStatus `json:"queryResult"`
 	}
 	require.NoError(t, json.Unmarshal([]byte(out), &answer), out)
 	require.NotEmpty(t, answer.QueryResult)
 	statuses = answer.QueryResult[0]
 	require.Len(t, statuses, 1)
 	assert.Equal(t, "notification", statuses[0].Target)
-	assert.Equal(t, workflows.Delivered, statuses[0].State)
+	assert.Equal(t, fanout.StateDelivered, statuses[0].State)
 }
 
 // TestActivityCommands: what UI and CLI offer for one delivery that waits.
@@ -198,7 +198,7 @@ func TestActivityCommands(t *testing.T) {
 	s.publish(0, 4)
 	s.waitFor("notification", hasEvents(4))
 	activity := func(i int, command string, args ...string) {
-		s.temporalCLI(append([]string{"activity", command, "--workflow-id", workflows.ID(s.id(i)), "--activity-id", "deliver-notification"}, args...)...)
+		s.temporalCLI(append([]string{"activity", command, "--workflow-id", fanout.WorkflowID(s.id(i)), "--activity-id", "deliver-notification"}, args...)...)
 	}
 	activity(0, "pause")
 	activity(1, "reset") // at once, not after the backoff

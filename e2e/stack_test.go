@@ -22,9 +22,9 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/workflows"
 )
 
 // shared are the parts that most tests use together: each has its own topic,
@@ -219,7 +219,7 @@ func (s *stack) committed() int64 {
 
 // status is the state of the run of an event.
 func (s *stack) status(eventID string) enums.WorkflowExecutionStatus {
-	d, err := s.client.DescribeWorkflowExecution(s.ctx, workflows.ID(eventID), "")
+	d, err := s.client.DescribeWorkflowExecution(s.ctx, fanout.WorkflowID(eventID), "")
 	if err != nil {
 		return enums.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 	"genesys-fanout/internal/devstack"
 )
 
@@ -93,7 +93,7 @@ func TestPause_LongerThanMaxAgeEndsInExpired(t *testing.T) {
 	s.run("ingest")
 	s.publish(0, 1)
 	got := s.record("notification", s.id(0))
-	assert.Equal(t, deadletter.Expired, got.Reason)
+	assert.Equal(t, event.ReasonExpired, got.Reason)
 	assert.Equal(t, "max_age has passed before the first attempt", got.Error)
 	assert.Zero(t, got.Attempts)
 	assert.Zero(t, s.targets["notification"].Count())
@@ -114,6 +114,6 @@ func TestFanOut_ExpiresAtOnceIfTheTargetAsksForTooLongAWait(t *testing.T) {
 	s.run("ingest")
 	s.publish(0, 1)
 	got := s.record("analytics", s.id(0))
-	assert.Equal(t, deadletter.Expired, got.Reason)
+	assert.Equal(t, event.ReasonExpired, got.Reason)
 	assert.Regexp(t, `^a wait of 15m0s \(asked for by the target\) is longer than the \S+ that are left of max_age 10m0s; 429 Too Many Requests`, got.Error)
 }

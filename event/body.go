@@ -9,19 +9,20 @@ import (
 	"unicode/utf8"
 )
 
-// Body is a message as it was received. As JSON it is a string where that is
-// exact and short, so that people can read it in Temporal UI, and otherwise
-// {"base64": "…"}: a message of 1 MiB stays below 1.4 MiB whatever its bytes.
+// Body is a message as it was received, byte for byte. Its JSON form is a string if that is
+// exact and short, so that people can read it in Temporal UI. Otherwise it is
+// {"base64": "…"}. A message of 1 MiB therefore stays below 1.4 MiB, whatever its bytes are.
 type Body []byte
 
 type encodedBody struct {
 	Base64 []byte `json:"base64"`
 }
 
-// IsZero is true for a body without bytes.
+// IsZero reports whether the body is empty.
 func (b Body) IsZero() bool { return len(b) == 0 }
 
-// MarshalJSON writes the shorter of the two forms that keeps every byte.
+// MarshalJSON writes the string if it keeps every byte and is no longer than the base64
+// form, and otherwise the base64 form.
 func (b Body) MarshalJSON() ([]byte, error) {
 	if utf8.Valid(b) && stringLength(b) <= len(`{"base64":""}`)+base64.StdEncoding.EncodedLen(len(b)) {
 		var text bytes.Buffer
@@ -36,7 +37,7 @@ func (b Body) MarshalJSON() ([]byte, error) {
 	return json.Marshal(encodedBody{Base64: b})
 }
 
-// UnmarshalJSON reads both forms, and null as no body.
+// UnmarshalJSON reads both forms. It reads null as an empty body.
 func (b *Body) UnmarshalJSON(data []byte) error {
 	if len(data) > 0 && data[0] == '{' {
 		var encoded encodedBody
@@ -57,8 +58,8 @@ func (b *Body) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// stringLength is the length of b as a JSON string as encoding/json writes it
-// without HTML escaping.
+// stringLength returns the length of b as a JSON string, as encoding/json writes it without
+// HTML escaping.
 func stringLength(b []byte) int {
 	length := len(b) + 2
 	for i, c := range b {
@@ -68,7 +69,7 @@ func stringLength(b []byte) int {
 		case c < 0x20:
 			length += 5 // \u00XX
 		case c == 0xE2 && i+2 < len(b) && b[i+1] == 0x80 && b[i+2]&^1 == 0xA8:
-			length += 3 // U+2028 and U+2029 are escaped always
+			length += 3 // encoding/json always escapes U+2028 and U+2029
 		}
 	}
 	return length

@@ -51,7 +51,7 @@ func FuzzBody(f *testing.F) {
 		if direct[0] == '"' {
 			require.Equal(t, stringLength(message), len(direct))
 		}
-		escaped, err := json.Marshal(in) // as the SDK's own converter would
+		escaped, err := json.Marshal(in) // the SDK's own converter writes it like this
 		require.NoError(t, err)
 		for _, form := range [][]byte{direct, escaped} {
 			var out Body

@@ -9,22 +9,22 @@ import (
 	"unicode/utf8"
 )
 
-// ErrUndecodable says that a message is not JSON.
+// ErrUndecodable is the error of Decode if a message is not JSON.
 var ErrUndecodable = errors.New("the message is not JSON")
 
 // byteOrderMark is U+FEFF in UTF-8, which some producers write before the JSON.
 const byteOrderMark = "\uFEFF"
 
-// whitespace is what JSON allows around a document; Unicode has more.
+// whitespace lists the characters that JSON allows around a document. Unicode has more.
 const whitespace = " \t\r\n"
 
-// Decode reads the identity and the routing of an event from a message. Any JSON
-// is an event, and a byte order mark before it does not matter. The only error
-// is ErrUndecodable, wrapped with the byte at which the message stops being JSON
-// and, if the bytes are of a known kind, with the producer's setting that cures
-// it.
+// Decode reads the identity and the routing of an event from a message. Any JSON document
+// is an event, and a byte order mark before it is ignored. A known member of the wrong JSON
+// type counts as absent, and so does an empty id.
 //
-// A known member of the wrong JSON type counts as absent, and so does an empty id.
+// The only error is ErrUndecodable. It is wrapped with the byte at which the message stops
+// being JSON. If the bytes are of a known kind, it also names the producer's setting that
+// cures the problem.
 func Decode(message []byte) (Event, error) {
 	document := bytes.TrimPrefix(message, []byte(byteOrderMark))
 	trimmed := bytes.Trim(document, whitespace)
@@ -48,9 +48,10 @@ func Decode(message []byte) (Event, error) {
 	return e.identified(document), nil
 }
 
-// own returns the bytes that distinguish a wrapped event from another: its own,
-// so that the members which a queue adds around them make no difference. If they
-// hold U+FFFD, unwrapping has lost bytes that only the whole message still has.
+// own returns the bytes that distinguish a wrapped event from others. These are the bytes of
+// the event itself, so that the members which a queue adds around it make no difference. If
+// they contain U+FFFD, it returns the whole message, because unwrapping has lost bytes that
+// only the message still has.
 func own(inside string, message []byte) []byte {
 	if strings.ContainsRune(inside, utf8.RuneError) {
 		return message
@@ -67,7 +68,8 @@ func checkSyntax(document []byte) error {
 	return json.Unmarshal(document, &anything)
 }
 
-// identified gives an event without an id of its own the identity of its content.
+// identified returns the event with its content set. An event without an id gets its
+// ContentID, and one without a type gets UnknownType.
 func (e Event) identified(content []byte) Event {
 	e.content = content
 	if e.Type == "" {

@@ -18,7 +18,7 @@ const conversation = "d81f7c1a-52be-4a0e-8f0d-6b1f0f6a9b01"
 func TestDecodeRealShapes(t *testing.T) {
 	const topic = "v2.detail.events.conversation.{id}."
 	second := time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
-	millisecond := second.Add(589 * time.Millisecond) // only a notification's body says it
+	millisecond := second.Add(589 * time.Millisecond) // only the body of a notification has milliseconds
 	files, err := filepath.Glob("shapes/*.json")
 	require.NoError(t, err)
 	shapes := map[string]Event{
@@ -73,8 +73,8 @@ func TestDecodeRealShapes(t *testing.T) {
 	}
 }
 
-// assertReads compares what was decoded; an event without an id of its own has
-// the one of its content.
+// assertReads asserts that the decoded event is the wanted one. If want has no id, the
+// decoded event must have its ContentID.
 func assertReads(t *testing.T, want, got Event) {
 	t.Helper()
 	if want.ID == "" {
@@ -84,7 +84,7 @@ func assertReads(t *testing.T, want, got Event) {
 	assert.Equal(t, want, got)
 }
 
-// TestDecodeKnowsNoStatusWithoutAShape: what a status is derived from stands in shapes.
+// TestDecodeKnowsNoStatusWithoutAShape checks that shapes has a message for each known status.
 func TestDecodeKnowsNoStatusWithoutAShape(t *testing.T) {
 	for _, s := range statuses {
 		assert.FileExists(t, filepath.Join("shapes", "envelope."+s.suffix+".json"))
@@ -186,7 +186,7 @@ func TestDecodeReadsTheTimeOfAFlatEvent(t *testing.T) {
 		`"event_time":""`:                      {},
 		`"event_time":"soon"`:                  {},
 		`"event_time":"2026-03-14"`:            {},
-		`"event_time":"2026-03-14T09:26:53"`:   {}, // of which zone?
+		`"event_time":"2026-03-14T09:26:53"`:   {}, // the zone is missing
 		`"event_time":"1773480413589"`:         {},
 		`"event_time":{"at":1773480413589}`:    {},
 		`"event_time":[1773480413589]`:         {},
@@ -206,7 +206,8 @@ func TestDecodeReadsTheTimeOfAFlatEvent(t *testing.T) {
 	}
 }
 
-// TestDecodeKeepsEveryEventStartable: a run's input must be writable as JSON.
+// TestDecodeKeepsEveryEventStartable checks that every decoded event can be written as
+// JSON, because the input of a run must be.
 func TestDecodeKeepsEveryEventStartable(t *testing.T) {
 	for _, at := range []string{"9999-12-31T23:59:59-23:00", "0000-01-01T00:00:00+23:00", "0000-06-01T00:00:00Z"} {
 		got, err := Decode([]byte(`{"event_id":"a","timestamp":"` + at + `"}`))
@@ -246,10 +247,10 @@ func TestDecodeRefusesOnlyWhatIsNoJSON(t *testing.T) {
 	}
 	for message, want := range map[string]string{
 		`{"a":x}`:           "byte 6:",
-		" \r\n\t{\"a\":x}":  "byte 10:", // white space counts too: it is the message's byte
+		" \r\n\t{\"a\":x}":  "byte 10:", // white space counts, because the byte is that of the message
 		"{\"a\":1}\n\n x\n": "byte 11:",
-		"\n{\"a\":1 \n":     "byte 9:", // its last: the end came too early
-		"\uFEFF{\"a\":x}":   "byte 9:", // and so does a byte order mark
+		"\n{\"a\":1 \n":     "byte 9:", // the last byte, because the JSON ends too early
+		"\uFEFF{\"a\":x}":   "byte 9:", // a byte order mark counts too
 	} {
 		_, err := Decode([]byte(message))
 		assert.ErrorContains(t, err, want, "%q", message)

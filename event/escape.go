@@ -8,23 +8,24 @@ import (
 
 const (
 	escapedLimit = 160 // bytes
-	escapedKept  = 127 // of a longer one; then "~" and 32 hex digits make 160
+	escapedKept  = 127 // bytes kept of a longer word; with "~" and 32 hex digits they make 160
 )
 
-// alsoInFileNames are the bytes that EscapeFileName escapes beside those of Escape.
+// alsoInFileNames lists the bytes that EscapeFileName escapes in addition to those of
+// Escape.
 const alsoInFileNames = `/\:`
 
-// Escape writes an identifier for headers, workflow IDs and search attributes:
-// bytes outside 0x21–0x7E and % become %XX. A result over 160 bytes becomes its
-// first 127, "~" and the first 32 hex digits of the SHA-256 of s.
+// Escape returns an identifier in the form that headers, workflow IDs and search attributes
+// use. Bytes outside 0x21–0x7E and % become %XX. If the result is longer than 160 bytes, it
+// becomes its first 127 bytes, "~" and the first 32 hex digits of the SHA-256 of s.
 func Escape(s string) string { return shorten(escapeBytes(s, "%"), s) }
 
-// EscapeFileName is Escape for use in a file name: / \ : and a leading dot
-// become %XX too.
+// EscapeFileName returns what Escape returns, in a form for file names: / \ : and a leading
+// dot become %XX too.
 func EscapeFileName(s string) string { return shorten(fileNameForm(s, "%"+alsoInFileNames), s) }
 
-// Cut bounds a word of any length. It returns s itself if its escaped form has at
-// most 160 bytes, and else what Escape returns.
+// Cut bounds the length of a word. It returns s itself if the escaped form of s has at most
+// 160 bytes, and otherwise what Escape returns.
 func Cut(s string) string {
 	if escaped := escapeBytes(s, "%"); len(escaped) > escapedLimit {
 		return shorten(escaped, s)
@@ -32,8 +33,9 @@ func Cut(s string) string {
 	return s
 }
 
-// EscapeCut returns what Escape returns for the word that Cut was given. A word of
-// which Cut made nothing else counts as cut if it has the form of a cut one.
+// EscapeCut returns what Escape returns for the word that was given to Cut. There is one
+// exception: if Cut left a word unchanged, but the word has the form of a cut one, it counts
+// as cut.
 func EscapeCut(cut string) string {
 	if isCut(cut) {
 		return cut
@@ -41,9 +43,9 @@ func EscapeCut(cut string) string {
 	return Escape(cut)
 }
 
-// EscapeCutFileName returns what EscapeFileName returns for the word that Cut was
-// given, because the first 127 bytes of the one form follow from those of the
-// other, and both end in the same hash. It has the exception of EscapeCut.
+// EscapeCutFileName returns what EscapeFileName returns for the word that was given to Cut,
+// with the same exception as EscapeCut. That is possible because the first 127 bytes of the
+// file name form follow from those of the cut form, and both end in the same hash.
 func EscapeCutFileName(cut string) string {
 	if !isCut(cut) {
 		return EscapeFileName(cut)
@@ -51,7 +53,7 @@ func EscapeCutFileName(cut string) string {
 	return fileNameForm(cut[:escapedKept], alsoInFileNames)[:escapedKept] + cut[escapedKept:]
 }
 
-// isCut is true for the form that Escape gives to a long word.
+// isCut reports whether s has the form that Escape gives to a long word.
 func isCut(s string) bool {
 	if len(s) != escapedLimit || s[escapedKept] != '~' {
 		return false

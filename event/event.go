@@ -1,11 +1,11 @@
-// Package event knows what a Genesys Cloud interaction event is: the shapes in
-// which one arrives on Kafka, what identifies it, and how its identifiers are
-// written where only some bytes are allowed.
+// Package event reads the interaction events of Genesys Cloud. It knows the shapes in which
+// an event arrives on Kafka, how an event is identified, and how its identifiers are escaped
+// for places that allow only some bytes.
 //
-// The package refuses to change a message. Decode reads what identity and
-// routing need and leaves the bytes alone: what a target receives is what Kafka
-// held. It knows nothing of Kafka clients, Temporal or HTTP, and imports
-// nothing but the standard library and uuid.
+// The package refuses to change a message. Decode reads the members that identity and
+// routing need and leaves the bytes as they are, so that a target receives exactly the bytes
+// that Kafka held. The package knows nothing of Kafka clients, Temporal or HTTP. It imports
+// only the standard library and uuid.
 package event
 
 import "time"
@@ -14,21 +14,21 @@ import "time"
 // metric label "format".
 type Format string
 
-// The formats, told apart by the members of the JSON document.
+// The formats. The members of the JSON document distinguish them.
 const (
 	Flat         Format = "flat"         // has a string event_id
 	Envelope     Format = "envelope"     // Amazon EventBridge: has detail-type and detail
 	Notification Format = "notification" // Genesys Cloud's notification service: has topicName and eventBody
-	Wrapped      Format = "wrapped"      // one of the above in a JSON string, in body or Message, or in payload beside schema
+	Wrapped      Format = "wrapped"      // contains one of the above in a JSON string, in body or Message, or in payload beside schema
 	Other        Format = "other"        // any other JSON
 )
 
-// UnknownType is the Type of an event that does not say its own.
+// UnknownType is the Type of an event that does not name its type.
 const UnknownType = "unknown"
 
-// Event is what the fan-out needs to know of one message: its identity and its
-// routing. Strings hold the original text; Escape writes them for headers,
-// workflow IDs and search attributes, EscapeFileName for file names.
+// Event is the identity and the routing of one message, which is all that the fan-out needs
+// to know of it. The strings hold the original text. Escape writes them for headers, workflow
+// IDs and search attributes, and EscapeFileName for file names.
 type Event struct {
 	ID            string    `json:"id"`
 	Type          string    `json:"type"`
@@ -36,20 +36,13 @@ type Event struct {
 	ChannelType   string    `json:"channel_type,omitempty"`
 	Status        string    `json:"status,omitempty"`
 	Format        Format    `json:"format,omitempty"`
-	PublishedAt   time.Time `json:"published_at,omitzero"` // the event's own time, else Kafka's timestamp; zero when neither is known
+	PublishedAt   time.Time `json:"published_at,omitzero"` // the event's own time, otherwise Kafka's timestamp; zero if neither is known
 
-	// Document is the JSON of the event itself: the message without a byte order
-	// mark, or what a wrapped message holds inside. It may alias the message, and
-	// never enters Temporal.
+	// Document is the JSON of the event itself. It is the message without a byte order
+	// mark, or the inner document of a wrapped message. It may alias the message, and it
+	// is never sent to Temporal.
 	Document []byte `json:"-"`
 
-	content   []byte // of a decoded event: the bytes that ContentID is made of
-	byContent bool   // ID was made of bytes, and is not the producer's word
-}
-
-// Source says where in Kafka a message stands.
-type Source struct {
-	Topic     string `json:"topic"`
-	Partition int32  `json:"partition"`
-	Offset    int64  `json:"offset"`
+	content   []byte // the bytes that ContentID is made of; only a decoded event has them
+	byContent bool   // true if ID was made of bytes and did not come from the producer
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// read reads a document as a flat event, as an envelope or as a notification. The
-// members of a flat event that any other object has are kept.
+// read reads a document as a flat event, an envelope or a notification. For any other
+// object it returns the members of a flat event that the object has, and the format Other.
 func read(document []byte) (Event, Format) {
 	root := object(document)
 	e, format := readFlat(root), Other
@@ -54,9 +54,9 @@ func readEnvelope(root, detail members) Event {
 	return e
 }
 
-// readNotification reads a message of Genesys Cloud's notification service. It
-// has no id of its own, and its topic names the object itself where an
-// envelope's detail-type has {id}.
+// readNotification reads a message of Genesys Cloud's notification service. Such a message
+// has no id of its own. Its topic contains the id of the object in the place where the
+// detail-type of an envelope contains {id}.
 func readNotification(root, body members) Event {
 	return readBody(body, withoutIDs(root.text("topicName")), body.anyMoment("eventTime"))
 }
@@ -84,7 +84,8 @@ func withoutIDs(topic string) string {
 	return strings.Join(parts, ".")
 }
 
-// communicationMedia is the medium that an attributes event names.
+// communicationMedia returns the medium that an attributes event names in its
+// communications.
 func communicationMedia(body members) string {
 	var communications []members
 	if json.Unmarshal(body["communications"], &communications) != nil {
@@ -98,8 +99,8 @@ func communicationMedia(body members) string {
 	return ""
 }
 
-// statuses are the endings of a topic that name the state of an interaction.
-// Genesys Cloud has no status field; see the topics "v2.detail.events.conversation".
+// statuses maps the endings of a topic to the status of an interaction, because Genesys
+// Cloud has no status field. See the topics "v2.detail.events.conversation".
 var statuses = []struct{ suffix, status string }{
 	{"customer.start", "started"}, {"customer.end", "ended"},
 	{"user.start", "user.start"}, {"user.end", "user.end"},
@@ -118,11 +119,11 @@ func status(topic string) string {
 	return ""
 }
 
-// wrapped returns the documents inside a message that may be the event, in the
-// order in which Decode tries them: a JSON string; the members in which queues
-// put it, body of SQS and Message of SNS; and payload, in which the JSON
-// converter of Kafka Connect puts it beside its schema. A body that is no event
-// does not hide a Message that is one.
+// wrapped returns the documents inside a message that may be the event, in the order in
+// which Decode tries them. If the message is a JSON string, it is the text of the string.
+// Otherwise they are body, in which SQS puts the event; Message, in which SNS puts it; and
+// payload, in which Kafka Connect's JSON converter puts it beside its schema. If body is not
+// an event, Decode still tries Message.
 func wrapped(document []byte) []string {
 	switch document[0] {
 	case '"':
@@ -134,8 +135,8 @@ func wrapped(document []byte) []string {
 	return nil
 }
 
-// connectPayload is the value that Kafka Connect's JSON converter wrote with its
-// schema: an object, or a string that holds one.
+// connectPayload returns the value that Kafka Connect's JSON converter wrote beside its
+// schema. The value is an object, or a string that contains one.
 func connectPayload(root members) string {
 	if _, ok := root["schema"]; !ok {
 		return ""

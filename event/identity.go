@@ -12,20 +12,20 @@ import (
 	"github.com/google/uuid"
 )
 
-// The name spaces of the identities that this project gives, each a random UUID
-// fixed for ever: a changed one would make old events new.
+// The name spaces of the ids that this project assigns. Each is a random UUID that must never
+// change, because another one would give old events new ids.
 var (
 	contentSpace  = uuid.MustParse("5b0f6f2c-6c1e-4e0b-9d0e-0c5b1f7a4e21")
 	positionSpace = uuid.MustParse("c1d7a3de-9f0e-4a55-8f64-3b2a9d1e7c08")
 )
 
-// ContentID identifies a decoded event by its bytes: equal bytes are one event.
+// ContentID returns the id that a decoded event gets from its bytes. Events with equal bytes
+// are the same event.
 func (e Event) ContentID() string { return uuid.NewSHA1(contentSpace, e.content).String() }
 
-// WithID returns a decoded event under another id. An empty id is none, and so is
-// one with U+FFFD: that character replaces bytes which were not text, so two
-// events could share the id and the second would be dropped as a duplicate. The
-// event then has its ContentID.
+// WithID returns a decoded event with another id. If the id is empty or contains U+FFFD, the
+// event gets its ContentID instead. U+FFFD replaces bytes that were not text, so two events
+// could share such an id, and the second would be dropped as a duplicate.
 func (e Event) WithID(id string) Event {
 	switch {
 	case id == "" || strings.ContainsRune(id, utf8.RuneError):
@@ -36,13 +36,12 @@ func (e Event) WithID(id string) Event {
 	return e
 }
 
-// IdentifiedByContent is true if the event's id was made of its bytes. Another
-// event cannot have such an id.
+// IdentifiedByContent reports whether the event's id was made of its bytes. No other event
+// can have such an id.
 func (e Event) IdentifiedByContent() bool { return e.byContent }
 
-// Hash is what an event says of itself beside its id, its type and its
-// interaction, as 64 hex digits. Two events with one id are the same event only
-// if their hashes are equal.
+// Hash returns a hash of the event's type and interaction id, as 64 hex digits. Two events
+// with the same id are the same event only if their hashes are equal.
 func (e Event) Hash() string {
 	sum := sha256.Sum256(delimited([]byte(e.Type), []byte(e.InteractionID)))
 	return hex.EncodeToString(sum[:])
@@ -56,9 +55,10 @@ func (e Event) Cut() Event {
 	return e
 }
 
-// Undecodable is what is known of a message that is not JSON. Its id is made of
-// its position and of all that Kafka holds there, because a topic that was made
-// anew, or one of another cluster, has other messages at the same positions.
+// Undecodable returns the event of a message that is not JSON. Its id is made of the
+// message's position and of everything that Kafka holds there. The position alone is not
+// enough, because a topic that was created anew, or a topic of another cluster, has other
+// messages at the same positions.
 func Undecodable(s Source, at time.Time, key, value []byte) Event {
 	number := func(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
 	id := uuid.NewSHA1(positionSpace, delimited(
@@ -67,8 +67,8 @@ func Undecodable(s Source, at time.Time, key, value []byte) Event {
 	return Event{ID: id.String(), Type: UnknownType, byContent: true}
 }
 
-// delimited joins parts, each after its length: no two lists of parts give the
-// same bytes.
+// delimited joins parts and writes the length of each before it, so that no two lists of
+// parts give the same bytes.
 func delimited(parts ...[]byte) []byte {
 	var joined []byte
 	for _, part := range parts {

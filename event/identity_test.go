@@ -42,14 +42,14 @@ func TestEscapeFileName(t *testing.T) {
 	}
 }
 
-// nastyWords are words as a producer may send them.
+// nastyWords returns difficult words that a producer may send.
 func nastyWords() []string {
 	hash := strings.Repeat("0123456789abcdef", 2)
 	words := []string{
 		"", "evt-1", "a b", "100%", "ü", "a\r\nX-Evil: 1\x00", ".", "..", ".hidden", "a/b", `c:\x`, "\uFFFD", "\u2028",
 		strings.Repeat("a", 127) + "~" + hash,            // a word that has the form of a cut one
-		strings.Repeat("a", 126) + "/~" + hash,           // and one that is another in a file name
-		strings.Repeat("a", 127) + "~" + hash[:31] + "g", // none: it ends in no hash
+		strings.Repeat("a", 126) + "/~" + hash,           // such a word that changes in a file name
+		strings.Repeat("a", 127) + "~" + hash[:31] + "g", // not the form of a cut word, because it does not end in a hash
 		strings.Repeat("a", 128) + hash,
 	}
 	for _, unit := range []string{"a", "ü", "%", "/", ".", `\`, ":", "./", "\x00", "\xff", "\u2028", "a%2F", "~", " "} {
@@ -60,8 +60,8 @@ func nastyWords() []string {
 	return words
 }
 
-// TestACutWordHasTheNamesOfTheWhole: a workflow ID, a header and a file name are the same
-// whether they are made of a word or of what Cut left of it.
+// TestACutWordHasTheNamesOfTheWhole checks that a workflow ID, a header and a file name are
+// the same if they are made of a word and if they are made of the result of Cut.
 func TestACutWordHasTheNamesOfTheWhole(t *testing.T) {
 	for _, word := range nastyWords() {
 		cut := Cut(word)
@@ -69,7 +69,7 @@ func TestACutWordHasTheNamesOfTheWhole(t *testing.T) {
 		require.Equal(t, Escape(word), EscapeCut(cut), "%.200q", word)
 		require.LessOrEqual(t, len(EscapeCutFileName(cut)), escapedLimit)
 		require.False(t, strings.ContainsAny(EscapeCutFileName(cut), `/\:`))
-		if !isCut(word) { // such a word cannot be told from a cut one
+		if !isCut(word) { // a word with the form of a cut one cannot be distinguished from a cut one
 			require.Equal(t, EscapeFileName(word), EscapeCutFileName(cut), "%.200q", word)
 			require.Equal(t, EscapeFileName(word), EscapeCutFileName(word), "%.200q", word)
 		}
@@ -98,8 +98,8 @@ func TestHashTellsEventsOfOneIDApart(t *testing.T) {
 	assert.NotEqual(t, Event{Type: "ab", InteractionID: "c"}.Hash(), Event{Type: "a", InteractionID: "bc"}.Hash())
 }
 
-// TestUndecodableIDIsOfAllThatKafkaHolds: a topic that is made anew has other
-// messages at the positions of the old one's.
+// TestUndecodable_IDIsOfAllThatKafkaHolds checks that the id depends on more than the
+// position, because a topic that is created anew has other messages at the old positions.
 func TestUndecodable_IDIsOfAllThatKafkaHolds(t *testing.T) {
 	at := time.UnixMilli(1773480413589)
 	undecodableID := func(s Source, at time.Time, key, value []byte) string {

@@ -8,8 +8,8 @@ import (
 	"fmt"
 )
 
-// explain adds to a syntax error the byte of the message, counted from 1, at
-// which it stops being JSON, and what its bytes look like.
+// explain adds two things to a syntax error: the byte at which the message stops being JSON,
+// counted from 1, and the kind of the bytes, if it is known.
 func explain(message []byte, err error) error {
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
@@ -25,8 +25,8 @@ func explain(message []byte, err error) error {
 	return err
 }
 
-// kindOf names the kind of bytes that a producer sent instead of JSON, and the
-// setting of the producer that cures it; empty for an unknown kind.
+// kindOf names the kind of bytes that a producer sent instead of JSON, and the producer's
+// setting that cures the problem. It is empty if the kind is unknown.
 func kindOf(message []byte) string {
 	if name := compression(message); name != "" {
 		return "the bytes are compressed with " + name + " by the producer's own code: send the JSON itself, and let Kafka compress it " +
@@ -50,7 +50,7 @@ func kindOf(message []byte) string {
 	return ""
 }
 
-// magics are the first bytes of compressed data.
+// magics lists the first bytes of compressed data.
 var magics = []struct{ bytes, name string }{
 	{"\x1f\x8b", "gzip"},                                             // RFC 1952
 	{"\x28\xb5\x2f\xfd", "zstd"},                                     // RFC 8878
@@ -69,8 +69,8 @@ func compression(message []byte) string {
 	return ""
 }
 
-// isUTF16 is true for a byte order mark of UTF-16, and for two ASCII characters
-// of UTF-16 without one.
+// isUTF16 reports whether the message begins with a byte order mark of UTF-16, or with two
+// ASCII characters in UTF-16.
 func isUTF16(message []byte) bool {
 	const ascii = 0x80
 	switch {
@@ -85,8 +85,8 @@ func isUTF16(message []byte) bool {
 	return littleEndian || bigEndian
 }
 
-// confluentSchema reads the prefix of Confluent's wire format: a magic byte 0 and
-// the id of a schema, four bytes with the most significant first.
+// confluentSchema reads the prefix of Confluent's wire format: a magic byte 0, then the id
+// of a schema in four bytes, the most significant byte first.
 func confluentSchema(message []byte) (id uint32, ok bool) {
 	const prefix = 5
 	if len(message) <= prefix || message[0] != 0 {
@@ -95,7 +95,7 @@ func confluentSchema(message []byte) (id uint32, ok bool) {
 	return binary.BigEndian.Uint32(message[1:prefix]), true
 }
 
-// documents counts the JSON documents that the message begins with.
+// documents returns the number of JSON documents with which the message begins.
 func documents(message []byte) int {
 	decoder := json.NewDecoder(bytes.NewReader(message))
 	n := 0

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDecodeNamesTheProducersSetting: an error says what the bytes look like, and
+// TestDecodeNamesTheProducersSetting checks that the error names the kind of the bytes and
 // what to change at the producer.
 func TestDecodeNamesTheProducersSetting(t *testing.T) {
 	const document = `{"event_id":"a"}`

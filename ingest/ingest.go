@@ -34,11 +34,16 @@ type Options struct {
 	EventID   *target.EventID // what identifies an event; nil: event.id
 	Starter   Starter
 	MaxStarts int
+	// DrainLimit is how long a stop waits for starts in flight; 0: 8 s. A start that
+	// takes longer is made again by the next owner of the partition, which finds it
+	// to be a duplicate.
+	DrainLimit time.Duration
 	// Drained, where set, is called when ctx has ended and no start is in flight
 	// any more: beside what then remains to be done with Kafka.
 	Drained func()
-	// SearchAttributes tells each run whether the namespace has ours.
-	SearchAttributes bool
+	// SearchAttributes reports whether a run that is started now may use our search
+	// attributes; nil: none may.
+	SearchAttributes func() bool
 	// ReconnectAfter is how long all brokers must have been away until the
 	// connection is asked for again and the consumer rebuilt. Zero: 60 s.
 	ReconnectAfter time.Duration
@@ -88,6 +93,8 @@ func New(options Options) (*Ingest, error) {
 	in.starts = &starts{options: options, metrics: metrics, flight: in.flight}
 	return in, nil
 }
+
+func (o Options) searchAttributes() bool { return o.SearchAttributes != nil && o.SearchAttributes() }
 
 func (o Options) validate() error {
 	for _, required := range []struct {

@@ -7,9 +7,8 @@ import (
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
-	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
-	"genesys-fanout/workflows"
+	"genesys-fanout/fanout"
 )
 
 // The values of the metric label "format" for messages that are no event.
@@ -19,14 +18,14 @@ const (
 )
 
 // input makes the run's input of a message.
-func (s *starts) input(m *kafka.Message) (in workflows.Input, format string) {
+func (s *starts) input(m *kafka.Message) (in fanout.Input, format string) {
 	source := event.Source{Topic: *m.TopicPartition.Topic, Partition: m.TopicPartition.Partition, Offset: int64(m.TopicPartition.Offset)}
-	in = workflows.Input{Body: event.Body(m.Value), Source: source, SearchAttributes: s.options.SearchAttributes}
+	in = fanout.Input{Message: event.Message{Body: event.Body(m.Value), Source: source}, SearchAttributes: s.options.searchAttributes()}
 	e, err := event.Decode(m.Value)
 	if err != nil {
 		e = event.Undecodable(source, m.Timestamp, m.Key, m.Value)
 		format = formatUndecodable
-		in.Undeliverable = &workflows.Undeliverable{Reason: deadletter.Undecodable, Error: bounded(err.Error())}
+		in.Undeliverable = &fanout.Undeliverable{Reason: event.ReasonUndecodable, Error: bounded(err.Error())}
 	} else {
 		e = s.identify(e)
 		format = string(e.Format)
@@ -59,55 +58,55 @@ func (s *starts) identify(e event.Event) event.Event {
 // input without search attributes, which a frontend may not know; or what
 // identifies the message, without the message. It returns false if there is
 // nothing else to start.
-func (s *starts) instead(in workflows.Input, err error) (workflows.Input, bool) {
+func (s *starts) instead(in fanout.Input, err error) (fanout.Input, bool) {
 	var conflict *ConflictError
-	var content *workflows.ContentError
+	var content *fanout.ContentError
 	switch {
 	case errors.As(err, &conflict):
 		return conflicting(in, conflict), !isConflict(in)
 	case !errors.As(err, &content):
 		return in, false
-	case in.SearchAttributes && !content.Size:
+	case in.SearchAttributes && !content.TooLarge:
 		in.SearchAttributes = false
 		return in, true
 	case in.Undeliverable != nil && in.Body.IsZero():
 		return in, false
 	}
 	in = withoutMessage(in, content.Err)
-	in.SearchAttributes = s.options.SearchAttributes
+	in.SearchAttributes = s.options.searchAttributes()
 	return in, true
 }
 
-func isConflict(in workflows.Input) bool {
-	return in.Undeliverable != nil && in.Undeliverable.Reason == deadletter.Conflict
+func isConflict(in fanout.Input) bool {
+	return in.Undeliverable != nil && in.Undeliverable.Reason == event.ReasonConflict
 }
 
 // conflicting is the input of an event whose id belongs to another event. It has
 // the identity of its content: all that tells it from the other.
-func conflicting(in workflows.Input, conflict *ConflictError) workflows.Input {
+func conflicting(in fanout.Input, conflict *ConflictError) fanout.Input {
 	in.Event = in.Event.WithID("")
 	in.Targets = nil
-	return undeliverable(in, deadletter.Conflict, conflict.Error())
+	return undeliverable(in, event.ReasonConflict, conflict.Error())
 }
 
 // withoutMessage is the input of a message that Temporal refuses: its words, which
 // are bounded then, and its position.
-func withoutMessage(in workflows.Input, cause error) workflows.Input {
+func withoutMessage(in fanout.Input, cause error) fanout.Input {
 	text := fmt.Sprintf("Temporal refuses the message of %d bytes: %s; it is kept in Kafka alone", len(in.Body), bounded(cause.Error()))
 	in.Body, in.Targets = nil, nil
-	reason := deadletter.Oversize
+	reason := event.ReasonOversize
 	if isConflict(in) {
-		reason = deadletter.Conflict
+		reason = event.ReasonConflict
 	}
 	return undeliverable(in, reason, text)
 }
 
 // undeliverable keeps what was said of the message before.
-func undeliverable(in workflows.Input, reason deadletter.Reason, text string) workflows.Input {
+func undeliverable(in fanout.Input, reason event.Reason, text string) fanout.Input {
 	if in.Undeliverable != nil {
 		text = in.Undeliverable.Error + "; " + text
 	}
-	in.Undeliverable = &workflows.Undeliverable{Reason: reason, Error: text}
+	in.Undeliverable = &fanout.Undeliverable{Reason: reason, Error: text}
 	return in
 }
 

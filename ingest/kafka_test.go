@@ -234,6 +234,25 @@ func TestIngest_StartsWhatItReadOfATopicThatWasDeleted(t *testing.T) {
 	require.Never(t, func() bool { return committed(t, kafka, 0) != 10 }, 2*commitInterval, tick)
 }
 
+// TestIngest_NamesWhatItCouldNotStartOfATopicThatWasDeleted when it stops.
+func TestIngest_NamesWhatItCouldNotStartOfATopicThatWasDeleted(t *testing.T) {
+	t.Parallel()
+	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
+	release := server.hold(id(0), id(1))
+	defer release()
+	m := run(t, kafka, server, func(o *Options) { o.DrainLimit = time.Second })
+	produce(t, kafka, 0, 0, 5)
+	wait(t, func() bool { now, _ := server.openNow(); return now == 2 && server.holds() == 3 }, "all but two")
+	require.NoError(t, kafka.DeleteTopic(t.Context(), topic))
+	require.NoError(t, kafka.CreateTopic(t.Context(), topic, 1))
+	wait(t, func() bool { return strings.Contains(m.log.text(), "it was deleted and created again") }, "noticed")
+	assert.NotContains(t, m.log.text(), "are lost")
+	m.stop()
+	require.NoError(t, m.end(t))
+	assert.Contains(t, m.log.text(), "those that Kafka no longer has are lost")
+	assert.Contains(t, m.log.text(), "topic=events partition=0 messages=2")
+}
+
 // TestIngest_ReadsFromTheBeginningIfItsCommitIsBeyondTheEnd, whatever
 // auto.offset.reset says.
 func TestIngest_ReadsFromTheBeginningIfItsCommitIsBeyondTheEnd(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"genesys-fanout/deadletter"
-	"genesys-fanout/workflows"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // TestIngest_ANullValueIsNoEvent, and an empty one is an undecodable message: the
@@ -29,7 +29,7 @@ func TestIngest_ANullValueIsNoEvent(t *testing.T) {
 	for id, in := range server.held {
 		if id != "after" {
 			require.NotNil(t, in.Undeliverable)
-			assert.Equal(t, deadletter.Undecodable, in.Undeliverable.Reason)
+			assert.Equal(t, event.ReasonUndecodable, in.Undeliverable.Reason)
 			assert.Contains(t, in.Undeliverable.Error, "it is empty")
 		}
 	}
@@ -43,7 +43,7 @@ func TestIngest_ARewindStartsMoreThanTheFewest(t *testing.T) {
 	kafka := startKafka(t, map[string]int32{topic: 1})
 	produce(t, kafka, 0, 0, duplicates)
 	var open, most atomic.Int64
-	run(t, kafka, starterFunc(func(context.Context, workflows.Input) (bool, error) {
+	run(t, kafka, starterFunc(func(context.Context, fanout.Input) (bool, error) {
 		now := open.Add(1)
 		for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); {
 			seen = most.Load()

@@ -54,15 +54,19 @@ func (o *offsets) read(offset int64, at time.Time) *mark {
 func (o *offsets) reached(position int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	last := o.next
-	if n := len(o.pending); n > 0 {
-		last = o.pending[n-1].offset + 1
-	}
-	if position > last {
+	if position > o.position() {
 		o.pending = append(o.pending, &mark{offset: position - 1, done: true})
 		o.end = max(o.end, position)
 	}
 	o.advance()
+}
+
+// position is the offset after what was read or reached. The caller holds o.mu.
+func (o *offsets) position() int64 {
+	if n := len(o.pending); n > 0 {
+		return o.pending[n-1].offset + 1
+	}
+	return o.next
 }
 
 // begin notes that the start of a marked message is in flight.
@@ -111,6 +115,19 @@ func (o *offsets) settled() <-chan struct{} {
 	return o.idle
 }
 
+// unsettled is how many of the messages that were read Temporal does not hold.
+func (o *offsets) unsettled() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := 0
+	for _, m := range o.pending {
+		if !m.done {
+			n++
+		}
+	}
+	return n
+}
+
 // take returns the offset to commit, if it is a new one.
 func (o *offsets) take() (offset int64, ok bool) {
 	o.mu.Lock()
@@ -127,11 +144,13 @@ func (o *offsets) giveBack() {
 	o.advanced = true
 }
 
-// ends notes the end of the partition, as the brokers gave it.
+// ends notes the end of the partition, as the brokers gave it. It may be lower than
+// before, because a log that was cut off ends earlier; but what was read since the
+// brokers were asked is there.
 func (o *offsets) ends(end int64, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.end = max(o.end, end)
+	o.end = max(o.position(), end)
 	switch {
 	case len(o.pending) > 0 || o.end <= o.next:
 		o.unread = time.Time{}

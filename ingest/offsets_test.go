@@ -163,3 +163,25 @@ func TestOffsets_Lag(t *testing.T) {
 	assert.EqualValues(t, 1, messages, "before the brokers were asked again")
 	assert.Zero(t, age, "a clock that is ahead")
 }
+
+// TestOffsets_LagFollowsALogThatWasCutOff: its end is lower than before, but not
+// than what was read since the brokers were asked.
+func TestOffsets_LagFollowsALogThatWasCutOff(t *testing.T) {
+	now := time.Now()
+	o := newOffsets(10, true)
+	o.ends(100, now)
+	o.ends(40, now)
+	messages, _ := o.lag(now)
+	assert.EqualValues(t, 30, messages)
+
+	m := o.read(50, now)
+	o.begin()
+	o.ends(40, now)
+	messages, _ = o.lag(now)
+	assert.EqualValues(t, 41, messages)
+	o.settle(m)
+	o.ends(40, now)
+	messages, age := o.lag(now)
+	assert.Zero(t, messages)
+	assert.Zero(t, age)
+}

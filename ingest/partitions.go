@@ -37,6 +37,7 @@ type partition struct {
 	// Used by the goroutine that polls alone.
 	expected int64     // the offset after the last one that Kafka gave
 	heard    time.Time // when Kafka gave a message or the partition's end last
+	sought   bool      // its position was set once more, because librdkafka had changed it
 	behind   time.Time // since when it has had more than Kafka gave; zero: it has not
 	behindAt int64     // expected, at that time
 }

@@ -118,9 +118,12 @@ const (
 )
 
 // follow compares the offset that Kafka gives next with the one that is expected,
-// and returns the partition that it belongs to.
+// and returns the partition that it belongs to. It returns nil if Kafka gives what
+// was not asked for, and will give the right messages next.
 func (s *session) follow(p *partition, offset int64) *partition {
 	switch {
+	case offset < p.expected && s.seekAgain(p):
+		return nil
 	case offset > p.expected:
 		s.reportGap(p, offset)
 	case offset < p.expected:
@@ -134,6 +137,20 @@ func (s *session) follow(p *partition, offset int64) *partition {
 		s.heard = p.heard
 	}
 	return p
+}
+
+// seekAgain sets the position of a partition once more if the first that Kafka gives
+// of it lies below. librdkafka may have begun to reset the position that it was
+// assigned with (0, which retention has passed) and end that after the seek, so that
+// the partition would be read from its start: the messages would be delivered again
+// whose runs Temporal no longer keeps. If Kafka no longer has the position, it gives
+// the lower offset again.
+func (s *session) seekAgain(p *partition) bool {
+	if p.sought || !p.heard.IsZero() || s.seek(p.key, p.expected) != nil {
+		return false
+	}
+	p.sought = true
+	return true
 }
 
 // reportGap reports the messages that Kafka dropped between the expected offset and

@@ -1,9 +1,13 @@
 package ingest
 
 import (
+	"context"
+	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestPlace(t *testing.T) {
@@ -32,4 +36,44 @@ func TestPlace(t *testing.T) {
 	} {
 		assert.Equal(t, test.want, place(test.facts), name)
 	}
+}
+
+// TestIngest_KeepsItsPositionIfLibrdkafkaResetsIt after it was set: a reset of the
+// position that the partition was assigned with may end late.
+func TestIngest_KeepsItsPositionIfLibrdkafkaResetsIt(t *testing.T) {
+	t.Parallel()
+	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
+	produce(t, kafka, 0, 0, 10)
+	require.NoError(t, kafka.Commit(t.Context(), group, topic, 0, 7, ""))
+	lines := &logLines{}
+	in, err := New(Options{
+		Connect: func(context.Context) (Connection, error) { return connectionTo(kafka), nil },
+		GroupID: group, Reset: "earliest", Targets: oneTarget(t), Starter: server, MaxStarts: 32,
+		Health: newHealth(), Log: slog.New(slog.NewTextHandler(lines, nil)),
+	})
+	require.NoError(t, err)
+	s, err := in.newSession(connectionTo(kafka))
+	require.NoError(t, err)
+	require.NoError(t, s.consumer.SubscribeTopics(s.connection.Topics, s.rebalance))
+	stopped := make(chan struct{})
+	close(stopped)
+	defer s.leave(stopped)
+	go s.forwardLogs()
+	wait(t, func() bool {
+		if len(s.all()) == 0 {
+			require.NoError(t, s.poll())
+			s.survey(t.Context(), time.Now())
+		}
+		return len(s.all()) == 1
+	}, "the partition's place")
+	require.NoError(t, s.seek(s.all()[0].key, 0))
+	wait(t, func() bool {
+		require.NoError(t, s.poll())
+		s.startWaiting(t.Context(), t.Context())
+		return server.holds() > 0 && s.all()[0].expected == 10
+	}, "the messages")
+	s.drain(t.Context(), drainWait)
+	assert.Zero(t, server.tried(id(6)))
+	assert.Equal(t, 1, server.tried(id(7)))
+	assert.NotContains(t, lines.text(), "level=ERROR")
 }

@@ -112,16 +112,33 @@ func (p *Probe) ask(ctx context.Context, question func(context.Context) error) e
 	return errors.New("no answer in time")
 }
 
-// Authenticate asks who the brokers are, which takes credentials that they accept;
-// where no SASL is configured, it takes no more than an answer.
+// Authenticate asks how many brokers there are. They answer only if they accept the
+// credentials, or if no SASL is configured. It asks for metadata and does not describe
+// the cluster, because librdkafka ends the process with a segmentation fault if the
+// brokers give their cluster no id.
 func (p *Probe) Authenticate(ctx context.Context) (brokers int, err error) {
 	err = p.ask(ctx, func(ctx context.Context) error {
-		cluster, err := p.admin.DescribeCluster(ctx)
-		brokers = len(cluster.Nodes)
-		return err
+		for {
+			metadata, err := p.consumer.GetMetadata(nil, false, int(metadataWait/time.Millisecond))
+			if err == nil {
+				brokers = len(metadata.Brokers)
+				return nil
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			switch code(err) {
+			case kafka.ErrTimedOut, kafka.ErrTransport, kafka.ErrAllBrokersDown: // they may answer yet
+			default:
+				return err
+			}
+		}
 	})
 	return brokers, err
 }
+
+// metadataWait bounds one question for metadata, which no context can end.
+const metadataWait = 500 * time.Millisecond
 
 // Secured is how the brokers are to be dialed.
 type Secured struct {

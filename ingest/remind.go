@@ -55,13 +55,18 @@ func (r *refusals) report(o Options, err error, first bool) {
 	}
 }
 
-// leave counts off a message that was refused and waits no more.
-func (r *refusals) leave(o Options) {
+// leave counts off a message that was refused and waits no more, because Temporal
+// accepted it or because the session has ended. The end of a session says nothing of
+// Temporal, but the messages may be another member's then.
+func (r *refusals) leave(o Options, accepted bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waiting--
-	if r.waiting == 0 {
-		o.Log.Info("Temporal accepts runs again", "after", time.Since(r.since).Round(time.Second))
-		o.Health.Set(CheckStarts, nil)
+	if r.waiting > 0 {
+		return
 	}
+	if accepted {
+		o.Log.Info("Temporal accepts runs again", "after", time.Since(r.since).Round(time.Second))
+	}
+	o.Health.Set(CheckStarts, nil)
 }

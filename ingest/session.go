@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,10 +29,12 @@ const (
 	// its starts in flight; what is later is started again there and dropped.
 	revokeWait = 3 * time.Second
 
-	// drainWait is how long a stop waits for starts in flight.
+	// drainWait is how long the end of a session waits for starts in flight. A stop
+	// of the process may have a limit of its own.
 	drainWait = 8 * time.Second
 
-	// leaveWait is how long the last commit and leaving the group may take.
+	// leaveWait is how long the last commit and leaving the group may take. It is
+	// kept short, because a stop while the brokers are away would always take it.
 	leaveWait = 4 * time.Second
 
 	// refusalPatience is how long credentials must be refused before they are
@@ -129,9 +132,13 @@ func (s *session) run(ctx context.Context) error {
 	polling, stopLooking := context.WithCancel(ctx)
 	err := s.consume(polling, starting)
 	stopLooking()
-	s.drain(starting)
-	if ctx.Err() != nil && s.in.options.Drained != nil {
-		s.in.options.Drained()
+	if ctx.Err() == nil {
+		s.drain(starting, drainWait)
+	} else {
+		s.drain(starting, cmp.Or(s.in.options.DrainLimit, drainWait))
+		if s.in.options.Drained != nil {
+			s.in.options.Drained()
+		}
 	}
 	close(stopCommits)
 	s.leave(commitsStopped)
@@ -168,9 +175,7 @@ func (s *session) poll() error {
 		s.receive(e)
 	case kafka.PartitionEOF:
 		if p := s.partitionOf(kafka.TopicPartition(e)); p != nil {
-			p = s.follow(p, int64(e.Offset))
-			p.expected = int64(e.Offset)
-			p.offsets.reached(p.expected)
+			s.reach(p, int64(e.Offset))
 		}
 	case kafka.Error:
 		return s.reportError(e)
@@ -199,10 +204,21 @@ func (s *session) receive(m *kafka.Message) {
 	if m.TimestampType == kafka.TimestampNotAvailable {
 		at = time.Now()
 	}
-	p = s.follow(p, offset)
+	if p = s.follow(p, offset); p == nil {
+		return
+	}
 	p.expected = offset + 1
 	s.joined = true
 	s.waiting = append(s.waiting, arrival{m, p, p.offsets.read(offset, at)})
+}
+
+// reach marks the end of a partition as read.
+func (s *session) reach(p *partition, end int64) {
+	if p = s.follow(p, end); p == nil {
+		return
+	}
+	p.expected = end
+	p.offsets.reached(end)
 }
 
 // startWaiting starts what waits. When no place comes free it pauses the
@@ -270,8 +286,8 @@ func (s *session) partitionOf(p kafka.TopicPartition) *partition {
 // drain waits for the starts in flight. What was never started is never
 // committed, and so read again, unless it is of a topic that was made anew since:
 // that is started now.
-func (s *session) drain(starting context.Context) {
-	until := time.Now().Add(drainWait)
+func (s *session) drain(starting context.Context, limit time.Duration) {
+	until := time.Now().Add(limit)
 	for _, a := range s.waiting {
 		if slices.Contains(s.replaced, a.partition) && s.in.flight.enterWithin(starting, time.Until(until)) {
 			s.start(starting, a)
@@ -279,6 +295,12 @@ func (s *session) drain(starting context.Context) {
 	}
 	s.waiting = nil
 	awaitSettled(append(s.all(), s.replaced...), time.Until(until))
+	for _, p := range s.replaced {
+		if n := p.offsets.unsettled(); n > 0 {
+			s.log.Error("messages were read from a topic that was deleted or a log that was cut off, and Temporal did not accept them before the consumer was closed; "+
+				"those that Kafka no longer has are lost", "topic", p.key.topic, "partition", p.key.partition, "messages", n)
+		}
+	}
 }
 
 // leave commits what Temporal holds and leaves the group. A broker that is away
@@ -298,6 +320,7 @@ func (s *session) leave(commitsStopped <-chan struct{}) {
 			s.in.options.Log.Warn("the consumer did not close cleanly", "error", err)
 		}
 	case <-time.After(leaveWait):
-		s.in.options.Log.Warn("the brokers did not answer the leave of the group; its session ends by itself")
+		s.in.options.Log.Warn("Kafka did not answer the last commit or the leave of the group in time: it gives the partitions to other members "+
+			"after session.timeout.ms, and messages whose commit is missing are read again and found to be duplicates", "limit", leaveWait)
 	}
 }

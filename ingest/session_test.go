@@ -13,11 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/serviceerror"
 
-	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 const (
@@ -33,7 +33,7 @@ const (
 // keep starts waiting.
 type temporal struct {
 	mu      sync.Mutex
-	held    map[string]workflows.Input
+	held    map[string]fanout.Input
 	tries   map[string]int
 	refuse  error                    // of every start
 	waiting map[string]chan struct{} // closed to let an event's start go on
@@ -42,10 +42,10 @@ type temporal struct {
 }
 
 func newTemporal() *temporal {
-	return &temporal{held: map[string]workflows.Input{}, tries: map[string]int{}, waiting: map[string]chan struct{}{}}
+	return &temporal{held: map[string]fanout.Input{}, tries: map[string]int{}, waiting: map[string]chan struct{}{}}
 }
 
-func (s *temporal) Start(ctx context.Context, in workflows.Input) (bool, error) {
+func (s *temporal) Start(ctx context.Context, in fanout.Input) (bool, error) {
 	s.mu.Lock()
 	s.tries[in.Event.ID]++
 	s.open++
@@ -207,16 +207,7 @@ func (m *member) ready() bool { return m.health.of(CheckKafka) == nil }
 
 func (m *member) end(t *testing.T) error {
 	t.Helper()
-	var err error
-	await.True(t, "the end of ingest", func() bool {
-		select {
-		case err = <-m.ended:
-			return true
-		default:
-			return false
-		}
-	})
-	return err
+	return await.Receive(t, "the end of ingest", m.ended)
 }
 
 func wait(t *testing.T, condition func() bool, what string) {
@@ -524,13 +515,13 @@ func TestATopicThatIsNotThereYet(t *testing.T) {
 func TestNoMessageBlocksAPartition(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
-	m := run(t, kafka, poisoned{server}, func(o *Options) { o.SearchAttributes = true })
+	m := run(t, kafka, poisoned{server}, func(o *Options) { o.SearchAttributes = func() bool { return true } })
 	values := []string{`{"event_id":"before"}`, "", "{", "\xff\xfe", `{"event_id":"poison"}`, `{"event_id":"after"}`}
 	for _, value := range values {
 		require.NoError(t, kafka.Produce(t.Context(), topic, 0, nil, []byte(value)))
 	}
 	wait(t, func() bool { return committed(t, kafka, 0) == int64(len(values)) }, "all")
-	reasons := map[deadletter.Reason]int{}
+	reasons := map[event.Reason]int{}
 	server.mu.Lock()
 	defer server.mu.Unlock()
 	for _, in := range server.held {
@@ -538,7 +529,7 @@ func TestNoMessageBlocksAPartition(t *testing.T) {
 			reasons[in.Undeliverable.Reason]++
 		}
 	}
-	assert.Equal(t, map[deadletter.Reason]int{deadletter.Undecodable: 3, deadletter.Oversize: 1}, reasons)
+	assert.Equal(t, map[event.Reason]int{event.ReasonUndecodable: 3, event.ReasonOversize: 1}, reasons)
 	assert.Len(t, server.held, len(values))
 	assert.Nil(t, server.held["after"].Undeliverable)
 	assert.NoError(t, m.health.of(CheckStarts))
@@ -547,9 +538,9 @@ func TestNoMessageBlocksAPartition(t *testing.T) {
 // poisoned refuses one event's content.
 type poisoned struct{ Starter }
 
-func (p poisoned) Start(ctx context.Context, in workflows.Input) (bool, error) {
+func (p poisoned) Start(ctx context.Context, in fanout.Input) (bool, error) {
 	if in.Event.ID == "poison" && len(in.Body) > 0 {
-		return false, &workflows.ContentError{Err: serviceerror.NewInvalidArgument("not this")}
+		return false, &fanout.ContentError{Err: serviceerror.NewInvalidArgument("not this")}
 	}
 	return p.Starter.Start(ctx, in)
 }

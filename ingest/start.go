@@ -7,17 +7,17 @@ import (
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
-	"genesys-fanout/deadletter"
-	"genesys-fanout/workflows"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
 // Starter starts a run.
 type Starter interface {
 	// Start starts FanOut for the event of an input. It returns false if the event
 	// has a run already. A *ConflictError means that another event has the run of
-	// its id, and a *workflows.ContentError that Temporal refuses the input for its
+	// its id, and a *fanout.ContentError that Temporal refuses the input for its
 	// content; any other error is retryable.
-	Start(ctx context.Context, in workflows.Input) (started bool, err error)
+	Start(ctx context.Context, in fanout.Input) (started bool, err error)
 }
 
 const (
@@ -51,16 +51,17 @@ func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
 		s.metrics.started.WithLabelValues("unmatched").Inc()
 		return nil
 	}
-	var waiting bool // among those that Temporal refuses
+	var waiting, accepted bool // waiting: among those that Temporal refuses
 	defer func() {
 		if waiting {
-			s.refused.leave(s.options)
+			s.refused.leave(s.options, accepted)
 		}
 	}()
 	retry := firstStartRetry
 	for {
 		err := s.try(ctx, in)
 		if err == nil {
+			accepted = true
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -87,7 +88,7 @@ func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
 // refuses the content of more. If it returns an error, the cause is not the
 // message: the next try begins with all of it again, so that nothing is left out
 // that Temporal will accept once the cause is gone.
-func (s *starts) try(ctx context.Context, in workflows.Input) error {
+func (s *starts) try(ctx context.Context, in fanout.Input) error {
 	for {
 		began := time.Now()
 		started, err := s.options.Starter.Start(ctx, in)
@@ -105,23 +106,23 @@ func (s *starts) try(ctx context.Context, in workflows.Input) error {
 }
 
 // accepted counts a message that Temporal holds, and logs what it left out of it.
-func (s *starts) accepted(in workflows.Input, started bool) {
+func (s *starts) accepted(in fanout.Input, started bool) {
 	s.metrics.started.WithLabelValues(result(in, started)).Inc()
 	if !started || in.Undeliverable == nil {
 		return
 	}
 	log := s.options.Log.With("topic", in.Source.Topic, "partition", in.Source.Partition, "offset", in.Source.Offset, "error", in.Undeliverable.Error)
 	switch in.Undeliverable.Reason {
-	case deadletter.Oversize:
-		log.Warn("Temporal refused a message; it is kept in Kafka alone, with a dead letter of " + deadletter.OversizeTarget)
-	case deadletter.Conflict:
+	case event.ReasonOversize:
+		log.Warn("Temporal refused a message; it is kept in Kafka alone, with a dead letter of " + event.OversizeTarget)
+	case event.ReasonConflict:
 		if times, due := s.conflicts.happened(); due {
-			log.Warn("two events have one id; the later one is delivered to no target, and is a dead letter of "+deadletter.ConflictTarget, "times", times)
+			log.Warn("two events have one id; the later one is delivered to no target, and is a dead letter of "+event.ConflictTarget, "times", times)
 		}
 	}
 }
 
-func result(in workflows.Input, started bool) string {
+func result(in fanout.Input, started bool) string {
 	switch {
 	case !started:
 		return "duplicate"

@@ -17,15 +17,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/serviceerror"
 
-	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
-type starterFunc func(context.Context, workflows.Input) (bool, error)
+type starterFunc func(context.Context, fanout.Input) (bool, error)
 
-func (f starterFunc) Start(ctx context.Context, in workflows.Input) (bool, error) { return f(ctx, in) }
+func (f starterFunc) Start(ctx context.Context, in fanout.Input) (bool, error) { return f(ctx, in) }
 
 type healthMap struct {
 	mu     sync.Mutex
@@ -53,7 +52,7 @@ func newStarts(t *testing.T, starter starterFunc) (*starts, *healthMap) {
 	set, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: 'http://a', when: 'event.channel_type == \"voice\"'}\n"), nil)
 	require.NoError(t, err)
 	health := newHealth()
-	options := Options{Targets: set, Starter: starter, Health: health, Log: slog.New(slog.DiscardHandler), SearchAttributes: true}
+	options := Options{Targets: set, Starter: starter, Health: health, Log: slog.New(slog.DiscardHandler), SearchAttributes: func() bool { return true }}
 	metrics, err := newMetrics(nil, nil)
 	require.NoError(t, err)
 	return &starts{options: options, metrics: metrics, flight: newFlight(1)}, health
@@ -76,8 +75,8 @@ func (s *starts) count(result string) float64 {
 }
 
 func TestHandStartsOneRun(t *testing.T) {
-	var got []workflows.Input
-	s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
+	var got []fanout.Input
+	s, _ := newStarts(t, func(_ context.Context, in fanout.Input) (bool, error) {
 		got = append(got, in)
 		return len(got) == 1, nil
 	})
@@ -105,7 +104,7 @@ func TestHandLeavesOutATimestampThatIsNone(t *testing.T) {
 }
 
 func TestHandStartsNothingThatNoTargetWants(t *testing.T) {
-	s, _ := newStarts(t, func(context.Context, workflows.Input) (bool, error) {
+	s, _ := newStarts(t, func(context.Context, fanout.Input) (bool, error) {
 		t.Error("a run was started")
 		return true, nil
 	})
@@ -115,11 +114,11 @@ func TestHandStartsNothingThatNoTargetWants(t *testing.T) {
 
 func TestHandKeepsWhatIsNoJSON(t *testing.T) {
 	for _, value := range []string{"{", ""} {
-		var got workflows.Input
-		s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) { got = in; return true, nil })
+		var got fanout.Input
+		s, _ := newStarts(t, func(_ context.Context, in fanout.Input) (bool, error) { got = in; return true, nil })
 		require.NoError(t, s.hand(t.Context(), message(value)))
 		require.NotNil(t, got.Undeliverable)
-		assert.Equal(t, deadletter.Undecodable, got.Undeliverable.Reason)
+		assert.Equal(t, event.ReasonUndecodable, got.Undeliverable.Reason)
 		assert.Equal(t, event.Undecodable(got.Source, published, nil, []byte(value)).ID, got.Event.ID)
 		assert.Equal(t, value, string(got.Body))
 		assert.Empty(t, got.Targets)
@@ -130,11 +129,11 @@ func TestHandKeepsWhatIsNoJSON(t *testing.T) {
 // TestHandStartsWhatIsTooLargeAsOversize, under the message's own identity.
 func TestHandStartsWhatIsTooLargeAsOversize(t *testing.T) {
 	for _, value := range []string{voice, "{"} {
-		var got []workflows.Input
-		s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
+		var got []fanout.Input
+		s, _ := newStarts(t, func(_ context.Context, in fanout.Input) (bool, error) {
 			got = append(got, in)
 			if len(in.Body) > 0 {
-				return false, &workflows.ContentError{Err: errors.New("2 MiB " + strings.Repeat("ü", 10_000)), Size: true}
+				return false, &fanout.ContentError{Err: errors.New("2 MiB " + strings.Repeat("ü", 10_000)), TooLarge: true}
 			}
 			return true, nil
 		})
@@ -142,7 +141,7 @@ func TestHandStartsWhatIsTooLargeAsOversize(t *testing.T) {
 		require.Len(t, got, 2)
 		assert.Equal(t, got[0].Event, got[1].Event)
 		assert.Equal(t, got[0].Source, got[1].Source)
-		assert.Equal(t, deadletter.Oversize, got[1].Undeliverable.Reason)
+		assert.Equal(t, event.ReasonOversize, got[1].Undeliverable.Reason)
 		assert.Contains(t, got[1].Undeliverable.Error, "2 MiB")
 		assert.Less(t, len(got[1].Undeliverable.Error), 2<<10)
 		assert.Empty(t, got[1].Targets)
@@ -164,7 +163,7 @@ func TestHandStartsTheWholeMessageOnceTemporalAcceptsAny(t *testing.T) {
 		s.options.Log = slog.New(slog.NewTextHandler(&lines, nil))
 		began := time.Now()
 		var forms []string // of the first try
-		s.options.Starter = starterFunc(func(_ context.Context, in workflows.Input) (bool, error) {
+		s.options.Starter = starterFunc(func(_ context.Context, in fanout.Input) (bool, error) {
 			if time.Since(began) >= 10*time.Minute {
 				require.ErrorContains(t, health.of(CheckStarts), "never", "not ready meanwhile")
 				assert.Nil(t, in.Undeliverable)
@@ -174,7 +173,7 @@ func TestHandStartsTheWholeMessageOnceTemporalAcceptsAny(t *testing.T) {
 			if time.Since(began) == 0 {
 				forms = append(forms, fmt.Sprintf("message: %t, search attributes: %t", len(in.Body) > 0, in.SearchAttributes))
 			}
-			return false, &workflows.ContentError{Err: serviceerror.NewInvalidArgument("never")}
+			return false, &fanout.ContentError{Err: serviceerror.NewInvalidArgument("never")}
 		})
 		require.NoError(t, s.hand(t.Context(), message(voice)))
 		assert.Equal(t, []string{
@@ -191,9 +190,9 @@ func TestHandStartsTheWholeMessageOnceTemporalAcceptsAny(t *testing.T) {
 // TestHandGivesUpSearchAttributesBeforeThePayload: a frontend that does not know
 // our search attributes refuses every start, whatever the message holds.
 func TestHandGivesUpSearchAttributesBeforeThePayload(t *testing.T) {
-	s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
+	s, _ := newStarts(t, func(_ context.Context, in fanout.Input) (bool, error) {
 		if in.SearchAttributes {
-			return false, &workflows.ContentError{Err: serviceerror.NewInvalidArgument("no mapping defined for search attribute EventType")}
+			return false, &fanout.ContentError{Err: serviceerror.NewInvalidArgument("no mapping defined for search attribute EventType")}
 		}
 		assert.Nil(t, in.Undeliverable)
 		assert.Equal(t, voice, string(in.Body))
@@ -207,9 +206,9 @@ func TestHandGivesUpSearchAttributesBeforeThePayload(t *testing.T) {
 func TestOneMessageThatIsRefusedForEverShows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		s, health := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) {
+		s, health := newStarts(t, func(_ context.Context, in fanout.Input) (bool, error) {
 			if in.Event.ID == "poisoned" {
-				return false, &workflows.ContentError{Err: serviceerror.NewInvalidArgument("never")}
+				return false, &fanout.ContentError{Err: serviceerror.NewInvalidArgument("never")}
 			}
 			return true, nil
 		})
@@ -227,7 +226,8 @@ func TestOneMessageThatIsRefusedForEverShows(t *testing.T) {
 		cancel()
 		require.ErrorIs(t, <-ended, context.Canceled)
 		assert.NoError(t, health.of(CheckStarts))
-		assert.InDelta(t, 11, lines.count(), 1, "one line each 30 s, and one at the end")
+		assert.InDelta(t, 10, lines.count(), 1, "one line each 30 s")
+		assert.NotContains(t, lines.text(), "accepts runs again", "the message was never accepted")
 	})
 }
 
@@ -254,7 +254,7 @@ func TestHandWaitsForTemporal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began, tries := time.Now(), 0
 		s, health := newStarts(t, nil)
-		s.options.Starter = starterFunc(func(context.Context, workflows.Input) (bool, error) {
+		s.options.Starter = starterFunc(func(context.Context, fanout.Input) (bool, error) {
 			tries++
 			if time.Since(began) < time.Hour {
 				return false, serviceerror.NewUnavailable("away")
@@ -270,9 +270,9 @@ func TestHandWaitsForTemporal(t *testing.T) {
 
 // conflicted refuses events of one id as those of another event.
 func conflicted(id string) starterFunc {
-	return func(_ context.Context, in workflows.Input) (bool, error) {
+	return func(_ context.Context, in fanout.Input) (bool, error) {
 		if in.Event.ID == id {
-			return false, &ConflictError{WorkflowID: workflows.ID(id), RunID: "run-1", Event: in.Event, Other: event.Event{Type: "other"}}
+			return false, &ConflictError{WorkflowID: fanout.WorkflowID(id), RunID: "run-1", Event: in.Event, Other: event.Event{Type: "other"}}
 		}
 		return true, nil
 	}
@@ -280,8 +280,8 @@ func conflicted(id string) starterFunc {
 
 func TestHandKeepsAMessageWhoseIDBelongsToAnotherEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var got workflows.Input
-		s, health := newStarts(t, func(ctx context.Context, in workflows.Input) (bool, error) {
+		var got fanout.Input
+		s, health := newStarts(t, func(ctx context.Context, in fanout.Input) (bool, error) {
 			got = in
 			return conflicted("evt-1")(ctx, in)
 		})
@@ -297,7 +297,7 @@ func TestHandKeepsAMessageWhoseIDBelongsToAnotherEvent(t *testing.T) {
 		assert.Equal(t, "x", got.Event.Type)
 		assert.Equal(t, voice, string(got.Body))
 		assert.Empty(t, got.Targets)
-		assert.Equal(t, deadletter.Conflict, got.Undeliverable.Reason)
+		assert.Equal(t, event.ReasonConflict, got.Undeliverable.Reason)
 		for _, part := range []string{"event id evt-1", "run run-1 of workflow event-evt-1", "type other and no interaction", "type x and interaction i", "FANOUT_EVENT_ID"} {
 			assert.Contains(t, got.Undeliverable.Error, part)
 		}
@@ -311,17 +311,17 @@ func TestHandKeepsAMessageWhoseIDBelongsToAnotherEvent(t *testing.T) {
 
 // TestHandKeepsAConflictThatIsTooLarge without its message, and still as a conflict.
 func TestHandKeepsAConflictThatIsTooLarge(t *testing.T) {
-	var got workflows.Input
-	s, _ := newStarts(t, func(ctx context.Context, in workflows.Input) (bool, error) {
+	var got fanout.Input
+	s, _ := newStarts(t, func(ctx context.Context, in fanout.Input) (bool, error) {
 		got = in
 		if len(in.Body) > 0 {
-			return false, &workflows.ContentError{Err: errors.New("2 MiB"), Size: true}
+			return false, &fanout.ContentError{Err: errors.New("2 MiB"), TooLarge: true}
 		}
 		return conflicted("evt-1")(ctx, in)
 	})
 	require.NoError(t, s.hand(t.Context(), message(voice)))
 	assert.NotEqual(t, "evt-1", got.Event.ID)
-	assert.Equal(t, deadletter.Conflict, got.Undeliverable.Reason)
+	assert.Equal(t, event.ReasonConflict, got.Undeliverable.Reason)
 	for _, part := range []string{"belongs to another event", "2 MiB", "kept in Kafka alone"} {
 		assert.Contains(t, got.Undeliverable.Error, part)
 	}
@@ -329,8 +329,8 @@ func TestHandKeepsAConflictThatIsTooLarge(t *testing.T) {
 
 // TestHandIdentifiesEventsByTheExpression of FANOUT_EVENT_ID, before targets are chosen.
 func TestHandIdentifiesEventsByTheExpression(t *testing.T) {
-	var got workflows.Input
-	s, _ := newStarts(t, func(_ context.Context, in workflows.Input) (bool, error) { got = in; return true, nil })
+	var got fanout.Input
+	s, _ := newStarts(t, func(_ context.Context, in fanout.Input) (bool, error) { got = in; return true, nil })
 	var err error
 	s.options.Targets, err = target.Parse("targets.yaml", []byte(`
 targets:
@@ -342,7 +342,7 @@ targets:
     when: event.id != "evt-1-x"
 `), nil)
 	require.NoError(t, err)
-	identify := func(expression, value string) workflows.Input {
+	identify := func(expression, value string) fanout.Input {
 		x, errs := target.ParseEventID(expression)
 		require.Empty(t, errs)
 		s.options.EventID = x
@@ -372,7 +372,7 @@ targets:
 }
 
 func TestHandCommitsATombstoneWithoutARun(t *testing.T) {
-	s, _ := newStarts(t, func(context.Context, workflows.Input) (bool, error) {
+	s, _ := newStarts(t, func(context.Context, fanout.Input) (bool, error) {
 		t.Error("a run was started")
 		return true, nil
 	})
@@ -387,7 +387,7 @@ func TestHandCommitsATombstoneWithoutARun(t *testing.T) {
 func TestARewindIsAsFastAsTemporalAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const latency, duplicates, most = 10 * time.Millisecond, 20_000, 64
-		s, _ := newStarts(t, func(context.Context, workflows.Input) (bool, error) {
+		s, _ := newStarts(t, func(context.Context, fanout.Input) (bool, error) {
 			<-time.After(latency)
 			return false, nil
 		})
@@ -407,7 +407,7 @@ func TestARewindIsAsFastAsTemporalAnswers(t *testing.T) {
 
 func TestHandEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	s, _ := newStarts(t, func(context.Context, workflows.Input) (bool, error) {
+	s, _ := newStarts(t, func(context.Context, fanout.Input) (bool, error) {
 		cancel()
 		return false, serviceerror.NewUnavailable("away")
 	})

@@ -160,11 +160,7 @@ func (s *session) learn(found *survey, now time.Time) {
 // askBrokers fills a survey.
 func (s *session) askBrokers(ctx context.Context, f *survey, topics []string) {
 	f.faults = make(map[partitionKey]error)
-	var cluster string
-	if cluster, f.err = s.clusterID(ctx); f.err != nil {
-		return
-	}
-	if f.topics, f.err = describeTopics(ctx, s.admin, cluster, topics); f.err != nil {
+	if f.topics, f.err = describeTopics(ctx, s.admin, s.clusterID(ctx), topics); f.err != nil {
 		return
 	}
 	asked := make([]partitionKey, 0, len(f.partitions))
@@ -192,22 +188,27 @@ func (s *session) askBrokers(ctx context.Context, f *survey, topics []string) {
 
 var errLeaderless = errors.New("the partition has no leader; see that all brokers run")
 
-// clusterID asks for the id of the cluster until a survey has learned it. It is empty
-// if the brokers give none.
-func (s *session) clusterID(ctx context.Context) (string, error) {
+// clusterIDTimeout bounds the question for the cluster's id. librdkafka has the id from
+// the metadata by which it found the topics, but waits for the whole of this time if the
+// brokers give none.
+const clusterIDTimeout = 200 * time.Millisecond
+
+// clusterID returns the id of the cluster, and keeps it once it is known. It is empty if
+// the brokers give none, as some do that are compatible with Kafka; then the ids of the
+// topics must do. It does not describe the cluster, because librdkafka ends the process
+// with a segmentation fault if such an answer has no id.
+func (s *session) clusterID(ctx context.Context) string {
 	if known := s.cluster.Load(); known != nil {
-		return *known, nil
+		return *known
 	}
-	described, err := s.admin.DescribeCluster(ctx)
-	if err != nil {
-		return "", fmt.Errorf("ask for the cluster's id: %w", err)
-	}
-	var id string
-	if described.ClusterID != nil {
-		id = *described.ClusterID
+	ctx, cancel := context.WithTimeout(ctx, clusterIDTimeout)
+	defer cancel()
+	id, err := s.admin.ClusterID(ctx)
+	if err != nil || id == "" {
+		return ""
 	}
 	s.cluster.Store(&id)
-	return id, nil
+	return id
 }
 
 // describeTopics asks what the brokers know of topics.

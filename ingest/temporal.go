@@ -12,7 +12,7 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"genesys-fanout/event"
-	"genesys-fanout/workflows"
+	"genesys-fanout/fanout"
 )
 
 // Temporal starts runs on a Temporal server.
@@ -26,9 +26,9 @@ type Temporal struct {
 }
 
 // Start implements Starter.
-func (t Temporal) Start(ctx context.Context, in workflows.Input) (bool, error) {
+func (t Temporal) Start(ctx context.Context, in fanout.Input) (bool, error) {
 	for again := false; ; again = true {
-		_, err := workflows.Start(ctx, t.Client, workflows.StartOptions(in, t.TaskQueue, t.RecallQueue), in)
+		_, err := fanout.Start(ctx, t.Client, fanout.StartOptions(in, t.TaskQueue, t.RecallQueue), in)
 		var exists *serviceerror.WorkflowExecutionAlreadyStarted
 		if !errors.As(err, &exists) {
 			return err == nil, err
@@ -54,7 +54,7 @@ func (t Temporal) compare(ctx context.Context, e event.Event, runID string) erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, compareTimeout)
 	defer cancel()
-	id := workflows.ID(e.ID)
+	id := fanout.WorkflowID(e.ID)
 	run, err := t.Client.DescribeWorkflowExecution(ctx, id, runID)
 	if err != nil {
 		return fmt.Errorf("describe run %s of workflow %s, which has the id of the event: %w", runID, id, err)
@@ -78,8 +78,8 @@ func (t Temporal) compare(ctx context.Context, e event.Event, runID string) erro
 // was started by hand.
 func memoHash(memo *common.Memo) string {
 	var hash string
-	if payload, ok := memo.GetFields()[workflows.MemoEventHash]; ok {
-		_ = workflows.DataConverter().FromPayload(payload, &hash) // one that cannot be read is none
+	if payload, ok := memo.GetFields()[fanout.MemoEventHash]; ok {
+		_ = fanout.DataConverter().FromPayload(payload, &hash) // one that cannot be read is none
 	}
 	return hash
 }
@@ -95,8 +95,8 @@ func (t Temporal) eventOf(ctx context.Context, workflowID, runID string) (event.
 	if err != nil {
 		return event.Event{}, err
 	}
-	var in workflows.Input
-	if workflows.DataConverter().FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in) != nil {
+	var in fanout.Input
+	if fanout.DataConverter().FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in) != nil {
 		return event.Event{}, nil
 	}
 	return in.Event, nil

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
@@ -17,11 +16,11 @@ import (
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/log"
 
-	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
+	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 // startTemporal starts a server, on which no worker polls.
@@ -31,7 +30,7 @@ func startTemporal(t *testing.T) Temporal {
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	c, err := client.DialContext(t.Context(), client.Options{
-		HostPort: server.Address(), Namespace: devstack.Namespace, DataConverter: workflows.DataConverter(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
+		HostPort: server.Address(), Namespace: devstack.Namespace, DataConverter: fanout.DataConverter(), Logger: log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
 	})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
@@ -39,17 +38,17 @@ func startTemporal(t *testing.T) Temporal {
 }
 
 // inputOf is the input of an event as ingest makes it.
-func inputOf(t *testing.T, message string) workflows.Input {
+func inputOf(t *testing.T, message string) fanout.Input {
 	t.Helper()
 	e, err := event.Decode([]byte(message))
 	require.NoError(t, err)
-	return workflows.Input{Event: e, Body: event.Body(message), Targets: []target.Policy{{Target: "a"}}}
+	return fanout.Input{Message: event.Message{Event: e, Body: event.Body(message)}, Targets: []target.Policy{{Target: "a"}}}
 }
 
 // byHand starts a run without a memo, as Temporal UI does it.
 func (s Temporal) byHand(t *testing.T, id string, input any) {
 	t.Helper()
-	_, err := s.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: s.TaskQueue}, workflows.FanOutName, input)
+	_, err := s.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: s.TaskQueue}, fanout.WorkflowName, input)
 	require.NoError(t, err)
 }
 
@@ -64,41 +63,41 @@ func TestTemporal_ComparesTheRunThatHasTheID(t *testing.T) {
 	server := startTemporal(t)
 	ctx := t.Context()
 	long := strings.Repeat("\u2028", 400)
-	oversize := func(in workflows.Input) workflows.Input {
+	oversize := func(in fanout.Input) fanout.Input {
 		return withoutMessage(in, errors.New("too large"))
 	}
-	for name, before := range map[string]func(t *testing.T, in workflows.Input){
-		"started by ingest": func(t *testing.T, in workflows.Input) {
+	for name, before := range map[string]func(t *testing.T, in fanout.Input){
+		"started by ingest": func(t *testing.T, in fanout.Input) {
 			started, err := server.Start(ctx, in)
 			require.NoError(t, err)
 			require.True(t, started)
 		},
-		"ended since": func(t *testing.T, in workflows.Input) {
+		"ended since": func(t *testing.T, in fanout.Input) {
 			_, err := server.Start(ctx, in)
 			require.NoError(t, err)
-			require.NoError(t, server.Client.TerminateWorkflow(ctx, workflows.ID(in.Event.ID), "", t.Name()))
+			require.NoError(t, server.Client.TerminateWorkflow(ctx, fanout.WorkflowID(in.Event.ID), "", t.Name()))
 		},
-		"without its message": func(t *testing.T, in workflows.Input) {
+		"without its message": func(t *testing.T, in fanout.Input) {
 			started, err := server.Start(ctx, oversize(in))
 			require.NoError(t, err)
 			require.True(t, started)
 		},
-		"started by replay": func(t *testing.T, in workflows.Input) {
-			_, err := workflows.Start(ctx, server.Client, workflows.ReplayOptions(in, server.TaskQueue, nil), in)
+		"started by replay": func(t *testing.T, in fanout.Input) {
+			_, err := fanout.Start(ctx, server.Client, fanout.ReplayOptions(in, server.TaskQueue, nil), in)
 			require.NoError(t, err)
 		},
-		"started by hand": func(t *testing.T, in workflows.Input) { server.byHand(t, workflows.ID(in.Event.ID), in) },
-		"started by hand without its message": func(t *testing.T, in workflows.Input) {
+		"started by hand": func(t *testing.T, in fanout.Input) { server.byHand(t, fanout.WorkflowID(in.Event.ID), in) },
+		"started by hand without its message": func(t *testing.T, in fanout.Input) {
 			in = oversize(in)
 			in.Event = in.Event.Cut()
-			server.byHand(t, workflows.ID(inputOf(t, conversationEvent(t.Name()+long, "began"+long, long)).Event.ID), in)
+			server.byHand(t, fanout.WorkflowID(inputOf(t, conversationEvent(t.Name()+long, "began"+long, long)).Event.ID), in)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := t.Name() + long
 			in := inputOf(t, conversationEvent(id, "began"+long, long))
 			before(t, in)
-			for _, again := range []workflows.Input{in, oversize(in)} {
+			for _, again := range []fanout.Input{in, oversize(in)} {
 				started, err := server.Start(ctx, again)
 				require.NoError(t, err)
 				assert.False(t, started, "a duplicate")
@@ -107,7 +106,7 @@ func TestTemporal_ComparesTheRunThatHasTheID(t *testing.T) {
 				_, err := server.Start(ctx, inputOf(t, other))
 				var conflict *ConflictError
 				require.ErrorAs(t, err, &conflict)
-				assert.Equal(t, workflows.ID(id), conflict.WorkflowID)
+				assert.Equal(t, fanout.WorkflowID(id), conflict.WorkflowID)
 				assert.NoError(t, uuid.Validate(conflict.RunID))
 				for _, part := range []string{conflict.WorkflowID, conflict.RunID, event.Escape("began" + long), event.Escape(conflict.Event.Type)} {
 					assert.ErrorContains(t, err, part)
@@ -124,7 +123,7 @@ func TestTemporal_ARunThatIsNotOursIsAConflict(t *testing.T) {
 	server := startTemporal(t)
 	for name, input := range map[string]any{"another event": inputOf(t, voice), "a list": []string{"x"}, "nothing": nil} {
 		in := inputOf(t, conversationEvent(name, "began", "i"))
-		server.byHand(t, workflows.ID(in.Event.ID), input)
+		server.byHand(t, fanout.WorkflowID(in.Event.ID), input)
 		_, err := server.Start(t.Context(), in)
 		require.ErrorAs(t, err, new(*ConflictError), name)
 	}
@@ -138,7 +137,7 @@ func TestTemporal_AnIDMadeOfBytesIsNeverAConflict(t *testing.T) {
 	in := inputOf(t, `{"topicName":"x","eventBody":{}}`)
 	before := in
 	before.Event.Type = event.UnknownType
-	server.byHand(t, workflows.ID(in.Event.ID), before)
+	server.byHand(t, fanout.WorkflowID(in.Event.ID), before)
 	started, err := server.Start(t.Context(), in)
 	require.NoError(t, err)
 	assert.False(t, started)
@@ -194,7 +193,7 @@ func TestTemporal_ADescriptionThatFailsIsRetried(t *testing.T) {
 		started, err := other.Start(t.Context(), in)
 		require.ErrorIs(t, err, failure)
 		assert.False(t, started)
-		assert.False(t, errors.As(err, new(*workflows.ContentError)) || errors.As(err, new(*ConflictError)))
+		assert.False(t, errors.As(err, new(*fanout.ContentError)) || errors.As(err, new(*ConflictError)))
 	}
 }
 
@@ -206,10 +205,9 @@ func TestHand_OnAServer(t *testing.T) {
 	hand := func(value string) {
 		m := message(value)
 		in, _ := s.input(m)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
+		ctx := await.Context(t)
 		require.NoError(t, s.hand(ctx, m))
-		other, err := server.eventOf(ctx, workflows.ID(in.Event.ID), "")
+		other, err := server.eventOf(ctx, fanout.WorkflowID(in.Event.ID), "")
 		require.NoError(t, err)
 		assert.Equal(t, in.Event.Cut().ID, other.ID)
 	}
@@ -220,7 +218,7 @@ func TestHand_OnAServer(t *testing.T) {
 	hand(`{"event_id":"evt-2","event_type":"` + strings.Repeat("\xff", 700_000) + `","interaction":{"channel_type":"voice"}}`)
 	hand(`{"event_id":"evt-3","interaction":{"id":"` + separators + `","channel_type":"voice"}}`)
 	hand(`{"event_id":"evt-4","interaction":{"channel_type":"voice","status":"` + separators + `"}}`)
-	assert.InDelta(t, 4, s.count(string(deadletter.Oversize)), 0)
+	assert.InDelta(t, 4, s.count(string(event.ReasonOversize)), 0)
 	hand(voice)
 	assert.InDelta(t, 1, s.count("duplicate"), 0)
 	assert.NoError(t, health.of(CheckStarts))

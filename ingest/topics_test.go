@@ -1,6 +1,9 @@
 package ingest
 
 import (
+	"context"
+	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +11,9 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TestReminder_RepeatsEvery30Seconds while there is something to name, and at once
@@ -86,4 +92,44 @@ func TestTopicState(t *testing.T) {
 	assert.True(t, topicState{err: kafka.NewError(kafka.ErrTopicAuthorizationFailed, "", false)}.refused())
 	assert.True(t, topicState{unreadable: true}.refused())
 	assert.False(t, topicState{}.refused() || topicState{}.missing())
+}
+
+// TestIngest_ReadsFromBrokersThatGiveNoClusterID, as some that are compatible with
+// Kafka do.
+func TestIngest_ReadsFromBrokersThatGiveNoClusterID(t *testing.T) {
+	t.Parallel()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic))
+	require.NoError(t, err)
+	t.Cleanup(cluster.Close)
+	host, portText, err := net.SplitHostPort(cluster.ListenAddrs()[0])
+	require.NoError(t, err)
+	port, err := strconv.ParseInt(portText, 10, 32)
+	require.NoError(t, err)
+	id := cluster.TopicInfo(topic).TopicID
+	cluster.ControlKey(int16(kmsg.Metadata), func(asked kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		answer := asked.ResponseKind().(*kmsg.MetadataResponse)
+		broker := kmsg.NewMetadataResponseBroker()
+		broker.Host, broker.Port = host, int32(port)
+		answer.Brokers, answer.ControllerID = append(answer.Brokers, broker), broker.NodeID
+		found := kmsg.NewMetadataResponseTopic()
+		found.Topic, found.TopicID = kmsg.StringPtr(topic), id
+		partition := kmsg.NewMetadataResponseTopicPartition()
+		partition.Replicas, partition.ISR = []int32{broker.NodeID}, []int32{broker.NodeID}
+		found.Partitions = append(found.Partitions, partition)
+		answer.Topics = append(answer.Topics, found)
+		return answer, nil, true
+	})
+	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...))
+	require.NoError(t, err)
+	defer client.Close()
+	require.NoError(t, client.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte(`{"event_id":"evt-0"}`)}).FirstErr())
+
+	server := newTemporal()
+	run(t, nil, server, func(o *Options) {
+		o.Connect = func(context.Context) (Connection, error) {
+			return Connection{BootstrapServers: cluster.ListenAddrs()[0], SecurityProtocol: "PLAINTEXT", Topics: []string{topic}}, nil
+		}
+	})
+	wait(t, func() bool { return server.holds() == 1 }, "the message")
 }

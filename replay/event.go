@@ -8,8 +8,8 @@ import (
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 // Event is an event that is sent again, in one run, to the targets of its records.
@@ -97,11 +97,14 @@ func (e *Event) add(p *Plan, r deadletter.Record) {
 
 // input is what the run of the event begins with: the message as it was, under
 // today's policies.
-func (e *Event) input(targets *target.Set, searchAttributes bool) workflows.Input {
+func (e *Event) input(targets *target.Set, searchAttributes bool) fanout.Input {
 	message := e.record.Message()
 	decoded, _ := event.Decode(message) // what it cannot tell is only not shown
 	decoded.ID, decoded.Type, decoded.InteractionID = e.record.EventID, e.record.EventType, e.record.InteractionID
-	in := workflows.Input{Event: decoded, Body: message, Source: e.record.Source, SearchAttributes: searchAttributes}
+	in := fanout.Input{
+		Message:          event.Message{Event: decoded, Body: message, Source: e.record.Source},
+		SearchAttributes: searchAttributes,
+	}
 	for _, name := range e.Targets {
 		if t, ok := targets.Get(name); ok {
 			in.Targets = append(in.Targets, t.Policy)

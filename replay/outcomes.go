@@ -28,7 +28,7 @@ const (
 	pending outcome = iota // nothing yet
 	delivered
 	failedAgain
-	lost // its run has ended, and the record is as it was
+	lost // nobody knows of a delivery: its run has ended and the record is as it was, or the record was discarded
 )
 
 // awaited is a delivery whose run is started and whose outcome is not known yet.
@@ -41,8 +41,8 @@ type awaited struct {
 }
 
 // outcomes learns what became of the deliveries whose runs are started, by looking
-// at their records: a delivery that arrived has none, and one that failed again
-// has one of another run. It asks Temporal only whether runs have ended without
+// at their records: a delivery that arrived has no open one, and one that failed
+// again has one of another run. It asks Temporal only whether runs have ended without
 // either, as one does that an operator terminates.
 type outcomes struct {
 	tracker *deadletter.Directory
@@ -144,7 +144,7 @@ func (o *outcomes) became(a *awaited) (outcome, error) {
 	case err != nil:
 		return pending, err
 	case !found:
-		return delivered, nil
+		return o.closed(a), nil
 	case version == a.version && !ended:
 		return pending, nil
 	}
@@ -166,6 +166,21 @@ func (o *outcomes) became(a *awaited) (outcome, error) {
 	}
 	a.version = version
 	return pending, nil
+}
+
+// closed returns what became of a delivery whose record is no longer open: it was
+// delivered, or a user has discarded the record meanwhile.
+func (o *outcomes) closed(a *awaited) outcome {
+	record, err := o.tracker.Discarded(a.file)
+	switch {
+	case err != nil: // there is none, or it is damaged and says nothing
+	case o.hash(record.RunID) == a.left:
+		o.notify(fmt.Sprintf("event %s: the record of %s was discarded meanwhile; the delivery counts as left", a.run.event(), a.target))
+		return lost
+	case a.run.id != "" && record.RunID == a.run.id:
+		return failedAgain
+	}
+	return delivered
 }
 
 // remind says for whom the replay waits, if it has learned nothing for a while.

@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 	"genesys-fanout/target"
 )
 
@@ -33,7 +34,7 @@ type Selection struct {
 // Kind is a target and a reason, by which records are counted.
 type Kind struct {
 	Target string
-	Reason deadletter.Reason
+	Reason event.Reason
 }
 
 // Plan holds the records of a selection as they were when they were counted.

@@ -50,11 +50,11 @@ func (s Selection) refusal(r deadletter.Record, damaged *deadletter.DamagedError
 	no := refusal{target: r.TargetName}
 	t, known := s.Targets.Get(r.TargetName)
 	switch {
-	case r.TargetName == deadletter.UndecodableTarget:
+	case r.TargetName == event.UndecodableTarget:
 		no.why, no.cure, no.name = "the message is no JSON, so it is no event", undecodableCure, inKafka(r)
-	case r.TargetName == deadletter.OversizeTarget:
+	case r.TargetName == event.OversizeTarget:
 		no.why, no.cure, no.name = "the message is too large for Temporal and is kept in Kafka alone", oversizeCure, inKafka(r)
-	case r.TargetName == deadletter.ConflictTarget:
+	case r.TargetName == event.ConflictTarget:
 		no.why, no.cure, no.name = "another event has the event id of the message", conflictCure, inKafka(r)
 	case !known:
 		no.why, no.cure = "targets.yaml has no such target", "add it there, or close its records with deadletter discard"

@@ -9,8 +9,9 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/time/rate"
 
+	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
-	"genesys-fanout/workflows"
+	"genesys-fanout/fanout"
 )
 
 // mostStarting is how many starts may be under way at once. At 10 ms each that
@@ -141,12 +142,35 @@ func (r *Replay) send(ctx context.Context) error {
 			break
 		}
 	}
-	if ctx.Err() == nil { // somebody else has resolved the records that are nowhere
-		for _, gone := range r.plan.open.left {
-			r.settle(gone.target, delivered)
-		}
+	if err := r.settleGone(ctx); err != nil {
+		return err
 	}
 	return ctx.Err()
+}
+
+// settleGone settles the deliveries whose records were counted and are no longer
+// open. If nobody has discarded them, somebody else has delivered them.
+func (r *Replay) settleGone(ctx context.Context) error {
+	gone := r.plan.open
+	if ctx.Err() != nil || len(gone.left) == 0 {
+		return nil
+	}
+	for one, err := range r.plan.selection.Directory.Closed(ctx, deadletter.Discarded) {
+		if errors.As(err, new(*deadletter.DamagedError)) {
+			continue // it says nothing
+		}
+		if err != nil {
+			return err
+		}
+		if _, same := gone.find(one.Record); same {
+			gone.remove(one.Record)
+			r.options.Notify(fmt.Sprintf("event %s: the record of %s was discarded meanwhile; the delivery counts as left", one.EscapedID(), one.TargetName))
+		}
+	}
+	for _, record := range gone.left {
+		r.settle(record.target, delivered)
+	}
+	return nil
 }
 
 func enter(ctx context.Context, places chan struct{}) bool {
@@ -175,13 +199,13 @@ func (r *Replay) begin(ctx context.Context, e *Event) {
 }
 
 func (r *Replay) skip(e *Event) {
-	r.options.Notify(fmt.Sprintf("event %s has an open run: skipped; workflow %s", event.Escape(e.ID), workflows.ID(e.ID)))
+	r.options.Notify(fmt.Sprintf("event %s has an open run: skipped; workflow %s", event.Escape(e.ID), fanout.WorkflowID(e.ID)))
 	for _, target := range e.Targets {
 		r.count(target, func(c *Counts) { c.Skipped++ })
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.skipped = append(r.skipped, r.outcomes.deliveries(e, &run{workflowID: workflows.ID(e.ID)})...)
+	r.skipped = append(r.skipped, r.outcomes.deliveries(e, &run{workflowID: fanout.WorkflowID(e.ID)})...)
 }
 
 // lookAgain counts what the open runs have made of the skipped deliveries

@@ -23,12 +23,12 @@ import (
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/replay"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -58,7 +58,7 @@ func startStage(t *testing.T, named ...string) *stage {
 	require.NoError(t, err)
 	t.Cleanup(s.server.Close)
 	s.client, err = client.DialContext(ctx, client.Options{
-		HostPort: s.server.Address(), Namespace: devstack.Namespace, DataConverter: workflows.DataConverter(), Logger: log.NewStructuredLogger(quiet),
+		HostPort: s.server.Address(), Namespace: devstack.Namespace, DataConverter: fanout.DataConverter(), Logger: log.NewStructuredLogger(quiet),
 	})
 	require.NoError(t, err)
 	t.Cleanup(s.client.Close)
@@ -85,9 +85,9 @@ func startStage(t *testing.T, named ...string) *stage {
 // serve starts the workers.
 func (s *stage) serve() *stage {
 	s.t.Helper()
-	history := activities.History{Client: s.client, Namespace: devstack.Namespace, DataConverter: workflows.DataConverter()}
+	history := activities.History{Client: s.client, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
 	acts := activities.New(activities.Options{Targets: s.set, Tracker: s.tracker, Logger: quiet, Messages: history, Runs: history})
-	process := queues.Process{Client: s.client, TaskQueue: workflows.DefaultTaskQueue, Targets: s.set, Activities: acts, Log: quiet}
+	process := queues.Process{Client: s.client, TaskQueue: fanout.DefaultTaskQueue, Targets: s.set, Activities: acts, Log: quiet}
 	workers := []*queues.Worker{process.Runs(prometheus.NewRegistry()), process.DeadLetters()}
 	for _, t := range s.set.All() {
 		workers = append(workers, process.RetryLane(t))
@@ -105,8 +105,8 @@ func (s *stage) serve() *stage {
 func (s *stage) record(target, id string) deadletter.Record {
 	s.t.Helper()
 	record := deadletter.Record{
-		EventID: id, TargetName: target, Error: "422", Reason: deadletter.Rejected, StatusCode: 422, Attempts: 1, Timestamp: time.Now().UTC(),
-		EventType: "conversation.started", InteractionID: "i-1", WorkflowID: workflows.ID(id), RunID: "run-before-" + target,
+		EventID: id, TargetName: target, Error: "422", Reason: event.ReasonRejected, StatusCode: 422, Attempts: 1, Timestamp: time.Now().UTC(),
+		EventType: "conversation.started", InteractionID: "i-1", WorkflowID: fanout.WorkflowID(id), RunID: "run-before-" + target,
 		Source: event.Source{Topic: "t", Partition: 1, Offset: 7},
 	}
 	deadletter.SetPayload(&record, message(id))
@@ -149,7 +149,7 @@ func (s *stage) count(filter deadletter.Filter) (*replay.Plan, string) {
 }
 
 func (s *stage) options(told *notices) replay.Options {
-	return replay.Options{Client: s.client, TaskQueue: workflows.DefaultTaskQueue, Rate: 1000, Notify: told.add}
+	return replay.Options{Client: s.client, TaskQueue: fanout.DefaultTaskQueue, Rate: 1000, Notify: told.add}
 }
 
 // replay counts and sends all that the filter chooses.
@@ -166,7 +166,7 @@ func (s *stage) runs(id string) int64 {
 	s.t.Helper()
 	var count int64
 	await.True(s.t, "the runs of "+id+" in the list of runs", func() bool {
-		answer, err := s.client.CountWorkflow(s.ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: "WorkflowId = '" + workflows.ID(id) + "'"})
+		answer, err := s.client.CountWorkflow(s.ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: "WorkflowId = '" + fanout.WorkflowID(id) + "'"})
 		if err == nil {
 			count = answer.GetCount()
 		}
@@ -205,7 +205,7 @@ func TestOneRunForAllTargetsOfAnEvent(t *testing.T) {
 	plan, _ := s.count(deadletter.Filter{})
 	assert.Equal(t, 3, plan.Events)
 	assert.Equal(t, 7, plan.Deliveries)
-	assert.Equal(t, 3, plan.Kinds[replay.Kind{Target: "c", Reason: deadletter.Rejected}])
+	assert.Equal(t, 3, plan.Kinds[replay.Kind{Target: "c", Reason: event.ReasonRejected}])
 
 	counts, told := s.replay(deadletter.Filter{Target: "c", EventID: "evt-1"})
 	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1, Delivered: 1}, counts, told)
@@ -332,8 +332,8 @@ func TestTwoAtOnce(t *testing.T) {
 func TestOpenRun(t *testing.T) {
 	s := startStage(t, "a")
 	s.record("a", "evt-1")
-	in := workflows.Input{Event: event.Event{ID: "evt-1"}, Body: message("evt-1"), Targets: []target.Policy{s.set.All()[0].Policy}}
-	_, err := s.client.ExecuteWorkflow(s.ctx, workflows.ReplayOptions(in, workflows.DefaultTaskQueue, nil), workflows.FanOutName, in)
+	in := fanout.Input{Message: event.Message{Event: event.Event{ID: "evt-1"}, Body: message("evt-1")}, Targets: []target.Policy{s.set.All()[0].Policy}}
+	_, err := s.client.ExecuteWorkflow(s.ctx, fanout.ReplayOptions(in, fanout.DefaultTaskQueue, nil), fanout.WorkflowName, in)
 	require.NoError(t, err)
 	counts, told := s.replay(deadletter.Filter{})
 	assert.Equal(t, replay.Counts{Deliveries: 1, Skipped: 1}, counts)
@@ -345,7 +345,7 @@ func TestOpenRun(t *testing.T) {
 	options.Notify = func(line string) { // the open run goes on once it is skipped
 		told2.add(line)
 		s.serve()
-		assert.NoError(t, s.client.GetWorkflow(s.ctx, workflows.ID("evt-1"), "").Get(s.ctx, nil))
+		assert.NoError(t, s.client.GetWorkflow(s.ctx, fanout.WorkflowID("evt-1"), "").Get(s.ctx, nil))
 	}
 	r := replay.New(plan, options)
 	require.NoError(t, r.Run(s.ctx))
@@ -354,28 +354,32 @@ func TestOpenRun(t *testing.T) {
 	assert.Equal(t, 1, s.targets["a"].Count())
 }
 
-// TestOthersWereFaster: what was counted may be resolved or recorded anew before
-// its turn comes, and is not sent then.
+// TestOthersWereFaster: what was counted may be resolved, discarded or recorded anew
+// before its turn comes, and is not sent then.
 func TestOthersWereFaster(t *testing.T) {
 	s := startStage(t, "a").serve()
 	for _, id := range []string{"evt-1", "evt-2", "evt-3", "evt-4"} {
 		s.record("a", id)
 	}
-	plan, _ := s.count(deadletter.Filter{Reason: deadletter.Rejected})
+	unwanted := s.record("a", "evt-6")
+	plan, _ := s.count(deadletter.Filter{Reason: event.ReasonRejected})
 	require.NoError(t, s.tracker.Resolve(s.ctx, "a", "evt-1", "run-of-another", time.Now()))
 	again := s.record("a", "evt-2")
-	again.RunID, again.Reason = "run-of-another", deadletter.Expired
+	again.RunID, again.Reason = "run-of-another", event.ReasonExpired
 	require.NoError(t, s.tracker.Record(s.ctx, again))
 	damaged := s.tracker.File("a", "evt-3")
 	require.NoError(t, os.WriteFile(damaged, []byte("{"), 0o600))
 	s.record("a", "evt-5") // was not counted
+	_, err := s.tracker.Discard(s.ctx, unwanted, deadletter.Discarding{At: time.Now(), By: "kim", Note: "unwanted"})
+	require.NoError(t, err)
 
 	var told notices
 	r := replay.New(plan, s.options(&told))
 	require.NoError(t, r.Run(s.ctx))
 	counts := r.Counts()
-	assert.Equal(t, replay.Counts{Deliveries: 4, Sent: 1, Delivered: 2, FailedAgain: 1}, counts, told.String())
-	assert.Equal(t, 1, counts.Left(), "the damaged one")
+	assert.Equal(t, replay.Counts{Deliveries: 5, Sent: 1, Delivered: 2, FailedAgain: 1}, counts, told.String())
+	assert.Equal(t, 2, counts.Left(), "the damaged one, and the discarded one")
+	assert.Contains(t, told.String(), "event evt-6: the record of a was discarded meanwhile")
 	assert.Equal(t, 1, s.targets["a"].Count())
 	assert.Len(t, s.targets["a"].ByEvent("evt-4"), 1)
 }
@@ -389,7 +393,7 @@ func TestARunThatIsTerminated(t *testing.T) {
 	r := replay.New(plan, s.options(&told))
 	ended := make(chan error)
 	go func() { ended <- r.Run(s.ctx) }()
-	await.True(t, "a run to terminate", func() bool { return s.client.TerminateWorkflow(s.ctx, workflows.ID("evt-1"), "", t.Name()) == nil })
+	await.True(t, "a run to terminate", func() bool { return s.client.TerminateWorkflow(s.ctx, fanout.WorkflowID("evt-1"), "", t.Name()) == nil })
 	require.NoError(t, <-ended)
 	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1}, r.Counts())
 	assert.Equal(t, 1, r.Counts().Left())
@@ -405,11 +409,11 @@ func TestRefusedByName(t *testing.T) {
 	s.record("unknown", "evt-2")
 	s.record("gone", "evt-1")
 	s.record("rests", "evt-1")
-	s.record(deadletter.UndecodableTarget, "evt-3")
-	s.record(deadletter.OversizeTarget, "evt-4")
+	s.record(event.UndecodableTarget, "evt-3")
+	s.record(event.OversizeTarget, "evt-4")
 	cut := event.Cut(strings.Repeat("ü", 100))
-	s.record(deadletter.OversizeTarget, cut)
-	s.record(deadletter.ConflictTarget, "evt-7")
+	s.record(event.OversizeTarget, cut)
+	s.record(event.ConflictTarget, "evt-7")
 	empty := s.record("a", "evt-5")
 	empty.Payload, empty.PayloadBase64 = nil, nil
 	require.NoError(t, s.tracker.Record(s.ctx, empty))

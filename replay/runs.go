@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
-	"genesys-fanout/workflows"
+	"genesys-fanout/fanout"
 )
 
 const (
@@ -50,7 +50,7 @@ func newRun(workflowID, id string) *run {
 }
 
 // event returns the id of the run's event, escaped.
-func (r *run) event() string { return strings.TrimPrefix(r.workflowID, workflows.ID("")) }
+func (r *run) event() string { return strings.TrimPrefix(r.workflowID, fanout.WorkflowID("")) }
 
 // runs asks Temporal which runs have ended.
 type runs struct {

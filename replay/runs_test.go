@@ -178,3 +178,40 @@ func TestOutcomes_SayForWhomTheyWait(t *testing.T) {
 		assert.Empty(t, told)
 	})
 }
+
+// TestOutcomes_ADiscardedRecordIsNotDelivered: a user may discard the records of a
+// target that stays down, while a replay waits for it.
+func TestOutcomes_ADiscardedRecordIsNotDelivered(t *testing.T) {
+	tracker, err := deadletter.Open(t.TempDir())
+	require.NoError(t, err)
+	e := &Event{ID: "evt-1", Targets: []string{"delivered", "down", "rejects"}, runs: []string{"before", "before", "before"}}
+	record := func(target, runID string) deadletter.Record {
+		record := deadletter.Record{EventID: e.ID, TargetName: target, RunID: runID}
+		require.NoError(t, tracker.Record(t.Context(), record))
+		return record
+	}
+	discard := func(record deadletter.Record) {
+		discarded, err := tracker.Discard(t.Context(), record, deadletter.Discarding{At: time.Now(), By: "kim", Note: "it is gone for good"})
+		require.NoError(t, err)
+		require.True(t, discarded)
+	}
+	discard(record("delivered", "long ago"))
+	down := record("down", "before")
+	for _, target := range []string{"delivered", "rejects"} {
+		record(target, "before")
+	}
+	var told []string
+	r := New(&Plan{open: newRecords(), selection: Selection{Directory: tracker}}, Options{Notify: func(line string) { told = append(told, line) }})
+	o := &r.outcomes
+	o.await(o.deliveries(e, newRun("event-evt-1", "r")))
+	o.look()
+	require.Len(t, o.awaited, 3)
+
+	require.NoError(t, tracker.Resolve(t.Context(), "delivered", e.ID, "r", time.Now()))
+	discard(down)
+	discard(record("rejects", "r"))
+	o.look()
+	assert.Empty(t, o.awaited)
+	assert.Equal(t, ByTarget{"delivered": {Delivered: 1}, "down": {}, "rejects": {FailedAgain: 1}}, r.ByTarget())
+	assert.Equal(t, []string{"event evt-1: the record of down was discarded meanwhile; the delivery counts as left"}, told)
+}

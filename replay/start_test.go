@@ -14,7 +14,7 @@ import (
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
-	"genesys-fanout/workflows"
+	"genesys-fanout/fanout"
 )
 
 // answers is a Temporal that answers starts one after the other, and then nil.
@@ -23,15 +23,15 @@ type answers struct {
 	list []error
 
 	mu      sync.Mutex
-	started []workflows.Input
+	started []fanout.Input
 }
 
 func (a *answers) ExecuteWorkflow(_ context.Context, _ client.StartWorkflowOptions, _ any, args ...any) (client.WorkflowRun, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	raw, _ := args[0].(converter.RawValue)
-	var in workflows.Input
-	if err := workflows.DataConverter().FromPayload(raw.Payload(), &in); err != nil {
+	var in fanout.Input
+	if err := fanout.DataConverter().FromPayload(raw.Payload(), &in); err != nil {
 		return nil, err
 	}
 	a.started = append(a.started, in)
@@ -84,7 +84,7 @@ func TestAnswersToAStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r, c, told := starter(test.answers...)
-			run, err := r.start(t.Context(), workflows.Input{Event: event.Event{ID: "evt-1"}, SearchAttributes: true})
+			run, err := r.start(t.Context(), fanout.Input{Message: event.Message{Event: event.Event{ID: "evt-1"}}, SearchAttributes: true})
 			assert.Len(t, c.started, test.starts)
 			assert.Len(t, *told, test.told, *told)
 			if test.runID == "" {
@@ -100,8 +100,8 @@ func TestAnswersToAStart(t *testing.T) {
 
 func TestAnInputThatIsTooLargeIsNotSent(t *testing.T) {
 	r, c, _ := starter()
-	_, err := r.start(t.Context(), workflows.Input{Body: event.Body(strings.Repeat("x", 2<<20))})
-	require.ErrorAs(t, err, new(*workflows.ContentError))
+	_, err := r.start(t.Context(), fanout.Input{Message: event.Message{Body: event.Body(strings.Repeat("x", 2<<20))}})
+	require.ErrorAs(t, err, new(*fanout.ContentError))
 	require.ErrorContains(t, err, "the limit is")
 	assert.Empty(t, c.started)
 }
@@ -110,10 +110,10 @@ func TestNoStartOnceItIsStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	r, c, _ := starter(serviceerror.NewUnavailable("away"))
 	r.temporal.notify = func(string) { stop() }
-	_, err := r.start(ctx, workflows.Input{})
+	_, err := r.start(ctx, fanout.Input{})
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Len(t, c.started, 1)
-	_, err = r.start(ctx, workflows.Input{})
+	_, err = r.start(ctx, fanout.Input{})
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Len(t, c.started, 1)
 }

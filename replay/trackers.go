@@ -6,14 +6,14 @@ import (
 	"time"
 
 	"genesys-fanout/activities"
-	"genesys-fanout/workflows"
+	"genesys-fanout/fanout"
 )
 
 // trackers returns which tracker has each open record of an event, for the memo of
 // its run: the one that is read here has those that are sent, and how the last run
 // of the event ended says which one has others. It waits for a Temporal that is
 // away until ctx ends.
-func (r *Replay) trackers(ctx context.Context, in workflows.Input) (map[string]string, error) {
+func (r *Replay) trackers(ctx context.Context, in fanout.Input) (map[string]string, error) {
 	away := waiter{outage: &r.temporal}
 	defer away.answered()
 	for ctx.Err() == nil {
@@ -33,14 +33,14 @@ func (r *Replay) trackers(ctx context.Context, in workflows.Input) (map[string]s
 func (r *Replay) lastRun(ctx context.Context, eventID string) (activities.Before, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	history := activities.History{Client: r.options.Client, DataConverter: workflows.DataConverter()}
-	return history.Ended(ctx, workflows.ID(eventID), "")
+	history := activities.History{Client: r.options.Client, DataConverter: fanout.DataConverter()}
+	return history.Ended(ctx, fanout.WorkflowID(eventID), "")
 }
 
 // named adds the tracker of the records that are sent to what is known. A tracker
 // that no worker of this version has opened yet has no identity: any worker may
 // answer.
-func named(known map[string]string, in workflows.Input, id string) map[string]string {
+func named(known map[string]string, in fanout.Input, id string) map[string]string {
 	if id == "" {
 		return known
 	}

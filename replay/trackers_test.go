@@ -13,8 +13,8 @@ import (
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 // unread is a history of which the first event cannot be read.
@@ -57,16 +57,16 @@ func TestStart_TheMemoNamesTheTrackerThatIsRead(t *testing.T) {
 	r.plan.selection.Directory = tracker
 	temporal := &noting{answers: c}
 	r.options.Client = temporal
-	_, err = r.start(t.Context(), workflows.Input{Event: event.Event{ID: "evt-1"}, Targets: []target.Policy{{Target: "a"}}})
+	_, err = r.start(t.Context(), fanout.Input{Message: event.Message{Event: event.Event{ID: "evt-1"}}, Targets: []target.Policy{{Target: "a"}}})
 	require.NoError(t, err)
-	assert.Equal(t, map[string]string{"a": tracker.ID()}, temporal.memo[workflows.MemoTrackers])
+	assert.Equal(t, map[string]string{"a": tracker.ID()}, temporal.memo[fanout.MemoTrackers])
 	require.Len(t, *told, 2)
 	assert.Contains(t, (*told)[0], "waiting for Temporal to say how the last run of an event ended")
 	assert.Contains(t, (*told)[1], "Temporal answers again")
 }
 
 func TestNamed(t *testing.T) {
-	in := workflows.Input{Targets: []target.Policy{{Target: "a"}, {Target: "b"}}}
+	in := fanout.Input{Targets: []target.Policy{{Target: "a"}, {Target: "b"}}}
 	known := map[string]string{"a": "old", "c": "other"}
 	assert.Equal(t, map[string]string{"a": "this", "b": "this", "c": "other"}, named(known, in, "this"))
 	assert.Equal(t, map[string]string{"a": "old", "c": "other"}, known, "it is not changed")

@@ -24,12 +24,12 @@ import (
 // condition is a compiled `when`. The nil condition matches every event.
 type condition struct {
 	program cel.Program
-	limit   time.Duration // for one evaluation
-	types   []EventType   // that it asks for
+	limit   time.Duration // the longest that one evaluation may take
+	types   []EventType   // the event types that the expression asks for
 }
 
-// routing is what an expression sees of an event. A field that is not here is an error
-// when the file is read, not a condition that never matches.
+// routing is the variable event of an expression. If an expression uses a field that is not
+// here, reading the file fails, so that no condition silently never matches.
 type routing struct {
 	ID            string `cel:"id"`
 	Type          string `cel:"type"`
@@ -38,13 +38,14 @@ type routing struct {
 	Status        string `cel:"status"`
 }
 
-// evaluationLimit is there for loops over a payload inside loops over a payload.
-// One loop over 1 MiB takes a tenth of it. CEL's own cost limit would be the same
-// on every machine, but its bookkeeping takes time that grows with the square of
-// a list's length: half a second for 20,000 elements that need 10 ms without.
+// evaluationLimit bounds the evaluation of a `when`. It is there for loops over a payload
+// inside loops over a payload; one loop over 1 MiB takes a tenth of it. CEL's own cost limit
+// would be the same on every machine, but the time of its bookkeeping grows with the square
+// of a list's length: it takes half a second for 20,000 elements that need 10 ms without.
 const evaluationLimit = time.Second
 
-// expressionEnv is what an expression sees, a `when` or FANOUT_EVENT_ID.
+// expressionEnv returns the CEL environment of a `when` and of FANOUT_EVENT_ID, which defines
+// the variables event and payload.
 var expressionEnv = sync.OnceValues(func() (*cel.Env, error) {
 	routingType, err := types.NewNativeType(reflect.TypeFor[routing](), types.ParseStructTags(true))
 	if err != nil {
@@ -62,8 +63,8 @@ var expressionEnv = sync.OnceValues(func() (*cel.Env, error) {
 	)
 })
 
-// fault is something wrong with an expression; line counts from 1 and column
-// from 0, in characters of the expression.
+// fault is one mistake in an expression. line counts from 1 and column from 0, in characters
+// of the expression.
 type fault struct {
 	line, column int
 	what         string
@@ -78,8 +79,8 @@ func newCondition(expression string) (*condition, []fault) {
 	return &condition{program, evaluationLimit, eventTypes(ast.NativeRep().Expr())}, nil
 }
 
-// compile compiles an expression over event and payload, and refuses one whose
-// result is of another type.
+// compile compiles an expression over event and payload. It refuses an expression whose
+// result is not of the given type.
 func compile(expression string, result *cel.Type, options ...cel.ProgramOption) (cel.Program, *cel.Ast, []fault) {
 	env, err := expressionEnv()
 	if err != nil {
@@ -102,15 +103,15 @@ func compile(expression string, result *cel.Type, options ...cel.ProgramOption) 
 func faultsOf(issues *cel.Issues) []fault {
 	var faults []fault
 	for _, issue := range issues.Errors() {
-		// The parser lists every token that it would have taken.
+		// The parser lists every token that it expected, which is too long for a message.
 		what, _, _ := strings.Cut(issue.Message, " expecting {")
 		faults = append(faults, fault{issue.Location.Line(), issue.Location.Column(), what})
 	}
 	return faults
 }
 
-// matches reports whether the event is wanted. What cannot be evaluated counts
-// as wanted.
+// matches reports whether the target wants the event. An expression that cannot be evaluated
+// counts as a match.
 func (c *condition) matches(vars *variables) bool {
 	if c == nil {
 		return true
@@ -121,8 +122,8 @@ func (c *condition) matches(vars *variables) bool {
 	return err != nil || result.Value() != false
 }
 
-// variables hands an event to the conditions of all targets: the payload is
-// decoded when the first of them asks for it, and once.
+// variables gives an event to the conditions of all targets. It decodes the payload only
+// once, when the first condition asks for it.
 type variables struct {
 	event   *event.Event
 	decoded bool
@@ -154,9 +155,8 @@ func (v *variables) ResolveName(name string) (any, bool) {
 // Parent implements cel.Activation.
 func (v *variables) Parent() cel.Activation { return nil }
 
-// decodePayload reads the JSON as CEL knows it: a whole number is an int, so
-// that none of its digits is lost, and any other number a double. CEL compares
-// the two with each other.
+// decodePayload reads the JSON into values of CEL. A whole number becomes an int, so that it
+// keeps all of its digits, and any other number becomes a double. CEL can compare the two.
 func decodePayload(document []byte) (any, bool) {
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.UseNumber()
@@ -170,9 +170,8 @@ func decodePayload(document []byte) (any, bool) {
 	return withNumbers(payload), true
 }
 
-// orderedMap is a JSON object that a loop sees in the order of its names. Go's
-// own order is another one each time, and the result of an expression must not
-// be.
+// orderedMap is a JSON object over which a loop iterates in the order of its names. Go's own
+// order changes each time, and then the result of an expression could change too.
 type orderedMap struct {
 	traits.Mapper
 	members map[string]any
@@ -189,7 +188,7 @@ func withNumbers(value any) any {
 		if whole, err := v.Int64(); err == nil {
 			return whole
 		}
-		float, _ := v.Float64() // out of range is ±Inf, which compares as it should
+		float, _ := v.Float64() // a number out of range becomes ±Inf, which compares correctly
 		return float
 	case []any:
 		for i := range v {

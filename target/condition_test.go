@@ -58,12 +58,12 @@ func TestWhen(t *testing.T) {
 		`payload.list.all(i, i.k == "b")`:                                         false,
 		`has(payload.absent)`:                                                     false,
 		`has(payload.absent) && payload.absent.deep == 1`:                         false,
-		// What cannot be evaluated counts as wanted.
+		// An expression that cannot be evaluated counts as a match.
 		`payload.absent == "x"`:    true,
 		`payload.n.startsWith("")`: true,
 		`payload.list[7].k == "x"`: true,
 		`1 / (payload.n - 3) == 7`: true,
-		`payload.n == "3"`:         false, // of different types: not equal, and no error
+		`payload.n == "3"`:         false, // values of different types are not equal, and that is no error
 	} {
 		t.Run(when, func(t *testing.T) {
 			set := parse(t, one("when: "+strconv.Quote(when)))
@@ -94,7 +94,7 @@ func TestChooseKeepsTheOrderOfTheFile(t *testing.T) {
 
 	assert.Empty(t, parse(t, one("when: false")).Choose(voiceStart()))
 
-	set.All()[0] = nil // a copy
+	set.All()[0] = nil // changes only a copy
 	assert.NotNil(t, set.All()[0])
 }
 
@@ -110,7 +110,7 @@ func TestPayloadIsDecodedOnceAndOnlyWhenAsked(t *testing.T) {
 	assert.False(t, vars.decoded, "nothing asked for the payload")
 
 	assert.True(t, set.targets[0].when.matches(vars))
-	ev.Document = nil // a second decoding would fail, and a failure matches
+	ev.Document = nil // a second decoding would fail, and a failure counts as a match
 	assert.False(t, set.targets[1].when.matches(vars))
 }
 
@@ -119,7 +119,7 @@ func TestPayloadThatIsNotJSONIsWanted(t *testing.T) {
 	for _, document := range []string{"", "{", "{} {}", "\xff", strings.Repeat("[", 20_000)} {
 		assert.Len(t, set.Choose(event.Event{Document: []byte(document)}), 1, "%.10s", document)
 	}
-	for _, document := range []string{"[]", "null", `"text"`, "7"} { // no field n: an error
+	for _, document := range []string{"[]", "null", `"text"`, "7"} { // without a field n, the evaluation fails
 		assert.Len(t, set.Choose(event.Event{Document: []byte(document)}), 1, document)
 	}
 	assert.Empty(t, set.Choose(event.Event{Document: []byte(`{"n": 5}`)}))
@@ -130,10 +130,10 @@ func TestEvaluationIsBounded(t *testing.T) {
 	require.NoError(t, err)
 	ev := event.Event{Document: document}
 	once := parse(t, one(`when: payload.list.exists(i, i == 1)`))
-	once.targets[0].when.limit = time.Minute // of a machine that has other work to do
+	once.targets[0].when.limit = time.Minute // the machine may be busy
 	assert.Empty(t, once.Choose(ev), "one loop over a large payload is evaluated whole")
 
-	// 400 million sums, which take minutes: cut off, and so wanted.
+	// 400 million sums would take minutes, so the evaluation is cut off and counts as a match.
 	squared := parse(t, one(`when: payload.list.exists(i, payload.list.exists(j, i + j == 1))`))
 	squared.targets[0].when.limit = 10 * time.Millisecond
 	assert.Len(t, squared.Choose(ev), 1)

@@ -8,21 +8,21 @@ import (
 	"genesys-fanout/event"
 )
 
-// eventIDCost bounds one evaluation of an EventID, in the units of CEL: about one
-// for each operation and one for ten characters of a string that is built. The
-// bound is a cost and not a time, because a message must have the same id on
-// every machine. A loop over 10,000 elements stays below it. The dearest
-// evaluation takes half a second, since the bookkeeping of the cost grows with
-// the square of it, so the bound is no higher.
+// eventIDCost bounds one evaluation of an EventID, in CEL's units of cost: about one for each
+// operation, and one for each ten characters of a string that the expression builds. The
+// bound is a cost and not a time, because a message must have the same id on every machine. A
+// loop over 10,000 elements stays below it. The bound is no higher, because the time for the
+// bookkeeping grows with the square of the cost: the most expensive evaluation takes half a
+// second.
 const eventIDCost = 100_000
 
-// EventID is the expression that says what identifies an event, compiled. It is a
-// pure function of the message. The nil EventID is event.id.
+// EventID is a compiled expression whose result is the id of an event. It is a pure function
+// of the message. The nil EventID returns event.id.
 type EventID struct{ program cel.Program }
 
-// ParseEventID compiles a CEL expression over event and payload whose result is a
-// string. The errors say, one for each fault, where in the expression it is and
-// what is wrong.
+// ParseEventID compiles a CEL expression over event and payload. The result of the expression
+// must be a string. It returns one error for each mistake, which says where in the expression
+// the mistake is and what is wrong.
 func ParseEventID(expression string) (*EventID, []error) {
 	program, _, faults := compile(expression, cel.StringType, cel.CostLimit(eventIDCost))
 	var errs []error
@@ -35,8 +35,8 @@ func ParseEventID(expression string) (*EventID, []error) {
 	return &EventID{program}, nil
 }
 
-// Of evaluates the expression for a decoded event. The error says why it has no
-// result for this one.
+// Of evaluates the expression for a decoded event. The error says why the expression has no
+// result for this event.
 func (x *EventID) Of(e event.Event) (string, error) {
 	if x == nil {
 		return e.ID, nil

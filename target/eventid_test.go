@@ -63,8 +63,8 @@ func TestParseEventIDNamesEveryFault(t *testing.T) {
 	assert.Len(t, errs, 2)
 }
 
-// TestEventIDIsAPureFunction of the message: neither the order of Go's maps nor the
-// speed of the machine may change it.
+// TestEventIDIsAPureFunction checks that an id depends only on the message, and neither on
+// the order of Go's maps nor on the speed of the machine.
 func TestEventIDIsAPureFunction(t *testing.T) {
 	members := map[string]any{}
 	for i := range 50 {

@@ -7,17 +7,16 @@ import (
 	"cel.dev/cel-go/common/operators"
 )
 
-// EventType is a value of event.type that a `when` asks for, or the beginning of
-// one.
+// EventType is a value of event.type that a `when` asks for, or a prefix of such a value.
 type EventType struct {
 	Text   string
-	Prefix bool // by startsWith
+	Prefix bool // true if the expression uses startsWith
 }
 
-// EventTypes lists what the target's `when` compares event.type with, where a
-// match is what makes an event wanted: ==, in and startsWith with literals, joined
-// by && and ||. What stands in any other expression, as under a negation, is left
-// out, so an empty list says nothing.
+// EventTypes returns the literals with which the target's `when` compares event.type, if a
+// match makes the target want the event. It understands ==, in and startsWith, joined by &&
+// and ||. It leaves out every other expression, for example a negated one. An empty list
+// therefore does not mean that the target wants no event type.
 func (t *Target) EventTypes() []EventType {
 	if t.when == nil {
 		return nil
@@ -25,7 +24,7 @@ func (t *Target) EventTypes() []EventType {
 	return slices.Clone(t.when.types)
 }
 
-// eventTypes reads them from a checked expression.
+// eventTypes returns the event types of a checked expression.
 func eventTypes(e ast.Expr) []EventType {
 	if e.Kind() != ast.CallKind {
 		return nil
@@ -61,7 +60,7 @@ func eventTypes(e ast.Expr) []EventType {
 	return nil
 }
 
-// isEventType is true for event.type.
+// isEventType reports whether the expression is event.type.
 func isEventType(e ast.Expr) bool {
 	if e.Kind() != ast.SelectKind {
 		return false
@@ -70,7 +69,7 @@ func isEventType(e ast.Expr) bool {
 	return field.FieldName() == "type" && !field.IsTestOnly() && field.Operand().Kind() == ast.IdentKind && field.Operand().AsIdent() == "event"
 }
 
-// literals are the texts among the expressions.
+// literals returns the expressions that are string literals.
 func literals(all ...ast.Expr) []EventType {
 	var types []EventType
 	for _, e := range all {

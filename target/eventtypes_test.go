@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestEventTypesThatAWhenAsksFor: what cannot be told is left out.
+// TestEventTypesThatAWhenAsksFor checks which event types are listed, and that all others
+// are left out.
 func TestEventTypesThatAWhenAsksFor(t *testing.T) {
 	exact := func(texts ...string) (types []EventType) {
 		for _, text := range texts {

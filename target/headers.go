@@ -14,7 +14,7 @@ import (
 	"genesys-fanout/internal/setting"
 )
 
-// reservedHeaders are set by the process that delivers, or by HTTP itself.
+// reservedHeaders lists the headers that the delivering process or HTTP itself sets.
 var reservedHeaders = []string{
 	"connection", "content-encoding", "content-length", "content-type", "expect", "host", "idempotency-key",
 	"keep-alive", "proxy-connection", "te", "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade", "x-delivery-attempt",
@@ -28,7 +28,8 @@ func reserved(name string) bool {
 	return slices.Contains(reservedHeaders, name) || slices.ContainsFunc(reservedPrefixes, hasPrefix)
 }
 
-// headers reads the headers into t. No value is ever part of a problem.
+// headers reads the headers into t. Its problems never contain a value, because it may be a
+// secret.
 func (r *reader) headers(node ast.Node, field string, t *Target) {
 	t.Headers = Headers{}
 	seen := make(map[string]bool)
@@ -68,14 +69,15 @@ func (r *reader) header(node ast.Node, field string, t *Target) string {
 	return value
 }
 
-// unresolved is a ${} that stands for nothing.
+// unresolved describes a ${} that cannot be replaced.
 type unresolved struct{ what, cure string }
 
 var reference = regexp.MustCompile(`\$\{([^}]*)\}?`)
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// expand replaces every ${NAME}, and returns what it put in as well.
+// expand replaces every ${NAME} in a text. It also returns the values that it inserted, and
+// every ${} that it could not replace.
 func expand(text string, lookupEnv func(string) (string, bool)) (value string, secrets []string, wrong []unresolved) {
 	value = reference.ReplaceAllStringFunc(text, func(match string) string {
 		name, closed := strings.CutSuffix(strings.TrimPrefix(match, "${"), "}")
@@ -94,7 +96,8 @@ func expand(text string, lookupEnv func(string) (string, bool)) (value string, s
 	return value, secrets, wrong
 }
 
-// lookup reads a secret as setting.Secret does. An unset one is a mistake here.
+// lookup reads a secret with setting.Secret. If the secret is not set, that is a mistake in
+// the targets file. If lookupEnv is nil, the secret is empty.
 func lookup(name string, lookupEnv func(string) (string, bool)) (string, *unresolved) {
 	if lookupEnv == nil {
 		return "", nil

@@ -12,9 +12,9 @@ import (
 	"genesys-fanout/internal/setting"
 )
 
-// Load reads a targets file. lookupEnv, such as os.LookupEnv, resolves the ${}
-// of headers; nil leaves them empty, for a process that sends no requests and
-// should not be given their secrets. The error is Problems.
+// Load reads a targets file. lookupEnv, such as os.LookupEnv, resolves the ${} of headers. If
+// it is nil, they stay empty; this is for a process that sends no requests and should not be
+// given the secrets. The error is Problems.
 func Load(path string, lookupEnv func(string) (string, bool)) (*Set, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -28,11 +28,11 @@ func Load(path string, lookupEnv func(string) (string, bool)) (*Set, error) {
 	return Parse(path, data, lookupEnv)
 }
 
-// Parse reads the content of a targets file; path stands in front of every
-// problem. The error is Problems, all of them at once.
+// Parse reads the content of a targets file. It writes path in front of every problem. The
+// error is Problems and contains all problems of the file.
 func Parse(path string, data []byte, lookupEnv func(string) (string, bool)) (*Set, error) {
 	r := &reader{path: path, lookupEnv: lookupEnv}
-	data = bytes.TrimPrefix(data, []byte("\ufeff")) // editors on Windows write one
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // editors on Windows write a byte order mark
 	r.lines = bytes.Split(data, []byte("\n"))
 
 	var targets []*Target
@@ -49,10 +49,11 @@ func Parse(path string, data []byte, lookupEnv func(string) (string, bool)) (*Se
 	return set, nil
 }
 
-// document parses the YAML and returns the body of its one document, or nil
-// after a problem.
+// document parses the YAML and returns the body of its only document. It returns nil if there
+// is a problem.
 func (r *reader) document(data []byte) ast.Node {
-	// Duplicate keys are found by mapping, which goes on after the first.
+	// The parser allows duplicate keys, because mapping finds all of them and the parser
+	// would stop at the first.
 	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		r.syntax(err)
@@ -75,7 +76,7 @@ func (r *reader) document(data []byte) ast.Node {
 	return nil
 }
 
-// fieldYAML stands for the field where the file cannot be read as far as one.
+// fieldYAML is the field of a problem if the YAML itself is wrong and no field is known.
 const fieldYAML = "YAML"
 
 func (r *reader) syntax(err error) {

@@ -40,7 +40,7 @@ func parseOne(t *testing.T, lines string, pairs ...string) *Target {
 	return parse(t, one(lines), pairs...).All()[0]
 }
 
-// one is a file whose line 4 is the first of lines.
+// one returns a file of one target whose line 4 is the first of lines.
 func one(lines string) string {
 	text := "targets:\n  - name: a\n    url: http://a.internal/\n"
 	for line := range strings.Lines(lines) {
@@ -49,7 +49,8 @@ func one(lines string) string {
 	return text
 }
 
-// TestParse_RefusesMoreThanAHundredTargets, at the line of the first of them.
+// TestParse_RefusesMoreThanAHundredTargets checks that the problem is at the line of the
+// first target that is too many.
 func TestParse_RefusesMoreThanAHundredTargets(t *testing.T) {
 	text := "targets:\n"
 	for i := range 100 {
@@ -143,7 +144,7 @@ func TestFastLane(t *testing.T) {
 	assert.False(t, parseOne(t, "rate_limit: 5/s").Policy.FastLane)
 }
 
-// Each line of the tables is the whole problem as it is printed, less the path.
+// TestRefusedValues checks each problem as it is printed, without the path.
 func TestRefusedValues(t *testing.T) {
 	for _, tc := range []struct{ lines, want string }{
 		{"colour: red", "4:5: targets[0].colour: is not a known key"},
@@ -428,15 +429,15 @@ func TestShippedFiles(t *testing.T) {
 	}
 	assert.Greater(t, wait, time.Hour)
 
-	// The first target of the example spells the defaults out.
+	// The first target of the example writes every default out.
 	spelled := set.All()[0]
 	assert.Equal(t, first.Policy, spelled.Policy)
 	assert.Equal(t, first.RetryStatuses, spelled.RetryStatuses)
 	assert.Equal(t, first.MaxConcurrency, spelled.MaxConcurrency)
 }
 
-// An unknown key's cure lists the known ones, so the reader itself says which
-// keys the example must show.
+// TestExampleNamesEveryKey checks that the example shows every known key. The reader itself
+// lists these keys in the cure of an unknown key.
 func TestExampleNamesEveryKey(t *testing.T) {
 	data, err := os.ReadFile("../targets.example.yaml")
 	require.NoError(t, err)
@@ -493,7 +494,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// checkLegal holds a target to what Temporal and the deliveries rely on.
+// checkLegal checks the properties of a target on which Temporal and the deliveries rely.
 func checkLegal(t *testing.T, target *Target) {
 	t.Helper()
 	p := target.Policy

@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// Policy is the part of a target that a FanOut run carries with it, so that the
-// run replays the same whatever targets.yaml says later.
+// Policy is the part of a target that a FanOut run carries in its input. Because it is in the
+// input, a replay of the run takes the same decisions even if targets.yaml has changed since.
 type Policy struct {
 	Target        string   `json:"target"`
 	MaxAttempts   int      `json:"max_attempts"` // requests in all, both lanes together; at least 1
 	Backoff       Backoff  `json:"backoff"`
-	Timeout       Duration `json:"timeout"`         // one attempt
+	Timeout       Duration `json:"timeout"`         // the longest that one attempt may take
 	MaxRetryAfter Duration `json:"max_retry_after"` // a longer Retry-After is cut to this
-	MaxAge        Duration `json:"max_age"`         // from the start of the run; then the delivery is given up
-	FastLane      bool     `json:"fast_lane"`       // false: every attempt is made in the retry lane
+	MaxAge        Duration `json:"max_age"`         // how long after the start of the run the delivery is given up
+	FastLane      bool     `json:"fast_lane"`       // if false, every attempt is made in the retry lane
 }
 
-// Backoff is the wait between two attempts: Initial × Multiplier^(n-1) after the
-// n-th, at most Max.
+// Backoff is the wait between two attempts. After the n-th attempt it is
+// Initial × Multiplier^(n-1), but at most Max.
 type Backoff struct {
 	Initial    Duration `json:"initial"`
 	Multiplier float64  `json:"multiplier"`
-	Max        Duration `json:"max"` // never below Initial: Temporal refuses such a policy for ever
+	Max        Duration `json:"max"` // never below Initial, because Temporal refuses such a policy for ever
 }
 
 // The defaults of targets.yaml.
@@ -46,18 +46,18 @@ func defaultPolicy() Policy {
 	}
 }
 
-// The bounds of a policy. They keep every sum and product of its durations,
-// and the timestamps that Temporal's server makes of them, far from overflow.
+// The bounds of a policy. They prevent an overflow in every sum and product of its durations,
+// and in the timestamps that Temporal's server makes of them.
 const (
 	maxDuration   = 10 * 365 * 24 * time.Hour
 	maxAttempts   = math.MaxInt32
 	maxMultiplier = 1000
 )
 
-// Normalized is the policy with every value that Temporal would refuse or that
-// would wedge a run replaced: what is zero or out of bounds becomes the default,
-// and a Max below Initial is raised to it. The policies of a Set are normalized
-// already; those of a run that was started by hand need not be.
+// Normalized returns the policy without values that Temporal would refuse or that
+// would block a run: a value that is zero or out of bounds becomes the default, and
+// a Max below Initial becomes Initial. The policies of a Set are normalized already,
+// but those in the input of a run that was started by hand may not be.
 func (p Policy) Normalized() Policy {
 	d := defaultPolicy()
 	if p.MaxAttempts < 1 || p.MaxAttempts > maxAttempts {
@@ -74,26 +74,26 @@ func (p Policy) Normalized() Policy {
 	return p
 }
 
-// legalMultiplier is false for NaN as well.
+// legalMultiplier reports whether m is within the bounds. NaN is not.
 func legalMultiplier(m float64) bool { return m >= 1 && m <= maxMultiplier }
 
-// After is the wait after the given number of attempts, at least 1: Initial ×
-// Multiplier^(attempts-1), at most Max.
+// After returns the wait after the given number of attempts:
+// Initial × Multiplier^(attempts-1), but at most Max. A number below 1 counts as 1.
 func (b Backoff) After(attempts int) time.Duration {
 	wait := float64(b.Initial) * math.Pow(b.Multiplier, float64(max(attempts, 1)-1))
-	// Compared as floats: what a float64 holds may not fit a Duration. A NaN
-	// (0 × Inf) is less than no number, so it is Max as well.
+	// The waits are compared as floats, because the value of a float64 may not fit a
+	// Duration. A NaN (0 × Inf) is not less than any number, so it becomes Max as well.
 	if wait < float64(b.Max) {
 		return max(time.Duration(wait), 0)
 	}
 	return max(time.Duration(b.Max), 0)
 }
 
-// Duration is a time.Duration that is written as people write it ("2s", "5m"),
-// in targets.yaml and in Temporal UI alike.
+// Duration is a time.Duration that is written as people write it ("2s", "5m"), both in
+// targets.yaml and in Temporal UI.
 type Duration time.Duration
 
-// or is d where it is a legal duration of a policy, else other.
+// or returns d if it is a legal duration of a policy, and otherwise other.
 func (d Duration) or(other Duration) Duration {
 	if d <= 0 || d > Duration(maxDuration) {
 		return other
@@ -101,10 +101,10 @@ func (d Duration) or(other Duration) Duration {
 	return d
 }
 
-// MarshalText writes the duration in Go's notation.
+// MarshalText writes the duration in Go's notation, such as "1m30s".
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText reads Go's notation.
+// UnmarshalText reads a duration in Go's notation.
 func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
 	if err != nil {
@@ -114,5 +114,5 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String is Go's notation.
+// String returns the duration in Go's notation.
 func (d Duration) String() string { return time.Duration(d).String() }

@@ -55,7 +55,7 @@ func TestNormalizedMakesAnyPolicyOneThatTemporalTakes(t *testing.T) {
 	odd := []int64{0, 1, -1, math.MinInt64, math.MaxInt64, int64(time.Second), int64(time.Hour), int64(maxDuration), int64(maxDuration) + 1}
 	factors := []float64{0, 1, -1, 0.99, 2, math.NaN(), math.Inf(1), math.Inf(-1), 1000, 1001}
 	pick := func(r *rand.Rand) Duration { return Duration(odd[r.IntN(len(odd))]) }
-	r := rand.New(rand.NewPCG(1, 2)) // the same policies on every run
+	r := rand.New(rand.NewPCG(1, 2)) // makes the same policies on every run
 	for range 20_000 {
 		p := Policy{
 			MaxAttempts: int(odd[r.IntN(len(odd))]), Timeout: pick(r), MaxRetryAfter: pick(r), MaxAge: pick(r),
@@ -75,10 +75,10 @@ func TestNormalizedMakesAnyPolicyOneThatTemporalTakes(t *testing.T) {
 	}
 }
 
-// Random legal files: whatever is written or left out, the policy is one that
-// Temporal takes and that Normalized leaves alone.
+// TestEveryLegalFileGivesALegalPolicy parses random legal files. Whatever they contain or
+// leave out, Temporal accepts the policy, and Normalized does not change it.
 func TestEveryLegalFileGivesALegalPolicy(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 4)) // the same files on every run
+	r := rand.New(rand.NewPCG(3, 4)) // makes the same files on every run
 	duration := func() string {
 		return fmt.Sprintf("%d%s", 1+r.IntN(90), []string{"ms", "s", "m", "h"}[r.IntN(4)])
 	}

@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// Problem is one thing wrong with a targets file.
+// Problem is one thing that is wrong with a targets file.
 type Problem struct {
-	Path   string // of the file
-	Line   int    // from 1; 0 where the file could not be read
-	Column int    // from 1, in characters; 0 where the file could not be read
-	Field  string // such as targets[0].backoff.max; empty where no field is meant
+	Path   string // the path of the file
+	Line   int    // from 1; 0 if the file could not be read
+	Column int    // from 1, in characters; 0 if the file could not be read
+	Field  string // such as targets[0].backoff.max; empty if the problem is not about a field
 	What   string // what is wrong; never a secret
 	Cure   string // what to do about it
-	Err    error  // the cause, where there is one
+	Err    error  // the cause; may be nil
 }
 
-// Error is one line: path:line:column: field: what is wrong; cure.
+// Error returns one line: path:line:column: field: what is wrong; cure.
 func (p Problem) Error() string {
 	var line strings.Builder
 	line.WriteString(p.Path)
@@ -35,10 +35,10 @@ func (p Problem) Error() string {
 // Unwrap returns the cause.
 func (p Problem) Unwrap() error { return p.Err }
 
-// Problems is everything wrong with a targets file, sorted by position.
+// Problems is everything that is wrong with a targets file, sorted by position.
 type Problems []Problem
 
-// Error is one line for each problem.
+// Error returns one line for each problem.
 func (ps Problems) Error() string {
 	lines := make([]string, len(ps))
 	for i, p := range ps {

@@ -11,9 +11,9 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// reader walks the YAML of a targets file and collects what is wrong with it.
-// Its methods go on after a problem, so that all are found in one go; what they
-// return then does not matter, because the file is refused.
+// reader walks the YAML of a targets file and collects its problems. Its methods continue
+// after a problem, so that one pass finds all problems. After a problem their results do not
+// matter, because the file is refused.
 type reader struct {
 	path      string
 	lines     [][]byte
@@ -22,7 +22,7 @@ type reader struct {
 	warnings  Problems
 }
 
-// add reports a problem where the node stands.
+// add reports a problem at the position of the node.
 func (r *reader) add(node ast.Node, field, what, cure string) {
 	line, column := position(node)
 	r.addAt(line, column, field, what, cure)
@@ -35,8 +35,8 @@ func (r *reader) addAt(line, column int, field, what, cure string) {
 	})
 }
 
-// position is where a node begins. A block mapping's own token is the colon
-// after its first key, so the key is asked instead.
+// position returns the line and the column at which a node begins. For a block mapping it
+// returns those of the first key, because the mapping's own token is the colon after that key.
 func position(node ast.Node) (line, column int) {
 	if mapping, ok := node.(*ast.MappingNode); ok && !mapping.IsFlowStyle && len(mapping.Values) > 0 {
 		node = mapping.Values[0].Key
@@ -50,9 +50,9 @@ func position(node ast.Node) (line, column int) {
 // handler reads the value of one key.
 type handler func(value ast.Node, field string)
 
-// mapping hands the value of each key to its handler and returns the values by
-// key; that of a key without one is of no use. It reports a key that is unknown or
-// there twice, and one whose handler is nil as a key of another version.
+// mapping calls the handler of each key with the key's value, and returns the values by key.
+// It reports a key that is unknown or given twice. If the handler of a key is nil, it reports
+// the key as not supported by this version.
 func (r *reader) mapping(node ast.Node, field string, handlers map[string]handler) map[string]ast.Node {
 	known := slices.DeleteFunc(slices.Sorted(maps.Keys(handlers)), func(key string) bool { return handlers[key] == nil })
 	given := make(map[string]ast.Node)
@@ -103,7 +103,7 @@ func keyName(key ast.MapKeyNode) (string, bool) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NullNode, *ast.NanNode, *ast.InfinityNode:
 		return key.GetToken().Value, true
 	}
-	return "", false // a merge key, an alias, or one that begins with "?"
+	return "", false // a merge key, an alias, or a key that begins with "?"
 }
 
 // sequence calls each with every item of a list.
@@ -121,8 +121,8 @@ func (r *reader) sequence(node ast.Node, field string, each handler) {
 	}
 }
 
-// usable reports an empty value and the parts of YAML that make a file say one
-// thing and mean another.
+// usable returns false, and adds a problem, if a value is empty or is a YAML anchor, alias or
+// tag. Those are refused, because they give a file another meaning than it seems to have.
 func (r *reader) usable(value ast.Node, field string) bool {
 	switch value.(type) {
 	case nil, *ast.NullNode:
@@ -139,7 +139,7 @@ func (r *reader) usable(value ast.Node, field string) bool {
 	return true
 }
 
-// text reads a string. What other scalars lack is quotes.
+// text reads a string. If the value is another scalar, the problem asks for quotes.
 func (r *reader) text(node ast.Node, field string) (string, bool) {
 	switch node := node.(type) {
 	case *ast.StringNode:
@@ -167,7 +167,7 @@ func (r *reader) whole(node ast.Node, field string, least, most int, into *int) 
 	case int64:
 		number = int(value)
 	case uint64:
-		number = int(min(value, uint64(most)+1)) // bounded by most, an int
+		number = int(min(value, uint64(most)+1)) // cannot overflow, because most is an int
 	}
 	if number < least || number > most {
 		r.add(node, field, fmt.Sprintf("%s is out of range", integer.Token.Value), cure)
@@ -178,7 +178,7 @@ func (r *reader) whole(node ast.Node, field string, least, most int, into *int) 
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// join names a field inside a field. A key that could break the line is quoted.
+// join returns the name of a field inside a field. It quotes a key that could break the line.
 func join(field, key string) string {
 	if !plainKey.MatchString(key) {
 		key = strconv.Quote(key)

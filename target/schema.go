@@ -13,9 +13,9 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// mostTargets is how many targets a file may list. A run writes something for
-// each of its targets, and what it writes must stay below Temporal's limits for
-// one run; package workflows has the arithmetic.
+// mostTargets is the largest number of targets that a file may list. A run writes something
+// for each of its targets, and all of it together must stay below Temporal's limits for one
+// run. The arithmetic is in fanout/limits.go.
 const mostTargets = 100
 
 func (r *reader) root(node ast.Node) []*Target {
@@ -32,7 +32,7 @@ func (r *reader) root(node ast.Node) []*Target {
 				targets = append(targets, r.target(item, at, names))
 			})
 			switch list, _ := value.(*ast.SequenceNode); {
-			case list == nil: // which sequence has reported
+			case list == nil: // sequence has reported this already
 			case len(list.Values) == 0:
 				r.add(value, field, "lists no target", cure)
 			case len(list.Values) > mostTargets:
@@ -47,7 +47,7 @@ func (r *reader) root(node ast.Node) []*Target {
 	return targets
 }
 
-// target reads one item of the list. names are those of the items before it.
+// target reads one item of the list. names holds the names of the items before it.
 func (r *reader) target(node ast.Node, field string, names map[string]bool) *Target {
 	t := &Target{
 		Policy:         defaultPolicy(),
@@ -80,14 +80,15 @@ func (r *reader) target(node ast.Node, field string, names map[string]bool) *Tar
 			}
 		}
 	}
-	// A rate limit is kept by the target's own queue, and a pause by leaving that
-	// queue alone: an attempt in the fast lane would go past both.
+	// The target's own queue enforces its rate limit, and a paused target's queue is not
+	// polled. An attempt in the fast lane would bypass both.
 	p.FastLane = t.State == Active && t.RateLimit == 0
 	r.surprises(t, field, node, given)
 	return t
 }
 
-// maxConcurrency is more than one process has ports for on one address.
+// maxConcurrency is the upper bound of max_concurrency. One process has fewer ports than that
+// on one address.
 const maxConcurrency = 65_535
 
 var legalName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
@@ -108,7 +109,7 @@ func (r *reader) name(node ast.Node, field string, names map[string]bool) string
 	return name
 }
 
-// url reports what is wrong without quoting any of it: there may be a password.
+// url reads a URL. Its problems do not quote the URL, because it may contain a password.
 func (r *reader) url(node ast.Node, field string) string {
 	text, ok := r.text(node, field)
 	if !ok {
@@ -180,7 +181,7 @@ func (r *reader) multiplier(node ast.Node, field string, into *float64) {
 	*into = number
 }
 
-// duration reads a duration above zero and reports whether it is one.
+// duration reads a duration above zero, and reports whether the value is one.
 func (r *reader) duration(node ast.Node, field string, into *Duration) bool {
 	const cure = "write a number with its unit, such as 500ms, 5s, 15m or 24h"
 	switch node.(type) {
@@ -225,11 +226,11 @@ func (r *reader) statuses(node ast.Node, field string) []int {
 
 var legalRate = regexp.MustCompile(`^(\d{1,9}(?:\.\d{1,9})?)/([sm])$`)
 
-// maxRate is the Temporal SDK's own default for a queue's rate, in activities
-// per second, by which it means no limit.
+// maxRate is the Temporal SDK's default for a queue's rate, in activities per second. The SDK
+// treats this value as no limit.
 const maxRate = 100_000
 
-// ParseRate reads "50/s" or "90/m" as so many per second.
+// ParseRate reads a rate such as "50/s" or "90/m", and returns it per second.
 func ParseRate(text string) (perSecond float64, err error) {
 	parts := legalRate.FindStringSubmatch(text)
 	if parts == nil {
@@ -287,16 +288,16 @@ func (r *reader) when(node ast.Node, field string) *condition {
 	return compiled
 }
 
-// inside finds a fault of an expression in the file. Where the expression is
-// not written there as it reads (folded, or with escapes), it is where the
-// expression begins.
+// inside returns the position in the file of a mistake in an expression. If the file writes
+// the expression in another form (folded, or with escapes), it returns the position at which
+// the expression begins.
 func (r *reader) inside(node ast.Node, expression string, at fault) (line, column int) {
 	line, column = position(node)
 	written := strings.Split(expression, "\n")
 	if at.line < 1 || at.line > len(written) || written[at.line-1] == "" {
 		return line, column
 	}
-	// The first line of a block stands below its | or >.
+	// The first line of a block scalar is one line below its | or >, so both lines are tried.
 	for _, candidate := range []int{line + at.line - 1, line + at.line} {
 		if candidate < 1 || candidate > len(r.lines) {
 			continue

@@ -5,11 +5,12 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"genesys-fanout/event"
 )
 
-// Set is the targets of one targets.yaml. It does not change, and any number of
+// Set contains the targets of one targets.yaml. It does not change, so any number of
 // goroutines may use it.
 type Set struct {
 	targets  []*Target
@@ -25,17 +26,17 @@ func newSet(targets []*Target) *Set {
 	return s
 }
 
-// All returns every target, the retired too, in the order of the file.
+// All returns every target in the order of the file, including the retired ones.
 func (s *Set) All() []*Target { return slices.Clone(s.targets) }
 
-// Get finds a target by its name.
+// Get returns the target of that name.
 func (s *Set) Get(name string) (*Target, bool) {
 	t, ok := s.byName[name]
 	return t, ok
 }
 
-// Warnings names the settings of the file that are legal and may surprise, with
-// their cures, sorted by position.
+// Warnings returns the settings of the file that are legal but may have a surprising effect,
+// each with its cure, sorted by position.
 func (s *Set) Warnings() Problems { return slices.Clone(s.warnings) }
 
 // Redact replaces the secrets of every target in a text.
@@ -46,9 +47,19 @@ func (s *Set) Redact(text string) string {
 	return text
 }
 
-// Choose returns the policies of the targets that want the event, in the order
-// of the file: those that are active or paused and whose `when` matches. An
-// evaluation error counts as a match: rather an event too many than one lost.
+// LongestTimeout returns the longest timeout of one attempt at any of the targets.
+func (s *Set) LongestTimeout() time.Duration {
+	var longest time.Duration
+	for _, t := range s.targets {
+		longest = max(longest, time.Duration(t.Policy.Timeout))
+	}
+	return longest
+}
+
+// Choose returns the policies of the targets that want the event, in the order of the file.
+// Those are the targets that are active or paused and whose `when` matches. An evaluation
+// error counts as a match, because a target can ignore an event that it does not want, but it
+// cannot notice an event that it never gets.
 func (s *Set) Choose(ev event.Event) []Policy {
 	var chosen []Policy
 	vars := &variables{event: &ev}
@@ -60,7 +71,7 @@ func (s *Set) Choose(ev event.Event) []Policy {
 	return chosen
 }
 
-// String lists the names.
+// String lists the names of the targets.
 func (s Set) String() string {
 	names := make([]string, len(s.targets))
 	for i, t := range s.targets {
@@ -69,9 +80,9 @@ func (s Set) String() string {
 	return strings.Join(names, ", ")
 }
 
-// Format prints String for every verb: fmt does not ask targets that stand in
-// unexported fields how they want to be printed.
+// Format prints String for every verb, because fmt does not call the methods of
+// targets in unexported fields.
 func (s Set) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// MarshalText is String.
+// MarshalText returns String, so that no secret is marshalled.
 func (s Set) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

@@ -1,10 +1,9 @@
-// Package target reads targets.yaml: which microservices want events, which
-// events each of them wants, and under which policy a delivery to it is tried,
-// held back and given up.
+// Package target reads targets.yaml. The file says which microservices want events, which
+// events each of them wants, and by which policy a delivery is tried, held back and given up.
 //
-// The package refuses to send anything and to guess: a file with one wrong line
-// is refused whole, with every wrong line named by path, line, column and cure.
-// Secrets are resolved from the environment here and never printed.
+// The package refuses to send anything, and it refuses to guess. If one line of the file is
+// wrong, it refuses the whole file and names every wrong line with path, line, column and
+// cure. It resolves secrets from the environment and never prints them.
 package target
 
 import (
@@ -20,41 +19,42 @@ import (
 	"strings"
 )
 
-// State says whether a target takes part.
+// State says whether a target gets events.
 type State string
 
 // The states of a target.
 const (
-	Active  State = "active"  // chosen and served
-	Paused  State = "paused"  // chosen, but its queue waits
-	Retired State = "retired" // no longer chosen; what waits for it is dead-lettered
+	Active  State = "active"  // chosen for events, and its queue is polled
+	Paused  State = "paused"  // chosen for events, but its queue is not polled
+	Retired State = "retired" // no longer chosen; events that wait for it become dead letters
 )
 
-// Target is one downstream microservice as targets.yaml describes it, with
-// defaults filled in and secrets resolved. Only Policy ever enters Temporal.
+// Target is one downstream microservice as targets.yaml describes it, with defaults filled in
+// and secrets resolved. Only its Policy is ever sent to Temporal.
 //
-// However a Target is printed, logged or marshalled, it shows its name, its
-// RedactedURL and its state, and no secret.
+// However a Target is printed, logged or marshalled, it shows its name, its RedactedURL and
+// its state, and no secret.
 type Target struct {
 	Policy         Policy
-	URL            string     // absolute http or https; may carry credentials: print it with RedactedURL
-	RetryStatuses  []int      // answers that may pass; sorted
-	MaxConcurrency int        // requests in flight per process, both lanes together
+	URL            string     // absolute http or https; may contain credentials, so print it with RedactedURL
+	RetryStatuses  []int      // the retryable HTTP statuses, sorted
+	MaxConcurrency int        // the most requests in flight per process, both lanes together
 	RateLimit      float64    // requests per second over all workers; 0 means no limit
 	State          State      //
-	Headers        Headers    // resolved: may hold secrets
-	when           *condition // nil: every event
-	secrets        []string   // what the ${} of the headers stand for
+	Headers        Headers    // with the ${} replaced, so they may contain secrets
+	when           *condition // nil if the target wants every event
+	secrets        []string   // the values of the ${} in the headers
 }
 
-// Name is the target's unique name, [a-z0-9-]{1,40}.
+// Name returns the target's unique name, [a-z0-9-]{1,40}.
 func (t *Target) Name() string { return t.Policy.Target }
 
-// RedactedURL is the URL without user, password and the values of its query.
+// RedactedURL returns the URL without user and password, without the values of its query, and
+// without its fragment.
 func (t Target) RedactedURL() string {
 	parsed, err := url.Parse(t.URL)
 	if err != nil {
-		return redacted // a URL that cannot be read cannot be redacted in parts
+		return redacted // only a URL that can be parsed can be redacted in parts
 	}
 	if parsed.User != nil {
 		parsed.User = url.User(redacted)
@@ -66,13 +66,13 @@ func (t Target) RedactedURL() string {
 	return parsed.String()
 }
 
-// redacted stands where a secret was. It needs no escaping anywhere in a URL.
+// redacted is the text that replaces a secret. It needs no escaping anywhere in a URL.
 const redacted = "REDACTED"
 
 func redactedQuery(query string) string {
 	pairs := strings.Split(query, "&")
 	for i, pair := range pairs {
-		// A pair without "=" is as likely a bare token as a flag.
+		// A pair without "=" is replaced whole, because it may be a bare token.
 		if name, _, found := strings.Cut(pair, "="); found {
 			pairs[i] = name + "=" + redacted
 		} else if pair != "" {
@@ -82,16 +82,16 @@ func redactedQuery(query string) string {
 	return strings.Join(pairs, "&")
 }
 
-// A header value or query value shorter than this is not taken for a secret,
-// lest Redact blacks out ordinary words. What a ${} stands for is one however
-// short, down to minSecret.
+// The shortest texts that Redact treats as secrets, in bytes. A header value or query value
+// shorter than minValue is not a secret, because Redact would otherwise remove ordinary words.
+// minSecret applies to the value of a ${} and to the password of the URL.
 const (
 	minValue  = 6
 	minSecret = 3
 )
 
-// Redact takes the target's secrets out of a text that came from elsewhere,
-// such as an answer that echoes the request's headers.
+// Redact replaces the target's secrets in a text that came from elsewhere, such as an answer
+// that echoes the request's headers.
 func (t Target) Redact(text string) string {
 	var secrets []string
 	add := func(secret string, atLeast int) {
@@ -123,7 +123,8 @@ func (t Target) Redact(text string) string {
 			}
 		}
 	}
-	// The longest first: a secret that begins another must not leave its rest.
+	// The longest secret is replaced first. If a secret begins with a shorter one and the
+	// shorter one were replaced first, the rest of the longer one would stay readable.
 	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	for _, secret := range secrets {
 		text = strings.ReplaceAll(text, secret, redacted)
@@ -131,7 +132,7 @@ func (t Target) Redact(text string) string {
 	return text
 }
 
-// String names the target without its secrets.
+// String returns the target's name, URL and state without its secrets.
 func (t Target) String() string {
 	return fmt.Sprintf("%s (%s, %s)", t.Policy.Target, t.RedactedURL(), t.State)
 }
@@ -148,14 +149,14 @@ func (t Target) LogValue() slog.Value {
 	)
 }
 
-// MarshalText is String: a Target is for this process only.
+// MarshalText returns String, because a Target must not leave this process.
 func (t Target) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// Headers are a target's own request headers, name to value. Printed, logged
-// or marshalled they show their names alone.
+// Headers maps the names of a target's own request headers to their values. However they are
+// printed, logged or marshalled, they show only their names.
 type Headers map[string]string
 
-// String lists the names.
+// String lists the names of the headers.
 func (h Headers) String() string {
 	names := slices.Sorted(maps.Keys(h))
 	return "[" + strings.Join(names, " ") + "]"
@@ -164,8 +165,8 @@ func (h Headers) String() string {
 // Format prints String for every verb.
 func (h Headers) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.String()) }
 
-// LogValue logs the names.
+// LogValue logs the names of the headers.
 func (h Headers) LogValue() slog.Value { return slog.StringValue(h.String()) }
 
-// MarshalText is String.
+// MarshalText returns String, so that no value is marshalled.
 func (h Headers) MarshalText() ([]byte, error) { return []byte(h.String()), nil }

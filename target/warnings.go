@@ -10,8 +10,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// warn notes a setting that is legal and may surprise. It stands at the first of
-// the nodes that is in the file.
+// warn adds a warning about a setting that is legal but may have a surprising effect. The
+// position of the warning is that of the first node that is in the file.
 func (r *reader) warn(field, what, cure string, at ...ast.Node) {
 	for _, node := range at {
 		if node != nil {
@@ -22,11 +22,11 @@ func (r *reader) warn(field, what, cure string, at ...ast.Node) {
 	}
 }
 
-// surprises warns of what a target's settings mean together. whole is the target's
-// own node, and given has the values that the file gives, by key.
+// surprises warns of the surprising effects of a target's settings. whole is the target's own
+// node, and given holds the values that the file gives, by key.
 func (r *reader) surprises(t *Target, field string, whole ast.Node, given map[string]ast.Node) {
 	if t.State == Retired {
-		return // no event goes to it any more
+		return // a retired target gets no more events
 	}
 	p := t.Policy
 	statuses := join(field, "retry_statuses")
@@ -48,13 +48,13 @@ func (r *reader) surprises(t *Target, field string, whole ast.Node, given map[st
 	}
 }
 
-// fitting is how many of the attempts begin within age, if each one fails at once
-// and the waits between them have no jitter.
+// fitting returns how many of the attempts begin within age, if each attempt fails at once and
+// the waits between them have no jitter.
 func fitting(b Backoff, attempts int, age time.Duration) int {
 	initial, longest, left := float64(b.Initial), float64(b.Max), float64(age)
 	fit := 1.0
 	if b.Multiplier > 1 {
-		growing := math.Ceil(math.Log(longest/initial) / math.Log(b.Multiplier)) // waits below the longest one
+		growing := math.Ceil(math.Log(longest/initial) / math.Log(b.Multiplier)) // the number of waits below the longest one
 		sum := func(waits float64) float64 {
 			return initial * (math.Pow(b.Multiplier, waits) - 1) / (b.Multiplier - 1)
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestWarnings_NameSettingsThatSurprise, where they stand and with their cure. The
-// file is good all the same.
+// TestWarnings_NameSettingsThatSurprise checks that each warning has a position and a cure,
+// and that the file is accepted.
 func TestWarnings_NameSettingsThatSurprise(t *testing.T) {
 	const (
 		no5xx = "holds no 5xx status, so an answer such as 503 makes the event a dead letter at once; add the statuses that are transient for this target, such as [408, 425, 429, 500, 502, 503, 504]"
@@ -84,7 +84,7 @@ targets:
 	}
 }
 
-// TestFitting compares the formula with counting.
+// TestFitting compares the result of the formula with a count.
 func TestFitting(t *testing.T) {
 	count := func(b Backoff, attempts int, age time.Duration) int {
 		var sum time.Duration

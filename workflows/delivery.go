@@ -8,54 +8,55 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/activities"
-	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 
 const (
-	// localSlack is what a fast-lane attempt may take beyond the target's timeout.
+	// localSlack is the time that a first attempt is allowed beyond the target's timeout.
 	localSlack = 5 * time.Second
 
-	// recallTimeout is how long a process may take to fetch the question what
-	// became of a first attempt. It is asked when Temporal was away: pollers find
-	// it again within 10 s.
+	// recallTimeout is how long Recall may wait for the process that made a first
+	// attempt to poll it. A run calls Recall after Temporal was unreachable, and
+	// pollers reconnect within 10 s.
 	recallTimeout = 20 * time.Second
 
-	// lastProgressTimeout is for the question how far a delivery has come, asked
-	// of Temporal while its cancellation waits.
+	// lastProgressTimeout bounds LastProgress, because the cancellation of the retry
+	// lane waits until Temporal has answered it.
 	lastProgressTimeout = 3 * time.Second
 )
 
 // delivery is one event on its way to one target.
 type delivery struct {
-	in     Input
+	in     fanout.Input
 	target string
 	policy target.Policy
-	began  time.Time          // of the run
-	inline activities.Message // what of the message may travel in an activity's input
-	marks  *marks             // of the run
+	began  time.Time     // when the run began
+	inline event.Message // the part of the message that activity inputs carry
+	marks  *marks        // shared by all deliveries of the run
 
-	rerun       bool              // an earlier run may have left a record of it
-	holder      activities.Holder // of its open record
-	recallQueue string            // where to ask for the first attempt; empty: it is yet to be made
+	rerun       bool                // true if an earlier run may have left a record of the delivery
+	holder      fanout.RecordHolder // the tracker that has the delivery's open record
+	recallQueue string              // the queue to ask about the first attempt; empty if none was made yet
 
-	progress  activities.Progress
+	progress  fanout.Progress
 	notBefore time.Time
-	sighting  activities.Sighting
-	reason    deadletter.Reason // empty: not given up
-	damaged   string            // why the open record of a delivery that succeeded could not be resolved
+	sighting  fanout.TargetState
+	reason    event.Reason // why the delivery was given up; empty if it was not
+	damaged   string       // why the open record could not be resolved although the delivery succeeded
 
-	state   State
-	changed func() // tells the run's current details that the state is another
+	state   fanout.State
+	changed func() // updates the run's current details after a change of state
 }
 
-// plan makes the deliveries of a run: one per target, or a single one that goes
-// straight to the tracker when the message cannot be fanned out.
-func plan(in Input) []*delivery {
+// plan returns the deliveries of a run: one for each target. If the message cannot be
+// fanned out, it returns a single delivery that goes straight to the tracker.
+func plan(in fanout.Input) []*delivery {
 	if u := in.Undeliverable; u != nil {
 		return []*delivery{{
-			in: in, target: u.target(), inline: inline(in, 1), state: Waiting, changed: func() {},
-			reason: u.Reason, progress: activities.Progress{Error: cut(u.Error, errorLimit)},
+			in: in, target: u.Target(), inline: inline(in, 1), state: fanout.StateWaiting, changed: func() {},
+			reason: u.Reason, progress: fanout.Progress{Error: fanout.Cut(u.Error, fanout.ErrorLimit)},
 		}}
 	}
 	message := inline(in, len(in.Targets))
@@ -63,49 +64,52 @@ func plan(in Input) []*delivery {
 	planned := make(map[string]bool, len(in.Targets))
 	for _, policy := range in.Targets {
 		policy = policy.Normalized()
-		if planned[policy.Target] { // in an input written by hand; an ActivityID may not be used twice
+		// An input that was written by hand may name a target twice, but an ActivityID
+		// must be unique.
+		if planned[policy.Target] {
 			continue
 		}
 		planned[policy.Target] = true
 		deliveries = append(deliveries, &delivery{
-			in: in, target: policy.Target, policy: policy, inline: message, state: Waiting, changed: func() {},
+			in: in, target: policy.Target, policy: policy, inline: message, state: fanout.StateWaiting, changed: func() {},
 		})
 	}
 	return deliveries
 }
 
-// inline is what of the message may travel in the inputs of the activities of so
-// many targets. What is left out the activities read from the run's history.
-func inline(in Input, targets int) activities.Message {
-	var m activities.Message
-	room := inlineTotal / max(1, targets)
-	if size := payloadSize(in.Event); size <= room {
+// inline returns the part of the message that the activity inputs of that many targets
+// may carry. The activities read the rest from the run's history.
+func inline(in fanout.Input, targets int) event.Message {
+	m := event.Message{Source: in.Source}
+	room := fanout.InlineTotal / max(1, targets)
+	if size := fanout.PayloadSize(in.Event); size <= room {
 		m.Event, room = in.Event, room-size
 	}
-	// Only a body that is small enough is worth the time to encode it.
-	if len(in.Body) <= min(inlineBody, room) && payloadSize(in.Body) <= room {
+	// The length is compared first, because encoding a large body takes time.
+	if len(in.Body) <= min(fanout.InlineBody, room) && fanout.PayloadSize(in.Body) <= room {
 		m.Body = in.Body
 	}
 	return m
 }
 
-// run delivers, or records why it could not.
+// run delivers the event, or records a dead letter if it could not.
 func (d *delivery) run(ctx workflow.Context) {
 	if d.reason == "" && !d.expire(ctx) && !d.tryFastLane(ctx) && !d.expire(ctx) {
 		d.tryRetryLane(ctx)
 	}
 	if d.reason != "" {
 		d.record(ctx)
-		d.become(DeadLetter)
+		d.become(fanout.StateDeadLetter)
 		return
 	}
 	d.resolve(ctx)
-	d.become(Delivered)
+	d.become(fanout.StateDelivered)
 }
 
-// expire gives up a delivery whose run began more than max_age ago: its worker
-// was away for that long, or the first attempt took what was left. Temporal
-// refuses an activity without time.
+// expire gives the delivery up if its run began more than max_age ago. That happens if
+// no worker ran for that long, or if the first attempt used up the remaining time. The
+// retry lane cannot begin then, because Temporal refuses an activity whose timeout is not
+// above zero.
 func (d *delivery) expire(ctx workflow.Context) (settled bool) {
 	if d.remaining(ctx) > 0 {
 		return false
@@ -116,10 +120,10 @@ func (d *delivery) expire(ctx workflow.Context) (settled bool) {
 	} else {
 		progress.Error = "max_age has passed; " + progress.Error
 	}
-	return d.giveUp(deadletter.Expired, progress)
+	return d.giveUp(event.ReasonExpired, progress)
 }
 
-// remaining is what is left of max_age, counted from the start of the run.
+// remaining returns how much of max_age is left. max_age counts from the start of the run.
 func (d *delivery) remaining(ctx workflow.Context) time.Duration {
 	return time.Duration(d.policy.MaxAge) - workflow.Now(ctx).Sub(d.began)
 }
@@ -135,122 +139,125 @@ func (d *delivery) tryFastLane(ctx workflow.Context) (settled bool) {
 	return d.settle(ctx, d.attempt(ctx))
 }
 
-// attempt makes the first attempt.
-func (d *delivery) attempt(ctx workflow.Context) activities.Outcome {
+func (d *delivery) attempt(ctx workflow.Context) fanout.Outcome {
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: time.Duration(d.policy.Timeout) + localSlack,
 		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
 		Summary:                d.target + ": first attempt",
 	})
-	input := activities.Delivery{Event: d.in.Event, Body: d.in.Body, Source: d.in.Source, Policy: d.policy}
-	var outcome activities.Outcome
-	err := workflow.ExecuteLocalActivity(ctx, acts.FirstAttempt, input).Get(ctx, &outcome)
-	if err != nil { // the process ended it: a request may be out, so it counts
-		outcome = activities.Outcome{Verdict: activities.Retry, Progress: activities.Progress{Attempts: 1, Error: cut(err.Error(), errorLimit)}}
+	input := fanout.DeliverInput{Message: d.in.Message, Policy: d.policy}
+	var result fanout.FirstAttemptResult
+	err := workflow.ExecuteLocalActivity(ctx, acts.FirstAttempt, input).Get(ctx, &result)
+	// FirstAttempt never fails by itself, so the process ended it. It counts as an
+	// attempt, because the request may have been sent.
+	if err != nil {
+		return fanout.Outcome{Verdict: fanout.Retry, Progress: fanout.Progress{Attempts: 1, Error: fanout.Cut(err.Error(), fanout.ErrorLimit)}}
 	}
-	return outcome
+	return result.Outcome
 }
 
-// recall asks the process that may have made the first attempt. One that does
-// not answer was killed: the retry lane then delivers, perhaps again.
-func (d *delivery) recall(ctx workflow.Context) activities.Outcome {
+// recall asks the process that may have made the first attempt for its outcome. If the
+// process does not answer, it was killed. Then the retry lane delivers the event, and the
+// target may get it a second time.
+func (d *delivery) recall(ctx workflow.Context) fanout.Outcome {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		ActivityID:             "recall-" + d.target,
+		ActivityID:             fanout.RecallActivityID(d.target),
 		TaskQueue:              d.recallQueue,
 		ScheduleToCloseTimeout: recallTimeout + time.Duration(d.policy.Timeout),
 		ScheduleToStartTimeout: recallTimeout,
 		DisableEagerExecution:  true,
 		Summary:                d.target + ": what became of the first attempt?",
 	})
-	var outcome activities.Outcome
-	input := activities.Delivery{Policy: d.policy} // it sends nothing
-	if err := workflow.ExecuteActivity(ctx, acts.Recall, input).Get(ctx, &outcome); err != nil {
-		return activities.Outcome{Verdict: activities.Held}
+	var result fanout.RecallResult
+	if err := workflow.ExecuteActivity(ctx, acts.Recall, fanout.RecallInput{Target: d.target}).Get(ctx, &result); err != nil {
+		return fanout.Outcome{Verdict: fanout.Held}
 	}
-	return outcome
+	return result.Outcome
 }
 
-// settle decides by the outcome of the first attempt whether the delivery has ended.
-func (d *delivery) settle(ctx workflow.Context, outcome activities.Outcome) (settled bool) {
-	d.progress, d.notBefore, d.sighting = outcome.Progress, outcome.NotBefore, outcome.Sighting
+// settle applies the outcome of the first attempt and reports whether the delivery has
+// ended.
+func (d *delivery) settle(ctx workflow.Context, outcome fanout.Outcome) (settled bool) {
+	d.progress, d.notBefore, d.sighting = outcome.Progress, outcome.NotBefore, outcome.TargetState
 	switch {
-	case outcome.Verdict == activities.Delivered:
+	case outcome.Verdict == fanout.Delivered:
 		return true
-	case outcome.Verdict == activities.Rejected:
-		return d.giveUp(deadletter.Rejected, d.progress)
+	case outcome.Verdict == fanout.Rejected:
+		return d.giveUp(event.ReasonRejected, d.progress)
 	case d.progress.Attempts >= d.policy.MaxAttempts:
-		return d.giveUp(deadletter.Exhausted, d.progress)
-	case outcome.Wait == (activities.Wait{}): // held back, or recorded by an earlier version: then the retry lane decides
+		return d.giveUp(event.ReasonExhausted, d.progress)
+	case outcome.Wait == (fanout.Wait{}): // the delivery was held back, so the retry lane decides when to send
 		return false
 	}
 	if expired := outcome.Wait.Expired(d.remaining(ctx), d.policy.MaxAge); expired != "" {
 		d.progress.Error = expired + "; " + d.progress.Error
-		return d.giveUp(deadletter.Expired, d.progress)
+		return d.giveUp(event.ReasonExpired, d.progress)
+	}
+	if d.notBefore.After(d.began.Add(time.Duration(d.policy.MaxAge))) { // the jitter does not fit
+		d.notBefore = workflow.Now(ctx).Add(time.Duration(outcome.Wait.Least))
 	}
 	return false
 }
 
-// tryRetryLane leaves the delivery to the target's own queue, where Temporal
-// retries it until it is delivered or given up.
+// tryRetryLane hands the delivery to the target's own queue. Temporal retries it there
+// until it is delivered or given up.
 func (d *delivery) tryRetryLane(ctx workflow.Context) {
 	if err := ctx.Err(); err != nil {
-		d.giveUp(activities.Explain(err, d.progress))
+		d.giveUp(fanout.Explain(err, d.progress))
 		return
 	}
-	d.become(Retrying)
+	d.become(fanout.StateRetrying)
 	lasting, _ := workflow.NewDisconnectedContext(ctx)
 	lane, cancel := workflow.WithCancel(workflow.WithActivityOptions(lasting, workflow.ActivityOptions{
-		ActivityID:             activities.DeliverID(d.target),
-		TaskQueue:              TargetQueue(workflow.GetInfo(ctx).TaskQueueName, d.target),
+		ActivityID:             fanout.DeliverActivityID(d.target),
+		TaskQueue:              fanout.TargetQueue(workflow.GetInfo(ctx).TaskQueueName, d.target),
 		ScheduleToCloseTimeout: d.remaining(ctx),
 		StartToCloseTimeout:    time.Duration(d.policy.Timeout) + activities.Overhead,
 		RetryPolicy:            retryPolicy(d.policy),
-		// An attempt that is under way when the run is canceled still counts:
-		// wait for it and tell what truly became of the delivery.
+		// If the run is canceled while an attempt is in flight, the run waits for that
+		// attempt, because the event may still be delivered.
 		WaitForCancellation:   true,
 		DisableEagerExecution: true,
-		Summary:               summarized(d.summary()),
+		Summary:               fanout.Summarize(d.summary()),
 	}))
-	input := activities.Delivery{
-		Event: d.inline.Event, Body: d.inline.Body, Source: d.in.Source, Policy: d.policy,
-		Progress: d.progress, NotBefore: d.notBefore, Sighting: d.sighting,
+	input := fanout.DeliverInput{
+		Message: d.inline, Policy: d.policy, Progress: d.progress, NotBefore: d.notBefore, TargetState: d.sighting,
 	}
 	delivered := workflow.ExecuteActivity(lane, acts.Deliver, input)
 	workflow.NewSelector(ctx).
 		AddFuture(delivered, func(workflow.Future) {}).
 		AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) { d.learnProgress(lasting); cancel() }).
 		Select(lasting)
-	var outcome activities.Outcome
-	if err := delivered.Get(lasting, &outcome); err != nil {
-		d.giveUp(activities.Explain(err, d.progress))
+	var result fanout.DeliverResult
+	if err := delivered.Get(lasting, &result); err != nil {
+		d.giveUp(fanout.Explain(err, d.progress))
 		return
 	}
-	d.progress = outcome.Progress
+	d.progress = result.Progress
 }
 
-// learnProgress asks, before the retry lane is canceled, how far it has come: a
-// cancellation that meets it between two attempts ends it without a word.
+// learnProgress asks Temporal for the progress of the retry lane before the run cancels
+// it. If the cancellation arrives between two attempts, the activity ends without
+// reporting its progress.
 func (d *delivery) learnProgress(ctx workflow.Context) {
-	if workflow.GetVersion(ctx, "progress of "+d.target, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
-		return
-	}
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: lastProgressTimeout,
 		Summary:                d.target + ": how far has the delivery come?",
 	})
-	var progress activities.Progress
-	err := workflow.ExecuteLocalActivity(ctx, acts.LastProgress, d.target).Get(ctx, &progress)
+	var last fanout.LastProgressResult
+	err := workflow.ExecuteLocalActivity(ctx, acts.LastProgress, fanout.LastProgressInput{Target: d.target}).Get(ctx, &last)
 	if err != nil {
 		workflow.GetLogger(ctx).Error("the attempts of the retry lane are not known", "target", d.target, "error", err)
-	} else if progress.Attempts >= d.progress.Attempts {
-		d.progress = progress
+	} else if last.Attempts >= d.progress.Attempts {
+		d.progress = last.Progress
 	}
 }
 
-// retryPolicy is the target's backoff as Temporal knows it. It has no maximum of
-// attempts: Temporal counts every task it hands out, also those that sent
-// nothing, so Deliver counts requests and ends the retries itself. It stands
-// for attempts that a lost worker could not answer; all others name their delay.
+// retryPolicy returns the target's backoff as a retry policy of Temporal. It sets no
+// maximum of attempts, because Temporal would count each task that it hands out, even one
+// that sent no request. Deliver counts the requests and ends the retries itself. The
+// backoff applies only to attempts whose worker was lost, because every other failure
+// names its own delay.
 func retryPolicy(p target.Policy) *temporal.RetryPolicy {
 	return &temporal.RetryPolicy{
 		InitialInterval:    time.Duration(p.Backoff.Initial),
@@ -259,57 +266,54 @@ func retryPolicy(p target.Policy) *temporal.RetryPolicy {
 	}
 }
 
-func (d *delivery) giveUp(reason deadletter.Reason, progress activities.Progress) (settled bool) {
-	progress.Error = cut(progress.Error, errorLimit)
+// giveUp ends the delivery without success. It always returns true, so that callers can
+// return its result.
+func (d *delivery) giveUp(reason event.Reason, progress fanout.Progress) (settled bool) {
+	progress.Error = fanout.Cut(progress.Error, fanout.ErrorLimit)
 	d.reason, d.progress = reason, progress
 	return true
 }
 
-// record keeps the dead letter. It is tried until the tracker has it, also when
-// the run is canceled meanwhile. The search attribute comes after the record,
-// because a server that refuses the attribute terminates the run.
+// record writes the dead letter to the tracker. It retries until the tracker has the
+// record, even if the run is canceled meanwhile. It sets the search attribute only after
+// that, because a server that refuses the attribute terminates the run.
 func (d *delivery) record(ctx workflow.Context) {
-	d.become(Recording)
-	early := d.marks.usable && d.marks.early(ctx)
-	if early {
-		d.marks.add(ctx, d.target)
-	}
-	letter := activities.DeadLetter{
+	d.become(fanout.StateRecording)
+	letter := fanout.RecordDeadLetterInput{
 		Target: d.target, Reason: d.reason, Progress: d.progress,
-		Event: d.inline.Event, Source: d.in.Source, Body: d.inline.Body, NoBody: len(d.in.Body) == 0,
-		At: workflow.Now(ctx).UTC(), Holder: d.holder,
+		Message: d.inline, NoBody: len(d.in.Body) == 0,
+		At: workflow.Now(ctx).UTC(), RecordHolder: d.holder,
 	}
-	var recorded activities.Recorded
-	tell(ctx, activities.RecordID(d.target), d.verdict(), acts.RecordDeadLetter, letter, &recorded)
-	d.holder = activities.Holder{Tracker: recorded.Tracker}
-	if !early {
-		d.marks.add(ctx, d.target)
-	}
+	var recorded fanout.RecordDeadLetterResult
+	tell(ctx, fanout.RecordActivityID(d.target), d.verdict(), acts.RecordDeadLetter, letter, &recorded)
+	d.holder = fanout.RecordHolder{Tracker: recorded.Tracker}
+	d.marks.add(ctx, d.target)
 }
 
-// resolve closes the record that an earlier run left of the delivery. The first
-// run of an event has none. Each target is a change of its own: a run that is
-// reset to a later point may have delivered to some before that.
+// resolve closes the record that an earlier run left of this delivery. It does nothing in
+// the first run of an event, because there is no earlier run. Each target has a change ID
+// of its own, because a run that is reset to a later point may have delivered to some of
+// the targets before that point.
 func (d *delivery) resolve(ctx workflow.Context) {
 	if !d.rerun || workflow.GetVersion(ctx, "resolve "+d.target, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return
 	}
-	d.become(Resolving)
-	resolution := activities.Resolution{Target: d.target, Event: d.inline.Event, At: workflow.Now(ctx).UTC(), Holder: d.holder}
-	var resolved activities.Resolved
-	tell(ctx, activities.ResolveID(d.target), d.target+" delivered: its dead letter is resolved", acts.ResolveDeadLetter, resolution, &resolved)
-	d.damaged, d.holder = resolved.Damaged, activities.Holder{Tracker: resolved.Tracker}
+	d.become(fanout.StateResolving)
+	resolution := fanout.ResolveDeadLetterInput{Target: d.target, Event: d.inline.Event, At: workflow.Now(ctx).UTC(), RecordHolder: d.holder}
+	var resolved fanout.ResolveDeadLetterResult
+	tell(ctx, fanout.ResolveActivityID(d.target), d.target+" delivered: its dead letter is resolved", acts.ResolveDeadLetter, resolution, &resolved)
+	d.damaged, d.holder = resolved.Damaged, fanout.RecordHolder{Tracker: resolved.Tracker}
 }
 
-// summary is the line beside the retry lane's activity in Temporal UI.
+// summary returns the line that Temporal UI shows beside the retry lane's activity.
 func (d *delivery) summary() string {
 	if d.progress.Attempts == 0 {
 		return d.target
 	}
-	return fmt.Sprintf("%s after attempt %d: %s", d.target, d.progress.Attempts, short(d.progress.Error))
+	return fmt.Sprintf("%s after attempt %d: %s", d.target, d.progress.Attempts, fanout.Short(d.progress.Error))
 }
 
-// verdict says in one line why the delivery was given up.
+// verdict returns one line that says why the delivery was given up.
 func (d *delivery) verdict() string {
 	line := fmt.Sprintf("%s %s", d.target, d.reason)
 	switch n := d.progress.Attempts; n {
@@ -319,5 +323,5 @@ func (d *delivery) verdict() string {
 	default:
 		line += fmt.Sprintf(" after %d attempts", n)
 	}
-	return line + ": " + short(d.progress.Error)
+	return line + ": " + fanout.Short(d.progress.Error)
 }

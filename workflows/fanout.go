@@ -10,25 +10,27 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/activities"
-	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
-// Workflows holds what FanOut tells its process.
+// Workflows contains the workflow and the callback by which it reports to its process.
 type Workflows struct {
-	// Delivered is told, once per event, how long after its publication the
-	// last target had it; nil: nobody is.
+	// Delivered is called once for each event that reached all of its targets, if its
+	// time of publication is known. age is the time from the publication to the last
+	// delivery. Delivered may be nil.
 	Delivered func(age time.Duration)
 }
 
-// FanOut carries one event to each of its targets. The deliveries run side by
-// side and none waits for another; one that is given up is recorded at once. The
-// run completes when all were delivered, ends Canceled when it was canceled, and
-// else fails with DeadLettered.
+// FanOut carries one event to each of its targets. The deliveries run concurrently, and
+// none waits for another. When a delivery is given up, its dead letter is recorded at
+// once. The run completes if all deliveries succeeded, ends Canceled if it was canceled,
+// and otherwise fails with DeadLettered.
 //
-// A run that is not the first of its event makes only the deliveries that are
-// outstanding, resolves the record of each that succeeds, and fails where it
-// leaves any record of the event open.
-func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
+// A run that is not the first of its event makes only the outstanding deliveries. It
+// resolves the record of each one that succeeds, and it fails if it leaves any record of
+// the event open.
+func (w *Workflows) FanOut(ctx workflow.Context, in fanout.Input) (fanout.Result, error) {
 	deliveries, open, rerun := plan(in), openRecords(nil), isRerun(ctx)
 	show(ctx, &deliveries)
 	if rerun {
@@ -46,16 +48,17 @@ func (w *Workflows) FanOut(ctx workflow.Context, in Input) (Result, error) {
 			d.run(ctx)
 		})
 	}
-	// The wait must outlive a cancellation: each delivery still records itself.
+	// The wait must outlive a cancellation, because each delivery still has to be recorded.
 	lasting, _ := workflow.NewDisconnectedContext(ctx)
 	all.Wait(lasting)
 	w.reportAge(ctx, in, deliveries)
 	return conclude(ctx, marked, deliveries, open)
 }
 
-// began is when the run began, from which max_age counts. The history of a reset
-// run starts as that of the run before it, perhaps long ago: it begins with its
-// reset. One that was reset to a later point keeps what it was counted by there.
+// began returns when the run began; max_age counts from then. The history of a reset run
+// starts with that of the run before it, which may be long ago, so such a run begins with
+// its reset. If it was reset to a point after its history made that choice, it keeps the
+// time that the history chose.
 func began(ctx workflow.Context) time.Time {
 	if isReset(ctx) && workflow.GetVersion(ctx, "max_age from the reset", workflow.DefaultVersion, 1) == 1 {
 		return workflow.Now(ctx)
@@ -63,35 +66,36 @@ func began(ctx workflow.Context) time.Time {
 	return workflow.GetInfo(ctx).WorkflowStartTime
 }
 
-// unharmed is the length of a run's history when its first task comes, if none
-// came before: the run's start, the task, and that it is taken.
+// unharmed is the number of events in a run's history at its first workflow task, if no
+// task was lost before: the run started, the task scheduled, the task started.
 const unharmed = 3
 
-// recallQueue is where to ask for the first attempts of this run, empty when they
-// are yet to be made. A longer history tells of a task that was lost, with first
-// attempts made in it perhaps, in another process; a task that only comes late,
-// from a backlog, is none. Nor is what stands before a reset.
+// recallQueue returns the queue on which to ask about the first attempts of this run. It
+// is empty if they are yet to be made. If the history is longer than unharmed, a workflow
+// task was lost, and another process may have made first attempts in it. A task that only
+// comes late, out of a backlog, does not make the history longer. The events before a
+// reset do not count as a lost task either.
 func recallQueue(ctx workflow.Context, start time.Time) string {
 	info := workflow.GetInfo(ctx)
 	if info.GetCurrentHistoryLength() <= unharmed || !start.Equal(info.WorkflowStartTime) {
 		return ""
 	}
-	memo, ok := info.Memo.GetFields()[MemoRecallQueue]
+	memo, ok := info.Memo.GetFields()[fanout.MemoRecallQueue]
 	if !ok {
 		return ""
 	}
 	var queue string
-	if err := DataConverter().FromPayload(memo, &queue); err != nil {
-		workflow.GetLogger(ctx).Error("the memo cannot be read; first attempts may be made twice", "memo", MemoRecallQueue, "error", err)
+	if err := fanout.DataConverter().FromPayload(memo, &queue); err != nil {
+		workflow.GetLogger(ctx).Error("the memo cannot be read; first attempts may be made twice", "memo", fanout.MemoRecallQueue, "error", err)
 		return ""
 	}
 	return queue
 }
 
-// conclude turns what became of the deliveries into the end of the run. others are
-// other targets with an open record of the event.
-func conclude(ctx workflow.Context, marked *marks, deliveries []*delivery, others openRecords) (Result, error) {
-	var result Result
+// conclude returns the result or the error with which the run ends. others are the targets
+// that have an open record of the event and no delivery in this run.
+func conclude(ctx workflow.Context, marked *marks, deliveries []*delivery, others openRecords) (fanout.Result, error) {
+	var result fanout.Result
 	var dead, left []string
 	open := others.targets()
 	canceled := false
@@ -103,9 +107,9 @@ func conclude(ctx workflow.Context, marked *marks, deliveries []*delivery, other
 		}
 		if d.damaged != "" {
 			open = append(open, d.target)
-			left = append(left, d.target+" (delivered; "+short(d.damaged)+")")
+			left = append(left, d.target+" (delivered; "+fanout.Short(d.damaged)+")")
 		}
-		canceled = canceled || d.reason == deadletter.Canceled
+		canceled = canceled || d.reason == event.ReasonCanceled
 	}
 	for _, target := range open {
 		if !slices.ContainsFunc(deliveries, func(d *delivery) bool { return d.target == target }) {
@@ -121,21 +125,21 @@ func conclude(ctx workflow.Context, marked *marks, deliveries []*delivery, other
 	}
 	switch {
 	case canceled:
-		return Result{}, temporal.NewCanceledError(trackersLeft(deliveries, others))
+		return fanout.Result{}, temporal.NewCanceledError(trackersLeft(deliveries, others))
 	case len(parts) > 0:
 		marked.add(ctx, open...)
-		return Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(parts, "; "), DeadLettered,
+		return fanout.Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(parts, "; "), fanout.DeadLettered,
 			temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{trackersLeft(deliveries, others)}})
 	}
 	return result, nil
 }
 
-// trackersLeft says which tracker has each record that the run leaves open: for the
-// next run, which asks no other.
-func trackersLeft(deliveries []*delivery, others openRecords) activities.Left {
+// trackersLeft returns which tracker has each record that the run leaves open. The next run
+// needs this, because it asks only these trackers.
+func trackersLeft(deliveries []*delivery, others openRecords) fanout.DeadLetteredDetails {
 	trackers := make(map[string]string)
 	add := func(target, id string) {
-		if id != "" { // a worker of an earlier version says nothing
+		if id != "" { // a worker of an earlier version does not name its tracker
 			trackers[target] = id
 		}
 	}
@@ -147,12 +151,12 @@ func trackersLeft(deliveries []*delivery, others openRecords) activities.Left {
 			add(d.target, d.holder.Tracker)
 		}
 	}
-	return activities.Left{Trackers: trackers}
+	return fanout.DeadLetteredDetails{Trackers: trackers}
 }
 
-// reportAge tells the process how old the event was when its last target had
-// it. It is no part of the run: a replay says nothing.
-func (w *Workflows) reportAge(ctx workflow.Context, in Input, deliveries []*delivery) {
+// reportAge reports the age of an event whose deliveries have all succeeded. A replay of
+// the workflow code reports nothing, because the report is not part of the history.
+func (w *Workflows) reportAge(ctx workflow.Context, in fanout.Input, deliveries []*delivery) {
 	if w.Delivered == nil || workflow.IsReplaying(ctx) || in.Event.PublishedAt.IsZero() || len(deliveries) == 0 {
 		return
 	}
@@ -164,5 +168,5 @@ func (w *Workflows) reportAge(ctx workflow.Context, in Input, deliveries []*deli
 	w.Delivered(workflow.Now(ctx).Sub(in.Event.PublishedAt))
 }
 
-// acts is never called: it only lends its methods' names.
+// acts is a nil pointer whose methods name the activities. The workflow never calls them.
 var acts *activities.Activities

@@ -30,6 +30,7 @@ import (
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/queues"
@@ -37,7 +38,7 @@ import (
 	"genesys-fanout/workflows"
 )
 
-// tracker hands over what is recorded.
+// tracker is a tracker that also sends each record to a channel.
 type tracker struct {
 	*deadletter.Directory
 	recorded chan deadletter.Record
@@ -51,28 +52,29 @@ func (t tracker) Record(ctx context.Context, record deadletter.Record) error {
 	return err
 }
 
-// runs is FanOut with its workers on a real server, in front of one target.
+// runs runs FanOut with its workers on a real server, with one HTTP server as the target.
 type runs struct {
 	t       *testing.T
 	ctx     context.Context
 	client  client.Client
 	targets *target.Set
 	queue   string
-	dir     string // the tracker's
+	dir     string // the tracker's directory
 	tracker tracker
 	process queues.Process
-	retry   *queues.Worker // of the first target's retry lane
-	records *queues.Worker // of the dead letters
+	retry   *queues.Worker // serves the first target's retry lane
+	records *queues.Worker // serves the queue of dead letters
 }
 
-// startRuns serves the target that yaml describes: members of a flow mapping,
-// without its name and url.
+// startRuns starts workers for one target. yaml contains the target's settings as members of a
+// flow mapping, without its name and url.
 func startRuns(t *testing.T, handler http.HandlerFunc, yaml string) *runs {
 	t.Helper()
 	return startFleet(t, handler, "  - {name: a, url: $URL, "+yaml+"}\n")
 }
 
-// startFleet serves the targets of a list in which $URL is the handler's.
+// startFleet starts workers for the targets of a list. $URL in the list is the URL of the
+// handler.
 func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	t.Helper()
 	ctx := await.Context(t)
@@ -81,7 +83,7 @@ func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	t.Cleanup(temporal.Close)
 	quiet := slog.New(slog.DiscardHandler)
 	c, err := client.DialContext(ctx, client.Options{
-		HostPort: temporal.Address(), Namespace: devstack.Namespace, DataConverter: workflows.DataConverter(), Logger: log.NewStructuredLogger(quiet),
+		HostPort: temporal.Address(), Namespace: devstack.Namespace, DataConverter: fanout.DataConverter(), Logger: log.NewStructuredLogger(quiet),
 	})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
@@ -98,8 +100,8 @@ func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	dir := t.TempDir()
 	directory, err := deadletter.Open(dir)
 	require.NoError(t, err)
-	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: workflows.DefaultTaskQueue, dir: dir, tracker: tracker{directory, make(chan deadletter.Record, 1000)}}
-	history := activities.History{Client: c, Namespace: devstack.Namespace, DataConverter: workflows.DataConverter()}
+	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: fanout.DefaultTaskQueue, dir: dir, tracker: tracker{directory, make(chan deadletter.Record, 1000)}}
+	history := activities.History{Client: c, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
 	acts := activities.New(activities.Options{Targets: set, Tracker: r.tracker, Logger: quiet, Messages: history, Runs: history})
 	process := queues.Process{Client: c, TaskQueue: r.queue, Targets: set, Activities: acts, Log: quiet}
 	r.process = process
@@ -120,11 +122,10 @@ func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	return r
 }
 
-// input is an event for all targets.
-func (r *runs) input(id string) workflows.Input {
-	in := workflows.Input{
-		Event: event.Event{ID: id, Type: "conversation.started"},
-		Body:  event.Body(`{"event_id":"evt"}`),
+// input returns the input of a run that sends an event to all targets.
+func (r *runs) input(id string) fanout.Input {
+	in := fanout.Input{
+		Message: event.Message{Event: event.Event{ID: id, Type: "conversation.started"}, Body: event.Body(`{"event_id":"evt"}`)},
 	}
 	for _, one := range r.targets.All() {
 		in.Targets = append(in.Targets, one.Policy)
@@ -136,20 +137,21 @@ func (r *runs) input(id string) workflows.Input {
 func (r *runs) start(id string) client.WorkflowRun {
 	r.t.Helper()
 	in := r.input(id)
-	return r.execute(workflows.StartOptions(in, r.queue, ""), in)
+	return r.execute(fanout.StartOptions(in, r.queue, ""), in)
 }
 
-func (r *runs) execute(options client.StartWorkflowOptions, in workflows.Input) client.WorkflowRun {
+func (r *runs) execute(options client.StartWorkflowOptions, in fanout.Input) client.WorkflowRun {
 	r.t.Helper()
-	run, err := r.client.ExecuteWorkflow(r.ctx, options, workflows.FanOutName, in)
+	run, err := r.client.ExecuteWorkflow(r.ctx, options, fanout.WorkflowName, in)
 	require.NoError(r.t, err)
 	return run
 }
 
-// firstTask is where a run's first workflow task ends: started, scheduled, and this.
+// firstTask is the id of the event at which a run's first workflow task starts. The events
+// before it are the run's start and the scheduling of the task.
 const firstTask = 3
 
-// reset resets a run to a workflow task, and gives the new run.
+// reset resets a run to a workflow task, and returns the new run.
 func (r *runs) reset(run client.WorkflowRun, toTask int64) client.WorkflowRun {
 	r.t.Helper()
 	reset, err := r.client.ResetWorkflowExecution(r.ctx, &workflowservice.ResetWorkflowExecutionRequest{
@@ -160,28 +162,19 @@ func (r *runs) reset(run client.WorkflowRun, toTask int64) client.WorkflowRun {
 	return r.client.GetWorkflow(r.ctx, run.GetID(), reset.GetRunId())
 }
 
-// replay fails the test where the run does not replay.
+// replay fails the test if the history of the run does not replay.
 func (r *runs) replay(id, runID string) {
 	r.t.Helper()
-	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DataConverter: workflows.DataConverter()})
+	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{DataConverter: fanout.DataConverter()})
 	require.NoError(r.t, err)
-	replayer.RegisterWorkflowWithOptions((&workflows.Workflows{}).FanOut, workflow.RegisterOptions{Name: workflows.FanOutName})
+	replayer.RegisterWorkflowWithOptions((&workflows.Workflows{}).FanOut, workflow.RegisterOptions{Name: fanout.WorkflowName})
 	require.NoError(r.t, replayer.ReplayWorkflowExecution(r.ctx, r.client.WorkflowService(), nil, devstack.Namespace, workflow.Execution{ID: id, RunID: runID}))
 }
 
-// recorded waits for the next dead letter.
+// recorded waits for the next dead letter and returns it.
 func (r *runs) recorded() deadletter.Record {
 	r.t.Helper()
-	var record deadletter.Record
-	await.True(r.t, "a dead letter", func() bool {
-		select {
-		case record = <-r.tracker.recorded:
-			return true
-		default:
-			return false
-		}
-	})
-	return record
+	return await.Receive(r.t, "a dead letter", r.tracker.recorded)
 }
 
 func answer(w http.ResponseWriter, status int, body string) {
@@ -189,8 +182,8 @@ func answer(w http.ResponseWriter, status int, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-// TestFanOut_TellsEachAttemptWhereItsEventStands: in Kafka and in time, in both
-// lanes, also if the event is so large that no activity's input carries it.
+// TestFanOut_TellsEachAttemptWhereItsEventStands checks that each attempt has the event's place
+// in Kafka and its time, in both lanes, even if the event is too large for an activity's input.
 func TestFanOut_TellsEachAttemptWhereItsEventStands(t *testing.T) {
 	headers := make(chan http.Header, 10)
 	var requests atomic.Int32
@@ -206,7 +199,7 @@ func TestFanOut_TellsEachAttemptWhereItsEventStands(t *testing.T) {
 		in.Event.PublishedAt = at
 		in.Source = event.Source{Topic: "events", Partition: 7, Offset: n}
 		in.Body = event.Body(`"` + strings.Repeat("x", large) + `"`)
-		require.NoError(t, r.execute(workflows.StartOptions(in, r.queue, ""), in).Get(r.ctx, nil))
+		require.NoError(t, r.execute(fanout.StartOptions(in, r.queue, ""), in).Get(r.ctx, nil))
 		for _, attempt := range []string{"1", "2"} {
 			got := <-headers
 			assert.Equal(t, attempt, got.Get("X-Delivery-Attempt"))
@@ -218,8 +211,8 @@ func TestFanOut_TellsEachAttemptWhereItsEventStands(t *testing.T) {
 	}
 }
 
-// TestResetAfterMaxAge: dead letters are looked at when people have time, and a
-// reset run begins anew.
+// TestResetAfterMaxAge checks that max_age counts anew from a reset, because people often
+// look at dead letters only after max_age has passed.
 func TestResetAfterMaxAge(t *testing.T) {
 	var mended atomic.Bool
 	r := startRuns(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -231,7 +224,7 @@ func TestResetAfterMaxAge(t *testing.T) {
 	}, "max_age: 3s")
 	run := r.start("evt-1")
 	require.Error(t, run.Get(r.ctx, nil))
-	require.Equal(t, deadletter.Rejected, r.recorded().Reason)
+	require.Equal(t, event.ReasonRejected, r.recorded().Reason)
 	mended.Store(true)
 	maxAge := time.NewTimer(time.Duration(r.targets.All()[0].Policy.MaxAge))
 	<-maxAge.C
@@ -243,21 +236,22 @@ func TestResetAfterMaxAge(t *testing.T) {
 	r.replay(run.GetID(), reset.GetRunID())
 }
 
-// TestMaxAgePassesInTheFastLane: a target may hang for longer than max_age.
+// TestMaxAgePassesInTheFastLane checks that a delivery expires if the target hangs for
+// longer than max_age in the first attempt.
 func TestMaxAgePassesInTheFastLane(t *testing.T) {
 	r := startRuns(t, func(_ http.ResponseWriter, request *http.Request) {
-		_, _ = io.Copy(io.Discard, request.Body) // only then the server sees the client go
+		_, _ = io.Copy(io.Discard, request.Body) // the server notices that the client is gone only after it has read the body
 		<-request.Context().Done()
 	}, "timeout: 3s, max_age: 2s")
 	r.start("evt-1")
 	got := r.recorded()
-	assert.Equal(t, deadletter.Expired, got.Reason)
+	assert.Equal(t, event.ReasonExpired, got.Reason)
 	assert.Equal(t, 1, got.Attempts)
 	assert.Contains(t, got.Error, "max_age has passed; no answer within 3s")
 }
 
-// TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate: nobody need wait to
-// learn that an event cannot be delivered within max_age, and the error says why.
+// TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate checks that a delivery does not
+// wait for max_age to pass if it cannot succeed any more, and that the error says why.
 func TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate(t *testing.T) {
 	for name, test := range map[string]struct {
 		settings string
@@ -300,9 +294,9 @@ func TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate(t *testing.T) {
 			run := r.start("evt-1")
 			got := r.recorded()
 			assert.Less(t, time.Since(began), 30*time.Second)
-			want := deadletter.Expired
+			want := event.ReasonExpired
 			if strings.Contains(name, "exhausted") {
-				want = deadletter.Exhausted
+				want = event.ReasonExhausted
 			}
 			assert.Equal(t, want, got.Reason)
 			assert.Equal(t, test.attempts, got.Attempts)
@@ -314,8 +308,8 @@ func TestFanOut_ExpiresAtOnceIfTheNextAttemptWouldComeTooLate(t *testing.T) {
 	}
 }
 
-// TestMaxAgePassesUnpolled: a target that is away is not polled for, and what
-// its attempts said is not lost with that, however long.
+// TestMaxAgePassesUnpolled checks that a delivery keeps the error of its last attempt,
+// however long it is, if max_age passes while the target's queue is not polled.
 func TestMaxAgePassesUnpolled(t *testing.T) {
 	var requests atomic.Int32
 	page := strings.Repeat("x", 4<<10)
@@ -327,43 +321,44 @@ func TestMaxAgePassesUnpolled(t *testing.T) {
 	await.True(t, "three requests", func() bool { return requests.Load() == 3 })
 	r.retry.Stop()
 	got := r.recorded()
-	assert.Equal(t, deadletter.Expired, got.Reason)
+	assert.Equal(t, event.ReasonExpired, got.Reason)
 	assert.EqualValues(t, requests.Load(), got.Attempts)
 	assert.Equal(t, http.StatusServiceUnavailable, got.StatusCode)
 	assert.Contains(t, got.Error, "max_age has passed; 503 Service Unavailable: xxx")
 }
 
-// TestALostFirstTaskIsAskedFor: the next task may come to another process; what
-// the first one says of its attempt counts, and only what it did not send is sent.
-// A task that nobody had is only late: its first attempt is made as any other.
+// TestALostFirstTaskIsAskedFor checks what happens if the first workflow task is lost and
+// another process gets the next one. The run asks the first process for the outcome of its
+// attempt, and sends only if that process did not. If no process had the task before, it is
+// only late, and the run makes the first attempt as usual.
 func TestALostFirstTaskIsAskedFor(t *testing.T) {
 	for name, test := range map[string]struct {
 		lost                 bool
-		verdict              activities.Verdict
+		verdict              fanout.Verdict
 		questioned, requests int32
 	}{
-		"delivered": {lost: true, verdict: activities.Delivered, questioned: 1, requests: 0},
-		"held":      {lost: true, verdict: activities.Held, questioned: 1, requests: 1},
-		"late":      {lost: false, verdict: activities.Held, questioned: 0, requests: 1},
+		"delivered": {lost: true, verdict: fanout.Delivered, questioned: 1, requests: 0},
+		"held":      {lost: true, verdict: fanout.Held, questioned: 1, requests: 1},
+		"late":      {lost: false, verdict: fanout.Held, questioned: 0, requests: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var questioned, got atomic.Int32
 			r := startRuns(t, func(http.ResponseWriter, *http.Request) { got.Add(1) }, "timeout: 3s")
 			queue := "first-process-lost"
-			recallQueue := workflows.RecallQueue(queue, "it")
+			recallQueue := fanout.RecallQueue(queue, "it")
 			first := worker.New(r.client, recallQueue, worker.Options{DisableWorkflowWorker: true})
-			first.RegisterActivityWithOptions(func(activities.Delivery) (activities.Outcome, error) {
+			first.RegisterActivityWithOptions(func(fanout.DeliverInput) (fanout.Outcome, error) {
 				questioned.Add(1)
-				return activities.Outcome{Verdict: test.verdict}, nil
+				return fanout.Outcome{Verdict: test.verdict}, nil
 			}, activity.RegisterOptions{Name: "Recall"})
 			require.NoError(t, first.Start())
 			t.Cleanup(first.Stop)
 
-			in := workflows.Input{Event: event.Event{ID: "evt-1"}, Body: event.Body(`{}`), Targets: []target.Policy{r.targets.All()[0].Policy}}
-			options := workflows.StartOptions(in, queue, recallQueue)
-			options.EnableEagerStart = false // its task is for whoever asks
+			in := fanout.Input{Message: event.Message{Event: event.Event{ID: "evt-1"}, Body: event.Body(`{}`)}, Targets: []target.Policy{r.targets.All()[0].Policy}}
+			options := fanout.StartOptions(in, queue, recallQueue)
+			options.EnableEagerStart = false // any worker that polls gets the workflow task
 			options.WorkflowTaskTimeout = time.Second
-			run, err := r.client.ExecuteWorkflow(r.ctx, options, workflows.FanOutName, in)
+			run, err := r.client.ExecuteWorkflow(r.ctx, options, fanout.WorkflowName, in)
 			require.NoError(t, err)
 			if test.lost {
 				task, err := r.client.WorkflowService().PollWorkflowTaskQueue(r.ctx, &workflowservice.PollWorkflowTaskQueueRequest{

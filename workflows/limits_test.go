@@ -11,20 +11,20 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
 	"google.golang.org/protobuf/proto"
 
-	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/process"
-	"genesys-fanout/workflows"
 )
 
-// manyTargets is a list of as many targets as targets.yaml may hold, each with a
-// name of the given length and with the given members.
+// manyTargets returns a list of as many targets as targets.yaml may contain. Each target
+// has a name of the given length and the given members.
 func manyTargets(letters int, members string) string {
 	var list strings.Builder
 	for i := range 100 {
@@ -34,46 +34,46 @@ func manyTargets(letters int, members string) string {
 	return list.String()
 }
 
-// registered makes the search attributes usable, as the processes do at their start.
+// registered registers the search attributes, as the processes do at their start.
 func (r *runs) registered() {
 	r.t.Helper()
-	usable, err := process.EnsureSearchAttributes(r.ctx, r.client, devstack.Namespace, workflows.SearchAttributeKeys(), r.process.Log)
+	usable, err := process.EnsureSearchAttributes(r.ctx, r.client, devstack.Namespace, fanout.SearchAttributeKeys(), r.process.Log)
 	require.NoError(r.t, err)
-	require.True(r.t, usable)
+	require.True(r.t, usable.Usable())
 }
 
-// marked is what the server has of a run's search attribute DeadLetterTargets.
+// marked returns the search attribute DeadLetterTargets of a run, as the server has it.
 func (r *runs) marked(run client.WorkflowRun) []string {
 	r.t.Helper()
 	described, err := r.client.DescribeWorkflowExecution(r.ctx, run.GetID(), run.GetRunID())
 	require.NoError(r.t, err)
 	var names []string
-	payload := described.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields()[workflows.DeadLetterTargets.GetName()]
+	payload := described.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields()[fanout.DeadLetterTargetsKey.GetName()]
 	require.NoError(r.t, converter.GetDefaultDataConverter().FromPayload(payload, &names))
 	assert.LessOrEqual(r.t, len(payload.GetData()), 1900)
 	return names
 }
 
-// TestFanOut_RecordsEveryDeadLetterOfAHundredTargets: whatever the names and
-// the answers of the targets, the run ends with its own failure, every record
-// is on disk, and the run can be replayed and reset.
+// TestFanOut_RecordsEveryDeadLetterOfAHundredTargets checks that a run ends with its own
+// failure, whatever the names and the answers of the targets are. Every record is on disk,
+// and the run can be replayed and reset.
 func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		letters int
-		marks   int // names in the attribute beside the "…"
+		marks   int // the number of names in the attribute, without the "…"
 		members string
 		status  int
-		reason  deadletter.Reason
+		reason  event.Reason
 	}{
-		{"rejected, 40 letters", 40, 44, "timeout: 30s", http.StatusBadRequest, deadletter.Rejected},
-		{"rejected, 18 letters", 18, 90, "timeout: 30s", http.StatusBadRequest, deadletter.Rejected},
-		{"exhausted, 40 letters", 40, 44, "timeout: 30s, retry_statuses: [503], max_attempts: 2", http.StatusServiceUnavailable, deadletter.Exhausted},
-		{"exhausted, 18 letters", 18, 90, "timeout: 30s, retry_statuses: [503], max_attempts: 2", http.StatusServiceUnavailable, deadletter.Exhausted},
+		{"rejected, 40 letters", 40, 44, "timeout: 30s", http.StatusBadRequest, event.ReasonRejected},
+		{"rejected, 18 letters", 18, 90, "timeout: 30s", http.StatusBadRequest, event.ReasonRejected},
+		{"exhausted, 40 letters", 40, 44, "timeout: 30s, retry_statuses: [503], max_attempts: 2", http.StatusServiceUnavailable, event.ReasonExhausted},
+		{"exhausted, 18 letters", 18, 90, "timeout: 30s, retry_statuses: [503], max_attempts: 2", http.StatusServiceUnavailable, event.ReasonExhausted},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var mended atomic.Bool
-			page := strings.Repeat("\x01", 4<<10) // as JSON six times as long
+			page := strings.Repeat("\x01", 4<<10) // JSON makes it six times as long
 			r := startFleet(t, func(w http.ResponseWriter, _ *http.Request) {
 				if !mended.Load() {
 					answer(w, test.status, page)
@@ -83,15 +83,21 @@ func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 			in := r.input("evt-1")
 			in.SearchAttributes = true
 
-			first := r.execute(workflows.StartOptions(in, r.queue, ""), in)
+			first := r.execute(fanout.StartOptions(in, r.queue, ""), in)
 			require.ErrorContains(t, r.endsIn(failed, first), "100 of 100 deliveries dead-lettered")
-			r.hasRecords(100, test.reason)
+			r.hasHundredRecords(test.reason)
 			assertMarks(t, in, test.marks, r.marked(first))
 			r.withinLimits(first)
+			await.True(t, "a filter to find the run", func() bool {
+				found, err := r.client.CountWorkflow(r.ctx, &workflowservice.CountWorkflowExecutionsRequest{
+					Namespace: devstack.Namespace, Query: `ExecutionStatus="Failed" AND DeadLetterTargets="…"`,
+				})
+				return err == nil && found.GetCount() == 1
+			})
 
-			replay := r.execute(workflows.ReplayOptions(in, r.queue, nil), in)
+			replay := r.execute(fanout.ReplayOptions(in, r.queue, nil), in)
 			require.ErrorContains(t, r.endsIn(failed, replay), "100 of 100 deliveries dead-lettered")
-			r.hasRecords(100, test.reason)
+			r.hasHundredRecords(test.reason)
 			assertMarks(t, in, test.marks, r.marked(replay))
 			r.withinLimits(replay)
 
@@ -102,11 +108,11 @@ func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
 	}
 }
 
-// hasRecords asserts that as many records of evt-1 are open, each for a reason.
-func (r *runs) hasRecords(n int, reason deadletter.Reason) {
+// hasHundredRecords asserts that evt-1 has 100 open records, each with the reason.
+func (r *runs) hasHundredRecords(reason event.Reason) {
 	r.t.Helper()
 	open := r.open("evt-1")
-	assert.Len(r.t, open, n)
+	assert.Len(r.t, open, 100)
 	for _, name := range open {
 		record, err := r.tracker.Get(name, "evt-1")
 		require.NoError(r.t, err)
@@ -114,9 +120,9 @@ func (r *runs) hasRecords(n int, reason deadletter.Reason) {
 	}
 }
 
-// assertMarks asserts that marked are the first n of the input's targets, and a
-// sign that there are more.
-func assertMarks(t *testing.T, in workflows.Input, n int, marked []string) {
+// assertMarks asserts that marked contains the first n targets of the input, followed by
+// the "…" that says that there are more.
+func assertMarks(t *testing.T, in fanout.Input, n int, marked []string) {
 	t.Helper()
 	want := make([]string, 0, n+1)
 	for _, policy := range in.Targets[:n] {
@@ -125,8 +131,8 @@ func assertMarks(t *testing.T, in workflows.Input, n int, marked []string) {
 	assert.Equal(t, append(want, "…"), marked)
 }
 
-// TestFanOut_RecordsEveryDeliveryOfAHundredTargetsWhenCanceled while each waits
-// for its next attempt.
+// TestFanOut_RecordsEveryDeliveryOfAHundredTargetsWhenCanceled cancels a run while each of its
+// deliveries waits for the next attempt.
 func TestFanOut_RecordsEveryDeliveryOfAHundredTargetsWhenCanceled(t *testing.T) {
 	page := strings.Repeat("\x01", 4<<10)
 	var requests atomic.Int32
@@ -137,30 +143,30 @@ func TestFanOut_RecordsEveryDeliveryOfAHundredTargetsWhenCanceled(t *testing.T) 
 	r.registered()
 	in := r.input("evt-1")
 	in.SearchAttributes = true
-	run := r.execute(workflows.StartOptions(in, r.queue, ""), in)
+	run := r.execute(fanout.StartOptions(in, r.queue, ""), in)
 	await.True(t, "150 requests", func() bool { return requests.Load() >= 150 })
 	require.NoError(t, r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()))
 	require.Error(t, r.endsIn(canceled, run))
-	r.hasRecords(100, deadletter.Canceled)
+	r.hasHundredRecords(event.ReasonCanceled)
 	assertMarks(t, in, 44, r.marked(run))
 	r.withinLimits(run)
 }
 
-// TestFanOut_MarksARunOnlyAfterTheRecord: a server that refuses the attribute
-// ends the run, so what is in it must be in the tracker before.
+// TestFanOut_MarksARunOnlyAfterTheRecord checks that the tracker has a record before the search
+// attribute names its target, because a server that refuses the attribute ends the run.
 func TestFanOut_MarksARunOnlyAfterTheRecord(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("b", http.StatusServiceUnavailable)
 	r.registered()
 	in := r.input("evt-1")
 	in.SearchAttributes = true
-	run := r.execute(workflows.StartOptions(in, r.queue, ""), in)
+	run := r.execute(fanout.StartOptions(in, r.queue, ""), in)
 	r.under(f, 2)
 	f.answer("b", http.StatusBadRequest)
 	require.Error(t, r.endsIn(failed, run))
 	assert.Equal(t, []string{"b", "c"}, r.marked(run))
 
-	// A reset to any task goes on as the run went.
+	// A run that was reset sets the same attribute.
 	again := r.reset(run, firstTask)
 	require.Error(t, r.endsIn(failed, again))
 	assert.Equal(t, []string{"b", "c"}, r.marked(again))
@@ -176,17 +182,17 @@ func TestFanOut_MarksARunOnlyAfterTheRecord(t *testing.T) {
 			order = append(order, activities[done.GetScheduledEventId()])
 		}
 		upserted := e.GetUpsertWorkflowSearchAttributesEventAttributes().GetSearchAttributes().GetIndexedFields()
-		if payload := upserted[workflows.DeadLetterTargets.GetName()]; payload != nil {
+		if payload := upserted[fanout.DeadLetterTargetsKey.GetName()]; payload != nil {
 			order = append(order, string(payload.GetData()))
 		}
 	}
 	assert.Equal(t, []string{"record-c", `["c"]`, "record-b", `["b","c"]`}, order)
 }
 
-// withinLimits asserts of every event of a run what newer servers check of it.
+// withinLimits asserts that every event of a run is within the limits that newer servers check.
 func (r *runs) withinLimits(run client.WorkflowRun) {
 	r.t.Helper()
-	const summary, details = 400, 20_000 // limit.userMetadataSummarySize and -DetailsSize
+	const summary, details = 400, 20_000 // limit.userMetadataSummarySize and limit.userMetadataDetailsSize
 	history := r.client.GetWorkflowHistory(r.ctx, run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for history.HasNext() {
 		e, err := history.Next()
@@ -196,8 +202,9 @@ func (r *runs) withinLimits(run client.WorkflowRun) {
 	}
 }
 
-// TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP: net/http quotes the whole
-// first line of such an answer in its error, which can be megabytes long.
+// TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP checks that an answer which is not HTTP
+// becomes a dead letter. net/http quotes the whole first line of such an answer in its
+// error, and the line can be megabytes long.
 func TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP(t *testing.T) {
 	line := strings.Repeat("x", 5<<20)
 	r := startFleet(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -215,8 +222,8 @@ func TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP(t *testing.T) {
 	r.withinLimits(run)
 }
 
-// TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets: as JSON these words
-// and these answers take six times their bytes.
+// TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets uses words and answers that take
+// six times their bytes as JSON.
 func TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets(t *testing.T) {
 	page := strings.Repeat("\x01", 4<<10)
 	r := startFleet(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusBadRequest, page) }, manyTargets(40, "timeout: 30s"))
@@ -224,9 +231,9 @@ func TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets(t *testing.T) {
 	in.Event.InteractionID = strings.Repeat("\x01", 3700)
 	in.Event.Type, in.Event.ChannelType = strings.Repeat(`"`, 160), strings.Repeat(`"`, 160)
 	in.Body = event.Body(`{"a":"` + strings.Repeat("x", 10_000) + `"}`)
-	run := r.execute(workflows.StartOptions(in, r.queue, ""), in)
+	run := r.execute(fanout.StartOptions(in, r.queue, ""), in)
 	require.ErrorContains(t, r.endsIn(failed, run), "100 of 100 deliveries dead-lettered")
-	r.hasRecords(100, deadletter.Rejected)
+	r.hasHundredRecords(event.ReasonRejected)
 	record, err := r.tracker.Get(in.Targets[0].Target, "evt-1")
 	require.NoError(t, err)
 	assert.Equal(t, in.Event.InteractionID, record.InteractionID)

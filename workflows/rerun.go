@@ -6,49 +6,52 @@ import (
 
 	"go.temporal.io/sdk/workflow"
 
-	"genesys-fanout/activities"
-	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 )
 
-// isRerun is true for a run that is not the first of its event: replayed, reset,
-// or started by hand.
-func isRerun(ctx workflow.Context) bool { return isReset(ctx) || startedBy(ctx) != StartedByIngest }
+// isRerun reports whether the run is not the first of its event, because it was replayed,
+// reset or started by hand.
+func isRerun(ctx workflow.Context) bool {
+	return isReset(ctx) || startedBy(ctx) != fanout.StartedByIngest
+}
 
 func isReset(ctx workflow.Context) bool {
 	info := workflow.GetInfo(ctx)
 	return info.OriginalRunID != info.WorkflowExecution.RunID
 }
 
-// startedBy is what the memo says, empty for a run that was started by hand.
+// startedBy returns the name of the program that started the run, from the memo. It is
+// empty if the run was started by hand.
 func startedBy(ctx workflow.Context) string {
-	memo, ok := workflow.GetInfo(ctx).Memo.GetFields()[MemoStartedBy]
+	memo, ok := workflow.GetInfo(ctx).Memo.GetFields()[fanout.MemoStartedBy]
 	if !ok {
 		return ""
 	}
 	var by string
-	if err := DataConverter().FromPayload(memo, &by); err != nil {
-		workflow.GetLogger(ctx).Error("the memo cannot be read; the run counts as started by hand", "memo", MemoStartedBy, "error", err)
+	if err := fanout.DataConverter().FromPayload(memo, &by); err != nil {
+		workflow.GetLogger(ctx).Error("the memo cannot be read; the run counts as started by hand", "memo", fanout.MemoStartedBy, "error", err)
 	}
 	return by
 }
 
-// trackersOfMemo are the identities of the trackers that a replay names in its memo.
+// trackersOfMemo returns the identities of the trackers, by target, that a replay names in
+// the memo.
 func trackersOfMemo(ctx workflow.Context) map[string]string {
-	memo, ok := workflow.GetInfo(ctx).Memo.GetFields()[MemoTrackers]
+	memo, ok := workflow.GetInfo(ctx).Memo.GetFields()[fanout.MemoTrackers]
 	if !ok {
 		return nil
 	}
 	var trackers map[string]string
-	if err := DataConverter().FromPayload(memo, &trackers); err != nil {
-		workflow.GetLogger(ctx).Error("the memo cannot be read; any tracker is asked", "memo", MemoTrackers, "error", err)
+	if err := fanout.DataConverter().FromPayload(memo, &trackers); err != nil {
+		workflow.GetLogger(ctx).Error("the memo cannot be read; any tracker is asked", "memo", fanout.MemoTrackers, "error", err)
 	}
 	return trackers
 }
 
-// narrow leaves of the deliveries of a rerun what is still to be made, and says
-// which other targets have an open record of the event. A run that was reset to
-// a later point goes on from there instead: what it had begun there it ends.
-func narrow(ctx workflow.Context, in Input, deliveries []*delivery) (left []*delivery, others openRecords) {
+// narrow returns the deliveries that a rerun still has to make, and the other targets that
+// have an open record of the event. If the run was reset to a later point, its history
+// already contains deliveries, so it continues with all of them.
+func narrow(ctx workflow.Context, in fanout.Input, deliveries []*delivery) (left []*delivery, others openRecords) {
 	if workflow.GetVersion(ctx, "outstanding", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		for _, d := range deliveries {
 			d.holder.Unknown = true
@@ -69,20 +72,17 @@ func narrow(ctx workflow.Context, in Input, deliveries []*delivery) (left []*del
 	return deliveries, open
 }
 
-// openRecords are targets with an open record of the event, and the identity of the
-// tracker that has it; empty if a worker of an earlier version answered.
+// openRecords maps each target that has an open record of the event to the identity of the
+// tracker that has the record. The identity is empty if a worker of an earlier version
+// answered.
 type openRecords map[string]string
 
 func (o openRecords) targets() []string { return workflow.DeterministicKeys(o) }
 
-// identify sets the search attributes of a run that was started by hand, because
-// nobody else has.
-func identify(ctx workflow.Context, in Input) {
-	escape := event.Escape
-	if in.wordsCut() {
-		escape = event.EscapeCut
-	}
-	attributes := searchAttributes(in.Event, escape)
+// identify sets the search attributes of a run that was started by hand, because only
+// ingest and replay set them when they start a run.
+func identify(ctx workflow.Context, in fanout.Input) {
+	attributes := fanout.SearchAttributes(in)
 	if !in.SearchAttributes || attributes.Size() == 0 {
 		return
 	}
@@ -91,11 +91,12 @@ func identify(ctx workflow.Context, in Input) {
 	}
 }
 
-// outstanding asks what the runs before left to do. Records in several trackers take
-// several questions, because each worker answers for its own.
+// outstanding asks which deliveries the earlier runs left open. If the records are in
+// several trackers, it asks several times, because each worker answers only for its own
+// tracker.
 func outstanding(ctx workflow.Context, deliveries []*delivery) (settled bool, open openRecords) {
-	replayed := startedBy(ctx) == StartedByReplay && !isReset(ctx)
-	question := activities.Rerun{Settled: replayed}
+	replayed := startedBy(ctx) == fanout.StartedByReplay && !isReset(ctx)
+	question := fanout.OutstandingInput{Settled: replayed}
 	if replayed {
 		question.Trackers = trackersOfMemo(ctx)
 	}
@@ -104,22 +105,23 @@ func outstanding(ctx workflow.Context, deliveries []*delivery) (settled bool, op
 		question.Targets = append(question.Targets, d.target)
 	}
 	open = make(openRecords)
-	var answer activities.Open
-	tell(ctx, activities.OutstandingID, "what did the runs before leave to do?", acts.Outstanding, question, &answer)
+	var answer fanout.OutstandingResult
+	tell(ctx, fanout.OutstandingActivityID, "what did the runs before leave to do?", acts.Outstanding, question, &answer)
 	settled = answer.Settled
 	open.add(answer)
-	for n := 2; len(answer.Elsewhere) > 0; n++ { // each answer leaves fewer
+	for n := 2; len(answer.Elsewhere) > 0; n++ { // ends, because each answer names fewer trackers
 		question.Settled, question.Trackers = true, answer.Elsewhere
-		answer = activities.Open{}
-		tell(ctx, fmt.Sprintf("%s-%d", activities.OutstandingID, n), "and what is open in another tracker?", acts.Outstanding, question, &answer)
+		answer = fanout.OutstandingResult{}
+		tell(ctx, fmt.Sprintf("%s-%d", fanout.OutstandingActivityID, n), "and what is open in another tracker?", acts.Outstanding, question, &answer)
 		open.add(answer)
 	}
 	return settled, open
 }
 
-// add notes the open records of one tracker. Where two have one, the tracker that
-// was named for the target answered first.
-func (o openRecords) add(answer activities.Open) {
+// add adds the open records of one tracker. If two trackers have a record of the same
+// target, the first answer wins, because it came from the tracker that was named for the
+// target.
+func (o openRecords) add(answer fanout.OutstandingResult) {
 	for _, target := range answer.Targets {
 		if _, found := o[target]; !found {
 			o[target] = answer.Tracker

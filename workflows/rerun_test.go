@@ -1,34 +1,30 @@
 package workflows_test
 
 import (
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/enums/v1"
-	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/api/sdk/v1"
-	"go.temporal.io/api/temporalproto"
 	"go.temporal.io/sdk/client"
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
-// fleet are targets whose answers a test may change, by path.
+// fleet is an HTTP server for several targets, one for each path. A test may change their
+// answers.
 type fleet struct {
 	mu       sync.Mutex
-	statuses map[string]int // 200 where none
+	statuses map[string]int // by target; 200 if there is none
 	requests map[string][]string
 }
 
@@ -54,7 +50,7 @@ func (f *fleet) count(name string) int {
 	return len(f.requests[name])
 }
 
-// counts are the requests of a, b and c.
+// counts returns the numbers of requests that a, b and c got.
 func (f *fleet) counts() [3]int { return [3]int{f.count("a"), f.count("b"), f.count("c")} }
 
 const threeTargets = `
@@ -63,7 +59,7 @@ const threeTargets = `
   - {name: c, url: $URL/c}
 `
 
-// startThree serves a, b and c; what c is sent it rejects.
+// startThree starts workers for the targets a, b and c. c rejects what it gets.
 func startThree(t *testing.T) (*runs, *fleet) {
 	t.Helper()
 	f := &fleet{statuses: map[string]int{"c": http.StatusBadRequest}, requests: map[string][]string{}}
@@ -82,29 +78,7 @@ func (r *runs) ended(run client.WorkflowRun) (enums.WorkflowExecutionStatus, err
 	})
 	err := run.Get(r.ctx, nil)
 	r.replay(run.GetID(), run.GetRunID())
-	r.keep(run)
 	return status, err
-}
-
-// keep writes the history of a run into $HISTORIES, where that is set: for the
-// histories of a new version in testdata.
-func (r *runs) keep(run client.WorkflowRun) {
-	r.t.Helper()
-	dir := os.Getenv("HISTORIES")
-	if dir == "" {
-		return
-	}
-	var history historypb.History
-	events := r.client.GetWorkflowHistory(r.ctx, run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for events.HasNext() {
-		e, err := events.Next()
-		require.NoError(r.t, err)
-		history.Events = append(history.Events, e)
-	}
-	data, err := temporalproto.CustomJSONMarshalOptions{Indent: "  "}.Marshal(&history)
-	require.NoError(r.t, err)
-	name := fmt.Sprintf("%s-%d.json", strings.NewReplacer("/", "-", ",", "").Replace(r.t.Name()), time.Now().UnixNano())
-	require.NoError(r.t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 }
 
 func (r *runs) completes(run client.WorkflowRun) {
@@ -120,7 +94,7 @@ func (r *runs) endsIn(status enums.WorkflowExecutionStatus, run client.WorkflowR
 	return err
 }
 
-// open are the targets with an open record of an event.
+// open returns the targets with an open record of an event.
 func (r *runs) open(id string) []string {
 	r.t.Helper()
 	open, err := r.tracker.OpenTargets(r.ctx, id)
@@ -128,21 +102,21 @@ func (r *runs) open(id string) []string {
 	return open
 }
 
-// byHand starts a run as UI's "Start Workflow Like This One" does: the same ID,
-// type, queue and input, and nothing else.
-func (r *runs) byHand(workflowID string, in workflows.Input) client.WorkflowRun {
+// byHand starts a run as "Start Workflow Like This One" in Temporal UI does: with the same
+// ID, type, queue and input, and with nothing else.
+func (r *runs) byHand(workflowID string, in fanout.Input) client.WorkflowRun {
 	r.t.Helper()
 	return r.execute(client.StartWorkflowOptions{ID: workflowID, TaskQueue: r.queue, WorkflowExecutionErrorWhenAlreadyStarted: true}, in)
 }
 
-// under waits until b has a request, so that the run is under way.
+// under waits until b has got n requests, so that the run is under way.
 func (r *runs) under(f *fleet, n int) {
 	r.t.Helper()
 	await.True(r.t, "requests at b", func() bool { return f.count("b") >= n })
 }
 
-// TestRerunOfASettledRun: it makes what is outstanding and nothing else, and
-// resolves the record; once all is delivered it makes nothing.
+// TestRerunOfASettledRun checks that a rerun makes only the outstanding deliveries and
+// resolves their records. Once everything is delivered, another rerun sends nothing.
 func TestRerunOfASettledRun(t *testing.T) {
 	rerun := map[string]func(*runs, client.WorkflowRun) client.WorkflowRun{
 		"reset": func(r *runs, run client.WorkflowRun) client.WorkflowRun { return r.reset(run, firstTask) },
@@ -151,7 +125,7 @@ func TestRerunOfASettledRun(t *testing.T) {
 		},
 		"replay": func(r *runs, _ client.WorkflowRun) client.WorkflowRun {
 			in := r.input(hostileID)
-			return r.execute(workflows.ReplayOptions(in, r.queue, map[string]string{"c": r.tracker.ID()}), in)
+			return r.execute(fanout.ReplayOptions(in, r.queue, map[string]string{"c": r.tracker.ID()}), in)
 		},
 	}
 	for name, again := range rerun {
@@ -183,7 +157,7 @@ func TestRerunOfASettledRun(t *testing.T) {
 	}
 }
 
-// hostileID needs escaping wherever it ends up.
+// hostileID is an event id that needs escaping everywhere.
 const hostileID = "evt 1/ü:100%"
 
 const (
@@ -192,8 +166,8 @@ const (
 	terminated = enums.WORKFLOW_EXECUTION_STATUS_TERMINATED
 )
 
-// TestRerunOfAnUnsettledRun: a run that was terminated, or that a reset ended,
-// may have lost deliveries: every target gets the event again.
+// TestRerunOfAnUnsettledRun checks that every target gets the event again if the run before was
+// terminated or ended by a reset, because deliveries of that run may be lost.
 func TestRerunOfAnUnsettledRun(t *testing.T) {
 	for name, again := range map[string]func(*runs, client.WorkflowRun) client.WorkflowRun{
 		"terminated, reset": func(r *runs, run client.WorkflowRun) client.WorkflowRun {
@@ -231,8 +205,9 @@ func TestByHandUnderAnotherID(t *testing.T) {
 	assert.Equal(t, [3]int{2, 2, 2}, f.counts())
 }
 
-// TestByHandWithQuotes: Temporal cannot be asked for the runs of such an ID, so
-// every target gets the event: rather a duplicate than a loss.
+// TestByHandWithQuotes checks that every target gets the event if its workflow ID contains
+// quotes. Temporal cannot list the runs of such an ID, and a duplicate is better than a
+// loss.
 func TestByHandWithQuotes(t *testing.T) {
 	const id = `it's"a\'b`
 	r, f := startThree(t)
@@ -244,8 +219,8 @@ func TestByHandWithQuotes(t *testing.T) {
 	assert.Empty(t, r.open(id))
 }
 
-// TestReplayOfSomeTargets: a replay of one target leaves the others' records
-// open, and fails for that; the next completes.
+// TestReplayOfSomeTargets checks that a replay fails if it leaves records of other targets
+// open, and that the replay of those targets completes.
 func TestReplayOfSomeTargets(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("a", http.StatusBadRequest)
@@ -255,7 +230,7 @@ func TestReplayOfSomeTargets(t *testing.T) {
 	replay := func(targets ...target.Policy) client.WorkflowRun {
 		in := r.input("evt-1")
 		in.Targets = targets
-		return r.execute(workflows.ReplayOptions(in, r.queue, nil), in)
+		return r.execute(fanout.ReplayOptions(in, r.queue, nil), in)
 	}
 	policies := r.input("evt-1").Targets
 	err := r.endsIn(failed, replay(policies[0], policies[1]))
@@ -267,8 +242,8 @@ func TestReplayOfSomeTargets(t *testing.T) {
 	assert.Empty(t, r.open("evt-1"))
 }
 
-// TestADamagedRecordStaysOpen: what cannot be read is neither moved nor does it
-// hold up the run, which tells of it.
+// TestADamagedRecordStaysOpen checks that a record which cannot be read is not moved and
+// does not block the run. The run's failure names it.
 func TestADamagedRecordStaysOpen(t *testing.T) {
 	r, f := startThree(t)
 	first := r.start("evt-1")
@@ -283,19 +258,20 @@ func TestADamagedRecordStaysOpen(t *testing.T) {
 	assert.Equal(t, [3]int{1, 1, 2}, f.counts())
 }
 
-// TestCancelKeepsTheAttempts: a delivery that is canceled between two attempts
-// of the retry lane records them all, and a reset makes it again.
+// TestCancelKeepsTheAttempts checks that the dead letter counts all attempts if the run is
+// canceled between two attempts of the retry lane, and that a reset makes the delivery
+// again.
 func TestCancelKeepsTheAttempts(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("b", http.StatusServiceUnavailable)
 	run := r.start("evt-1")
 	r.recorded() // c
 	r.under(f, 4)
-	require.Equal(t, workflows.Retrying, r.statuses(run)["b"].State)
+	require.Equal(t, fanout.StateRetrying, r.statuses(run)["b"].State)
 	require.NoError(t, r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()))
 	require.Error(t, r.endsIn(canceled, run))
 	record := r.recorded()
-	assert.Equal(t, deadletter.Canceled, record.Reason)
+	assert.Equal(t, event.ReasonCanceled, record.Reason)
 	assert.Equal(t, f.count("b"), record.Attempts)
 	assert.Equal(t, http.StatusServiceUnavailable, record.StatusCode)
 	assert.Contains(t, record.Error, "the run was canceled; 503 Service Unavailable")
@@ -308,8 +284,8 @@ func TestCancelKeepsTheAttempts(t *testing.T) {
 	assert.Empty(t, r.open("evt-1"))
 }
 
-// TestCancelWhileTheTrackerIsAway: a run that does not know yet what is
-// outstanding records it all the same.
+// TestCancelWhileTheTrackerIsAway checks that a run records its outstanding deliveries even
+// if it is canceled before it knows which ones they are.
 func TestCancelWhileTheTrackerIsAway(t *testing.T) {
 	r, _ := startThree(t)
 	first := r.start("evt-1")
@@ -321,7 +297,7 @@ func TestCancelWhileTheTrackerIsAway(t *testing.T) {
 		described, err := r.client.DescribeWorkflowExecution(r.ctx, second.GetID(), second.GetRunID())
 		return err == nil && len(described.GetPendingActivities()) == 1
 	})
-	assert.Equal(t, workflows.Waiting, r.statuses(second)["c"].State, "it answers all the same")
+	assert.Equal(t, fanout.StateWaiting, r.statuses(second)["c"].State, "it answers all the same")
 	require.NoError(t, r.client.CancelWorkflow(r.ctx, second.GetID(), second.GetRunID()))
 	again := r.process.DeadLetters()
 	require.NoError(t, again.Start())
@@ -329,12 +305,13 @@ func TestCancelWhileTheTrackerIsAway(t *testing.T) {
 	require.Error(t, r.endsIn(canceled, second))
 	after := r.recorded()
 	assert.Equal(t, "c", after.TargetName)
-	assert.Equal(t, deadletter.Canceled, after.Reason)
+	assert.Equal(t, event.ReasonCanceled, after.Reason)
 	assert.NotEqual(t, before.RunID, after.RunID)
 	assert.FileExists(t, filepath.Join(r.dir, "superseded", deadletter.FileName("c", "evt-1")))
 }
 
-// TestResetToEachTask: wherever a run is reset to, it replays, and ends.
+// TestResetToEachTask checks that a run replays and ends, whichever workflow task it is
+// reset to.
 func TestResetToEachTask(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("b", http.StatusServiceUnavailable)
@@ -363,21 +340,22 @@ func TestResetToEachTask(t *testing.T) {
 	assert.Equal(t, 1, f.count("a"))
 }
 
-// TestTheStateIsTold: by the query, and by what Temporal UI shows beside a run.
+// TestTheStateIsTold checks the states that the query returns and that Temporal UI shows
+// beside a run.
 func TestTheStateIsTold(t *testing.T) {
 	r, f := startThree(t)
 	f.answer("b", http.StatusServiceUnavailable)
 	run := r.start("evt-1")
 	r.recorded() // c
 	r.under(f, 2)
-	var told map[string]workflows.Status
+	var told map[string]fanout.DeliveryStatus
 	await.True(t, "the state of c", func() bool {
 		told = r.statuses(run)
-		return told["c"].State == workflows.DeadLetter
+		return told["c"].State == fanout.StateDeadLetter
 	})
-	assert.Equal(t, workflows.Status{Target: "a", State: workflows.Delivered, Attempts: 1, StatusCode: 200}, told["a"])
-	assert.Equal(t, workflows.Status{Target: "b", State: workflows.Retrying, Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}, told["b"])
-	assert.Equal(t, workflows.Status{Target: "c", State: workflows.DeadLetter, Reason: deadletter.Rejected, Attempts: 1, StatusCode: 400, Error: "400 Bad Request"}, told["c"])
+	assert.Equal(t, fanout.DeliveryStatus{Target: "a", State: fanout.StateDelivered, Attempts: 1, StatusCode: 200}, told["a"])
+	assert.Equal(t, fanout.DeliveryStatus{Target: "b", State: fanout.StateRetrying, Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}, told["b"])
+	assert.Equal(t, fanout.DeliveryStatus{Target: "c", State: fanout.StateDeadLetter, Reason: event.ReasonRejected, Attempts: 1, StatusCode: 400, Error: "400 Bad Request"}, told["c"])
 
 	value, err := r.client.QueryWorkflow(r.ctx, run.GetID(), run.GetRunID(), "__temporal_workflow_metadata")
 	require.NoError(t, err)
@@ -396,16 +374,16 @@ func TestTheStateIsTold(t *testing.T) {
 
 	f.answer("b", http.StatusOK)
 	require.Error(t, r.endsIn(failed, run))
-	assert.Equal(t, workflows.Delivered, r.statuses(run)["b"].State, "of a closed run too")
+	assert.Equal(t, fanout.StateDelivered, r.statuses(run)["b"].State, "of a closed run too")
 }
 
-func (r *runs) statuses(run client.WorkflowRun) map[string]workflows.Status {
+func (r *runs) statuses(run client.WorkflowRun) map[string]fanout.DeliveryStatus {
 	r.t.Helper()
-	value, err := r.client.QueryWorkflow(r.ctx, run.GetID(), run.GetRunID(), workflows.QueryDeliveries)
+	value, err := r.client.QueryWorkflow(r.ctx, run.GetID(), run.GetRunID(), fanout.QueryDeliveries)
 	require.NoError(r.t, err)
-	var statuses []workflows.Status
+	var statuses []fanout.DeliveryStatus
 	require.NoError(r.t, value.Get(&statuses))
-	told := make(map[string]workflows.Status)
+	told := make(map[string]fanout.DeliveryStatus)
 	for _, one := range statuses {
 		told[one.Target] = one
 	}

@@ -6,18 +6,20 @@ import (
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
+
+	"genesys-fanout/fanout"
 )
 
-// trackerTimeout is for one look or write at the tracker's disk.
+// trackerTimeout bounds one read or write on the tracker's disk.
 const trackerTimeout = 30 * time.Second
 
-// tell executes an activity of the tracker until it succeeds, also when the run
-// is canceled meanwhile: what it is told, or answers, must not be lost.
+// tell executes an activity of the tracker and repeats it until it succeeds, even if the
+// run is canceled meanwhile, because neither the input nor the answer must be lost.
 func tell(ctx workflow.Context, id, summary string, act, input, answer any) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	options := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		ActivityID:          id,
-		TaskQueue:           DeadLetterQueue(workflow.GetInfo(ctx).TaskQueueName),
+		TaskQueue:           fanout.DeadLetterQueue(workflow.GetInfo(ctx).TaskQueueName),
 		StartToCloseTimeout: trackerTimeout,
 		RetryPolicy: &temporal.RetryPolicy{
 			InitialInterval:    time.Second,
@@ -25,69 +27,44 @@ func tell(ctx workflow.Context, id, summary string, act, input, answer any) {
 			MaximumInterval:    time.Minute,
 		},
 		DisableEagerExecution: true,
-		Summary:               summarized(summary),
+		Summary:               fanout.Summarize(summary),
 	})
 	for {
 		err := workflow.ExecuteActivity(options, act, input).Get(options, answer)
 		if err == nil {
 			return
 		}
-		// Only an operator's command can end it otherwise, and then it starts again.
+		// Only an operator's command can end the activity without success, because its
+		// retries have no limit. Then it starts again.
 		workflow.GetLogger(ctx).Error("the tracker was not told", "activity", id, "error", err)
-		if workflow.NewTimerWithOptions(ctx, time.Minute, workflow.TimerOptions{Summary: summarized("then again: " + summary)}).Get(ctx, nil) != nil {
+		if workflow.NewTimerWithOptions(ctx, time.Minute, workflow.TimerOptions{Summary: fanout.Summarize("then again: " + summary)}).Get(ctx, nil) != nil {
 			return
 		}
 	}
 }
 
-// marks keeps the search attribute DeadLetterTargets of one run.
+// marks maintains the search attribute DeadLetterTargets of one run.
 type marks struct {
-	usable bool     // the namespace has the attribute
-	names  []string // sorted, also those that the attribute has no room for
+	usable bool     // true if the namespace has the attribute
+	names  []string // sorted; includes the names that the attribute has no room for
 }
 
-// early is true for a run whose attribute was set before the record was written,
-// as the first versions did. It must be asked only if the attribute is usable: a
-// run without it has the same history either way.
-func (m *marks) early(ctx workflow.Context) bool {
-	return workflow.GetVersion(ctx, "record before DeadLetterTargets", workflow.DefaultVersion, 1) == workflow.DefaultVersion
-}
-
-// add shows that the run leaves a dead letter for each of the targets.
+// add adds targets for which the run leaves a dead letter.
 func (m *marks) add(ctx workflow.Context, targets ...string) {
 	if !m.usable || len(targets) == 0 {
 		return
 	}
-	shown, _ := workflow.GetTypedSearchAttributes(ctx).GetKeywordList(DeadLetterTargets)
-	if m.early(ctx) {
-		m.addEarly(ctx, shown, targets)
-		return
-	}
+	shown, _ := workflow.GetTypedSearchAttributes(ctx).GetKeywordList(fanout.DeadLetterTargetsKey)
 	m.names = slices.Concat(m.names, targets, shown)
 	slices.Sort(m.names)
-	m.names = slices.DeleteFunc(slices.Compact(m.names), func(name string) bool { return name == more })
-	if now := fitting(m.names); !slices.Equal(now, shown) {
+	m.names = slices.DeleteFunc(slices.Compact(m.names), func(name string) bool { return name == fanout.MoreTargets })
+	if now := fanout.FittingTargets(m.names); !slices.Equal(now, shown) {
 		upsert(ctx, now)
 	}
 }
 
-// addEarly does what the first versions did, so that their runs replay: it adds
-// the targets at the end, whether or not that changes anything. It leaves out
-// only what the server would have terminated the run for.
-func (m *marks) addEarly(ctx workflow.Context, shown, targets []string) {
-	all := slices.Clone(shown)
-	for _, target := range targets {
-		if !slices.Contains(all, target) {
-			all = append(all, target)
-		}
-	}
-	if attributeSize(all) <= serverAttributeLimit {
-		upsert(ctx, all)
-	}
-}
-
 func upsert(ctx workflow.Context, targets []string) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, DeadLetterTargets.ValueSet(targets)); err != nil {
+	if err := workflow.UpsertTypedSearchAttributes(ctx, fanout.DeadLetterTargetsKey.ValueSet(targets)); err != nil {
 		workflow.GetLogger(ctx).Error("the search attribute DeadLetterTargets was not set", "targets", targets, "error", err)
 	}
 }

@@ -17,13 +17,13 @@ import (
 
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/queues"
-	"genesys-fanout/workflows"
 )
 
-// checks keeps what was last reported of each health check.
+// checks keeps the last report of each health check.
 type checks struct {
 	mu sync.Mutex
 	by map[string]error
@@ -41,7 +41,7 @@ func (c *checks) of(check string) error {
 	return c.by[check]
 }
 
-// desk is a worker of dead letters with a tracker of its own.
+// desk is a worker of the queue of dead letters that has its own tracker.
 type desk struct {
 	tracker tracker
 	health  *checks
@@ -55,13 +55,13 @@ func (r *runs) newDesk() *desk {
 	require.NoError(r.t, err)
 	d := &desk{tracker: tracker{directory, make(chan deadletter.Record, 100)}, health: &checks{by: make(map[string]error)}}
 	quiet := slog.New(slog.DiscardHandler)
-	history := activities.History{Client: r.client, Namespace: devstack.Namespace, DataConverter: workflows.DataConverter()}
+	history := activities.History{Client: r.client, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
 	acts := activities.New(activities.Options{Targets: r.targets, Tracker: d.tracker, Health: d.health, Logger: quiet, Messages: history, Runs: history})
 	d.process = queues.Process{Client: r.client, TaskQueue: r.queue, Targets: r.targets, Activities: acts, Log: quiet}
 	return d
 }
 
-// serveAlone serves the queue of dead letters with the named desks, and nobody else.
+// serveAlone stops all desks and then starts only those of serving.
 func (r *runs) serveAlone(all []*desk, serving ...*desk) {
 	r.t.Helper()
 	for _, d := range all {
@@ -76,7 +76,8 @@ func (r *runs) serveAlone(all []*desk, serving ...*desk) {
 	}
 }
 
-// startDesks serves a, b and c, with two trackers that no worker serves yet.
+// startDesks starts workers for the targets a, b and c, and returns two desks that are not
+// started yet.
 func startDesks(t *testing.T) (r *runs, f *fleet, desks []*desk) {
 	t.Helper()
 	r, f = startThree(t)
@@ -86,7 +87,7 @@ func startDesks(t *testing.T) (r *runs, f *fleet, desks []*desk) {
 	return r, f, desks
 }
 
-// open are the targets with an open record of evt-1.
+// open returns the targets with an open record of evt-1.
 func (d *desk) open(t *testing.T) []string {
 	t.Helper()
 	open, err := d.tracker.OpenTargets(t.Context(), "evt-1")
@@ -94,7 +95,7 @@ func (d *desk) open(t *testing.T) []string {
 	return open
 }
 
-// waitForOther waits until a task has met the wrong worker.
+// waitForOther waits until the wrong worker has reported that a task needs another tracker.
 func (r *runs) waitForOther(wrong, right *desk) {
 	r.t.Helper()
 	await.True(r.t, "the worker with another tracker to be not ready", func() bool { return wrong.health.of(activities.CheckOtherTracker) != nil })
@@ -104,18 +105,18 @@ func (r *runs) waitForOther(wrong, right *desk) {
 	assert.Contains(r.t, message, wrong.tracker.String())
 }
 
-// left is the detail with which a run ended.
+// left returns the trackers that the details of a run's end name, by target.
 func (r *runs) left(run client.WorkflowRun) map[string]string {
 	r.t.Helper()
-	history := activities.History{Client: r.client, DataConverter: workflows.DataConverter()}
+	history := activities.History{Client: r.client, DataConverter: fanout.DataConverter()}
 	before, err := history.Ended(r.ctx, run.GetID(), run.GetRunID())
 	require.NoError(r.t, err)
 	require.True(r.t, before.Settled)
 	return before.Trackers
 }
 
-// TestOtherTracker_AnswersNothing: whichever way an event is run again, a worker
-// whose tracker has not its record neither answers nor closes it.
+// TestOtherTracker_AnswersNothing checks that a worker neither answers for a record nor
+// closes it if its tracker does not have the record, whichever way the event is run again.
 func TestOtherTracker_AnswersNothing(t *testing.T) {
 	rerun := map[string]func(*runs, client.WorkflowRun, *desk) client.WorkflowRun{
 		"reset": func(r *runs, run client.WorkflowRun, _ *desk) client.WorkflowRun { return r.reset(run, firstTask) },
@@ -124,7 +125,7 @@ func TestOtherTracker_AnswersNothing(t *testing.T) {
 		},
 		"replay": func(r *runs, _ client.WorkflowRun, holder *desk) client.WorkflowRun {
 			in := r.input("evt-1")
-			return r.execute(workflows.ReplayOptions(in, r.queue, map[string]string{"c": holder.tracker.ID()}), in)
+			return r.execute(fanout.ReplayOptions(in, r.queue, map[string]string{"c": holder.tracker.ID()}), in)
 		},
 	}
 	for name, again := range rerun {
@@ -157,8 +158,9 @@ func TestOtherTracker_AnswersNothing(t *testing.T) {
 	}
 }
 
-// TestOtherTracker_RecordsOfOneEventInBoth: each tracker is asked for what it has,
-// and what stays open is carried on.
+// TestOtherTracker_RecordsOfOneEventInBoth checks that a run asks each tracker for the
+// records that it has, and that a run which leaves a record open names the record's tracker
+// for the next run.
 func TestOtherTracker_RecordsOfOneEventInBoth(t *testing.T) {
 	r, f, desks := startDesks(t)
 	f.answer("b", http.StatusServiceUnavailable)
@@ -181,24 +183,24 @@ func TestOtherTracker_RecordsOfOneEventInBoth(t *testing.T) {
 	assert.Equal(t, [3]int{1, requests + 1, 2}, f.counts())
 
 	f.answer("b", http.StatusBadRequest)
-	third := r.byHand("another-id", r.input("evt-1")) // sends to all
+	third := r.byHand("another-id", r.input("evt-1")) // sends to all targets
 	require.Error(t, r.endsIn(failed, third))
 	f.answer("b", http.StatusOK)
 	f.answer("c", http.StatusOK)
 	replay := func(target int, before client.WorkflowRun) client.WorkflowRun {
 		in := r.input("evt-1")
 		in.Targets = in.Targets[target : target+1]
-		return r.execute(workflows.ReplayOptions(in, r.queue, r.left(before)), in)
+		return r.execute(fanout.ReplayOptions(in, r.queue, r.left(before)), in)
 	}
-	fourth := replay(1, second) // b: what is open of c is carried on
+	fourth := replay(1, second) // sends to b, and still names the tracker of c's open record
 	err := r.endsIn(failed, fourth)
 	require.ErrorContains(t, err, "dead letters of earlier runs stay open: ")
 	assert.Equal(t, desks[0].tracker.ID(), r.left(fourth)["c"])
 	r.completes(replay(2, fourth))
 }
 
-// TestOtherTracker_OfARunThatSettledNothing: what a run that was terminated, or reset
-// while it ran, had recorded is read from its history.
+// TestOtherTracker_OfARunThatSettledNothing checks that the records of a run that was
+// terminated, or reset while it was running, are found in its history.
 func TestOtherTracker_OfARunThatSettledNothing(t *testing.T) {
 	r, f, desks := startDesks(t)
 	f.answer("b", http.StatusServiceUnavailable)
@@ -218,7 +220,28 @@ func TestOtherTracker_OfARunThatSettledNothing(t *testing.T) {
 	assert.Equal(t, 2, f.count("c"))
 }
 
-// TestOtherTracker_OfAResetToALaterPoint, which does not ask what is outstanding.
+// TestOtherTracker_OfARerunThatNeverAsked: a rerun that waits for the right worker may
+// be reset itself. It has recorded nothing, and the run before it says who has what.
+func TestOtherTracker_OfARerunThatNeverAsked(t *testing.T) {
+	r, f, desks := startDesks(t)
+	right, wrong := desks[0], desks[1]
+	r.serveAlone(desks, right)
+	first := r.start("evt-1")
+	require.Error(t, r.endsIn(failed, first))
+	f.answer("c", http.StatusOK)
+	r.serveAlone(desks, wrong)
+	second := r.reset(first, firstTask)
+	r.waitForOther(wrong, right)
+	third := r.reset(second, firstTask)
+	wrong.health.Set(activities.CheckOtherTracker, nil)
+	r.waitForOther(wrong, right)
+	r.serveAlone(desks, desks...)
+	r.completes(third)
+	assert.Empty(t, right.open(t), "it was delivered after all")
+	assert.Equal(t, 2, f.count("c"))
+}
+
+// TestOtherTracker_OfAResetToALaterPoint covers a rerun that does not call Outstanding.
 func TestOtherTracker_OfAResetToALaterPoint(t *testing.T) {
 	r, f, desks := startDesks(t)
 	f.answer("c", http.StatusOK)
@@ -228,7 +251,7 @@ func TestOtherTracker_OfAResetToALaterPoint(t *testing.T) {
 	r.under(f, 2)
 	f.answer("b", http.StatusBadRequest)
 	require.Error(t, r.endsIn(failed, first))
-	// Behind the first attempts, and before the delivery of b has ended.
+	// This workflow task is after the first attempts and before the end of b's delivery.
 	var later int64
 	history := r.client.GetWorkflowHistory(r.ctx, first.GetID(), first.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for history.HasNext() {
@@ -250,7 +273,8 @@ func TestOtherTracker_OfAResetToALaterPoint(t *testing.T) {
 	assert.Equal(t, map[string]string{"b": desks[0].tracker.ID()}, r.left(second))
 }
 
-// TestOtherTracker_OfACanceledRun: its cancellation says which tracker has what.
+// TestOtherTracker_OfACanceledRun checks that the cancellation says which tracker has each
+// record.
 func TestOtherTracker_OfACanceledRun(t *testing.T) {
 	r, f, desks := startDesks(t)
 	f.answer("b", http.StatusServiceUnavailable)
@@ -271,8 +295,8 @@ func TestOtherTracker_OfACanceledRun(t *testing.T) {
 	assert.Empty(t, desks[0].open(t))
 }
 
-// TestOtherTracker_MovedIntoThisOne: a tracker that names another as moved into it
-// answers for its records.
+// TestOtherTracker_MovedIntoThisOne checks that a tracker answers for the records of
+// another tracker if its .tracker file names that tracker as moved into it.
 func TestOtherTracker_MovedIntoThisOne(t *testing.T) {
 	r, f, desks := startDesks(t)
 	r.serveAlone(desks, desks[0])
@@ -291,7 +315,7 @@ func TestOtherTracker_MovedIntoThisOne(t *testing.T) {
 	assert.Equal(t, 2, f.count("c"))
 }
 
-// TestDetails_OfAHundredTargets: the details of the longest names fit.
+// TestDetails_OfAHundredTargets checks that the details of 100 targets with long names fit.
 func TestDetails_OfAHundredTargets(t *testing.T) {
 	var list strings.Builder
 	for i := range 100 {

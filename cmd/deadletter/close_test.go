@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 	"genesys-fanout/internal/process"
 )
 
@@ -70,9 +71,9 @@ func TestDiscard_One(t *testing.T) {
 // damaged files.
 func TestDiscard_ByFilter(t *testing.T) {
 	d := newDesk(t)
-	for _, target := range append(deadletter.ReservedTargets(), "a") {
+	for _, target := range append(event.ReservedTargets(), "a") {
 		d.record(target, "evt-1", nil)
-		d.record(target, "evt-2", func(r *deadletter.Record) { r.Reason = deadletter.Expired })
+		d.record(target, "evt-2", func(r *deadletter.Record) { r.Reason = event.ReasonExpired })
 	}
 	file := d.damage("a", "evt-3")
 	out, errs, code := d.run("discard", "--reason", "rejected", "--note", "obsolete", "--yes")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 	"genesys-fanout/internal/process"
 )
 
@@ -26,13 +27,13 @@ type Filters struct {
 func (f Filters) filter(now time.Time, problems *process.Problems) deadletter.Filter {
 	if f.Reason != "" {
 		var reasons []string
-		for _, reason := range deadletter.Reasons() {
+		for _, reason := range event.Reasons() {
 			reasons = append(reasons, string(reason))
 		}
 		problems.OneOf("--reason", f.Reason, reasons...)
 	}
 	filter := deadletter.Filter{
-		Target: f.Target, Type: f.Type, Reason: deadletter.Reason(f.Reason), EventID: f.Event, InteractionID: f.Interaction,
+		Target: f.Target, Type: f.Type, Reason: event.Reason(f.Reason), EventID: f.Event, InteractionID: f.Interaction,
 		Since: moment("--since", f.Since, now, problems), Until: moment("--until", f.Until, now, problems),
 	}
 	if !filter.Since.IsZero() && !filter.Until.IsZero() && !filter.Since.Before(filter.Until) {
@@ -58,7 +59,7 @@ func moment(flag, value string, now time.Time, problems *process.Problems) time.
 
 // checkTarget refuses a --target that is none of the known ones.
 func checkTarget(name, where string, known []string, problems *process.Problems) {
-	special := deadletter.ReservedTargets()
+	special := event.ReservedTargets()
 	if name == "" || slices.Contains(known, name) || slices.Contains(special, name) {
 		return
 	}

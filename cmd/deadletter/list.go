@@ -15,6 +15,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 	"genesys-fanout/replay"
 	"genesys-fanout/target"
 )
@@ -143,7 +144,7 @@ func (j *jsonRows) end() error {
 // rest of its row to the right.
 const (
 	timeWidth   = len(time.RFC3339) - len("07:00") // in UTC
-	reasonWidth = len(deadletter.Undecodable)
+	reasonWidth = len(event.ReasonUndecodable)
 	typeWidth   = len("v2.detail.events.conversation.{id}.voicemail.start")
 	typeEnding  = 24 // of a type on a terminal: its end tells one from another
 	idWidth     = 36 // a UUID
@@ -184,7 +185,7 @@ func (t *tableRows) row(r deadletter.Record) error {
 		status = strconv.Itoa(r.StatusCode)
 	}
 	failure := oneLine(r.Error)
-	if slices.Contains(deadletter.ReservedTargets(), r.TargetName) { // to be read in Kafka
+	if slices.Contains(event.ReservedTargets(), r.TargetName) { // to be read in Kafka
 		failure = fmt.Sprintf("topic %s, partition %d, offset %d: %s", printable(r.Source.Topic), r.Source.Partition, r.Source.Offset, failure)
 	}
 	return t.line(r.Timestamp.UTC().Format(time.RFC3339), printable(r.TargetName), printable(string(r.Reason)), status,

@@ -51,7 +51,7 @@ func newDesk(t *testing.T, targets ...string) *desk {
 func (d *desk) record(target, id string, change func(*deadletter.Record)) deadletter.Record {
 	d.t.Helper()
 	r := deadletter.Record{
-		EventID: id, TargetName: target, Error: "422 Unprocessable Entity:\n <no>", Reason: deadletter.Rejected, StatusCode: 422, Attempts: 1, Timestamp: noon,
+		EventID: id, TargetName: target, Error: "422 Unprocessable Entity:\n <no>", Reason: event.ReasonRejected, StatusCode: 422, Attempts: 1, Timestamp: noon,
 		EventType: "conversation.started", InteractionID: "i-1", WorkflowID: "event-" + event.Escape(id), RunID: "run-1",
 		Source: event.Source{Topic: "t", Partition: 3, Offset: 42},
 	}
@@ -105,7 +105,7 @@ func TestListTable(t *testing.T) {
 
 	d.record("compliance-service", "evt-1", nil)
 	d.record("a", "evt-1", func(r *deadletter.Record) {
-		r.Reason, r.StatusCode, r.Error = deadletter.Expired, 0, "max_age has passed"
+		r.Reason, r.StatusCode, r.Error = event.ReasonExpired, 0, "max_age has passed"
 	})
 	out, errs, code = d.run("list", "--target", "compliance-service")
 	assert.Zero(t, code, errs)
@@ -128,10 +128,10 @@ func TestListTable(t *testing.T) {
 	d.record("compliance-service", "evt-1", func(r *deadletter.Record) { r.EventType = detail })
 	out, _, _ = d.run("list", "--target", "compliance-service")
 	assert.Contains(t, out, "  "+detail+"  evt-1  ")
-	d.record(deadletter.UndecodableTarget, "evt-9", func(r *deadletter.Record) {
-		r.Reason, r.Error, r.Source = deadletter.Undecodable, "no JSON", event.Source{Topic: "t", Partition: 3, Offset: 42}
+	d.record(event.UndecodableTarget, "evt-9", func(r *deadletter.Record) {
+		r.Reason, r.Error, r.Source = event.ReasonUndecodable, "no JSON", event.Source{Topic: "t", Partition: 3, Offset: 42}
 	})
-	out, _, _ = d.run("list", "--target", deadletter.UndecodableTarget)
+	out, _, _ = d.run("list", "--target", event.UndecodableTarget)
 	assert.Contains(t, out, "  topic t, partition 3, offset 42: no JSON\n")
 	d.console.width = 164
 	out, _, _ = d.run("list", "--target", "compliance-service")
@@ -241,7 +241,7 @@ discard  deadletter discard compliance-service 'evt 1/2' --note TEXT
 	_, errs, _ = d.run("show", "analytics", "evt 1/2")
 	assert.Contains(t, errs, "the event has one of compliance-service")
 
-	for _, target := range deadletter.ReservedTargets() {
+	for _, target := range event.ReservedTargets() {
 		d.record(target, "evt-3", nil)
 		out, _, code = d.run("show", target, "evt-3")
 		assert.Zero(t, code)
@@ -249,7 +249,7 @@ discard  deadletter discard compliance-service 'evt 1/2' --note TEXT
 		assert.Contains(t, out, "\ndiscard  deadletter discard "+target+" evt-3 --note TEXT\n")
 		assert.NotContains(t, out, "deadletter replay")
 	}
-	out, _, _ = d.run("show", deadletter.ConflictTarget, "evt-3")
+	out, _, _ = d.run("show", event.ConflictTarget, "evt-3")
 	assert.Contains(t, out, "FANOUT_EVENT_ID")
 }
 
@@ -258,13 +258,13 @@ discard  deadletter discard compliance-service 'evt 1/2' --note TEXT
 func TestShow_FindsACutIDAsListed(t *testing.T) {
 	d := newDesk(t)
 	whole := "/" + strings.Repeat("\u2028", 100)
-	d.record(deadletter.OversizeTarget, event.Cut(whole), func(r *deadletter.Record) { r.InteractionID = event.Cut(whole) })
-	d.record(deadletter.OversizeTarget, "evt-1", nil)
+	d.record(event.OversizeTarget, event.Cut(whole), func(r *deadletter.Record) { r.InteractionID = event.Cut(whole) })
+	d.record(event.OversizeTarget, "evt-1", nil)
 	out, errs, code := d.run("list")
 	assert.Zero(t, code, errs)
 	assert.Contains(t, out, event.Escape(whole))
 	for _, id := range []string{whole, event.Escape(whole)} {
-		for _, args := range [][]string{{"show", deadletter.OversizeTarget, id}, {"list", "--event", id}, {"list", "--interaction", id}} {
+		for _, args := range [][]string{{"show", event.OversizeTarget, id}, {"list", "--event", id}, {"list", "--interaction", id}} {
 			out, errs, code := d.run(args...)
 			assert.Zero(t, code, errs)
 			assert.Contains(t, out, event.Escape(whole), args)

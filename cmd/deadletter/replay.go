@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/process"
 	"genesys-fanout/replay"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 type replayCommand struct {
@@ -124,13 +124,13 @@ func (i *invocation) dryRun(ctx context.Context, plan *replay.Plan) error {
 func (i *invocation) send(ctx context.Context, plan *replay.Plan, rate float64, temporal process.Temporal, screen *screen) (replay.Counts, error) {
 	log := process.Logger(screen, "warn", "text")
 	client, err := process.Dial(ctx, process.Connection{
-		Temporal: temporal, DataConverter: workflows.DataConverter(), Log: log, Health: process.NewHealth(),
+		Temporal: temporal, DataConverter: fanout.DataConverter(), Log: log, Health: process.NewHealth(),
 	})
 	if err != nil {
 		return replay.Counts{}, err
 	}
 	defer client.Close()
-	err = process.SearchAttributesUsable(ctx, client, temporal.Options.Namespace, workflows.SearchAttributeKeys())
+	err = process.SearchAttributesUsable(ctx, client, temporal.Options.Namespace, fanout.SearchAttributeKeys())
 	if err != nil {
 		screen.line("these runs get no search attributes: " + err.Error())
 	}

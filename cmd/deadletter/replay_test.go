@@ -20,13 +20,13 @@ import (
 	"go.temporal.io/sdk/log"
 
 	"genesys-fanout/activities"
-	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/devstack"
 	"genesys-fanout/internal/process"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/replay"
 	"genesys-fanout/target"
-	"genesys-fanout/workflows"
 )
 
 func asExit(err error, exit **process.ExitError) bool { return errors.As(err, exit) }
@@ -60,8 +60,8 @@ func TestReplayWithNothingToSend(t *testing.T) {
 	assert.Zero(t, code)
 	assert.Equal(t, "nothing to send\n", errs)
 
-	d.record(deadletter.UndecodableTarget, "evt-1", nil)
-	_, errs, code = d.run("replay", "--target", deadletter.UndecodableTarget, "--yes")
+	d.record(event.UndecodableTarget, "evt-1", nil)
+	_, errs, code = d.run("replay", "--target", event.UndecodableTarget, "--yes")
 	assert.Equal(t, 1, code)
 	assert.Contains(t, errs, "_undecodable evt-1: Kafka topic t, partition 3, offset 42\n")
 	assert.Contains(t, errs, "not all is resolved: 1 refused\n")
@@ -101,14 +101,14 @@ func serve(t *testing.T, script devstack.Script) *desk {
 	d.env["TEMPORAL_ADDRESS"] = server.Address()
 	quiet := slog.New(slog.DiscardHandler)
 	c, err := client.DialContext(t.Context(), client.Options{
-		HostPort: server.Address(), Namespace: devstack.Namespace, DataConverter: workflows.DataConverter(), Logger: log.NewStructuredLogger(quiet),
+		HostPort: server.Address(), Namespace: devstack.Namespace, DataConverter: fanout.DataConverter(), Logger: log.NewStructuredLogger(quiet),
 	})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	set, err := target.Load(d.env["FANOUT_TARGETS"], nil)
 	require.NoError(t, err)
 	acts := activities.New(activities.Options{Targets: set, Tracker: d.tracker, Logger: quiet})
-	workers := queues.Process{Client: c, TaskQueue: workflows.DefaultTaskQueue, Targets: set, Activities: acts, Log: quiet}
+	workers := queues.Process{Client: c, TaskQueue: fanout.DefaultTaskQueue, Targets: set, Activities: acts, Log: quiet}
 	var stopped sync.WaitGroup
 	t.Cleanup(stopped.Wait)
 	for _, w := range []*queues.Worker{workers.Runs(prometheus.NewRegistry()), workers.DeadLetters()} {

@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 	"genesys-fanout/internal/process"
 )
 
@@ -86,10 +87,10 @@ func nextSteps(r deadletter.Record) []process.Setting {
 	place := process.Setting{Name: "Kafka", Value: printable(fmt.Sprintf("topic %s, partition %d, offset %d", r.Source.Topic, r.Source.Partition, r.Source.Offset))}
 	discard := name + " discard " + shellWord(r.TargetName) + " " + shellWord(r.EventID) + " --note TEXT"
 	cures := map[string]string{
-		deadletter.UndecodableTarget: "it is not JSON, so it cannot be replayed: read it there and correct the producer",
-		deadletter.OversizeTarget: "it is too large for Temporal, so it cannot be replayed: " +
+		event.UndecodableTarget: "it is not JSON, so it cannot be replayed: read it there and correct the producer",
+		event.OversizeTarget: "it is too large for Temporal, so it cannot be replayed: " +
 			"take it from there to its targets by hand, or make the producer send less",
-		deadletter.ConflictTarget: "another event has its event id, so it cannot be replayed: " +
+		event.ConflictTarget: "another event has its event id, so it cannot be replayed: " +
 			`set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + "-" + event.type, ` +
 			"or correct the producer; send the payload to its targets by hand",
 	}

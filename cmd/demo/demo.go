@@ -19,9 +19,9 @@ import (
 	"golang.org/x/term"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/contactcentre"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/workflows"
 )
 
 const (
@@ -402,7 +402,7 @@ func (s *stage) failedRun(ctx context.Context) (string, error) {
 	}
 	defer c.Close()
 	i := slices.IndexFunc(s.ids, func(id string) bool { return s.rejected[event.Escape(id)] })
-	id := workflows.ID(s.ids[i])
+	id := fanout.WorkflowID(s.ids[i])
 	described, err := c.DescribeWorkflowExecution(ctx, id, "")
 	if err != nil {
 		return "", fmt.Errorf("the run %s: %w", id, err)

@@ -121,7 +121,7 @@ func checkRecords(records map[string]deadletter.Record, ids []string, rejected m
 		record, found := records[name]
 		if !found {
 			wrong = append(wrong, fmt.Sprintf("dead letter %s is missing", name))
-		} else if record.EventID != id || record.Reason != deadletter.Rejected || record.StatusCode != http.StatusUnprocessableEntity {
+		} else if record.EventID != id || record.Reason != event.ReasonRejected || record.StatusCode != http.StatusUnprocessableEntity {
 			wrong = append(wrong, fmt.Sprintf("dead letter %s holds event %q, reason %q, status %d", name, record.EventID, record.Reason, record.StatusCode))
 		}
 	}

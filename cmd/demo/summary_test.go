@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/event"
 )
 
 func TestCheckFindsWhatIsWrong(t *testing.T) {
@@ -64,7 +65,7 @@ func TestCheckRecords(t *testing.T) {
 	ids := []string{"a", "b"}
 	rejected := map[string]bool{"b": true}
 	name := deadletter.FileName(compliance, "b")
-	right := deadletter.Record{EventID: "b", Reason: deadletter.Rejected, StatusCode: 422}
+	right := deadletter.Record{EventID: "b", Reason: event.ReasonRejected, StatusCode: 422}
 	for what, test := range map[string]struct {
 		records map[string]deadletter.Record
 		wrong   int
@@ -72,7 +73,7 @@ func TestCheckRecords(t *testing.T) {
 		"right":       {map[string]deadletter.Record{name: right}, 0},
 		"missing":     {nil, 1},
 		"damaged":     {map[string]deadletter.Record{name: {}}, 1},
-		"exhausted":   {map[string]deadletter.Record{name: {EventID: "b", Reason: deadletter.Exhausted, StatusCode: 422}}, 1},
+		"exhausted":   {map[string]deadletter.Record{name: {EventID: "b", Reason: event.ReasonExhausted, StatusCode: 422}}, 1},
 		"of no event": {map[string]deadletter.Record{name: right, "_undecodable_x.json": {}}, 1},
 	} {
 		assert.Len(t, checkRecords(test.records, ids, rejected), test.wrong, what)

@@ -6,9 +6,11 @@ import (
 	"os"
 
 	"genesys-fanout/genesys"
-	"genesys-fanout/ingest/command"
+	"genesys-fanout/internal/app/ingest"
+	"genesys-fanout/internal/process"
 )
 
 func main() {
-	os.Exit(command.Main(func(o genesys.Options) (genesys.Source, error) { return genesys.New(o) }))
+	newSource := func(o genesys.Options) (genesys.Source, error) { return genesys.New(o) }
+	os.Exit(process.Main(ingest.Name, ingest.Command(newSource)))
 }

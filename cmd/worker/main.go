@@ -1,61 +1,12 @@
-// Command worker runs FanOut: it carries events to their targets and keeps what
-// could not be delivered.
+// Command worker runs FanOut: it delivers events to their targets, and keeps dead
+// letters.
 package main
 
 import (
-	"context"
 	"os"
 
+	"genesys-fanout/internal/app/worker"
 	"genesys-fanout/internal/process"
-	"genesys-fanout/target"
 )
 
-const name = "worker"
-
-// settings are what worker takes from flags and environment.
-type settings struct {
-	process.Shared
-	DeadLetters string `env:"FANOUT_DEAD_LETTERS" default:"./dead-letters" help:"Tracker directory, one for all workers; off: this worker leaves dead letters to others."`
-}
-
-// off is the value of FANOUT_DEAD_LETTERS that keeps no tracker.
-const off = "off"
-
-func main() { os.Exit(process.Main(name, run)) }
-
-func run(ctx context.Context) error {
-	var s settings
-	env := process.Environ()
-	app := process.App{
-		Name:        name,
-		Description: "Deliver Genesys Cloud events from Temporal to the targets, and keep dead letters.",
-		HTTPAddr:    "127.0.0.1:9464",
-	}
-	done, problems := process.Parse(app, &s, os.Args[1:], env, os.Stdout)
-	if done {
-		return problems.Err()
-	}
-	targets, err := target.Load(s.Targets, env.LookupEnv)
-	problems.AddError(err)
-	temporal := process.TemporalOptions(env, problems)
-	if err := problems.Err(); err != nil {
-		return err
-	}
-	if s.Check {
-		return process.Report(os.Stdout, name, append(process.SettingsInEffect(&s), temporal.Settings()...), targets)
-	}
-	log := process.Logger(os.Stderr, s.LogLevel, s.LogFormat)
-	process.CaptureStandardLog(log, targets.Redact)
-	if s.Preflight {
-		return tryEverything(ctx, &s, targets, temporal)
-	}
-	return New(Options{
-		TaskQueue:   s.TaskQueue,
-		HTTPAddr:    s.HTTPAddr,
-		DeadLetters: s.DeadLetters,
-		Targets:     targets,
-		Temporal:    temporal,
-		Log:         log,
-		Env:         env,
-	}).Run(ctx)
-}
+func main() { os.Exit(process.Main(worker.Name, worker.Command)) }

@@ -84,6 +84,13 @@ func TestTrueAndEqual_EndTheTest(t *testing.T) {
 			s.run(func(t T) { True(t, "never", func() bool { return false }) }))
 		assert.Regexp(t, `^gave up waiting for committed messages to be 3 after .*, last seen: 2$`,
 			s.run(func(t T) { Equal(t, "committed messages", 3, func() int { return 2 }) }))
+
+		values := make(chan int)
+		go func() { values <- 7 }()
+		assert.Empty(t, s.run(func(t T) { assert.Equal(s, 7, Receive(t, "seven", values)) }))
+		assert.Contains(t, s.run(func(t T) { Receive(t, "another", values) }), "gave up waiting for another after ")
+		close(values)
+		assert.Empty(t, s.run(func(t T) { assert.Zero(s, Receive(t, "the end", values)) }))
 	})
 }
 

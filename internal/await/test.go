@@ -73,6 +73,21 @@ func Equal[V comparable](t T, what string, want V, get func() V) {
 	})
 }
 
+// Receive waits for a value from a channel and returns it, the zero value if the
+// channel is closed. It ends the test if none comes.
+func Receive[V any](t T, what string, from <-chan V) (value V) {
+	t.Helper()
+	True(t, what, func() bool {
+		select {
+		case value = <-from:
+			return true
+		default:
+			return false
+		}
+	})
+	return value
+}
+
 func until(t T, what string, look func() (state string, over bool)) {
 	t.Helper()
 	ctx, cancel := bounded(t)

@@ -65,7 +65,7 @@ func TestTemporalServerKeepsItsRunsThroughAKill(t *testing.T) {
 	kind := temporal.NewSearchAttributeKeyKeyword("Kind")
 	usable, err := process.EnsureSearchAttributes(ctx, c, devstack.Namespace, []temporal.SearchAttributeKey{kind}, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	require.True(t, usable)
+	require.True(t, usable.Usable())
 	open, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
 		ID: "open", TaskQueue: greetings, TypedSearchAttributes: temporal.NewSearchAttributes(kind.ValueSet("kept")),
 	}, greet, "again")

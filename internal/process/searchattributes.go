@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -21,26 +22,60 @@ import (
 const (
 	registerBound    = 15 * time.Second // of trying in all
 	registerInterval = 500 * time.Millisecond
+
+	// askAgainAfter is the wait between two tries after the start: somebody may have
+	// run the command, or given this process the right to register.
+	askAgainAfter = 30 * time.Second
 )
 
-// EnsureSearchAttributes registers the attributes of these keys where the
-// namespace lacks them, and reports whether a run may use them: only true says
-// so, as an upsert of an unregistered one fails a workflow task for ever. Where
-// they cannot be had it logs one warning with the consequence and the cure. The
-// error is that of ctx. Keys are of type Keyword or KeywordList: whether they are
-// usable is asked by a text.
-func EnsureSearchAttributes(ctx context.Context, c client.Client, namespace string, keys []temporal.SearchAttributeKey, log *slog.Logger) (bool, error) {
+// SearchAttributes knows whether a run may use the search attributes that were
+// asked for: an upsert of one that is not registered fails a workflow task for ever.
+type SearchAttributes struct{ usable atomic.Bool }
+
+// Usable is true once a run may use all of them.
+func (s *SearchAttributes) Usable() bool { return s.usable.Load() }
+
+// EnsureSearchAttributes registers the attributes of these keys if the namespace
+// lacks them. It returns when they are usable, when Temporal refuses, or after 15
+// s. If they are not usable then, it logs one warning with the consequence and
+// the cure, and asks again in the background until they are or ctx ends. The error
+// is that of ctx. Keys are of type Keyword or KeywordList, because a query that
+// compares them with a text shows whether they are usable.
+func EnsureSearchAttributes(ctx context.Context, c client.Client, namespace string, keys []temporal.SearchAttributeKey, log *slog.Logger) (*SearchAttributes, error) {
 	wanted := typesOf(keys)
-	err := catalogOf(c, namespace, wanted).ensure(ctx)
-	if err == nil {
-		return true, nil
+	return catalogOf(c, namespace, wanted).watch(ctx, log.With("namespace", namespace), func(err error) string {
+		return cureCommand(namespace, wanted, err)
+	})
+}
+
+// watch ensures the attributes now, or else in the background.
+func (c catalog) watch(ctx context.Context, log *slog.Logger, cure func(error) string) (*SearchAttributes, error) {
+	attributes := &SearchAttributes{}
+	err := c.ensure(ctx)
+	switch {
+	case err == nil:
+		attributes.usable.Store(true)
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	default:
+		log.Warn("search attributes are not available: runs cannot be searched by "+strings.Join(names(c.wanted), ", ")+
+			"; run the command. They are asked for again, and new runs have them then",
+			"every", askAgainAfter, "error", err, "command", cure(err))
+		go c.askAgain(ctx, log, attributes)
 	}
-	if ctx.Err() != nil {
-		return false, ctx.Err()
+	return attributes, nil
+}
+
+func (c catalog) askAgain(ctx context.Context, log *slog.Logger, attributes *SearchAttributes) {
+	began := time.Now()
+	for pause(ctx, askAgainAfter) {
+		if c.ensure(ctx) == nil {
+			attributes.usable.Store(true)
+			log.Info("search attributes are available: new runs can be searched by "+strings.Join(names(c.wanted), ", "),
+				"after", time.Since(began).Round(time.Second))
+			return
+		}
 	}
-	log.Warn("search attributes are not available: runs cannot be searched by "+strings.Join(names(wanted), ", ")+
-		"; run the command and restart", "error", err, "command", cureCommand(namespace, wanted, err))
-	return false, nil
 }
 
 // SearchAttributesUsable asks once, and registers nothing: nil says that a run

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,7 +145,7 @@ func TestWithoutTheOperatorServiceThereIsOneWarning(t *testing.T) {
 	var out bytes.Buffer
 	ok, err := EnsureSearchAttributes(t.Context(), c, "fanout", keys, Logger(&out, "info", "text"))
 	require.NoError(t, err)
-	assert.False(t, ok)
+	assert.False(t, ok.Usable())
 	assert.Equal(t, 1, strings.Count(out.String(), "\n"), out.String())
 	for _, want := range []string{
 		"level=WARN", "cannot be searched by Color, Size, Tags",
@@ -157,6 +158,59 @@ func TestWithoutTheOperatorServiceThereIsOneWarning(t *testing.T) {
 	cancel()
 	_, err = EnsureSearchAttributes(ctx, c, "fanout", keys, Logger(&out, "info", "text"))
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// TestSearchAttributes_BecomeUsableLater, by themselves: somebody registers them,
+// or allows this process to, long after its start.
+func TestSearchAttributes_BecomeUsableLater(t *testing.T) {
+	for name, change := range map[string]func(have attributes, refusal *error){
+		"by a command": func(have attributes, _ *error) { maps.Copy(have, typesOf(keys)) },
+		"by a right":   func(_ attributes, refusal *error) { *refusal = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex // over what follows
+				have, asked := attributes{}, 0
+				refusal := status.Error(codes.PermissionDenied, "no")
+				c, _ := namespaceWith(have)
+				c.list = func(context.Context) (attributes, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					return maps.Clone(have), nil
+				}
+				register := c.add
+				c.add = func(ctx context.Context, missing attributes) error {
+					mu.Lock()
+					defer mu.Unlock()
+					asked++
+					if refusal != nil {
+						return refusal
+					}
+					return register(ctx, missing)
+				}
+				out := &syncBuffer{}
+				began := time.Now()
+				got, err := c.watch(t.Context(), Logger(out, "info", "text"), func(error) string { return "the command" })
+				require.NoError(t, err)
+				assert.Zero(t, time.Since(began), "the start does not wait for what is refused")
+				assert.False(t, got.Usable())
+
+				time.Sleep(10*time.Minute + time.Second) // by the bubble's clock
+				synctest.Wait()
+				assert.False(t, got.Usable())
+				assert.Equal(t, 1, strings.Count(out.String(), "level=WARN"), out.String())
+
+				mu.Lock()
+				assert.Equal(t, 21, asked, "at the start and every 30 s")
+				change(have, &refusal)
+				mu.Unlock()
+				time.Sleep(askAgainAfter + time.Second)
+				synctest.Wait()
+				assert.True(t, got.Usable())
+				assert.Equal(t, 1, strings.Count(out.String(), `level=INFO msg="search attributes are available: new runs can be searched by Color, Size, Tags"`), out.String())
+			})
+		})
+	}
 }
 
 func TestOnARealServer(t *testing.T) {
@@ -175,7 +229,7 @@ func TestOnARealServer(t *testing.T) {
 	}
 	ok, err := EnsureSearchAttributes(t.Context(), c, "default", keys, conn.Log)
 	require.NoError(t, err)
-	require.True(t, ok, out.String())
+	require.True(t, ok.Usable(), out.String())
 	require.NoError(t, SearchAttributesUsable(t.Context(), c, "default", keys))
 	_, err = c.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
 		Query: "Color = 'x' AND Size = 'y' AND Tags IN ('a', 'b')",

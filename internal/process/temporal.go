@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 )
 
@@ -37,6 +39,7 @@ type Connection struct {
 	Metrics       client.MetricsHandler   // nil: none
 	Log           *slog.Logger
 	Health        *Health
+	Polls         *Polls // nil: nobody looks at them
 }
 
 // Refusal is Temporal's word that no waiting will cure: the credentials or the
@@ -83,7 +86,7 @@ func Dial(ctx context.Context, conn Connection) (client.Client, error) {
 	door := door{
 		probe:  namespaceProbe(c, options.Namespace),
 		health: conn.Health,
-		outage: outage{log: conn.Log.With("address", options.HostPort, "namespace", options.Namespace)},
+		outage: temporalOutage(conn.Log.With("address", options.HostPort, "namespace", options.Namespace)),
 	}
 	if err := door.await(ctx); err != nil {
 		c.Close()
@@ -104,6 +107,10 @@ func newClient(conn Connection) (client.Client, error) {
 	// The SDK would gzip each request, and the server each answer: with messages of
 	// 1 KB that cost a tenth of ingest's processor time to save some 2 KB per event.
 	options.ConnectionOptions.GrpcCompression = &client.GrpcCompressionNone{}
+	if conn.Polls != nil {
+		options.ConnectionOptions.DialOptions = append(slices.Clone(options.ConnectionOptions.DialOptions),
+			grpc.WithChainUnaryInterceptor(conn.Polls.intercept))
+	}
 	c, err := client.NewLazyClient(options)
 	if err != nil {
 		return nil, &ExitError{Code: ExitUsage, Err: Problem{"TEMPORAL_ADDRESS", err.Error(), "correct Temporal's connection settings"}}
@@ -126,7 +133,7 @@ func Watch(ctx context.Context, c client.Client, namespace string, health *Healt
 	door := door{
 		probe:  namespaceProbe(c, namespace),
 		health: health,
-		outage: outage{log: log.With("namespace", namespace)},
+		outage: temporalOutage(log.With("namespace", namespace)),
 	}
 	door.watch(ctx)
 }
@@ -196,7 +203,7 @@ func (d *door) ask(ctx context.Context) error {
 		return nil
 	}
 	d.health.Set(CheckTemporal, fmt.Errorf("%s: %s", codeOf(err), message(err)))
-	d.outage.goesOn(err)
+	d.outage.goesOn("code", codeOf(err).String(), "error", message(err))
 	return err
 }
 
@@ -221,12 +228,21 @@ func patience(code codes.Code) time.Duration {
 
 // outage logs one outage: when it begins, every remindInterval, and its end.
 type outage struct {
-	log        *slog.Logger
-	began      time.Time
-	nextRemind time.Time
+	log           *slog.Logger
+	waiting, back string // what it logs
+	began         time.Time
+	nextRemind    time.Time
 }
 
-func (o *outage) goesOn(err error) {
+func newOutage(log *slog.Logger, waiting, back string) outage {
+	return outage{log: log, waiting: waiting, back: back}
+}
+
+func temporalOutage(log *slog.Logger) outage {
+	return newOutage(log, "waiting for Temporal", "Temporal answers again")
+}
+
+func (o *outage) goesOn(details ...any) {
 	now := time.Now()
 	if o.began.IsZero() {
 		o.began = now
@@ -234,14 +250,14 @@ func (o *outage) goesOn(err error) {
 		return
 	}
 	o.nextRemind = now.Add(remindInterval)
-	o.log.Warn("waiting for Temporal", "for", now.Sub(o.began).Round(time.Second), "code", codeOf(err).String(), "error", message(err))
+	o.log.Warn(o.waiting, append([]any{"for", now.Sub(o.began).Round(time.Second)}, details...)...)
 }
 
 func (o *outage) over() {
 	if o.began.IsZero() {
 		return
 	}
-	o.log.Info("Temporal answers again", "after", time.Since(o.began).Round(time.Second))
+	o.log.Info(o.back, "after", time.Since(o.began).Round(time.Second))
 	o.began = time.Time{}
 }
 

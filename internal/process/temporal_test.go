@@ -167,7 +167,7 @@ func script(answer func(elapsed time.Duration) error) func(context.Context) erro
 
 func doorTo(probe func(context.Context) error) (*door, *bytes.Buffer) {
 	out := &bytes.Buffer{}
-	return &door{probe: probe, health: NewHealth(CheckTemporal), outage: outage{log: slog.New(slog.NewTextHandler(out, nil))}}, out
+	return &door{probe: probe, health: NewHealth(CheckTemporal), outage: temporalOutage(slog.New(slog.NewTextHandler(out, nil)))}, out
 }
 
 func TestARefusalOfANamespaceMustLast(t *testing.T) {
@@ -300,7 +300,7 @@ func TestWatchAsksTheFrontend(t *testing.T) {
 	mu.Lock()
 	answer = status.Error(codes.PermissionDenied, "revoked")
 	mu.Unlock()
-	d := &door{probe: namespaceProbe(c, "fanout"), health: conn.Health, outage: outage{log: conn.Log}}
+	d := &door{probe: namespaceProbe(c, "fanout"), health: conn.Health, outage: temporalOutage(conn.Log)}
 	require.Error(t, d.ask(t.Context()))
 	assert.Equal(t, []string{"temporal: PermissionDenied: revoked"}, conn.Health.NotReady())
 

@@ -16,15 +16,18 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/activities"
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 	"genesys-fanout/workflows"
 )
 
 const (
-	// stickyRuns is how many open runs keep their state in memory, at 10 to 20
-	// KB each without their message. In an outage many more are open; they are
-	// replayed when they go on.
-	stickyRuns = 500
+	// stickyRuns is how many open runs keep their state in memory, and
+	// stickyDeliveries how many deliveries those may have in all: one that waits in
+	// the retry lane takes some 25 KB, so 100 MB. In an outage many more runs are
+	// open; they are replayed when they go on.
+	stickyRuns       = 500
+	stickyDeliveries = 4_000
 
 	// movingRuns is how many workflow tasks may be under way beside those that
 	// wait for a target that hangs. A start takes one while Temporal answers, so
@@ -44,11 +47,14 @@ const (
 	// deadLetterSlots: writes to one disk gain nothing from more.
 	deadLetterSlots = 16
 
-	// stopSlack is what an attempt in flight may need beyond its timeout to tell
+	// StopSlack is what an attempt in flight may need beyond its timeout to tell
 	// Temporal how it ended. A WorkerStopTimeout of 0 would run first attempts
 	// twice.
-	stopSlack = 2 * time.Second
+	StopSlack = 2 * time.Second
 )
+
+// Unfinished says what it means that a process ended before its workers had.
+const Unfinished = "Temporal did not answer in time; it hands the tasks that are unfinished to other workers after their time-outs"
 
 // Process is what the workers of one process share.
 type Process struct {
@@ -63,7 +69,7 @@ type Process struct {
 // them. It registers the metric fanout_event_age_seconds. The size of its sticky
 // cache is the process's: make one per process.
 func (p Process) Runs(metrics prometheus.Registerer) *Worker {
-	worker.SetStickyWorkflowCacheSize(stickyRuns)
+	worker.SetStickyWorkflowCacheSize(cachedRuns(len(p.Targets.All())))
 	// Each target may keep as many tasks open as the fast lane takes of it at once.
 	tasks := movingRuns + activities.FastLaneLimit*len(p.Targets.All())
 	options := worker.Options{
@@ -77,11 +83,14 @@ func (p Process) Runs(metrics prometheus.Registerer) *Worker {
 	// A publisher's clock may be ahead of this one.
 	fanOut := &workflows.Workflows{Delivered: func(d time.Duration) { age.Observe(max(0, d.Seconds())) }}
 	return p.worker(p.TaskQueue, options, func(one worker.Worker) {
-		one.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: workflows.FanOutName})
+		one.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: fanout.WorkflowName})
 		one.RegisterActivity(p.Activities.FirstAttempt)
 		one.RegisterActivity(p.Activities.LastProgress)
 	})
 }
+
+// cachedRuns is how many open runs of so many targets keep their state in memory.
+func cachedRuns(targets int) int { return min(stickyRuns, stickyDeliveries/max(1, targets)) }
 
 // Recalls makes the worker that answers for the first attempts of this process,
 // on a queue of its own. It is asked only when a workflow task was lost.
@@ -104,7 +113,7 @@ func (p Process) RetryLane(t *target.Target) *Worker {
 		DefaultHeartbeatThrottleInterval: time.Nanosecond,
 		MaxHeartbeatThrottleInterval:     time.Nanosecond,
 	}
-	return p.worker(workflows.TargetQueue(p.TaskQueue, t.Name()), options, func(one worker.Worker) {
+	return p.worker(fanout.TargetQueue(p.TaskQueue, t.Name()), options, func(one worker.Worker) {
 		one.RegisterActivity(p.Activities.Deliver)
 	})
 }
@@ -113,7 +122,7 @@ func (p Process) RetryLane(t *target.Target) *Worker {
 // looked up and resolved.
 func (p Process) DeadLetters() *Worker {
 	options := worker.Options{DisableWorkflowWorker: true, MaxConcurrentActivityExecutionSize: deadLetterSlots}
-	return p.worker(workflows.DeadLetterQueue(p.TaskQueue), options, func(one worker.Worker) {
+	return p.worker(fanout.DeadLetterQueue(p.TaskQueue), options, func(one worker.Worker) {
 		one.RegisterActivity(p.Activities.RecordDeadLetter)
 		one.RegisterActivity(p.Activities.ResolveDeadLetter)
 		one.RegisterActivity(p.Activities.Outstanding)
@@ -121,7 +130,7 @@ func (p Process) DeadLetters() *Worker {
 }
 
 func (p Process) worker(queue string, options worker.Options, register func(worker.Worker)) *Worker {
-	options.WorkerStopTimeout = p.grace()
+	options.WorkerStopTimeout = p.Targets.LongestTimeout() + StopSlack
 	return newWorker(queue, p.Log, func(fatal func(error)) worker.Worker {
 		options.OnFatalError = fatal
 		one := worker.New(p.Client, queue, options)
@@ -137,15 +146,6 @@ func scaled(fewest, most int) worker.PollerBehavior {
 		InitialNumberOfPollers: fewest,
 		MaximumNumberOfPollers: most,
 	})
-}
-
-// grace is how long a worker that stops waits for what it has in flight.
-func (p Process) grace() time.Duration {
-	var longest time.Duration
-	for _, t := range p.Targets.All() {
-		longest = max(longest, time.Duration(t.Policy.Timeout))
-	}
-	return longest + stopSlack
 }
 
 func newEventAge(registry prometheus.Registerer) prometheus.Observer {

@@ -37,8 +37,9 @@ func Parse(header http.Header, now time.Time) (wait time.Duration, ok bool) {
 // RateLimit returns how long it takes until a rate limit that is used up is reset,
 // never below zero. ok is false if no limit is used up, or if its reset cannot be
 // read. If several limits are used up, the longest wait counts, because it is a
-// floor. throttled says that the answer was a 429: it proves that a limit is used
-// up, so a reset then counts also if nothing is said of what remains.
+// floor. throttled says that the answer is a 429 without another wait: it proves
+// that a limit is used up, so a reset then counts also if the answer does not say
+// what remains.
 func RateLimit(header http.Header, throttled bool, now time.Time) (wait time.Duration, ok bool) {
 	for _, family := range []string{"X-RateLimit-", "RateLimit-"} {
 		if !usedUp(header.Get(family+"Remaining"), throttled) {

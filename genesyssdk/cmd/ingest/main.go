@@ -7,9 +7,11 @@ import (
 
 	"genesys-fanout/genesys"
 	"genesys-fanout/genesyssdk"
-	"genesys-fanout/ingest/command"
+	"genesys-fanout/internal/app/ingest"
+	"genesys-fanout/internal/process"
 )
 
 func main() {
-	os.Exit(command.Main(func(o genesys.Options) (genesys.Source, error) { return genesyssdk.New(o) }))
+	newSource := func(o genesys.Options) (genesys.Source, error) { return genesyssdk.New(o) }
+	os.Exit(process.Main(ingest.Name, ingest.Command(newSource)))
 }

@@ -1,0 +1,34 @@
+package activities
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"genesys-fanout/target"
+)
+
+// TestErrorText_IsShortAndPrintable whatever a target says, and holds no secret.
+func TestErrorText_IsShortAndPrintable(t *testing.T) {
+	set, err := target.Parse("targets.yaml", []byte(`
+targets:
+  - name: a
+    url: http://a
+    headers: {Authorization: "Bearer ${TOKEN}"}
+`), func(string) (string, bool) { return "s3cr3t-token", true })
+	assert.NoError(t, err)
+	one := set.All()[0]
+	for said, want := range map[string]string{
+		"":                    "",
+		"no\r\nsuch\tthing":   "no\r\nsuch\tthing",
+		"a\x00b\x1b[31mc\x7f": "a\uFFFDb\uFFFD[31mc\uFFFD",
+		"a\xffb":              "a\uFFFDb",
+		"token s3cr3t-token":  "token REDACTED",
+		strings.Repeat("x", quotedAnswer-4) + "s3cr3t-token": strings.Repeat("x", quotedAnswer-4) + "REDA",
+		strings.Repeat("x", quotedAnswer-1) + "ü":            strings.Repeat("x", quotedAnswer-1),
+		strings.Repeat("\x01", 5<<20):                        strings.Repeat("\uFFFD", quotedAnswer/3),
+	} {
+		assert.Equal(t, want, errorText(one, said))
+	}
+}

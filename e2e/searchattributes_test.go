@@ -1,0 +1,59 @@
+package e2e
+
+import (
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+
+	"genesys-fanout/fanout"
+	"genesys-fanout/internal/devstack"
+)
+
+// TestSearchAttributes_AreUsedOnceTheyAreThere: the right to register them may
+// come long after the start, and the runs from then on can be searched.
+func TestSearchAttributes_AreUsedOnceTheyAreThere(t *testing.T) {
+	t.Parallel()
+	temporal, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
+	require.NoError(t, err)
+	t.Cleanup(temporal.Close)
+	s := newStackOn(t, temporal, shared.kafka, targetScripts{"analytics": status(http.StatusBadRequest)}, oneTarget)
+	proxy := s.proxy()
+	proxy.Refuse("AddSearchAttributes", codes.PermissionDenied, "not you")
+	behind := "TEMPORAL_ADDRESS=" + proxy.Address()
+	worker, ingest := s.run("worker", behind), s.run("ingest", behind)
+	s.publish(0, 1)
+	s.record("analytics", s.id(0))
+	assert.Empty(t, s.attributes(s.id(0)))
+
+	proxy.Refuse("AddSearchAttributes", codes.OK, "")
+	for _, p := range []*devstack.Process{worker, ingest} {
+		_, err := p.WaitLine(s.ctx, "search attributes are available")
+		require.NoError(t, err)
+		assert.Equal(t, 1, strings.Count(p.Text(), "search attributes are not available"))
+	}
+	s.publish(1, 1)
+	s.record("analytics", s.id(1))
+	s.eventually(func() bool { return s.attributes(s.id(1))["DeadLetterTargets"] == `["analytics"]` }, "the run is marked")
+	assert.Equal(t, `"conversation.started"`, s.attributes(s.id(1))["EventType"])
+}
+
+// attributes are the search attributes of the run of an event, as JSON, without
+// those of the server and of the SDK.
+func (s *stack) attributes(eventID string) map[string]string {
+	s.t.Helper()
+	described, err := s.client.DescribeWorkflowExecution(s.ctx, fanout.WorkflowID(eventID), "")
+	require.NoError(s.t, err)
+	got := make(map[string]string)
+	for name, payload := range described.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields() {
+		switch name {
+		case "EventType", "InteractionId", "ChannelType", "DeadLetterTargets":
+			got[name] = string(payload.GetData())
+		}
+	}
+	return got
+}

@@ -1,0 +1,39 @@
+package event
+
+// Reason says why the delivery of an event was given up. The same word is the type of the
+// delivery's failure in Temporal, the reason in a dead letter, and the metric label
+// "reason".
+type Reason string
+
+// The reasons, a closed set.
+const (
+	ReasonRejected    Reason = "rejected"    // the target gave an answer that another attempt would not change
+	ReasonExhausted   Reason = "exhausted"   // max_attempts requests failed
+	ReasonExpired     Reason = "expired"     // max_age passed
+	ReasonCanceled    Reason = "canceled"    // the run was canceled
+	ReasonRetired     Reason = "retired"     // the target was retired while the delivery waited
+	ReasonUndecodable Reason = "undecodable" // the message is not JSON
+	ReasonOversize    Reason = "oversize"    // the message is too large for Temporal
+	ReasonConflict    Reason = "conflict"    // the message's event id belongs to another event
+)
+
+// Reasons returns all reasons.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonRejected, ReasonExhausted, ReasonExpired, ReasonCanceled, ReasonRetired,
+		ReasonUndecodable, ReasonOversize, ReasonConflict,
+	}
+}
+
+// The reserved target names, under which messages are recorded that could not be fanned out
+// at all. No target of targets.yaml can have one, because a legal name has no underscore.
+const (
+	UndecodableTarget = "_undecodable"
+	OversizeTarget    = "_oversize"
+	ConflictTarget    = "_conflict"
+)
+
+// ReservedTargets returns all reserved target names.
+func ReservedTargets() []string {
+	return []string{UndecodableTarget, OversizeTarget, ConflictTarget}
+}

@@ -1,0 +1,80 @@
+package fanout
+
+import (
+	"time"
+
+	"genesys-fanout/event"
+)
+
+// RecordDeadLetterInput describes a delivery that was given up.
+type RecordDeadLetterInput struct {
+	Target   string       `json:"target"`
+	Reason   event.Reason `json:"reason"`
+	Progress Progress     `json:"progress"`
+
+	// The event and the body are absent if they are large. Then the activity reads them
+	// from the run's history.
+	event.Message
+	NoBody bool      `json:"no_body,omitempty"` // true if the run itself has no body
+	At     time.Time `json:"at"`                // when the delivery was given up
+
+	// RecordHolder names the record of an earlier run. The new record replaces it, so
+	// that a delivery has at most one open record.
+	RecordHolder
+}
+
+// RecordDeadLetterResult is the result of RecordDeadLetter. The activity returns it once
+// the record is durable.
+type RecordDeadLetterResult struct {
+	Tracker string `json:"tracker,omitempty"` // the identity of the tracker that has the record
+}
+
+// RecordHolder names the tracker that has the record of a delivery from an earlier run.
+// The zero value means that there is no such record, so any tracker may answer.
+type RecordHolder struct {
+	Tracker string `json:"tracker,omitempty"` // the tracker's identity
+
+	// Unknown is true if the run did not call Outstanding, for example after a reset to a
+	// later point. Then the activity looks at the run before this one.
+	Unknown bool `json:"holder_unknown,omitempty"`
+}
+
+// OutstandingInput asks which deliveries of an event have an open record.
+type OutstandingInput struct {
+	Event   event.Event `json:"event,omitzero"` // if absent, the activity reads it from the run's history
+	Targets []string    `json:"targets"`        // the targets of the run
+
+	// Settled is true if the earlier runs are known to have settled every delivery, or
+	// if this run has looked at them already. Otherwise the activity looks at the run
+	// before this one and ignores Trackers.
+	Settled  bool              `json:"settled,omitempty"`
+	Trackers map[string]string `json:"trackers,omitempty"` // by target: the identity of the tracker that may have its open record
+}
+
+// OutstandingResult lists the open records that one tracker has of an event.
+type OutstandingResult struct {
+	// Settled is false if the run before may have left a delivery that was neither
+	// delivered nor recorded.
+	Settled bool     `json:"settled"`
+	Targets []string `json:"targets,omitempty"` // the targets with an open record in this tracker, sorted
+	Tracker string   `json:"tracker,omitempty"` // the identity of this tracker
+
+	// Elsewhere holds, by target, the identities of the trackers that this worker does
+	// not answer for. The run next asks a worker that has them.
+	Elsewhere map[string]string `json:"elsewhere,omitempty"`
+}
+
+// ResolveDeadLetterInput describes a delivery that succeeded after a dead letter had been
+// recorded for it.
+type ResolveDeadLetterInput struct {
+	Target       string      `json:"target"`
+	Event        event.Event `json:"event,omitzero"` // if absent, the activity reads it from the run's history
+	At           time.Time   `json:"at"`             // when the event was delivered
+	RecordHolder             // the tracker that has the record
+}
+
+// ResolveDeadLetterResult says whether the record was closed.
+type ResolveDeadLetterResult struct {
+	Damaged string `json:"damaged,omitempty"` // set if the record stays open because its file is damaged: the error
+	Tracker string `json:"tracker,omitempty"` // the identity of the tracker that has the damaged file
+}

@@ -1,0 +1,109 @@
+package fanout
+
+import (
+	"time"
+
+	"genesys-fanout/event"
+	"genesys-fanout/target"
+)
+
+// DeliverInput is one event for one target: the input of the local activity
+// FirstAttempt and of Deliver.
+type DeliverInput struct {
+	// The event and the body are absent if they are large. Then the activity reads them
+	// from the first event of the run's history.
+	event.Message
+	Policy target.Policy `json:"policy"`
+
+	// The outcome of the fast lane. These fields are zero if there was no first attempt.
+	Progress    Progress    `json:"progress,omitzero"`
+	NotBefore   time.Time   `json:"not_before,omitzero"` // the earliest time of the next attempt
+	TargetState TargetState `json:"target_state,omitzero"`
+}
+
+// DeliverResult is the result of Deliver if it delivered the event. Otherwise Deliver fails
+// with one of the failures of this package.
+type DeliverResult struct{ Outcome }
+
+// FirstAttemptResult is the result of FirstAttempt, which never fails.
+type FirstAttemptResult struct{ Outcome }
+
+// RecallInput asks the process that may have made the first attempt for its outcome.
+type RecallInput struct {
+	Target string `json:"target"`
+}
+
+// RecallResult is the outcome of the first attempt. If the process made none, the verdict
+// is Held, and the process will not make one later either.
+type RecallResult struct{ Outcome }
+
+// LastProgressInput asks how far the retry lane of a target has come.
+type LastProgressInput struct {
+	Target string `json:"target"`
+}
+
+// LastProgressResult is the progress that Deliver last recorded. It is zero if Deliver has
+// recorded none yet.
+type LastProgressResult struct{ Progress }
+
+// Progress is how far a delivery has come. Deliver keeps it in its heartbeat details,
+// which survive both a failed attempt and a lost worker.
+type Progress struct {
+	Attempts   int    `json:"attempts"`              // how many requests were sent, including one that is only begun
+	StatusCode int    `json:"status_code,omitempty"` // the HTTP status of the last answer; 0 if there was none
+	Error      string `json:"error,omitempty"`       // the error of the last failure
+}
+
+// Outcome is the outcome of one attempt.
+type Outcome struct {
+	Verdict     Verdict     `json:"verdict"`
+	Progress    Progress    `json:"progress,omitzero"`
+	NotBefore   time.Time   `json:"not_before,omitzero"`   // after Retry and after a failed probe: the earliest time of the next attempt
+	Wait        Wait        `json:"wait,omitzero"`         // after Retry: the wait until NotBefore, without its jitter
+	TargetState TargetState `json:"target_state,omitzero"` // after a first attempt that did not deliver: the state of the target
+}
+
+// Verdict says what the outcome of an attempt means. It is also the metric label "outcome".
+type Verdict string
+
+// The verdicts, a closed set.
+const (
+	Delivered Verdict = "delivered"
+	Retry     Verdict = "retry"    // the attempt failed, and another one may succeed
+	Rejected  Verdict = "rejected" // the attempt failed, and another one would fail too
+	Held      Verdict = "held"     // nothing was sent, or only a probe, so no attempt is spent
+)
+
+// TargetState describes a target that gets no requests at the moment, as the process of the
+// first attempt knows it. The retry lane may be in another process. That process relies on
+// this state, so that it does not have to find out with requests of its own.
+type TargetState struct {
+	ClosedUntil time.Time `json:"closed_until,omitzero"` // until when the target's gate is closed; zero if it is open
+	AwayAt      time.Time `json:"away_at,omitzero"`      // the time of the last failure, if the target's breaker is open
+}
+
+// State is the stage that a delivery has reached.
+type State string
+
+// The states of a delivery.
+const (
+	StateWaiting    State = "waiting"     // waits for its first attempt
+	StateRetrying   State = "retrying"    // in the retry lane; the activity deliver-<target> shows each attempt
+	StateRecording  State = "recording"   // given up, and not in the tracker yet
+	StateDeadLetter State = "dead letter" // given up, and in the tracker
+	StateResolving  State = "resolving"   // delivered, but the record of an earlier run is not closed yet
+	StateDelivered  State = "delivered"
+)
+
+// DeliveryStatus is the answer of QueryDeliveries for one target.
+type DeliveryStatus struct {
+	Target string       `json:"target"`
+	State  State        `json:"state"`
+	Reason event.Reason `json:"reason,omitempty"` // why the delivery was given up
+
+	// The requests sent and the last failure, as far as the run knows them. While the
+	// state is retrying, they are those before the retry lane.
+	Attempts   int    `json:"attempts"`
+	StatusCode int    `json:"status_code,omitempty"`
+	Error      string `json:"error,omitempty"`
+}

@@ -1,0 +1,143 @@
+package fanout
+
+import (
+	"errors"
+	"slices"
+
+	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+
+	"genesys-fanout/event"
+)
+
+// The failure types of activities and of the run. The other failure types are the reasons of
+// package event, which end a delivery.
+const (
+	// FailureRetry and FailureHeld are failures of Deliver that Temporal retries. After
+	// FailureRetry an attempt is spent; after FailureHeld, which means that the delivery
+	// was held back, none is.
+	FailureRetry = "retry"
+	FailureHeld  = "held"
+
+	// OtherTracker is the failure of a task that only a worker with another tracker can
+	// do. Temporal retries the task.
+	OtherTracker = "OtherTracker"
+
+	// DeadLettered is the failure with which a run ends if it leaves dead letters. Its
+	// details are DeadLetteredDetails.
+	DeadLettered = "DeadLettered"
+)
+
+// DeadLetteredDetails are the details of DeadLettered, and of the cancellation of a run
+// that leaves dead letters.
+type DeadLetteredDetails struct {
+	Trackers map[string]string `json:"trackers,omitempty"` // by target: the identity of the tracker that has its open record
+}
+
+// terminal lists the reasons for which Deliver itself gives a delivery up.
+var terminal = []event.Reason{event.ReasonRejected, event.ReasonExhausted, event.ReasonRetired, event.ReasonExpired}
+
+// GivenUp returns the failure of a delivery that is given up. Its message is why, followed
+// by the error of the last attempt. why may be empty.
+func GivenUp(reason event.Reason, progress Progress, why string) error {
+	progress.Error = joined(why, progress.Error)
+	return temporal.NewApplicationErrorWithOptions(progress.Error, string(reason), temporal.ApplicationErrorOptions{
+		NonRetryable: true,
+		Details:      []any{progress},
+	})
+}
+
+// IsGivenUp reports whether GivenUp returned the error.
+func IsGivenUp(err error) bool {
+	var failure *temporal.ApplicationError
+	return errors.As(err, &failure) && failure.NonRetryable()
+}
+
+// Explain returns the reason why a delivery ended, and its progress. err is the failure of
+// Deliver as a workflow gets it, and known is the progress before Deliver ran.
+func Explain(err error, known Progress) (event.Reason, Progress) {
+	progress := lastProgress(err, known)
+	var failure *temporal.ApplicationError
+	if errors.As(err, &failure) && slices.Contains(terminal, event.Reason(failure.Type())) {
+		return event.Reason(failure.Type()), progress
+	}
+	switch {
+	case temporal.IsCanceledError(err), retryState(err) == enums.RETRY_STATE_CANCEL_REQUESTED:
+		progress.Error = joined("the run was canceled", progress.Error)
+		return event.ReasonCanceled, progress
+	case isTimeout(err) && progress.Attempts == 0:
+		progress.Error = joined("max_age has passed before the first attempt", progress.Error)
+		return event.ReasonExpired, progress
+	case isTimeout(err):
+		progress.Error = joined("max_age has passed", progress.Error)
+		return event.ReasonExpired, progress
+	case retryState(err) == enums.RETRY_STATE_TIMEOUT: // Temporal's clock left no time for the wait; Deliver's clock did
+		progress.Error = joined("the wait before the next attempt is longer than what was left of max_age", progress.Error)
+		return event.ReasonExpired, progress
+	}
+	if progress.Error == "" {
+		progress.Error = rootMessage(err)
+	}
+	return event.ReasonExhausted, progress // an operator's command ended the activity
+}
+
+// lastProgress returns the newest progress that err carries, or known if it carries none. A
+// failure or a cancellation has the progress as details. They may be absent, because
+// Temporal keeps only the message of a failure over 4 KiB, and a lost worker leaves no
+// failure. A timeout also carries the last heartbeat.
+func lastProgress(err error, known Progress) Progress {
+	var failed, beat Progress
+	hasFailed := detailsOf[*temporal.ApplicationError](err, &failed) || detailsOf[*temporal.CanceledError](err, &failed)
+	var timeout *temporal.TimeoutError
+	hasBeat := errors.As(err, &timeout) && timeout.HasLastHeartbeatDetails() && timeout.LastHeartbeatDetails(&beat) == nil
+	switch {
+	case hasBeat && (!hasFailed || beat.Attempts > failed.Attempts):
+		return beat
+	case hasFailed:
+		return failed
+	}
+	return known
+}
+
+// detailsOf reads the progress from the details of the first E in err's chain.
+func detailsOf[E interface {
+	error
+	HasDetails() bool
+	Details(values ...any) error
+}](err error, progress *Progress) bool {
+	failure, ok := errors.AsType[E](err)
+	return ok && failure.HasDetails() && failure.Details(progress) == nil
+}
+
+func isTimeout(err error) bool {
+	var timeout *temporal.TimeoutError
+	return errors.As(err, &timeout)
+}
+
+func retryState(err error) enums.RetryState {
+	var failed *temporal.ActivityError
+	if errors.As(err, &failed) {
+		return failed.RetryState()
+	}
+	return enums.RETRY_STATE_UNSPECIFIED
+}
+
+func rootMessage(err error) string {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err.Error()
+		}
+		err = inner
+	}
+}
+
+func joined(why, last string) string {
+	switch {
+	case why == "":
+		return last
+	case last == "":
+		return why
+	}
+	return why + "; " + last
+}

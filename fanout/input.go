@@ -1,0 +1,42 @@
+package fanout
+
+import (
+	"genesys-fanout/event"
+	"genesys-fanout/target"
+)
+
+// Input is the argument of FanOut. It carries everything that the run needs, so that a
+// later replay of its history takes the same decisions. It holds no secret.
+type Input struct {
+	event.Message // without the body if Undeliverable says that the message was too large
+
+	// Targets are the policies of the targets that want the event.
+	Targets []target.Policy `json:"targets,omitempty"`
+
+	// Undeliverable is set instead of Targets if the message cannot be fanned out. Then
+	// the run only records the message.
+	Undeliverable *Undeliverable `json:"undeliverable,omitempty"`
+
+	// SearchAttributes is false if the namespace lacks our search attributes. Then the
+	// workflow must not upsert them, because its task would fail for ever.
+	SearchAttributes bool `json:"search_attributes"`
+}
+
+// WordsCut reports whether the event's words are bounded in this input. They are bounded if
+// the input has no message body because Temporal refused it with one. Such an input is
+// small, however long the event's own words are.
+func (in Input) WordsCut() bool { return in.Undeliverable != nil && in.Body.IsZero() }
+
+// Undeliverable says why a message goes to no target at all.
+type Undeliverable struct {
+	Reason event.Reason `json:"reason"` // ReasonUndecodable, ReasonOversize or ReasonConflict
+	Error  string       `json:"error"`
+}
+
+// Target returns the reserved name under which the message is recorded.
+func (u *Undeliverable) Target() string { return "_" + string(u.Reason) }
+
+// Result is the result of FanOut if every delivery succeeded.
+type Result struct {
+	Delivered []string `json:"delivered"` // target names, in the input's order
+}

@@ -1,0 +1,171 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.temporal.io/sdk/client"
+
+	"genesys-fanout/activities"
+	"genesys-fanout/fanout"
+	"genesys-fanout/ingest"
+	"genesys-fanout/internal/process"
+	"genesys-fanout/internal/queues"
+	"genesys-fanout/target"
+)
+
+// Options are what the process needs.
+type Options struct {
+	TaskQueue string // FANOUT_TASK_QUEUE
+	HTTPAddr  string // of /metrics, /healthz and /readyz
+	Eager     bool   // FANOUT_EAGER_START: this process makes the first attempts
+	MaxStarts int    // FANOUT_MAX_STARTS
+
+	// Connect returns how to connect to the brokers. It is called at the start and
+	// whenever the connection must be made anew.
+	Connect     func(context.Context) (ingest.Connection, error)
+	GroupID     string
+	OffsetReset string // earliest or latest
+	EventID     *target.EventID
+
+	Targets  *target.Set
+	Temporal process.Temporal
+	Log      *slog.Logger
+	Env      process.Env // for warnings about variables without effect
+}
+
+// Ingest is the process.
+type Ingest struct{ options Options }
+
+// New makes the process; Run starts it.
+func New(options Options) *Ingest { return &Ingest{options} }
+
+// Run consumes until ctx ends. Then it ends what is in flight, within
+// process.StopLimit.
+func (i *Ingest) Run(ctx context.Context) error {
+	return process.StopWithin(ctx, process.StopLimit(i.options.Targets), i.options.Log, i.serve)
+}
+
+// drainLimit is how long a stop waits for starts in flight. The last of them may
+// bring a first attempt, which takes the longest target timeout and
+// queues.StopSlack; a second is left for what comes after.
+const drainLimit = process.StopSlack - queues.StopSlack - time.Second
+
+func (i *Ingest) serve(ctx context.Context, stop *process.Stop) error {
+	o, log := i.options, i.options.Log
+	process.WarnTracing(log, o.Env)
+	registry := process.NewRegistry()
+	checks := []string{process.CheckTemporal, ingest.CheckKafka}
+	var polls *process.Polls
+	if o.Eager { // only then it polls for workflow tasks
+		polls = process.NewPolls(o.TaskQueue)
+		checks = append(checks, process.CheckQueues)
+	}
+	health := process.NewHealth(checks...)
+	server, err := process.Listen(ctx, o.HTTPAddr, registry, health)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+
+	first, err := o.Connect(ctx) // a refusal by Genesys is reported before Temporal is waited for
+	if err != nil {
+		return err
+	}
+	metrics, err := process.TemporalMetrics(registry, log)
+	if err != nil {
+		return err
+	}
+	temporal, err := process.Dial(ctx, process.Connection{
+		Temporal: o.Temporal, DataConverter: fanout.DataConverter(), Metrics: metrics, Log: log, Health: health, Polls: polls,
+	})
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+	namespace := o.Temporal.Options.Namespace
+	attributes, err := process.EnsureSearchAttributes(ctx, temporal, namespace, fanout.SearchAttributeKeys(), log)
+	if err != nil {
+		return err
+	}
+	go process.Watch(ctx, temporal, namespace, health, log)
+
+	recallQueue, stopFirstAttempts := "", func() {}
+	if o.Eager {
+		recallQueue = fanout.RecallQueue(o.TaskQueue, uuid.NewString())
+		if stopFirstAttempts, err = i.firstAttempts(temporal, recallQueue, registry, stop); err != nil {
+			return err
+		}
+		go polls.Watch(ctx, health, log)
+	}
+	defer stopFirstAttempts()
+
+	log.Info("ingest consumes", "http", server.Addr(), "brokers", first.BootstrapServers, "topics", first.Topics, "group", o.GroupID)
+	in, err := ingest.New(ingest.Options{
+		Connect: withFirst(first, o.Connect),
+		GroupID: o.GroupID,
+		Reset:   o.OffsetReset,
+		Targets: o.Targets,
+		EventID: o.EventID,
+		Starter: ingest.Temporal{
+			Client: temporal, TaskQueue: o.TaskQueue, RecallQueue: recallQueue,
+		},
+		MaxStarts:        o.MaxStarts,
+		DrainLimit:       drainLimit,
+		Drained:          func() { go stopFirstAttempts() },
+		SearchAttributes: attributes.Usable,
+		Metrics:          registry,
+		Health:           health,
+		Log:              log,
+	})
+	if err != nil {
+		return err
+	}
+	defer stop.Part("Kafka's consumer group", "Kafka did not answer in time; messages whose commit is missing are read again and found to be duplicates")()
+	return in.Run(ctx)
+}
+
+// firstAttempts begins to run the first task of each run in this process, on the
+// client that starts it, and to answer for it on recallQueue. end may be called
+// more than once; it returns when what is in flight has ended.
+func (i *Ingest) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, stop *process.Stop) (end func(), err error) {
+	o := i.options
+	history := activities.History{Client: temporal, Namespace: o.Temporal.Options.Namespace, DataConverter: fanout.DataConverter()}
+	process := queues.Process{
+		Client: temporal, TaskQueue: o.TaskQueue, Targets: o.Targets, Log: o.Log,
+		Activities: activities.New(activities.Options{Targets: o.Targets, Runs: history, Metrics: registry, Logger: o.Log}),
+	}
+	recalls, runs := process.Recalls(recallQueue), process.Runs(registry)
+	ended := stop.Part("Temporal's task queues", queues.Unfinished)
+	if err := recalls.Start(); err != nil {
+		return nil, fmt.Errorf("start polling Temporal: %w", err)
+	}
+	if err := runs.Start(); err != nil {
+		recalls.Stop()
+		return nil, fmt.Errorf("start polling Temporal: %w", err)
+	}
+	return sync.OnceFunc(func() {
+		defer ended()
+		var both sync.WaitGroup
+		both.Go(recalls.Stop)
+		both.Go(runs.Stop)
+		both.Wait()
+	}), nil
+}
+
+// withFirst answers the first call with what is known already.
+func withFirst(first ingest.Connection, connect func(context.Context) (ingest.Connection, error)) func(context.Context) (ingest.Connection, error) {
+	known := true
+	return func(ctx context.Context) (ingest.Connection, error) {
+		if known {
+			known = false
+			return first, nil
+		}
+		return connect(ctx)
+	}
+}

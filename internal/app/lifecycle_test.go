@@ -1,0 +1,114 @@
+// Package app_test starts the processes in one test process.
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	kafkaingest "genesys-fanout/ingest"
+	"genesys-fanout/internal/app/ingest"
+	"genesys-fanout/internal/app/worker"
+	"genesys-fanout/internal/await"
+	"genesys-fanout/internal/devstack"
+	"genesys-fanout/internal/process"
+	"genesys-fanout/target"
+)
+
+const topic = "events"
+
+// TestLifecycle_BothProcessesStartStopAndStartAgain in one test process: each holds no
+// state beside its Options.
+func TestLifecycle_BothProcessesStartStopAndStartAgain(t *testing.T) {
+	ctx := await.Context(t)
+	temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{})
+	require.NoError(t, err)
+	t.Cleanup(temporal.Close)
+	kafka, err := devstack.StartKafka(ctx, devstack.KafkaOptions{Dir: t.TempDir(), Topics: map[string]int32{topic: 1}})
+	require.NoError(t, err)
+	t.Cleanup(kafka.Close)
+	analytics, err := devstack.StartTarget(ctx, devstack.TargetOptions{})
+	require.NoError(t, err)
+	t.Cleanup(analytics.Close)
+	targets, err := target.Parse("targets.yaml", fmt.Appendf(nil, `
+targets:
+  - name: analytics
+    url: %s
+`, analytics.URL()), nil)
+	require.NoError(t, err)
+	problems := &process.Problems{}
+	connection := process.TemporalOptions(process.Env{"TEMPORAL_ADDRESS": temporal.Address()}, problems)
+	require.NoError(t, problems.Err())
+	log := slog.New(slog.DiscardHandler)
+
+	for round := range 2 {
+		workerAddr, ingestAddr := freeAddr(t), freeAddr(t)
+		stop := start(ctx, t,
+			worker.New(worker.Options{
+				TaskQueue: "lifecycle", HTTPAddr: workerAddr, DeadLetters: filepath.Join(t.TempDir(), "dead-letters"),
+				Targets: targets, Temporal: connection, Log: log,
+			}).Run,
+			ingest.New(ingest.Options{
+				TaskQueue: "lifecycle", HTTPAddr: ingestAddr, Eager: true, MaxStarts: 16,
+				GroupID: "lifecycle", OffsetReset: "earliest", Targets: targets, Temporal: connection, Log: log,
+				Connect: func(context.Context) (kafkaingest.Connection, error) {
+					return kafkaingest.Connection{
+						BootstrapServers: kafka.Bootstrap(), SecurityProtocol: "SASL_SSL", SASLMechanism: "SCRAM-SHA-512",
+						SASLUsername: kafka.Username(), SASLPassword: kafka.Password(), CALocation: kafka.CAFile(), Topics: []string{topic},
+					}, nil
+				},
+			}).Run)
+		for _, addr := range []string{workerAddr, ingestAddr} {
+			await.Equal(t, "/readyz of "+addr, http.StatusOK, func() int { return status(ctx, t, "http://"+addr+"/readyz") })
+		}
+		require.NoError(t, kafka.Produce(ctx, topic, 0, nil, fmt.Appendf(nil, `{"event_id":"evt-%d"}`, round)))
+		await.Equal(t, "events at the target", round+1, analytics.Events)
+		stop()
+		assert.Zero(t, status(ctx, t, "http://"+workerAddr+"/healthz"), "it listens no more")
+	}
+	assert.Equal(t, 2, analytics.Count(), "each event was delivered once")
+}
+
+// start runs processes, and returns the function that stops them and asserts that they
+// ended without an error.
+func start(ctx context.Context, t *testing.T, runs ...func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(ctx)
+	t.Cleanup(cancel)
+	ended := make(chan error, len(runs))
+	for _, run := range runs {
+		go func() { ended <- run(ctx) }()
+	}
+	return func() {
+		cancel()
+		for range runs {
+			assert.NoError(t, <-ended)
+		}
+	}
+}
+
+// status asks an address, and returns 0 if nothing answers there.
+func status(ctx context.Context, t *testing.T, url string) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0
+	}
+	require.NoError(t, response.Body.Close())
+	return response.StatusCode
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	port, err := devstack.FreePort(t.Context())
+	require.NoError(t, err)
+	return devstack.Loopback(port)
+}

@@ -1,0 +1,39 @@
+package worker
+
+import (
+	"context"
+	"os"
+
+	"genesys-fanout/deadletter"
+	"genesys-fanout/fanout"
+	"genesys-fanout/internal/preflight"
+	"genesys-fanout/internal/process"
+	"genesys-fanout/target"
+)
+
+// tryEverything is --preflight.
+func tryEverything(ctx context.Context, s *settings, targets *target.Set, options process.Temporal) error {
+	temporal, err := preflight.NewTemporal(options, fanout.SearchAttributeKeys())
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+	checks := temporal.Checks()
+	if s.DeadLetters != off {
+		checks = append(checks, preflight.Check{Name: "dead letters", Ask: func(context.Context) []preflight.Result {
+			return []preflight.Result{tryTracker(s.DeadLetters)}
+		}})
+	}
+	return preflight.Report(ctx, os.Stdout, s.JSON, append(checks, preflight.Targets(targets)...))
+}
+
+func tryTracker(path string) preflight.Result {
+	made, err := deadletter.CheckWritable(path)
+	switch {
+	case err != nil:
+		return preflight.Refused(err.Error(), "name a directory that this process may write in FANOUT_DEAD_LETTERS, or off")
+	case !made:
+		return preflight.Fine("%s is not there yet: the process makes it at its start", path)
+	}
+	return preflight.Fine("%s can be written", path)
+}
