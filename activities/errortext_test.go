@@ -5,9 +5,18 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/target"
 )
+
+// variables are a process's environment.
+type variables map[string]string
+
+func (v variables) lookup(name string) (string, bool) {
+	value, ok := v[name]
+	return value, ok
+}
 
 // TestErrorText_IsShortAndPrintable whatever a target says, and holds no secret.
 func TestErrorText_IsShortAndPrintable(t *testing.T) {
@@ -16,8 +25,8 @@ targets:
   - name: a
     url: http://a
     headers: {Authorization: "Bearer ${TOKEN}"}
-`), func(string) (string, bool) { return "s3cr3t-token", true })
-	assert.NoError(t, err)
+`), variables{"TOKEN": "s3cr3t-token"}.lookup)
+	require.NoError(t, err)
 	one := set.All()[0]
 	for said, want := range map[string]string{
 		"":                    "",
