@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,8 +172,16 @@ func TestSearchAttributes_BecomeUsableLater(t *testing.T) {
 				have, asked := attributes{}, 0
 				refusal := status.Error(codes.PermissionDenied, "no")
 				c, _ := namespaceWith(have)
-				register := c.add
+				var mu sync.Mutex // the bubble's clock orders what happens, but the race detector does not know
+				list, register := c.list, c.add
+				c.list = func(ctx context.Context) (attributes, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					return list(ctx)
+				}
 				c.add = func(ctx context.Context, missing attributes) error {
+					mu.Lock()
+					defer mu.Unlock()
 					asked++
 					if refusal != nil {
 						return refusal
@@ -192,7 +201,9 @@ func TestSearchAttributes_BecomeUsableLater(t *testing.T) {
 				assert.Equal(t, 21, asked, "at the start and every 30 s")
 				assert.Equal(t, 1, strings.Count(out.String(), "level=WARN"), out.String())
 
+				mu.Lock()
 				change(have, &refusal)
+				mu.Unlock()
 				time.Sleep(askAgainAfter + time.Second)
 				synctest.Wait()
 				assert.True(t, got.Usable())
