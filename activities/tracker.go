@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -81,12 +82,15 @@ const (
 	otherTrackerMost = time.Minute
 )
 
-// otherTrackerDelay is the wait before the next attempt of a task that met the
-// wrong worker.
+// otherTrackerDelay returns the wait before the next attempt of a task that met the
+// wrong worker: 1 to 2 s, and up to a minute after many attempts. It is random, because
+// workers poll in turn: tasks that come back in step would meet the same worker each
+// time. It is no shorter, because Temporal makes about a second of anything below one.
 func otherTrackerDelay(attempt int32) time.Duration {
 	delay := time.Second
-	for n := int32(quickAttempts); n < attempt && delay < otherTrackerMost; n++ {
+	for n := int32(quickAttempts); n < attempt && delay < otherTrackerMost/2; n++ {
 		delay *= 2
 	}
-	return min(delay, otherTrackerMost)
+	delay = min(delay, otherTrackerMost/2)
+	return delay + rand.N(delay)
 }

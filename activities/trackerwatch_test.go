@@ -278,10 +278,17 @@ func TestWaiting_WhileAWriteBlocks(t *testing.T) {
 	})
 }
 
-func TestOtherTrackerDelay(t *testing.T) {
-	for attempt, want := range map[int32]time.Duration{
-		1: time.Second, 10: time.Second, 11: 2 * time.Second, 12: 4 * time.Second, 15: 32 * time.Second, 16: time.Minute, 1 << 30: time.Minute,
+func TestOtherTrackerDelay_GrowsAndIsNeverInStep(t *testing.T) {
+	for attempt, least := range map[int32]time.Duration{
+		1: time.Second, 10: time.Second, 11: 2 * time.Second, 12: 4 * time.Second, 15: 30 * time.Second, 1 << 30: 30 * time.Second,
 	} {
-		assert.Equal(t, want, otherTrackerDelay(attempt), attempt)
+		delays := make(map[time.Duration]bool)
+		for range 10 {
+			delay := otherTrackerDelay(attempt)
+			delays[delay] = true
+			assert.GreaterOrEqual(t, delay, least, attempt)
+			assert.Less(t, delay, 2*least, attempt)
+		}
+		assert.Greater(t, len(delays), 1, "tasks in step meet the same worker each time")
 	}
 }
