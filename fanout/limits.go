@@ -72,8 +72,8 @@ func FittingTargets(names []string) []string {
 	size := len("[]") - len(",")
 	fit := 0 // how many names leave room for MoreTargets
 	for i, name := range names {
-		size += AttributeSize(name) + len(",")
-		if size+AttributeSize(MoreTargets)+len(",") <= attributeLimit {
+		size += attributeSize(name) + len(",")
+		if size+attributeSize(MoreTargets)+len(",") <= attributeLimit {
 			fit = i + 1
 		}
 	}
@@ -83,9 +83,9 @@ func FittingTargets(names []string) []string {
 	return append(slices.Clone(names[:fit]), MoreTargets)
 }
 
-// AttributeSize returns the length of a value as a search attribute, in bytes. The SDK
+// attributeSize returns the length of a value as a search attribute, in bytes. The SDK
 // encodes search attributes with its own converter.
-func AttributeSize(value any) int { return encodedSize(converter.GetDefaultDataConverter(), value) }
+func attributeSize(value any) int { return encodedSize(converter.GetDefaultDataConverter(), value) }
 
 // PayloadSize returns the length of a value in an activity's input or in a summary, in
 // bytes.
