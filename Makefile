@@ -67,12 +67,15 @@ test-postgres: tools-postgres ## Test the Temporal server on PostgreSQL that mak
 
 .PHONY: lint
 lint: tool-golangci-lint ## Check format, vet, linters and go.mod
-	@unformatted=$$(gofmt -s -l .); if [ -n "$$unformatted" ]; then \
-		echo "not formatted (run gofmt -s -w on them):" >&2; echo "$$unformatted" >&2; exit 1; fi
 	for module in . $(MODULES); do \
 		(cd $$module && go vet ./... && $(CURDIR)/$(CACHE)/golangci-lint run ./... && go mod tidy -diff); done
 	cd genesyssdk && GOWORK="$$PWD/standin.work" $(CURDIR)/$(CACHE)/golangci-lint run ./...
 	cd genesyssdk/standin && $(CURDIR)/$(CACHE)/golangci-lint run ./...
+
+.PHONY: fmt
+fmt: tool-golangci-lint ## Format every module, and mend what the linters can mend
+	for module in . $(MODULES); do (cd $$module && \
+		$(CURDIR)/$(CACHE)/golangci-lint run --fix ./... && $(CURDIR)/$(CACHE)/golangci-lint fmt ./...); done
 
 .PHONY: tidy
 tidy: ## Tidy go.mod and go.sum of every module

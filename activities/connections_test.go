@@ -30,11 +30,13 @@ func TestConnections_SilentHTTP2ConnectionIsClosedByPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got arrivals
 		network := newMemory()
-		server := &http.Server{TLSConfig: servers.Clone(), ErrorLog: log.New(io.Discard, "", 0),
+		server := &http.Server{
+			TLSConfig: servers.Clone(), ErrorLog: log.New(io.Discard, "", 0),
 			Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				assert.Equal(t, 2, r.ProtoMajor)
 				got.note(r)
-			})}
+			}),
+		}
 		go func() { _ = server.ServeTLS(network, "", "") }()
 		set := load(t, "https://example.com", "  - {name: a, url: $URL}\n")
 		acts := New(Options{Targets: set})

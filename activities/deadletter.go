@@ -123,8 +123,7 @@ func (a *Activities) ResolveDeadLetter(ctx context.Context, r fanout.ResolveDead
 		return fanout.ResolveDeadLetterResult{}, err
 	}
 	err = a.tracker.Resolve(ctx, r.Target, id, runID(ctx), r.At)
-	var damaged *deadletter.DamagedError
-	if errors.As(err, &damaged) { // no further try would mend it
+	if _, ok := errors.AsType[*deadletter.DamagedError](err); ok { // no further try would mend it
 		a.log.Error("a dead letter that was delivered cannot be resolved", "target", r.Target, "event", event.Escape(id), "error", err)
 		return fanout.ResolveDeadLetterResult{Damaged: err.Error(), Tracker: a.tracker.ID()}, nil
 	}

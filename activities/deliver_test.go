@@ -256,8 +256,10 @@ func TestDeliver_ExpiresAtOnceIfItIsHeldForTooLong(t *testing.T) {
 		}
 		reason, progress := fanout.Explain(failure, fanout.Progress{})
 		assert.Equal(t, event.ReasonExpired, reason)
-		assert.Equal(t, fanout.Progress{Attempts: 1, StatusCode: 503,
-			Error: "a wait of 20m0s (held back: backing off) is longer than the 10m0s that are left of max_age 24h0m0s; 503 Service Unavailable"}, progress)
+		assert.Equal(t, fanout.Progress{
+			Attempts: 1, StatusCode: 503,
+			Error: "a wait of 20m0s (held back: backing off) is longer than the 10m0s that are left of max_age 24h0m0s; 503 Service Unavailable",
+		}, progress)
 	}
 }
 

@@ -28,8 +28,7 @@ type Before struct {
 // zero value is for a run that Temporal does not know.
 func (h History) Ended(ctx context.Context, workflowID, runID string) (Before, error) {
 	before, err := h.ended(ctx, workflowID, runID)
-	var gone *serviceerror.NotFound
-	if errors.As(err, &gone) {
+	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
 		return Before{}, nil
 	}
 	if err != nil {
@@ -118,8 +117,7 @@ func (h History) recorded(ctx context.Context, workflowID, runID string) (map[st
 // run has of it.
 func (h History) leftBy(ctx context.Context, workflowID, base string, known map[string]string) (map[string]string, error) {
 	before, err := h.ended(ctx, workflowID, base)
-	var gone *serviceerror.NotFound
-	if errors.As(err, &gone) {
+	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
 		return known, nil
 	}
 	trackers := make(map[string]string)

@@ -96,8 +96,7 @@ var errNoAnswer = errors.New("no answer in time")
 
 // transportError removes the URL from net/http's error, because it may hold secrets.
 func transportError(ctx context.Context, err error, timeout time.Duration) error {
-	var urlError *url.Error
-	if errors.As(err, &urlError) {
+	if urlError, ok := errors.AsType[*url.Error](err); ok {
 		err = urlError.Err
 	}
 	if errors.Is(context.Cause(ctx), errNoAnswer) {

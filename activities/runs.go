@@ -106,8 +106,7 @@ func (h History) lastClosed(ctx context.Context, workflowID, runID string) (last
 	var closed time.Time
 	for _, run := range others {
 		described, err := h.Client.DescribeWorkflowExecution(ctx, workflowID, run)
-		var gone *serviceerror.NotFound
-		if errors.As(err, &gone) {
+		if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
 			continue // its retention has passed
 		}
 		if err != nil {

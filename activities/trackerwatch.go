@@ -61,8 +61,10 @@ type trackerWatch struct {
 type letter struct{ runID, target string }
 
 func newTrackerWatch(options Options) *trackerWatch {
-	w := &trackerWatch{tracker: options.Tracker, health: options.Health, log: options.Logger,
-		waiting: make(map[letter]time.Time), writing: make(map[letter]time.Time)}
+	w := &trackerWatch{
+		tracker: options.Tracker, health: options.Health, log: options.Logger,
+		waiting: make(map[letter]time.Time), writing: make(map[letter]time.Time),
+	}
 	if w.health == nil {
 		w.health = noHealth{}
 	}

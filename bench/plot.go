@@ -21,8 +21,11 @@ type chart struct {
 var chartsByTable = map[string][]chart{
 	"core": {
 		{"rate.svg", "Events per second, three healthy targets", "events/s", []string{"plain", "not eager", "ours", "ceiling"}, ""},
-		{"isolation.svg", "What two healthy targets keep while the third is away", "share of the rate with all up",
-			[]string{"ours", "one 429", "one refusing", "one 503", "one hanging"}, "ours"},
+		{
+			"isolation.svg", "What two healthy targets keep while the third is away", "share of the rate with all up",
+			[]string{"ours", "one 429", "one refusing", "one 503", "one hanging"},
+			"ours",
+		},
 	},
 	"growth": {{"growth.svg", "Events per second as the work grows", "events/s", []string{"1 target", "3 targets", "10 targets", "10 KB", "100 KB", "2 ingests"}, ""}},
 }

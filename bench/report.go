@@ -239,15 +239,16 @@ func (r *Report) insertInto(path string, charts []savedChart) error {
 	if err != nil {
 		return err
 	}
-	part := r.markdown()
+	var part strings.Builder
+	part.WriteString(r.markdown())
 	for _, c := range charts {
 		link, err := filepath.Rel(filepath.Dir(path), c.path)
 		if err != nil {
 			return err
 		}
-		part += fmt.Sprintf("\n![%s](%s)\n", c.title, filepath.ToSlash(link))
+		fmt.Fprintf(&part, "\n![%s](%s)\n", c.title, filepath.ToSlash(link))
 	}
-	text, err := replaceBetweenMarkers(string(data), r.Table+"-"+r.Backend, part)
+	text, err := replaceBetweenMarkers(string(data), r.Table+"-"+r.Backend, part.String())
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

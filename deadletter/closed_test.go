@@ -134,8 +134,7 @@ func TestClosed(t *testing.T) {
 
 	ages := map[Folder][]time.Time{}
 	for one, err := range d.Closed(t.Context(), Folders()...) {
-		var broken *DamagedError
-		if errors.As(err, &broken) {
+		if broken, ok := errors.AsType[*DamagedError](err); ok {
 			assert.Contains(t, damaged, broken.File)
 			delete(damaged, broken.File)
 			continue

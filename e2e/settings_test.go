@@ -230,8 +230,10 @@ func TestSecretsOfGenesysAreNeverShown(t *testing.T) {
 		{Status: http.StatusOK, Body: `{"connectionDetails":{"bootstrapServers":"","saslUsername":"u","saslPassword":"hush-details"}}`},
 	} {
 		genesys := s.genesys()
-		genesys.Fail(devstack.TokenPath, devstack.Failure{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
-			Body: `{"access_token":"hush-access-token","token_type":"bearer","expires_in":3600}`})
+		genesys.Fail(devstack.TokenPath, devstack.Failure{
+			Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: `{"access_token":"hush-access-token","token_type":"bearer","expires_in":3600}`,
+		})
 		genesys.Fail(devstack.EventBridgePath, answer)
 		code, text := s.ends(s.start("ingest", append(s.fromGenesys(genesys), "FANOUT_LOG_LEVEL=debug")...))
 		assert.Equal(t, 1, code, text)
@@ -249,16 +251,31 @@ func TestGenesysRefusals(t *testing.T) {
 		failure devstack.Failure
 		want    []string
 	}{
-		"401": {devstack.TokenPath, devstack.Failure{Status: 401, Body: `{"error":"invalid_client","description":"authentication failed"}`},
-			[]string{"POST /oauth/token", "401", "invalid_client", "GENESYS_CLIENT_SECRET"}},
-		"403": {devstack.EventBridgePath, devstack.Failure{Status: 403, Body: `{"message":"no","code":"missing.permissions","status":403,"contextId":"ctx-1"}`},
-			[]string{"GET /api/v2/eventbridge", "403", "missing.permissions", "ctx-1", "role"}},
-		"404": {devstack.EventBridgePath, devstack.Failure{Status: 404, Body: `{"message":"no","code":"not.found","status":404}`},
-			[]string{"GET /api/v2/eventbridge", "404", "GENESYS_EVENTBRIDGE_PATH"}},
-		"incomplete": {devstack.EventBridgePath, devstack.Failure{Status: 200, Body: `{"connectionDetails":{"bootstrapServers":"h:1","saslUsername":"u"}}`},
-			[]string{"GET /api/v2/eventbridge", "saslPassword"}},
-		"not JSON": {devstack.EventBridgePath, devstack.Failure{Status: 200, Body: `<html>`},
-			[]string{"GET /api/v2/eventbridge", "JSON"}},
+		"401": {
+			devstack.TokenPath,
+			devstack.Failure{Status: 401, Body: `{"error":"invalid_client","description":"authentication failed"}`},
+			[]string{"POST /oauth/token", "401", "invalid_client", "GENESYS_CLIENT_SECRET"},
+		},
+		"403": {
+			devstack.EventBridgePath,
+			devstack.Failure{Status: 403, Body: `{"message":"no","code":"missing.permissions","status":403,"contextId":"ctx-1"}`},
+			[]string{"GET /api/v2/eventbridge", "403", "missing.permissions", "ctx-1", "role"},
+		},
+		"404": {
+			devstack.EventBridgePath,
+			devstack.Failure{Status: 404, Body: `{"message":"no","code":"not.found","status":404}`},
+			[]string{"GET /api/v2/eventbridge", "404", "GENESYS_EVENTBRIDGE_PATH"},
+		},
+		"incomplete": {
+			devstack.EventBridgePath,
+			devstack.Failure{Status: 200, Body: `{"connectionDetails":{"bootstrapServers":"h:1","saslUsername":"u"}}`},
+			[]string{"GET /api/v2/eventbridge", "saslPassword"},
+		},
+		"not JSON": {
+			devstack.EventBridgePath,
+			devstack.Failure{Status: 200, Body: `<html>`},
+			[]string{"GET /api/v2/eventbridge", "JSON"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			genesys := s.genesys()

@@ -102,12 +102,22 @@ func communicationMedia(body members) string {
 // statuses maps the endings of a topic to the status of an interaction, because Genesys
 // Cloud has no status field. See the topics "v2.detail.events.conversation".
 var statuses = []struct{ suffix, status string }{
-	{"customer.start", "started"}, {"customer.end", "ended"},
-	{"user.start", "user.start"}, {"user.end", "user.end"},
-	{"acd.start", "acd.start"}, {"acd.end", "acd.end"},
-	{"acw", "acw"}, {"wrapup", "wrapup"}, {"attributes", "attributes"}, {"contact", "contact"},
-	{"flow.start", "flow.start"}, {"flow.end", "flow.end"}, {"flow.outcome", "flow.outcome"},
-	{"outbound", "outbound"}, {"voicemail.start", "voicemail.start"}, {"voicemail.end", "voicemail.end"},
+	{"customer.start", "started"},
+	{"customer.end", "ended"},
+	{"user.start", "user.start"},
+	{"user.end", "user.end"},
+	{"acd.start", "acd.start"},
+	{"acd.end", "acd.end"},
+	{"acw", "acw"},
+	{"wrapup", "wrapup"},
+	{"attributes", "attributes"},
+	{"contact", "contact"},
+	{"flow.start", "flow.start"},
+	{"flow.end", "flow.end"},
+	{"flow.outcome", "flow.outcome"},
+	{"outbound", "outbound"},
+	{"voicemail.start", "voicemail.start"},
+	{"voicemail.end", "voicemail.end"},
 }
 
 func status(topic string) string {

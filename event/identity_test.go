@@ -90,8 +90,11 @@ func TestHashTellsEventsOfOneIDApart(t *testing.T) {
 	assert.Equal(t, event.Hash(), other.Hash())
 	assert.Len(t, event.Hash(), 64)
 	for _, different := range []Event{
-		{Type: "conversation.ended", InteractionID: "1"}, {Type: "conversation.started", InteractionID: "2"},
-		{Type: "conversation.started1"}, {InteractionID: "conversation.started1"}, {Type: "1", InteractionID: "conversation.started"},
+		{Type: "conversation.ended", InteractionID: "1"},
+		{Type: "conversation.started", InteractionID: "2"},
+		{Type: "conversation.started1"},
+		{InteractionID: "conversation.started1"},
+		{Type: "1", InteractionID: "conversation.started"},
 	} {
 		assert.NotEqual(t, event.Hash(), different.Hash(), different)
 	}

@@ -11,8 +11,7 @@ import (
 // explain adds two things to a syntax error: the byte at which the message stops being JSON,
 // counted from 1, and the kind of the bytes, if it is known.
 func explain(message []byte, err error) error {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		at := syntax.Offset
 		if bytes.HasPrefix(message, []byte(byteOrderMark)) {
 			at += int64(len(byteOrderMark))

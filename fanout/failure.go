@@ -115,8 +115,7 @@ func isTimeout(err error) bool {
 }
 
 func retryState(err error) enums.RetryState {
-	var failed *temporal.ActivityError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*temporal.ActivityError](err); ok {
 		return failed.RetryState()
 	}
 	return enums.RETRY_STATE_UNSPECIFIED

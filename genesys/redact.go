@@ -69,8 +69,7 @@ func (r redactor) text(text string) string {
 // err returns an error that is safe to show: the error itself, or only its redacted
 // text if it quotes a secret.
 func (r redactor) err(err error) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err // Temporary.Request names the address already
 	}
 	for _, secret := range r.secrets {

@@ -64,8 +64,7 @@ func reservedForLastTry(limit time.Duration) time.Duration { return min(requestT
 func nextWait(earlier int, err error, left time.Duration) (wait time.Duration, ok bool) {
 	backoff := min(firstWait<<min(earlier, 5), longestWait)
 	floor := firstWait
-	var temporary *Temporary
-	if errors.As(err, &temporary) {
+	if temporary, ok := errors.AsType[*Temporary](err); ok {
 		floor = max(floor, temporary.RetryAfter)
 	}
 	wait = max(backoff, floor)

@@ -10,8 +10,7 @@ import (
 
 // code is the Kafka error code of an error, ErrNoError if it has none.
 func code(err error) kafka.ErrorCode {
-	var e kafka.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[kafka.Error](err); ok {
 		return e.Code()
 	}
 	return kafka.ErrNoError

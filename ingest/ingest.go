@@ -101,9 +101,14 @@ func (o Options) validate() error {
 		name string
 		ok   bool
 	}{
-		{"Connect", o.Connect != nil}, {"GroupID", o.GroupID != ""}, {"Reset", o.Reset != ""},
-		{"Targets", o.Targets != nil}, {"Starter", o.Starter != nil}, {"MaxStarts", o.MaxStarts > 0},
-		{"Health", o.Health != nil}, {"Log", o.Log != nil},
+		{"Connect", o.Connect != nil},
+		{"GroupID", o.GroupID != ""},
+		{"Reset", o.Reset != ""},
+		{"Targets", o.Targets != nil},
+		{"Starter", o.Starter != nil},
+		{"MaxStarts", o.MaxStarts > 0},
+		{"Health", o.Health != nil},
+		{"Log", o.Log != nil},
 	} {
 		if !required.ok {
 			return fmt.Errorf("ingest: Options.%s is not set", required.name)

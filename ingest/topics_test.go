@@ -113,7 +113,7 @@ func TestIngest_ReadsFromBrokersThatGiveNoClusterID(t *testing.T) {
 		broker.Host, broker.Port = host, int32(port)
 		answer.Brokers, answer.ControllerID = append(answer.Brokers, broker), broker.NodeID
 		found := kmsg.NewMetadataResponseTopic()
-		found.Topic, found.TopicID = kmsg.StringPtr(topic), id
+		found.Topic, found.TopicID = new(topic), id
 		partition := kmsg.NewMetadataResponseTopicPartition()
 		partition.Replicas, partition.ISR = []int32{broker.NodeID}, []int32{broker.NodeID}
 		found.Partitions = append(found.Partitions, partition)

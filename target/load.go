@@ -82,8 +82,7 @@ const fieldYAML = "YAML"
 func (r *reader) syntax(err error) {
 	const cure = "correct the YAML; mind indentation, quotes and brackets"
 	line, column, what := 1, 1, "cannot be parsed"
-	var located yaml.Error
-	if errors.As(err, &located) {
+	if located, ok := errors.AsType[yaml.Error](err); ok {
 		what = oneLine(located.GetMessage())
 		if token := located.GetToken(); token != nil && token.Position != nil {
 			line, column = token.Position.Line, token.Position.Column

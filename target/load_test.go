@@ -1,7 +1,6 @@
 package target
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"math"
@@ -465,7 +464,7 @@ func TestExampleNamesEveryKey(t *testing.T) {
 func problemsOf(t *testing.T, err error) Problems {
 	t.Helper()
 	var problems Problems
-	require.True(t, errors.As(err, &problems), "%v", err)
+	require.ErrorAs(t, err, &problems, "%v", err)
 	return problems
 }
 

@@ -370,8 +370,10 @@ func TestALostFirstTaskIsAskedFor(t *testing.T) {
 			late := time.NewTimer(options.WorkflowTaskTimeout)
 			<-late.C
 
-			second := queues.Process{Client: r.client, TaskQueue: queue, Targets: r.targets, Log: slog.New(slog.DiscardHandler),
-				Activities: activities.New(activities.Options{Targets: r.targets, Logger: slog.New(slog.DiscardHandler)})}
+			second := queues.Process{
+				Client: r.client, TaskQueue: queue, Targets: r.targets, Log: slog.New(slog.DiscardHandler),
+				Activities: activities.New(activities.Options{Targets: r.targets, Logger: slog.New(slog.DiscardHandler)}),
+			}
 			for _, w := range []*queues.Worker{second.Runs(prometheus.NewRegistry()), second.RetryLane(r.targets.All()[0])} {
 				require.NoError(t, w.Start())
 				t.Cleanup(w.Stop)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -175,7 +176,7 @@ func TestListJSON(t *testing.T) {
 // assertHarmless: nothing but text and its lines reaches a terminal.
 func assertHarmless(t *testing.T, text string) {
 	t.Helper()
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		assert.Equal(t, line, printable(line))
 	}
 }
@@ -286,9 +287,7 @@ func TestLinksToTemporalUI(t *testing.T) {
 	} {
 		d := newDesk(t)
 		d.record("a", "evt-1", nil)
-		for name, value := range test.env {
-			d.env[name] = value
-		}
+		maps.Copy(d.env, test.env)
 		out, errs, code := d.run("show", "a", "evt-1")
 		assert.Zero(t, code, errs)
 		assert.Contains(t, out, "run      "+test.want)

@@ -174,7 +174,7 @@ func (c *Centre) transcripts(template any) []any {
 	for range c.randomCount(meanUtterances, maxUtterances) {
 		sentence := c.sentence(4 + c.random.IntN(8))
 		var spokenWords []any
-		for _, word := range strings.Fields(sentence) {
+		for word := range strings.FieldsSeq(sentence) {
 			spokenWords = append(spokenWords, map[string]any{"confidence": 0.93, "offsetMs": 200 * len(spokenWords), "durationMs": 180, "word": word})
 		}
 		utterance, _ := template.(map[string]any)

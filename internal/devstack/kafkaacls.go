@@ -61,7 +61,7 @@ func (k *Kafka) createACL(ctx context.Context, rule acl) error {
 // Undeny ends what Deny began.
 func (k *Kafka) Undeny(ctx context.Context, topic string) error {
 	one := kmsg.NewDeleteACLsRequestFilter()
-	one.ResourceType, one.ResourceName, one.ResourcePatternType = kmsg.ACLResourceTypeTopic, kmsg.StringPtr(topic), kmsg.ACLResourcePatternTypeLiteral
+	one.ResourceType, one.ResourceName, one.ResourcePatternType = kmsg.ACLResourceTypeTopic, new(topic), kmsg.ACLResourcePatternTypeLiteral
 	one.Operation, one.PermissionType = kmsg.ACLOperationRead, kmsg.ACLPermissionTypeDeny
 	req := kmsg.NewPtrDeleteACLsRequest()
 	req.Filters = append(req.Filters, one)

@@ -28,7 +28,7 @@ func (k *Kafka) CreateTopicWith(ctx context.Context, topic string, partitions in
 	one.Topic, one.NumPartitions, one.ReplicationFactor = topic, partitions, 1
 	for name, value := range settings {
 		config := kmsg.NewCreateTopicsRequestTopicConfig()
-		config.Name, config.Value = name, kmsg.StringPtr(value)
+		config.Name, config.Value = name, new(value)
 		one.Configs = append(one.Configs, config)
 	}
 	req.Topics = append(req.Topics, one)
@@ -50,7 +50,7 @@ func (k *Kafka) DeleteTopic(ctx context.Context, topic string) error {
 	req.TimeoutMillis = 10_000
 	req.TopicNames = []string{topic} // before version 6
 	one := kmsg.NewDeleteTopicsRequestTopic()
-	one.Topic = kmsg.StringPtr(topic)
+	one.Topic = new(topic)
 	req.Topics = append(req.Topics, one)
 	resp, err := request[*kmsg.DeleteTopicsResponse](ctx, k, req)
 	if err != nil {
@@ -94,7 +94,7 @@ func (k *Kafka) led(ctx context.Context, topic string) (int, error) {
 func (k *Kafka) describe(ctx context.Context, topic string) (kmsg.MetadataResponseTopic, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	one := kmsg.NewMetadataRequestTopic()
-	one.Topic = kmsg.StringPtr(topic)
+	one.Topic = new(topic)
 	req.Topics = append(req.Topics, one)
 	resp, err := request[*kmsg.MetadataResponse](ctx, k, req)
 	if err != nil {
@@ -211,7 +211,7 @@ func (k *Kafka) Commit(ctx context.Context, group, topic string, partition int32
 	one := kmsg.NewOffsetCommitRequestTopic()
 	one.Topic, one.TopicID = topic, described.TopicID
 	part := kmsg.NewOffsetCommitRequestTopicPartition()
-	part.Partition, part.Offset, part.Metadata = partition, offset, kmsg.StringPtr(metadata)
+	part.Partition, part.Offset, part.Metadata = partition, offset, new(metadata)
 	one.Partitions = append(one.Partitions, part)
 	req.Topics = append(req.Topics, one)
 	resp, err := request[*kmsg.OffsetCommitResponse](ctx, k, req)

@@ -85,7 +85,7 @@ func (g *gatekeeper) authenticate(req kmsg.Request) (kmsg.Response, error, bool)
 		return nil, nil, false
 	}
 	resp.ErrorCode = kerr.SaslAuthenticationFailed.Code
-	resp.ErrorMessage = kmsg.StringPtr("Authentication failed during authentication due to invalid credentials with SASL mechanism " + mechanism)
+	resp.ErrorMessage = new("Authentication failed during authentication due to invalid credentials with SASL mechanism " + mechanism)
 	return resp, nil, true
 }
 

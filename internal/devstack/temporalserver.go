@@ -175,8 +175,7 @@ func (s *TemporalServer) register(ctx context.Context) error {
 	err = c.Register(ctx, &workflowservice.RegisterNamespaceRequest{
 		Namespace: Namespace, WorkflowExecutionRetentionPeriod: durationpb.New(serverRetention),
 	})
-	var exists *serviceerror.NamespaceAlreadyExists
-	if errors.As(err, &exists) {
+	if _, ok := errors.AsType[*serviceerror.NamespaceAlreadyExists](err); ok {
 		return nil
 	}
 	return err

@@ -53,8 +53,7 @@ func dialTarget(ctx context.Context, t *target.Target) Result {
 		return Fine("%s, its proxy (the target behind it was not tried)", reached)
 	}
 	reached, err := Reach(ctx, hostPort(address), secured(address))
-	var fault *Fault
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*Fault](err); ok {
 		return Refused(fault.Error(), targetCure(t, fault.Step))
 	}
 	return Fine("%s", reached)

@@ -70,8 +70,7 @@ func (t *Temporal) namespace(ctx context.Context) []Result {
 // refused explains why the namespace was not answered for. Where nothing answered,
 // a connection of our own tells more than gRPC, whose errors are texts.
 func (t *Temporal) refused(ctx context.Context, err error) Result {
-	var refusal *process.Refusal
-	if errors.As(err, &refusal) {
+	if refusal, ok := errors.AsType[*process.Refusal](err); ok {
 		return Refused(refusal.What(), refusal.Cure())
 	}
 	o := t.options.Options

@@ -218,12 +218,10 @@ func (c catalog) missing(ctx context.Context) (map[string]enums.IndexedValueType
 // lasting tells the refusals that no retry at start cures: rights, a server
 // without the service, a namespace whose attributes are used up, a type.
 func lasting(err error) bool {
-	var unusable *unusableError
-	if errors.As(err, &unusable) {
+	if _, ok := errors.AsType[*unusableError](err); ok {
 		return false
 	}
-	var clash *typeClashError
-	if errors.As(err, &clash) {
+	if _, ok := errors.AsType[*typeClashError](err); ok {
 		return true
 	}
 	switch codeOf(err) {
@@ -236,8 +234,7 @@ func lasting(err error) bool {
 
 // cureCommand is what an operator with the rights for it types.
 func cureCommand(namespace string, wanted map[string]enums.IndexedValueType, err error) string {
-	var clash *typeClashError
-	if errors.As(err, &clash) {
+	if clash, ok := errors.AsType[*typeClashError](err); ok {
 		return fmt.Sprintf("temporal operator search-attribute remove --namespace %s --name %s", namespace, clash.name)
 	}
 	var command strings.Builder

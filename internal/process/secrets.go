@@ -51,8 +51,7 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // is unset if neither is set; the error is a Problem.
 func (e Env) Secret(name string) (Secret, error) {
 	value, _, err := setting.Secret(name, e.LookupEnv)
-	var problem *setting.Problem
-	if errors.As(err, &problem) {
+	if problem, ok := errors.AsType[*setting.Problem](err); ok {
 		return Secret{}, Problem(*problem)
 	}
 	return NewSecret(value), err

@@ -223,7 +223,7 @@ func fieldsOf(settings any) []field {
 			switch {
 			case isSetting:
 				f := field{variable: variable, help: declared.Tag.Get("help")}
-				if f.secret, isSetting = current.Addr().Interface().(*Secret); !isSetting {
+				if f.secret, isSetting = reflect.TypeAssert[*Secret](current.Addr()); !isSetting {
 					f.value = fmt.Sprint(current.Interface())
 				}
 				fields = append(fields, f)

@@ -125,8 +125,10 @@ func TestRateLimit(t *testing.T) {
 // FuzzWaits checks that whatever a target sends, a wait is never negative, an
 // unreadable one is zero, and whole seconds are read to the second.
 func FuzzWaits(f *testing.F) {
-	for _, seed := range []string{"", "7", "1.5", "10, 10", "99999999999999999999", "-1", "NaN", "1e9", "1773489600000",
-		"Sat, 14 Mar 2026 12:01:30 GMT", "Sat, 14 Mar 2026 12:01:30 +0000", "Saturday, 14-Mar-26 12:01:30 GMT", "2026-03-14T12:01:30Z", ",,,", ";"} {
+	for _, seed := range []string{
+		"", "7", "1.5", "10, 10", "99999999999999999999", "-1", "NaN", "1e9", "1773489600000",
+		"Sat, 14 Mar 2026 12:01:30 GMT", "Sat, 14 Mar 2026 12:01:30 +0000", "Saturday, 14-Mar-26 12:01:30 GMT", "2026-03-14T12:01:30Z", ",,,", ";",
+	} {
 		f.Add(seed, seed, "0", seed)
 	}
 	f.Fuzz(func(t *testing.T, retryAfter, date, remaining, reset string) {

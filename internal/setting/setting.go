@@ -76,8 +76,7 @@ func content(path string) (string, error) {
 // Cause returns the part of a file error that does not repeat the path, for
 // messages that name the path already.
 func Cause(err error) string {
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathError.Err.Error()
 	}
 	return err.Error()

@@ -103,8 +103,10 @@ func TestTLSThatOnlyLibrdkafkaKnows(t *testing.T) {
 	t.Cleanup(server.Close)
 	address := server.Listener.Addr().String()
 	for option, want := range map[string]preflight.Status{"": preflight.Failed, "enable.ssl.certificate.verification": preflight.Warning} {
-		k := &kafkaChecks{settings: &settings{KafkaBootstrapServers: address},
-			connection: ingest.Connection{BootstrapServers: " " + address + " ", SecurityProtocol: "SSL", Extra: map[string]string{option: "false"}}}
+		k := &kafkaChecks{
+			settings:   &settings{KafkaBootstrapServers: address},
+			connection: ingest.Connection{BootstrapServers: " " + address + " ", SecurityProtocol: "SSL", Extra: map[string]string{option: "false"}},
+		}
 		results := k.reachBrokers(t.Context())
 		require.Len(t, results, 1)
 		assert.Equal(t, want, results[0].Status, results)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -29,9 +30,7 @@ func parse(t *testing.T, env process.Env) (*settings, checked, error) {
 
 func fromGenesys(changes process.Env) process.Env {
 	env := process.Env{"GENESYS_CLIENT_ID": "client", "GENESYS_CLIENT_SECRET": "hush"}
-	for name, value := range changes {
-		env[name] = value
-	}
+	maps.Copy(env, changes)
 	return env
 }
 
