@@ -11,6 +11,7 @@ import (
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
+	"genesys-fanout/internal/history"
 )
 
 // RecordDeadLetter keeps a delivery that was given up. It succeeds only once the
@@ -29,7 +30,7 @@ func (a *Activities) RecordDeadLetter(ctx context.Context, d fanout.RecordDeadLe
 }
 
 func (a *Activities) record(ctx context.Context, run workflow.Execution, d fanout.RecordDeadLetterInput) error {
-	if err := a.checkHolder(ctx, d.Target, d.RecordHolder); err != nil {
+	if err := a.checkHolder(ctx, d.Target, d.RecordLocation); err != nil {
 		return err
 	}
 	if d.Event.ID == "" || len(d.Body) == 0 && !d.NoBody {
@@ -70,10 +71,10 @@ func (a *Activities) record(ctx context.Context, run workflow.Execution, d fanou
 // this worker, it fails with OtherTracker.
 func (a *Activities) Outstanding(ctx context.Context, r fanout.OutstandingInput) (fanout.OutstandingResult, error) {
 	run := activity.GetInfo(ctx).WorkflowExecution
-	before := Before{Settled: r.Settled, Trackers: r.Trackers}
+	before := history.Ending{Settled: r.Settled, Trackers: r.Trackers}
 	if !r.Settled {
 		var err error
-		if before, err = a.runs.Before(ctx, run.ID, run.RunID); err != nil {
+		if before, err = a.runs.PreviousEnding(ctx, run.ID, run.RunID); err != nil {
 			return fanout.OutstandingResult{}, err
 		}
 	}
@@ -98,7 +99,7 @@ func (a *Activities) Outstanding(ctx context.Context, r fanout.OutstandingInput)
 func (a *Activities) elsewhere(ctx context.Context, trackers map[string]string) (map[string]string, error) {
 	elsewhere := make(map[string]string)
 	for target, id := range trackers {
-		held, err := a.tracker.Holds(ctx, id)
+		held, err := a.tracker.HasRecordsOf(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -115,7 +116,7 @@ func (a *Activities) elsewhere(ctx context.Context, trackers map[string]string) 
 // ResolveDeadLetter closes the record of a delivery that succeeded after all,
 // where there is an open one. It may be repeated.
 func (a *Activities) ResolveDeadLetter(ctx context.Context, r fanout.ResolveDeadLetterInput) (fanout.ResolveDeadLetterResult, error) {
-	if err := a.checkHolder(ctx, r.Target, r.RecordHolder); err != nil {
+	if err := a.checkHolder(ctx, r.Target, r.RecordLocation); err != nil {
 		return fanout.ResolveDeadLetterResult{}, err
 	}
 	id, err := a.eventID(ctx, r.Event)

@@ -3,13 +3,8 @@ package activities
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/hashicorp/golang-lru/v2/expirable"
-	"go.temporal.io/api/common/v1"
-	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/converter"
 	"golang.org/x/sync/singleflight"
 
 	"genesys-fanout/event"
@@ -17,41 +12,13 @@ import (
 
 // Messages reads the message of a run. It is used if the message is too large for the inputs of
 // activities. Temporal then stores it only once, in the first event of the run's history.
+// history.Reader implements it.
 type Messages interface {
 	Message(ctx context.Context, workflowID, runID string) (event.Message, error)
 }
 
-// History reads messages, and how runs ended, from Temporal.
-type History struct {
-	Client        client.Client
-	Namespace     string
-	DataConverter converter.DataConverter
-}
-
 // errNoMessage is the error of an activity whose run was started without a message.
 var errNoMessage = errors.New("the run's input holds no message")
-
-// Message implements Messages. If the run was started without a body, the message has none.
-func (h History) Message(ctx context.Context, workflowID, runID string) (event.Message, error) {
-	answer, err := h.Client.WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
-		Namespace:       h.Namespace,
-		Execution:       &common.WorkflowExecution{WorkflowId: workflowID, RunId: runID},
-		MaximumPageSize: 1,
-	})
-	if err != nil {
-		return event.Message{}, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
-	}
-	events := answer.GetHistory().GetEvents()
-	if len(events) == 0 {
-		return event.Message{}, fmt.Errorf("read the message from the history of run %s: it has no events", runID)
-	}
-	var message event.Message
-	payloads := events[0].GetWorkflowExecutionStartedEventAttributes().GetInput()
-	if err := h.DataConverter.FromPayloads(payloads, &message); err != nil {
-		return event.Message{}, fmt.Errorf("read the message from the history of run %s: %w", runID, err)
-	}
-	return message, nil
-}
 
 // cachedMessages is how many messages the cache keeps. The largest message has 1 MiB, so
 // this is also the most that the cache takes, in MiB.

@@ -24,8 +24,8 @@ type Tracker interface {
 	// ID is the identity of the tracker: no two have the same one, and it lasts as
 	// long as the tracker does.
 	ID() string
-	// Holds reports whether the records of the tracker id are in this one.
-	Holds(ctx context.Context, id string) (bool, error)
+	// HasRecordsOf reports whether the records of the tracker id are in this one.
+	HasRecordsOf(ctx context.Context, id string) (bool, error)
 
 	Record(ctx context.Context, record deadletter.Record) error
 	Resolve(ctx context.Context, target, eventID, runID string, at time.Time) error
@@ -39,10 +39,10 @@ type Tracker interface {
 
 // checkHolder fails with OtherTracker unless this worker's tracker has the record
 // that an earlier run left of a delivery.
-func (a *Activities) checkHolder(ctx context.Context, target string, h fanout.RecordHolder) error {
+func (a *Activities) checkHolder(ctx context.Context, target string, h fanout.RecordLocation) error {
 	if h.Unknown {
 		run := activity.GetInfo(ctx).WorkflowExecution
-		before, err := a.runs.Before(ctx, run.ID, run.RunID)
+		before, err := a.runs.PreviousEnding(ctx, run.ID, run.RunID)
 		if err != nil {
 			return err
 		}
@@ -51,7 +51,7 @@ func (a *Activities) checkHolder(ctx context.Context, target string, h fanout.Re
 	if h.Tracker == "" {
 		return nil
 	}
-	held, err := a.tracker.Holds(ctx, h.Tracker)
+	held, err := a.tracker.HasRecordsOf(ctx, h.Tracker)
 	if err != nil || held {
 		return err
 	}

@@ -58,7 +58,7 @@ func TestCount(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(path, "notes.json")))
 	record("a", "evt-1", "run-2", event.ReasonExpired, time.Second)
 	require.NoError(t, d.Resolve(t.Context(), "a", "evt-3", "run-2", noon))
-	_, err := d.Discard(t.Context(), poison, Discarding{At: noon})
+	_, err := d.Discard(t.Context(), poison, DiscardNote{At: noon})
 	require.NoError(t, err)
 	assert.Equal(t, []Count{
 		{"a", event.ReasonExpired, 1, noon.Add(-time.Second)},

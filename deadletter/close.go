@@ -26,8 +26,8 @@ func (d *Directory) Resolve(ctx context.Context, target, eventID, runID string, 
 	return nil
 }
 
-// Discarding says who closed a record that nobody will send, when, and why.
-type Discarding struct {
+// DiscardNote says who closed a record that nobody will send, when, and why.
+type DiscardNote struct {
 	At   time.Time
 	By   string
 	Note string
@@ -36,7 +36,7 @@ type Discarding struct {
 // Discard moves an open record to discarded/. It returns false, and does nothing,
 // if the record is not open any more or if another run has replaced it. A damaged
 // record is a *DamagedError and stays.
-func (d *Directory) Discard(ctx context.Context, record Record, why Discarding) (discarded bool, err error) {
+func (d *Directory) Discard(ctx context.Context, record Record, why DiscardNote) (discarded bool, err error) {
 	name, at := FileName(record.TargetName, record.EventID), why.At.UTC()
 	discarded, err = d.close(ctx, name, discardedDir, func(open *Record) bool {
 		open.DiscardedAt, open.DiscardedBy, open.Note = &at, why.By, why.Note

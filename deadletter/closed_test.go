@@ -14,7 +14,7 @@ import (
 	"genesys-fanout/event"
 )
 
-var obsolete = Discarding{At: noon.Add(time.Hour), By: "ops", Note: "the tenant is gone"}
+var obsolete = DiscardNote{At: noon.Add(time.Hour), By: "ops", Note: "the tenant is gone"}
 
 func TestDiscard(t *testing.T) {
 	d, path := open(t)
@@ -75,7 +75,7 @@ func TestDiscard_CutOffBeforeTheOpenOneWent(t *testing.T) {
 	assert.Empty(t, names(t, path))
 	assert.Len(t, names(t, filepath.Join(path, discardedDir)), 1)
 	require.NoError(t, os.WriteFile(file, before, 0o600))
-	_, err = d.Discard(t.Context(), record, Discarding{At: noon, By: "ops", Note: "another reason"})
+	_, err = d.Discard(t.Context(), record, DiscardNote{At: noon, By: "ops", Note: "another reason"})
 	require.NoError(t, err)
 	assert.Len(t, names(t, filepath.Join(path, discardedDir)), 2, "what differs is kept beside")
 }
@@ -84,7 +84,7 @@ func TestDiscard_CutOffBeforeTheOpenOneWent(t *testing.T) {
 // record is in one place.
 func TestDiscard_BesideRecordAndResolve(t *testing.T) {
 	d, path := open(t)
-	other, err := Existing(path)
+	other, err := OpenExisting(path)
 	require.NoError(t, err)
 	const runs = 20
 	var all sync.WaitGroup

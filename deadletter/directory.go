@@ -79,9 +79,9 @@ func (d *Directory) folders() []string {
 	return paths
 }
 
-// Existing opens the tracker at path as it is: it makes nothing and tries
+// OpenExisting opens the tracker at path as it is: it makes nothing and tries
 // nothing there. It is for those who only read, or close records.
-func Existing(path string) (*Directory, error) {
+func OpenExisting(path string) (*Directory, error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.IsDir() {
 		err = fmt.Errorf("%s is no directory", path)

@@ -181,7 +181,7 @@ func TestRecordFailsWhereItCannotWrite(t *testing.T) {
 	d, path := open(t)
 	require.NoError(t, os.RemoveAll(path))
 	err := d.Record(t.Context(), letter("evt-1", "run-1"))
-	require.ErrorAs(t, err, new(*AwayError))
+	require.ErrorAs(t, err, new(*UnavailableError))
 	_, err = Open(filepath.Join(os.DevNull, "x"))
 	require.Error(t, err)
 }
@@ -362,7 +362,7 @@ func TestAll(t *testing.T) {
 	assert.Equal(t, 2, seen)
 	require.NoError(t, os.RemoveAll(path))
 	for _, err := range d.All(t.Context()) {
-		require.ErrorAs(t, err, new(*AwayError))
+		require.ErrorAs(t, err, new(*UnavailableError))
 	}
 }
 

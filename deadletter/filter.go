@@ -39,9 +39,9 @@ func (r *Record) holds(word, wanted string) bool {
 	return word == wanted || mayBeCut && word == event.Cut(wanted)
 }
 
-// Lasting is the filter without what another failure of the same delivery may
+// WithoutFailure is the filter without what another failure of the same delivery may
 // change: its reason and its time.
-func (f Filter) Lasting() Filter {
+func (f Filter) WithoutFailure() Filter {
 	f.Reason, f.Since, f.Until = "", time.Time{}, time.Time{}
 	return f
 }

@@ -41,7 +41,7 @@ func TestFilterMatch(t *testing.T) {
 	}
 	all := Filter{"compliance-service", "*", event.ReasonExpired, "evt-1", "i-1", noon.Add(1), noon}
 	assert.False(t, all.Match(record))
-	assert.True(t, all.Lasting().Match(record))
+	assert.True(t, all.WithoutFailure().Match(record))
 }
 
 func TestTypePattern(t *testing.T) {

@@ -19,22 +19,22 @@ import (
 // moved into this directory.
 const identityFile = ".tracker"
 
-// AwayError says that the directory does not hold the tracker that was opened:
+// UnavailableError says that the directory does not hold the tracker that was opened:
 // it is gone, or something else is mounted there. Nothing was read or written.
 // It wraps nothing, because the fs.ErrNotExist of a missing directory would
 // read as that of a missing record.
-type AwayError struct{ What string }
+type UnavailableError struct{ What string }
 
 // Error says what is at the directory instead, and the cure.
-func (e *AwayError) Error() string { return e.What }
+func (e *UnavailableError) Error() string { return e.What }
 
 // ID is the identity of the tracker. It is empty for one that Existing found
 // without an identity.
 func (d *Directory) ID() string { return d.id }
 
-// Holds reports whether the records of the tracker id are kept here: if it is
+// HasRecordsOf reports whether the records of the tracker id are kept here: if it is
 // this tracker, or one of those that were moved into it.
-func (d *Directory) Holds(_ context.Context, id string) (bool, error) {
+func (d *Directory) HasRecordsOf(_ context.Context, id string) (bool, error) {
 	if id == d.id {
 		return true, nil
 	}
@@ -57,14 +57,14 @@ func (d *Directory) String() string {
 	return fmt.Sprintf("%s (%s)", path, d.id)
 }
 
-// present fails with *AwayError unless the directory holds the tracker that was
+// present fails with *UnavailableError unless the directory holds the tracker that was
 // opened. Every answer that a record is not there needs it, because a directory
 // that is unmounted has no records either.
 func (d *Directory) present() error {
 	const cure = "it is not made anew while the process runs: mount it again, or restart the process if this is meant"
 	if d.id == "" {
 		if _, err := os.Stat(d.path); err != nil {
-			return &AwayError{fmt.Sprintf("the tracker %s is away: %v", d, err)}
+			return &UnavailableError{fmt.Sprintf("the tracker %s is away: %v", d, err)}
 		}
 		return nil
 	}
@@ -72,11 +72,11 @@ func (d *Directory) present() error {
 	var unread *fs.PathError
 	switch {
 	case errors.As(err, &unread):
-		return &AwayError{fmt.Sprintf("the tracker %s is away: %v; %s", d, err, cure)}
+		return &UnavailableError{fmt.Sprintf("the tracker %s is away: %v; %s", d, err, cure)}
 	case err != nil:
 		return err
 	case ids[0] != d.id:
-		return &AwayError{fmt.Sprintf("the tracker %s is away: its directory holds the tracker %s now; %s", d, ids[0], cure)}
+		return &UnavailableError{fmt.Sprintf("the tracker %s is away: its directory holds the tracker %s now; %s", d, ids[0], cure)}
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func (d *Directory) present() error {
 // explain returns why an operation failed: if the tracker is away that is the
 // reason, whatever the operation said.
 func (d *Directory) explain(err error) error {
-	if away, ok := errors.AsType[*AwayError](d.present()); ok {
+	if away, ok := errors.AsType[*UnavailableError](d.present()); ok {
 		return away
 	}
 	return err

@@ -37,7 +37,7 @@ func TestOpen_ProcessesThatOpenAtOnceGetOneIdentity(t *testing.T) {
 	assert.Equal(t, 20, ids[again.ID()])
 	require.NoError(t, uuid.Validate(again.ID()))
 	assert.Empty(t, names(t, path), "no temporary file is left")
-	reader, err := Existing(path)
+	reader, err := OpenExisting(path)
 	require.NoError(t, err)
 	assert.Equal(t, again.ID(), reader.ID())
 	assert.Equal(t, path+" ("+again.ID()+")", again.String())
@@ -77,7 +77,7 @@ func TestOpen_RefusesADamagedIdentity(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(path, identityFile), []byte(content), 0o600))
 		_, err := Open(path)
 		require.ErrorContains(t, err, filepath.Join(path, identityFile)+" is damaged")
-		_, err = Existing(path)
+		_, err = OpenExisting(path)
 		require.ErrorContains(t, err, "restore the file")
 		_, err = CheckWritable(path)
 		require.ErrorContains(t, err, "is damaged")
@@ -90,18 +90,18 @@ func TestHolds_TrackersThatWereMovedIntoThisOne(t *testing.T) {
 	d, path := open(t)
 	other := uuid.NewString()
 	for id, want := range map[string]bool{d.ID(): true, other: false} {
-		held, err := d.Holds(t.Context(), id)
+		held, err := d.HasRecordsOf(t.Context(), id)
 		require.NoError(t, err)
 		assert.Equal(t, want, held)
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(path, identityFile), []byte(d.ID()+"\n"+other+"\n"), 0o600))
-	held, err := d.Holds(t.Context(), other)
+	held, err := d.HasRecordsOf(t.Context(), other)
 	require.NoError(t, err)
 	assert.True(t, held)
 	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
 	require.NoError(t, os.RemoveAll(path))
-	_, err = d.Holds(t.Context(), other)
-	require.ErrorAs(t, err, new(*AwayError))
+	_, err = d.HasRecordsOf(t.Context(), other)
+	require.ErrorAs(t, err, new(*UnavailableError))
 }
 
 // TestATrackerThatIsAwayAnswersNothing: that a file is missing says nothing about a
@@ -138,13 +138,13 @@ func TestATrackerThatIsAwayAnswersNothing(t *testing.T) {
 			_, got := d.Get("compliance-service", "evt-2")
 			_, opened := d.OpenTargets(ctx, "evt-1", "compliance-service")
 			_, targets := d.Targets(ctx)
-			_, discarded := d.Discard(ctx, record, Discarding{At: noon})
+			_, discarded := d.Discard(ctx, record, DiscardNote{At: noon})
 			_, counted := d.Count(ctx)
 			for what, err := range map[string]error{
 				"record": d.Record(ctx, letter("evt-1", "run-2")), "resolve": d.Resolve(ctx, "compliance-service", "evt-1", "run-2", noon),
 				"list": listed, "closed": closed, "get": got, "open": opened, "targets": targets, "discard": discarded, "count": counted, "check": d.Check(ctx),
 			} {
-				require.ErrorAs(t, err, new(*AwayError), what)
+				require.ErrorAs(t, err, new(*UnavailableError), what)
 				require.NotErrorIs(t, err, fs.ErrNotExist, what)
 				require.ErrorContains(t, err, path+" ("+d.ID()+") is away", what)
 			}
@@ -201,7 +201,7 @@ func TestFoldersAreMadeAgain(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []string{"a", "compliance-service"}, targets, "a list that was deleted is made from the records")
 	require.NoError(t, d.Resolve(t.Context(), "compliance-service", "evt-1", "run-3", noon))
-	discarded, err := d.Discard(t.Context(), first, Discarding{At: noon, By: "ops", Note: "obsolete"})
+	discarded, err := d.Discard(t.Context(), first, DiscardNote{At: noon, By: "ops", Note: "obsolete"})
 	require.NoError(t, err)
 	assert.True(t, discarded)
 	assert.Len(t, names(t, filepath.Join(path, supersededDir)), 1)
@@ -214,7 +214,7 @@ func TestMakeFolder_NeverMakesTheDirectory(t *testing.T) {
 	d, path := open(t)
 	require.NoError(t, os.RemoveAll(path))
 	require.ErrorIs(t, d.makeFolder(supersededDir), fs.ErrNotExist)
-	require.ErrorAs(t, d.listTargets(), new(*AwayError))
+	require.ErrorAs(t, d.listTargets(), new(*UnavailableError))
 	assert.NoDirExists(t, path)
 }
 

@@ -38,7 +38,7 @@ func TestOpenTargets_TakesNoPassOverTheRecords(t *testing.T) {
 
 	fastest := time.Hour // of several, because the machine may be busy
 	for range 5 {
-		other, err := Existing(path)
+		other, err := OpenExisting(path)
 		require.NoError(t, err)
 		began = time.Now()
 		found, err := other.OpenTargets(t.Context(), "evt")

@@ -76,10 +76,10 @@ func TestHalfEdited(t *testing.T) {
 // TestExisting makes nothing where there is nothing.
 func TestExisting(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dead-letters")
-	_, err := Existing(path)
+	_, err := OpenExisting(path)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	assert.NoDirExists(t, path)
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	_, err = Existing(path)
+	_, err = OpenExisting(path)
 	require.ErrorContains(t, err, "is no directory")
 }

@@ -61,7 +61,7 @@ func TestOpen_ListsTheTargetsOfATrackerFromBefore(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(path, FileName(target, "evt-1")), data, 0o600))
 	}
 	require.NoError(t, os.Mkdir(filepath.Join(path, "."+targetsDir+"-123"), 0o700))
-	reader, err := Existing(path)
+	reader, err := OpenExisting(path)
 	require.NoError(t, err)
 	want := []string{event.OversizeTarget, "a", "b"}
 	found, err := reader.OpenTargets(t.Context(), "evt-1")
@@ -91,7 +91,7 @@ func TestOpen_ListsTheTargetsOfATrackerFromBefore(t *testing.T) {
 // TestOpenTargets_SeesRecordsOfOtherProcesses at once.
 func TestOpenTargets_SeesRecordsOfOtherProcesses(t *testing.T) {
 	d, path := open(t)
-	other, err := Existing(path)
+	other, err := OpenExisting(path)
 	require.NoError(t, err)
 	for _, target := range []string{"a", "compliance-service"} {
 		record := letter("evt-1", "run-1")

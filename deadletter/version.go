@@ -19,7 +19,7 @@ type Version struct {
 
 // Version returns the version of the open record that has a FileName, without
 // reading the record. found is false if the record is not open. The error is an
-// *AwayError if the tracker is away, because then nothing is known of its records.
+// *UnavailableError if the tracker is away, because then nothing is known of its records.
 func (d *Directory) Version(name string) (v Version, found bool, err error) {
 	info, err := os.Lstat(filepath.Join(d.path, name))
 	switch {
@@ -35,14 +35,14 @@ func (d *Directory) Version(name string) (v Version, found bool, err error) {
 	return v, true, nil
 }
 
-// Named reads the open record that has a FileName. Without one the error is
+// GetFile reads the open record that has a FileName. Without one the error is
 // fs.ErrNotExist; a file that does not hold it is a *DamagedError.
-func (d *Directory) Named(name string) (Record, error) {
+func (d *Directory) GetFile(name string) (Record, error) {
 	return read(filepath.Join(d.path, name))
 }
 
-// Discarded reads the discarded record that has a FileName. Without one the error is
+// GetDiscarded reads the discarded record that has a FileName. Without one the error is
 // fs.ErrNotExist. If the delivery was discarded several times, it is the first record.
-func (d *Directory) Discarded(name string) (Record, error) {
+func (d *Directory) GetDiscarded(name string) (Record, error) {
 	return read(filepath.Join(d.path, discardedDir, name))
 }

@@ -16,7 +16,7 @@ func TestVersion_ChangesWithTheRecordAndEndsWithIt(t *testing.T) {
 	_, found, err := d.Version(name)
 	require.NoError(t, err)
 	assert.False(t, found)
-	_, err = d.Named(name)
+	_, err = d.GetFile(name)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 
 	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
@@ -26,7 +26,7 @@ func TestVersion_ChangesWithTheRecordAndEndsWithIt(t *testing.T) {
 	again, _, err := d.Version(name)
 	require.NoError(t, err)
 	assert.Equal(t, first, again)
-	record, err := d.Named(name)
+	record, err := d.GetFile(name)
 	require.NoError(t, err)
 	assert.Equal(t, "run-1", record.RunID)
 
@@ -44,7 +44,7 @@ func TestVersion_ChangesWithTheRecordAndEndsWithIt(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.RemoveAll(path))
 	_, found, err = d.Version(name)
-	require.ErrorAs(t, err, new(*AwayError))
+	require.ErrorAs(t, err, new(*UnavailableError))
 	assert.False(t, found, "a tracker that is away says nothing about its records")
 	require.NoError(t, os.Rename(other.path, path))
 	_, found, err = d.Version(name)

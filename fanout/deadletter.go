@@ -18,9 +18,9 @@ type RecordDeadLetterInput struct {
 	NoBody bool      `json:"no_body,omitempty"` // true if the run itself has no body
 	At     time.Time `json:"at"`                // when the delivery was given up
 
-	// RecordHolder names the record of an earlier run. The new record replaces it, so
+	// RecordLocation is that of the record of an earlier run. The new record replaces it, so
 	// that a delivery has at most one open record.
-	RecordHolder
+	RecordLocation
 }
 
 // RecordDeadLetterResult is the result of RecordDeadLetter. The activity returns it once
@@ -29,14 +29,14 @@ type RecordDeadLetterResult struct {
 	Tracker string `json:"tracker,omitempty"` // the identity of the tracker that has the record
 }
 
-// RecordHolder names the tracker that has the record of a delivery from an earlier run.
+// RecordLocation says which tracker has the record that an earlier run left of a delivery.
 // The zero value means that there is no such record, so any tracker may answer.
-type RecordHolder struct {
+type RecordLocation struct {
 	Tracker string `json:"tracker,omitempty"` // the tracker's identity
 
 	// Unknown is true if the run did not call Outstanding, for example after a reset to a
 	// later point. Then the activity looks at the run before this one.
-	Unknown bool `json:"holder_unknown,omitempty"`
+	Unknown bool `json:"tracker_unknown,omitempty"`
 }
 
 // OutstandingInput asks which deliveries of an event have an open record.
@@ -67,10 +67,10 @@ type OutstandingResult struct {
 // ResolveDeadLetterInput describes a delivery that succeeded after a dead letter had been
 // recorded for it.
 type ResolveDeadLetterInput struct {
-	Target       string      `json:"target"`
-	Event        event.Event `json:"event,omitzero"` // if absent, the activity reads it from the run's history
-	At           time.Time   `json:"at"`             // when the event was delivered
-	RecordHolder             // the tracker that has the record
+	Target         string      `json:"target"`
+	Event          event.Event `json:"event,omitzero"` // if absent, the activity reads it from the run's history
+	At             time.Time   `json:"at"`             // when the event was delivered
+	RecordLocation             // the tracker that has the record
 }
 
 // ResolveDeadLetterResult says whether the record was closed.

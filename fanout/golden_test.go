@@ -35,7 +35,7 @@ func TestPayloads_HaveTheCommittedJSON(t *testing.T) {
 	state := TargetState{ClosedUntil: at, AwayAt: at}
 	outcome := Outcome{Verdict: Retry, Progress: progress, NotBefore: at, Wait: Wait{Least: target.Duration(time.Minute), Why: "the backoff"}, TargetState: state}
 	trackers := map[string]string{"analytics-service": "tracker-1"}
-	holder := RecordHolder{Tracker: "tracker-1", Unknown: true}
+	holder := RecordLocation{Tracker: "tracker-1", Unknown: true}
 
 	for name, payload := range map[string]any{
 		"Input": Input{Message: message, Targets: []target.Policy{policy}, SearchAttributes: true},
@@ -50,11 +50,11 @@ func TestPayloads_HaveTheCommittedJSON(t *testing.T) {
 		"RecallResult":            RecallResult{Outcome: outcome},
 		"LastProgressInput":       LastProgressInput{Target: "analytics-service"},
 		"LastProgressResult":      LastProgressResult{Progress: progress},
-		"RecordDeadLetterInput":   RecordDeadLetterInput{Target: "analytics-service", Reason: event.ReasonExhausted, Progress: progress, Message: message, NoBody: true, At: at, RecordHolder: holder},
+		"RecordDeadLetterInput":   RecordDeadLetterInput{Target: "analytics-service", Reason: event.ReasonExhausted, Progress: progress, Message: message, NoBody: true, At: at, RecordLocation: holder},
 		"RecordDeadLetterResult":  RecordDeadLetterResult{Tracker: "tracker-1"},
 		"OutstandingInput":        OutstandingInput{Event: message.Event, Targets: []string{"analytics-service"}, Settled: true, Trackers: trackers},
 		"OutstandingResult":       OutstandingResult{Settled: true, Targets: []string{"analytics-service"}, Tracker: "tracker-1", Elsewhere: map[string]string{"crm": "tracker-2"}},
-		"ResolveDeadLetterInput":  ResolveDeadLetterInput{Target: "analytics-service", Event: message.Event, At: at, RecordHolder: holder},
+		"ResolveDeadLetterInput":  ResolveDeadLetterInput{Target: "analytics-service", Event: message.Event, At: at, RecordLocation: holder},
 		"ResolveDeadLetterResult": ResolveDeadLetterResult{Damaged: "the file holds no record", Tracker: "tracker-1"},
 		"DeadLetteredDetails":     DeadLetteredDetails{Trackers: trackers},
 		"DeliveryStatus":          DeliveryStatus{Target: "analytics-service", State: StateDeadLetter, Reason: event.ReasonRejected, Attempts: 1, StatusCode: 422, Error: "422"},

@@ -101,16 +101,16 @@ func (a *answer) texts() map[string]string {
 	return texts
 }
 
-// refusal describes the answer as a Refusal without a cure. An error body is
+// refusal describes the answer as a RejectedError without a cure. An error body is
 // {message, code, contextId} from Genesys or {error, error_description} from OAuth.
-func (a *answer) refusal(request string, redact redactor) *Refusal {
+func (a *answer) refusal(request string, redact redactor) *RejectedError {
 	redact = redact.with(a.secrets())
 	texts := a.texts()
 	message := cmp.Or(texts["message"], texts["error_description"], texts["description"])
 	if a.status >= 300 && a.status <= 399 {
 		message = "the server redirects, but redirects are not followed"
 	}
-	return &Refusal{
+	return &RejectedError{
 		Request:       request,
 		Status:        a.status,
 		Code:          redact.text(cmp.Or(texts["code"], texts["error"])),
@@ -120,10 +120,10 @@ func (a *answer) refusal(request string, redact redactor) *Refusal {
 	}
 }
 
-// temporary describes the answer as a Temporary.
-func (a *answer) temporary(request string, redact redactor) *Temporary {
+// temporary describes the answer as a TransientError.
+func (a *answer) temporary(request string, redact redactor) *TransientError {
 	r := a.refusal(request, redact)
-	return &Temporary{
+	return &TransientError{
 		Request: r.Request, Status: r.Status, Code: r.Code, ContextID: r.ContextID, CorrelationID: r.CorrelationID, Message: r.Message,
 		RetryAfter: a.retryAfter(),
 	}

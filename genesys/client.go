@@ -83,7 +83,7 @@ func (c *Client) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String
 
 // ConnectionDetails reads the connection details with the cached token, or with a
 // new one if none is cached. If the API answers a cached token with 401, it tries
-// once more with a new token. The error is a *Refusal, a *Temporary, or wraps the
+// once more with a new token. The error is a *RejectedError, a *TransientError, or wraps the
 // cause of the end of ctx.
 func (c *Client) ConnectionDetails(ctx context.Context) (ConnectionDetails, error) {
 	got, redact, err := c.get(ctx, c.urls.details)
@@ -142,7 +142,7 @@ type requestInfo struct {
 }
 
 // send makes one request within requestTimeout and returns the answer. It fails
-// only if no answer came: the error is a *Temporary or wraps the cause of the end
+// only if no answer came: the error is a *TransientError or wraps the cause of the end
 // of ctx.
 func (c *Client) send(ctx context.Context, about requestInfo, request func(context.Context, *http.Client) error) (*answer, error) {
 	hc := *c.http
@@ -160,7 +160,7 @@ func (c *Client) send(ctx context.Context, about requestInfo, request func(conte
 		err = errors.New("the requester sent nothing through the HTTP client that it was given")
 	}
 	cause := about.redact.err(err)
-	return nil, &Temporary{Request: about.name, Message: about.redact.text(cause.Error()), Cure: connectionCure(err, about.hostSetting), Err: cause}
+	return nil, &TransientError{Request: about.name, Message: about.redact.text(cause.Error()), Cure: connectionCure(err, about.hostSetting), Err: cause}
 }
 
 func requestName(method string, u *url.URL) string { return method + " " + u.EscapedPath() }

@@ -81,6 +81,6 @@ func TestClient_FailsIfTheRequesterSendsNoRequest(t *testing.T) {
 	c, err := genesys.NewWithRequester(genesys.Options{ClientID: genesystest.ClientID, ClientSecret: genesystest.ClientSecret}, silentRequester{})
 	require.NoError(t, err)
 	_, err = c.ConnectionDetails(t.Context())
-	require.ErrorAs(t, err, new(*genesys.Temporary))
+	require.ErrorAs(t, err, new(*genesys.TransientError))
 	require.ErrorContains(t, err, "sent nothing through the HTTP client")
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // readDetails turns the answer of GENESYS_EVENTBRIDGE_PATH into connection details.
-// The error is a *Refusal or a *Temporary.
+// The error is a *RejectedError or a *TransientError.
 func readDetails(got *answer, request string, redact redactor) (ConnectionDetails, error) {
 	if got.isTemporary() {
 		return ConnectionDetails{}, got.temporary(request, redact)

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Refusal is an answer that waiting cannot change: the credentials are wrong, a
+// RejectedError is an answer that waiting cannot change: the credentials are wrong, a
 // permission is missing, the address is wrong, or the answer lacks a needed field.
-type Refusal struct {
+type RejectedError struct {
 	// Request is the method and path of the request, such as "POST /oauth/token".
 	Request string
 	// Status is the HTTP status of the answer.
@@ -25,13 +25,13 @@ type Refusal struct {
 }
 
 // Error is one line with the request, the answer and the cure.
-func (r *Refusal) Error() string {
+func (r *RejectedError) Error() string {
 	return "genesys: " + describe(r.Request, r.Status, r.Code, r.Message, r.ContextID, r.CorrelationID) + "; " + r.Cure
 }
 
-// Temporary is a failure that a later try may not meet: a 408, 429 or 5xx, a
+// TransientError is a failure that a later try may not meet: a 408, 429 or 5xx, a
 // time-out, or a connection that failed or broke.
-type Temporary struct {
+type TransientError struct {
 	// Request is the method and path of the request.
 	Request string
 	// Status is the HTTP status; 0 if no answer came.
@@ -48,7 +48,7 @@ type Temporary struct {
 }
 
 // Error is one line with the request, the answer and, if there is one, the cure.
-func (t *Temporary) Error() string {
+func (t *TransientError) Error() string {
 	text := "genesys: " + describe(t.Request, t.Status, t.Code, t.Message, t.ContextID, t.CorrelationID)
 	if t.Cure != "" {
 		text += "; " + t.Cure
@@ -57,7 +57,7 @@ func (t *Temporary) Error() string {
 }
 
 // Unwrap returns the cause if no answer came.
-func (t *Temporary) Unwrap() error { return t.Err }
+func (t *TransientError) Unwrap() error { return t.Err }
 
 func describe(request string, status int, code, message, contextID, correlationID string) string {
 	var b strings.Builder

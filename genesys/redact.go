@@ -70,7 +70,7 @@ func (r redactor) text(text string) string {
 // text if it quotes a secret.
 func (r redactor) err(err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		err = wrapped.Err // Temporary.Request names the address already
+		err = wrapped.Err // TransientError.Request names the address already
 	}
 	for _, secret := range r.secrets {
 		if strings.Contains(err.Error(), secret) {

@@ -19,7 +19,7 @@ const (
 
 // WaitForDetails tries src until it returns the connection details, for at most
 // limit. The wait before a try is never shorter than the RetryAfter of the
-// *Temporary before it. WaitForDetails returns at once if src returns a *Refusal or
+// *TransientError before it. WaitForDetails returns at once if src returns a *RejectedError or
 // if ctx ends. If no further try fits into limit, it wraps the last error. It writes
 // one line to log before each wait; log may be nil.
 func WaitForDetails(ctx context.Context, src Source, limit time.Duration, log *slog.Logger) (ConnectionDetails, error) {
@@ -36,7 +36,7 @@ func WaitForDetails(ctx context.Context, src Source, limit time.Duration, log *s
 		switch {
 		case err == nil:
 			return details, nil
-		case errors.As(err, new(*Refusal)):
+		case errors.As(err, new(*RejectedError)):
 			return ConnectionDetails{}, err
 		case ctx.Err() != nil:
 			return ConnectionDetails{}, fmt.Errorf("genesys: wait for the connection details: %w", context.Cause(ctx))
@@ -64,7 +64,7 @@ func reservedForLastTry(limit time.Duration) time.Duration { return min(requestT
 func nextWait(earlier int, err error, left time.Duration) (wait time.Duration, ok bool) {
 	backoff := min(firstWait<<min(earlier, 5), longestWait)
 	floor := firstWait
-	if temporary, ok := errors.AsType[*Temporary](err); ok {
+	if temporary, ok := errors.AsType[*TransientError](err); ok {
 		floor = max(floor, temporary.RetryAfter)
 	}
 	wait = max(backoff, floor)

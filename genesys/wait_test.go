@@ -41,7 +41,7 @@ func (s *scriptedSource) gaps() []time.Duration {
 	return gaps
 }
 
-var busy = &genesys.Temporary{Request: "GET /x", Status: 503}
+var busy = &genesys.TransientError{Request: "GET /x", Status: 503}
 
 const limit = 5 * time.Minute
 
@@ -76,9 +76,9 @@ func TestWaitForDetails_WaitsAtLeastRetryAfter(t *testing.T) {
 		src := &scriptedSource{play: func(_ context.Context, try int) error {
 			switch try {
 			case 1:
-				return &genesys.Temporary{Status: 429, RetryAfter: 50 * time.Second}
+				return &genesys.TransientError{Status: 429, RetryAfter: 50 * time.Second}
 			case 2:
-				return &genesys.Temporary{Status: 429, RetryAfter: time.Second}
+				return &genesys.TransientError{Status: 429, RetryAfter: time.Second}
 			}
 			return nil
 		}}
@@ -91,7 +91,7 @@ func TestWaitForDetails_WaitsAtLeastRetryAfter(t *testing.T) {
 }
 
 func TestWaitForDetails_GivesUp(t *testing.T) {
-	refusal := &genesys.Refusal{Request: "POST /oauth/token", Status: 401}
+	refusal := &genesys.RejectedError{Request: "POST /oauth/token", Status: 401}
 	other := errors.New("an error of another Source")
 	hang := func(ctx context.Context, _ int) error {
 		<-ctx.Done()
@@ -113,7 +113,7 @@ func TestWaitForDetails_GivesUp(t *testing.T) {
 		{"at the limit", func(context.Context, int) error { return busy }, busy, limit - 11*time.Second, limit - 10*time.Second},
 		{"at the limit, with errors of an unknown type", func(context.Context, int) error { return other }, other, limit - 11*time.Second, limit - 10*time.Second},
 		{"at once if Retry-After is longer than the limit", func(context.Context, int) error {
-			return &genesys.Temporary{Status: 429, RetryAfter: time.Hour}
+			return &genesys.TransientError{Status: 429, RetryAfter: time.Hour}
 		}, nil, 0, 0},
 		{"at the limit if a try hangs", hang, context.DeadlineExceeded, limit, limit},
 		{"with the error of the try before the hanging one", func(ctx context.Context, try int) error {
@@ -141,10 +141,10 @@ func TestWaitForDetails_GivesUp(t *testing.T) {
 func TestWaitForDetails_EndsWithItsContext(t *testing.T) {
 	stop := errors.New("SIGTERM")
 	for name, play := range map[string]script{
-		"between tries": func(context.Context, int) error { return &genesys.Temporary{RetryAfter: time.Minute} },
+		"between tries": func(context.Context, int) error { return &genesys.TransientError{RetryAfter: time.Minute} },
 		"during a try": func(ctx context.Context, _ int) error {
 			<-ctx.Done()
-			return &genesys.Temporary{Err: ctx.Err()}
+			return &genesys.TransientError{Err: ctx.Err()}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

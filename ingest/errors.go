@@ -16,9 +16,9 @@ func code(err error) kafka.ErrorCode {
 	return kafka.ErrNoError
 }
 
-// IsAuthentication is true if the brokers refused the credentials, or no token
+// IsAuthenticationError is true if the brokers refused the credentials, or no token
 // could be had for them.
-func IsAuthentication(err error) bool {
+func IsAuthenticationError(err error) bool {
 	switch code(err) {
 	case kafka.ErrAuthentication, kafka.ErrSaslAuthenticationFailed, kafka.ErrUnsupportedSaslMechanism:
 		return true
@@ -26,9 +26,9 @@ func IsAuthentication(err error) bool {
 	return false
 }
 
-// IsAuthorization is true if the brokers know the user and do not allow what was
+// IsAuthorizationError is true if the brokers know the user and do not allow what was
 // asked.
-func IsAuthorization(err error) bool {
+func IsAuthorizationError(err error) bool {
 	switch code(err) {
 	case kafka.ErrGroupAuthorizationFailed, kafka.ErrTopicAuthorizationFailed:
 		return true
@@ -67,14 +67,14 @@ func (e *awayError) Error() string {
 
 func (e *awayError) Unwrap() error { return e.err }
 
-// RefusedError says that the brokers refused the credentials.
-type RefusedError struct {
+// CredentialsError says that the brokers refused the credentials.
+type CredentialsError struct {
 	Connection Connection
 	Err        error
 }
 
 // Error says what was asked and what to do.
-func (e *RefusedError) Error() string {
+func (e *CredentialsError) Error() string {
 	c := e.Connection
 	if c.SASLMechanism == OAuthBearer {
 		return fmt.Sprintf("Kafka at %s refused the credentials: %s with %s: %v; correct the sasl.oauthbearer settings in KAFKA_OPTIONS, "+
@@ -89,9 +89,11 @@ func (e *RefusedError) Error() string {
 }
 
 // Unwrap gives librdkafka's error.
-func (e *RefusedError) Unwrap() error { return e.Err }
+func (e *CredentialsError) Unwrap() error { return e.Err }
 
-func (s *session) refused(err error) error { return &RefusedError{Connection: s.connection, Err: err} }
+func (s *session) refused(err error) error {
+	return &CredentialsError{Connection: s.connection, Err: err}
+}
 
 func (s *session) topicRefusalCure() string {
 	if s.connection.SASLMechanism == OAuthBearer {
@@ -108,7 +110,7 @@ func (s *session) reportError(err error) error {
 	now := time.Now()
 	s.in.metrics.errors.WithLabelValues(code(err).String()).Inc()
 	s.in.down.report(err)
-	if s.joined || !isConnection(err) && !IsAuthentication(err) {
+	if s.joined || !isConnection(err) && !IsAuthenticationError(err) {
 		if times, due := s.lines.happened("error " + code(err).String()); due {
 			s.log.Warn("Kafka reports an error", "code", code(err).String(), "error", err, "times", times)
 		}
@@ -119,7 +121,7 @@ func (s *session) reportError(err error) error {
 		return &fatalError{err}
 	case code(err) == kafka.ErrGroupAuthorizationFailed && s.joined:
 		return s.refused(err)
-	case IsAuthentication(err), code(err) == kafka.ErrGroupAuthorizationFailed:
+	case IsAuthenticationError(err), code(err) == kafka.ErrGroupAuthorizationFailed:
 		s.refusal = err
 		if s.refusedSince.IsZero() {
 			s.refusedSince = now

@@ -139,7 +139,7 @@ func TestIngest_EveryTopicRefusedAtTheStart(t *testing.T) {
 	refuse(t, broker, kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch, kmsg.Metadata}, Topic: "other", Err: kerr.TopicAuthorizationFailed})
 	began := time.Now()
 	m := run(t, broker, newTemporal(), topics(topic, "other"))
-	var refused *RefusedError
+	var refused *CredentialsError
 	require.ErrorAs(t, m.end(t), &refused)
 	assert.Less(t, time.Since(began), 20*time.Second)
 }

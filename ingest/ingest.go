@@ -38,9 +38,9 @@ type Options struct {
 	// takes longer is made again by the next owner of the partition, which finds it
 	// to be a duplicate.
 	DrainLimit time.Duration
-	// Drained, where set, is called when ctx has ended and no start is in flight
+	// OnDrained, where set, is called when ctx has ended and no start is in flight
 	// any more: beside what then remains to be done with Kafka.
-	Drained func()
+	OnDrained func()
 	// SearchAttributes reports whether a run that is started now may use our search
 	// attributes; nil: none may.
 	SearchAttributes func() bool
@@ -134,7 +134,7 @@ const (
 
 // Run consumes until ctx ends, then commits what Temporal holds, leaves the
 // group and returns nil. A refusal of the credentials ends it if the group was
-// never joined, with a *RefusedError, and so does an error of the first call of
+// never joined, with a *CredentialsError, and so does an error of the first call of
 // Connect. Later refusals, and brokers that are away, are waited out: the
 // connection is asked for again, and the consumer rebuilt.
 func (in *Ingest) Run(ctx context.Context) error {

@@ -99,7 +99,7 @@ func TestConnection_Redacts(t *testing.T) {
 	assert.Equal(t, "[redacted] [redacted] [redacted] [redacted] [redacted] rack", text)
 	err := c.redactError(kafka.NewError(kafka.ErrAuthentication, "no hush-1", false))
 	assert.EqualError(t, err, "no [redacted]")
-	assert.True(t, IsAuthentication(err))
+	assert.True(t, IsAuthenticationError(err))
 	assert.NoError(t, c.redactError(nil))
 }
 
@@ -127,7 +127,7 @@ func TestLines_OnceIn30SecondsOfEachKind(t *testing.T) {
 
 func TestRefusedErrorNamesTheCureAndNoSecret(t *testing.T) {
 	inner := errors.New("SCRAM: invalid credentials")
-	err := &RefusedError{Connection: Connection{BootstrapServers: "b:9094", SecurityProtocol: "SASL_SSL", SASLMechanism: "SCRAM-SHA-512", SASLUsername: "u", SASLPassword: "hunter2"}, Err: inner}
+	err := &CredentialsError{Connection: Connection{BootstrapServers: "b:9094", SecurityProtocol: "SASL_SSL", SASLMechanism: "SCRAM-SHA-512", SASLUsername: "u", SASLPassword: "hunter2"}, Err: inner}
 	require.ErrorIs(t, err, inner)
 	for _, part := range []string{"b:9094", `"u"`, "SCRAM-SHA-512", "KAFKA_SASL_PASSWORD", "port"} {
 		assert.ErrorContains(t, err, part)

@@ -74,7 +74,7 @@ func TestIngest_OAuthBearerRefusedAtTheStart(t *testing.T) {
 		}
 	}))
 	err := m.end(t)
-	var refused *RefusedError
+	var refused *CredentialsError
 	require.ErrorAs(t, err, &refused)
 	assert.Less(t, time.Since(began), 20*time.Second)
 	assert.ErrorContains(t, err, "sasl.oauthbearer settings in KAFKA_OPTIONS")

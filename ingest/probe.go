@@ -85,7 +85,7 @@ func (p *Probe) poll(ctx context.Context, refuse context.CancelCauseFunc) {
 			p.last = err
 		}
 		p.mu.Unlock()
-		if IsAuthentication(err) {
+		if IsAuthenticationError(err) {
 			refuse(err)
 		}
 	}
@@ -101,7 +101,7 @@ func (p *Probe) ask(ctx context.Context, question func(context.Context) error) e
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
-	if cause := context.Cause(ctx); IsAuthentication(cause) {
+	if cause := context.Cause(ctx); IsAuthenticationError(cause) {
 		return cause
 	}
 	p.mu.Lock()

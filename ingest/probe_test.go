@@ -75,12 +75,12 @@ func TestProbeTellsWhatIsRefused(t *testing.T) {
 	_, end := refuse(t, broker, kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: topic, Err: kerr.TopicAuthorizationFailed})
 	topics, err := p.Topics(t.Context(), []string{topic})
 	require.NoError(t, err)
-	assert.True(t, IsAuthorization(topics[0].Err), topics[0].Err)
+	assert.True(t, IsAuthorizationError(topics[0].Err), topics[0].Err)
 	assert.False(t, topics[0].Unknown())
 	end()
 	_, end = refuse(t, broker, kfake.Fault{Keys: []kmsg.Key{kmsg.DescribeGroups}, Err: kerr.GroupAuthorizationFailed})
 	_, err = p.Group(t.Context(), []ProbedTopic{{Name: topic, Partitions: 1}})
-	assert.True(t, IsAuthorization(err), err)
+	assert.True(t, IsAuthorizationError(err), err)
 	end()
 	_, err = probeOf(t, broker, "earliest").Group(t.Context(), []ProbedTopic{{Name: topic, Partitions: 1}})
 	require.NoError(t, err)
@@ -98,7 +98,7 @@ func TestProbeGivesTheReason(t *testing.T) {
 	t.Cleanup(p.Close)
 	began := time.Now()
 	_, err = p.Authenticate(t.Context())
-	assert.True(t, IsAuthentication(err), err)
+	assert.True(t, IsAuthenticationError(err), err)
 	assert.Less(t, time.Since(began), patience)
 	assert.NotContains(t, err.Error(), "hush-wrong")
 
@@ -108,7 +108,7 @@ func TestProbeGivesTheReason(t *testing.T) {
 	_, err = probeOf(t, broker, "earliest").Authenticate(ctx)
 	require.ErrorContains(t, err, "no answer in time")
 	require.ErrorContains(t, err, "Connection refused")
-	assert.False(t, IsAuthentication(err))
+	assert.False(t, IsAuthenticationError(err))
 }
 
 func TestReadingThatIsNotAllowed(t *testing.T) {

@@ -64,7 +64,7 @@ func TestATopicThatIsRefusedAtTheStart(t *testing.T) {
 			m := run(t, kafka, newTemporal(), nil)
 			began := time.Now()
 			err := m.end(t)
-			var refused *RefusedError
+			var refused *CredentialsError
 			require.ErrorAs(t, err, &refused)
 			assert.ErrorContains(t, err, "may read KAFKA_TOPIC as KAFKA_GROUP_ID")
 			assert.Less(t, time.Since(began), 20*time.Second)

@@ -136,8 +136,8 @@ func (s *session) run(ctx context.Context) error {
 		s.drain(starting, drainWait)
 	} else {
 		s.drain(starting, cmp.Or(s.in.options.DrainLimit, drainWait))
-		if s.in.options.Drained != nil {
-			s.in.options.Drained()
+		if s.in.options.OnDrained != nil {
+			s.in.options.OnDrained()
 		}
 	}
 	close(stopCommits)

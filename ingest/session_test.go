@@ -436,7 +436,7 @@ func TestCredentialsRefusedAtTheStart(t *testing.T) {
 		}
 	})
 	err := m.end(t)
-	var refused *RefusedError
+	var refused *CredentialsError
 	require.ErrorAs(t, err, &refused)
 	assert.Less(t, time.Since(began), 20*time.Second)
 	for _, part := range []string{kafka.Bootstrap(), kafka.Username(), "SCRAM-SHA-512", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD", "port"} {

@@ -81,13 +81,13 @@ func (s *session) observe(text string, now time.Time) error {
 	}
 	if stats.connected() {
 		s.connectedAt = now
-		if IsAuthentication(s.refusal) && s.accepted(stats) {
+		if IsAuthenticationError(s.refusal) && s.accepted(stats) {
 			s.refusedSince, s.refusal = time.Time{}, nil
 		}
 	}
 	if stats.joined() {
 		s.steadyAt = now
-		if !IsAuthentication(s.refusal) {
+		if !IsAuthenticationError(s.refusal) {
 			s.refusedSince, s.refusal = time.Time{}, nil
 		}
 		s.joined = s.joined || s.reads(now)

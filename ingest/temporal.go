@@ -15,8 +15,8 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// Temporal starts runs on a Temporal server.
-type Temporal struct {
+// TemporalStarter starts runs on a TemporalStarter server.
+type TemporalStarter struct {
 	Client    client.Client // with the workflows' DataConverter
 	TaskQueue string
 
@@ -26,7 +26,7 @@ type Temporal struct {
 }
 
 // Start implements Starter.
-func (t Temporal) Start(ctx context.Context, in fanout.Input) (bool, error) {
+func (t TemporalStarter) Start(ctx context.Context, in fanout.Input) (bool, error) {
 	for again := false; ; again = true {
 		_, err := fanout.Start(ctx, t.Client, fanout.StartOptions(in, t.TaskQueue, t.RecallQueue), in)
 		var exists *serviceerror.WorkflowExecutionAlreadyStarted
@@ -48,7 +48,7 @@ const compareTimeout = 10 * time.Second
 
 // compare returns nil if the run of an event's ID is the event's own: then the
 // message is a duplicate. A *ConflictError means that it is another event's.
-func (t Temporal) compare(ctx context.Context, e event.Event, runID string) error {
+func (t TemporalStarter) compare(ctx context.Context, e event.Event, runID string) error {
 	if e.IdentifiedByContent() {
 		return nil
 	}
@@ -86,7 +86,7 @@ func memoHash(memo *common.Memo) string {
 
 // eventOf reads the event of a run from its input. An input that holds no event,
 // as that of a workflow that is not ours, gives the zero Event.
-func (t Temporal) eventOf(ctx context.Context, workflowID, runID string) (event.Event, error) {
+func (t TemporalStarter) eventOf(ctx context.Context, workflowID, runID string) (event.Event, error) {
 	history := t.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	if !history.HasNext() { // the server cannot say so: a history has a first event
 		return event.Event{}, nil

@@ -24,7 +24,7 @@ import (
 )
 
 // startTemporal starts a server, on which no worker polls.
-func startTemporal(t *testing.T) Temporal {
+func startTemporal(t *testing.T) TemporalStarter {
 	t.Helper()
 	server, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{})
 	require.NoError(t, err)
@@ -34,7 +34,7 @@ func startTemporal(t *testing.T) Temporal {
 	})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	return Temporal{Client: c, TaskQueue: "temporal-test"}
+	return TemporalStarter{Client: c, TaskQueue: "temporal-test"}
 }
 
 // inputOf is the input of an event as ingest makes it.
@@ -46,7 +46,7 @@ func inputOf(t *testing.T, message string) fanout.Input {
 }
 
 // byHand starts a run without a memo, as Temporal UI does it.
-func (s Temporal) byHand(t *testing.T, id string, input any) {
+func (s TemporalStarter) byHand(t *testing.T, id string, input any) {
 	t.Helper()
 	_, err := s.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: s.TaskQueue}, fanout.WorkflowName, input)
 	require.NoError(t, err)

@@ -38,7 +38,7 @@ func (p *Plan) Each(ctx context.Context) iter.Seq2[Event, error] {
 // for each record that was counted and that another run has replaced since.
 func (p *Plan) pass(ctx context.Context, superseded func(target string)) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		for record, err := range p.selection.Directory.Select(ctx, p.selection.Filter.Lasting()) {
+		for record, err := range p.selection.Directory.Select(ctx, p.selection.Filter.WithoutFailure()) {
 			if damaged, ok := errors.AsType[*deadletter.DamagedError](err); ok {
 				p.open.removeDamaged(damaged.File) // it was damaged after it was counted
 				continue

@@ -148,7 +148,7 @@ func (o *outcomes) became(a *awaited) (outcome, error) {
 	case version == a.version && !ended:
 		return pending, nil
 	}
-	record, err := o.tracker.Named(a.file)
+	record, err := o.tracker.GetFile(a.file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return pending, nil // it has moved since, and the next look sees where
@@ -171,7 +171,7 @@ func (o *outcomes) became(a *awaited) (outcome, error) {
 // closed returns what became of a delivery whose record is no longer open: it was
 // delivered, or a user has discarded the record meanwhile.
 func (o *outcomes) closed(a *awaited) outcome {
-	record, err := o.tracker.Discarded(a.file)
+	record, err := o.tracker.GetDiscarded(a.file)
 	switch {
 	case err != nil: // there is none, or it is damaged and says nothing
 	case o.hash(record.RunID) == a.left:

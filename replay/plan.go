@@ -42,7 +42,7 @@ type Plan struct {
 	Events     int // each is one run
 	Deliveries int // one for each record
 	Kinds      map[Kind]int
-	Refused    []Refused // records that stay as they are
+	Excluded   []Excluded // records that stay as they are
 
 	selection Selection
 	open      records // that are to be sent
@@ -87,10 +87,10 @@ func (s records) key(r deadletter.Record) uint64 {
 
 func (s records) run(id string) uint64 { return maphash.String(s.seed, id) }
 
-// Count reads the selected records once and returns what would be sent. It names
+// NewPlan reads the selected records once and returns what would be sent. It names
 // the first few records of each kind that are refused for themselves to notify.
 // The error is that of the directory or of ctx.
-func Count(ctx context.Context, s Selection, notify func(line string)) (*Plan, error) {
+func NewPlan(ctx context.Context, s Selection, notify func(line string)) (*Plan, error) {
 	p := &Plan{Kinds: make(map[Kind]int), selection: s, open: newRecords()}
 	events := make(map[uint64]struct{})
 	for record, err := range s.Directory.Select(ctx, s.Filter) {

@@ -9,8 +9,8 @@ import (
 	"genesys-fanout/target"
 )
 
-// Refused are records that are not sent again, all for one reason.
-type Refused struct {
+// Excluded are records that are not sent again, all for one reason.
+type Excluded struct {
 	Target  string // empty for damaged files
 	Why     string
 	Cure    string
@@ -18,7 +18,7 @@ type Refused struct {
 }
 
 // String is the line that people read.
-func (r Refused) String() string {
+func (r Excluded) String() string {
 	name := event.Escape(r.Target)
 	if name == "" {
 		name = "damaged"
@@ -78,13 +78,13 @@ func inKafka(r deadletter.Record) string {
 const mostNamed = 10
 
 func (p *Plan) refuse(no refusal, notify func(string)) {
-	i := slices.IndexFunc(p.Refused, func(r Refused) bool { return r.Target == no.target && r.Why == no.why })
+	i := slices.IndexFunc(p.Excluded, func(r Excluded) bool { return r.Target == no.target && r.Why == no.why })
 	if i < 0 {
-		i = len(p.Refused)
-		p.Refused = append(p.Refused, Refused{Target: no.target, Why: no.why, Cure: no.cure})
+		i = len(p.Excluded)
+		p.Excluded = append(p.Excluded, Excluded{Target: no.target, Why: no.why, Cure: no.cure})
 	}
-	p.Refused[i].Records++
-	if no.name != "" && (no.damaged || p.Refused[i].Records <= mostNamed) {
+	p.Excluded[i].Records++
+	if no.name != "" && (no.damaged || p.Excluded[i].Records <= mostNamed) {
 		notify(no.name)
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
+	"genesys-fanout/internal/history"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/replay"
 	"genesys-fanout/target"
@@ -85,12 +86,12 @@ func startStage(t *testing.T, named ...string) *stage {
 // serve starts the workers.
 func (s *stage) serve() *stage {
 	s.t.Helper()
-	history := activities.History{Client: s.client, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
-	acts := activities.New(activities.Options{Targets: s.set, Tracker: s.tracker, Logger: quiet, Messages: history, Runs: history})
-	process := queues.Process{Client: s.client, TaskQueue: fanout.DefaultTaskQueue, Targets: s.set, Activities: acts, Log: quiet}
-	workers := []*queues.Worker{process.Runs(prometheus.NewRegistry()), process.DeadLetters()}
+	reader := history.Reader{Client: s.client, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
+	acts := activities.New(activities.Options{Targets: s.set, Tracker: s.tracker, Logger: quiet, Messages: reader, Runs: reader})
+	process := queues.Config{Client: s.client, TaskQueue: fanout.DefaultTaskQueue, Targets: s.set, Activities: acts, Log: quiet}
+	workers := []*queues.Worker{process.WorkflowWorker(prometheus.NewRegistry()), process.DeadLetterWorker()}
 	for _, t := range s.set.All() {
-		workers = append(workers, process.RetryLane(t))
+		workers = append(workers, process.RetryLaneWorker(t))
 	}
 	var stopped sync.WaitGroup
 	s.t.Cleanup(stopped.Wait)
@@ -140,10 +141,10 @@ func (n *notices) String() string {
 // count plans a replay.
 func (s *stage) count(filter deadletter.Filter) (*replay.Plan, string) {
 	s.t.Helper()
-	reader, err := deadletter.Existing(s.path)
+	reader, err := deadletter.OpenExisting(s.path)
 	require.NoError(s.t, err)
 	var named notices
-	plan, err := replay.Count(s.ctx, replay.Selection{Directory: reader, Targets: s.set, Filter: filter}, named.add)
+	plan, err := replay.NewPlan(s.ctx, replay.Selection{Directory: reader, Targets: s.set, Filter: filter}, named.add)
 	require.NoError(s.t, err)
 	return plan, named.String()
 }
@@ -370,7 +371,7 @@ func TestOthersWereFaster(t *testing.T) {
 	damaged := s.tracker.File("a", "evt-3")
 	require.NoError(t, os.WriteFile(damaged, []byte("{"), 0o600))
 	s.record("a", "evt-5") // was not counted
-	_, err := s.tracker.Discard(s.ctx, unwanted, deadletter.Discarding{At: time.Now(), By: "kim", Note: "unwanted"})
+	_, err := s.tracker.Discard(s.ctx, unwanted, deadletter.DiscardNote{At: time.Now(), By: "kim", Note: "unwanted"})
 	require.NoError(t, err)
 
 	var told notices
@@ -423,7 +424,7 @@ func TestRefusedByName(t *testing.T) {
 	plan, named := s.count(deadletter.Filter{})
 	assert.Equal(t, 1, plan.Deliveries)
 	var refused []string
-	for _, r := range plan.Refused {
+	for _, r := range plan.Excluded {
 		refused = append(refused, r.String())
 	}
 	assert.ElementsMatch(t, []string{

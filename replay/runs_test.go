@@ -191,7 +191,7 @@ func TestOutcomes_ADiscardedRecordIsNotDelivered(t *testing.T) {
 		return record
 	}
 	discard := func(record deadletter.Record) {
-		discarded, err := tracker.Discard(t.Context(), record, deadletter.Discarding{At: time.Now(), By: "kim", Note: "it is gone for good"})
+		discarded, err := tracker.Discard(t.Context(), record, deadletter.DiscardNote{At: time.Now(), By: "kim", Note: "it is gone for good"})
 		require.NoError(t, err)
 		require.True(t, discarded)
 	}

@@ -5,8 +5,8 @@ import (
 	"maps"
 	"time"
 
-	"genesys-fanout/activities"
 	"genesys-fanout/fanout"
+	"genesys-fanout/internal/history"
 )
 
 // trackers returns which tracker has each open record of an event, for the memo of
@@ -30,11 +30,11 @@ func (r *Replay) trackers(ctx context.Context, in fanout.Input) (map[string]stri
 	return nil, ctx.Err()
 }
 
-func (r *Replay) lastRun(ctx context.Context, eventID string) (activities.Before, error) {
+func (r *Replay) lastRun(ctx context.Context, eventID string) (history.Ending, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	history := activities.History{Client: r.options.Client, DataConverter: fanout.DataConverter()}
-	return history.Ended(ctx, fanout.WorkflowID(eventID), "")
+	reader := history.Reader{Client: r.options.Client, DataConverter: fanout.DataConverter()}
+	return reader.Ending(ctx, fanout.WorkflowID(eventID), "")
 }
 
 // named adds the tracker of the records that are sent to what is known. A tracker

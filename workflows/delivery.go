@@ -36,9 +36,9 @@ type delivery struct {
 	inline event.Message // the part of the message that activity inputs carry
 	marks  *marks        // shared by all deliveries of the run
 
-	rerun       bool                // true if an earlier run may have left a record of the delivery
-	holder      fanout.RecordHolder // the tracker that has the delivery's open record
-	recallQueue string              // the queue to ask about the first attempt; empty if none was made yet
+	rerun       bool                  // true if an earlier run may have left a record of the delivery
+	holder      fanout.RecordLocation // the tracker that has the delivery's open record
+	recallQueue string                // the queue to ask about the first attempt; empty if none was made yet
 
 	progress  fanout.Progress
 	notBefore time.Time
@@ -282,11 +282,11 @@ func (d *delivery) record(ctx workflow.Context) {
 	letter := fanout.RecordDeadLetterInput{
 		Target: d.target, Reason: d.reason, Progress: d.progress,
 		Message: d.inline, NoBody: len(d.in.Body) == 0,
-		At: workflow.Now(ctx).UTC(), RecordHolder: d.holder,
+		At: workflow.Now(ctx).UTC(), RecordLocation: d.holder,
 	}
 	var recorded fanout.RecordDeadLetterResult
 	tell(ctx, fanout.RecordActivityID(d.target), d.verdict(), acts.RecordDeadLetter, letter, &recorded)
-	d.holder = fanout.RecordHolder{Tracker: recorded.Tracker}
+	d.holder = fanout.RecordLocation{Tracker: recorded.Tracker}
 	d.marks.add(ctx, d.target)
 }
 
@@ -299,10 +299,10 @@ func (d *delivery) resolve(ctx workflow.Context) {
 		return
 	}
 	d.become(fanout.StateResolving)
-	resolution := fanout.ResolveDeadLetterInput{Target: d.target, Event: d.inline.Event, At: workflow.Now(ctx).UTC(), RecordHolder: d.holder}
+	resolution := fanout.ResolveDeadLetterInput{Target: d.target, Event: d.inline.Event, At: workflow.Now(ctx).UTC(), RecordLocation: d.holder}
 	var resolved fanout.ResolveDeadLetterResult
 	tell(ctx, fanout.ResolveActivityID(d.target), d.target+" delivered: its dead letter is resolved", acts.ResolveDeadLetter, resolution, &resolved)
-	d.damaged, d.holder = resolved.Damaged, fanout.RecordHolder{Tracker: resolved.Tracker}
+	d.damaged, d.holder = resolved.Damaged, fanout.RecordLocation{Tracker: resolved.Tracker}
 }
 
 // summary returns the line that Temporal UI shows beside the retry lane's activity.

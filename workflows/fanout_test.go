@@ -33,6 +33,7 @@ import (
 	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
+	"genesys-fanout/internal/history"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/target"
 	"genesys-fanout/workflows"
@@ -61,7 +62,7 @@ type runs struct {
 	queue   string
 	dir     string // the tracker's directory
 	tracker tracker
-	process queues.Process
+	process queues.Config
 	retry   *queues.Worker // serves the first target's retry lane
 	records *queues.Worker // serves the queue of dead letters
 }
@@ -101,16 +102,16 @@ func startFleet(t *testing.T, handler http.HandlerFunc, list string) *runs {
 	directory, err := deadletter.Open(dir)
 	require.NoError(t, err)
 	r := &runs{t: t, ctx: ctx, client: c, targets: set, queue: fanout.DefaultTaskQueue, dir: dir, tracker: tracker{directory, make(chan deadletter.Record, 1000)}}
-	history := activities.History{Client: c, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
-	acts := activities.New(activities.Options{Targets: set, Tracker: r.tracker, Logger: quiet, Messages: history, Runs: history})
-	process := queues.Process{Client: c, TaskQueue: r.queue, Targets: set, Activities: acts, Log: quiet}
+	reader := history.Reader{Client: c, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
+	acts := activities.New(activities.Options{Targets: set, Tracker: r.tracker, Logger: quiet, Messages: reader, Runs: reader})
+	process := queues.Config{Client: c, TaskQueue: r.queue, Targets: set, Activities: acts, Log: quiet}
 	r.process = process
 	var stopped sync.WaitGroup
 	t.Cleanup(stopped.Wait)
-	r.records = process.DeadLetters()
-	workers := []*queues.Worker{process.Runs(prometheus.NewRegistry()), r.records}
+	r.records = process.DeadLetterWorker()
+	workers := []*queues.Worker{process.WorkflowWorker(prometheus.NewRegistry()), r.records}
 	for _, one := range set.All() {
-		workers = append(workers, process.RetryLane(one))
+		workers = append(workers, process.RetryLaneWorker(one))
 	}
 	r.retry = workers[2]
 	for _, w := range workers {
@@ -370,11 +371,11 @@ func TestALostFirstTaskIsAskedFor(t *testing.T) {
 			late := time.NewTimer(options.WorkflowTaskTimeout)
 			<-late.C
 
-			second := queues.Process{
+			second := queues.Config{
 				Client: r.client, TaskQueue: queue, Targets: r.targets, Log: slog.New(slog.DiscardHandler),
 				Activities: activities.New(activities.Options{Targets: r.targets, Logger: slog.New(slog.DiscardHandler)}),
 			}
-			for _, w := range []*queues.Worker{second.Runs(prometheus.NewRegistry()), second.RetryLane(r.targets.All()[0])} {
+			for _, w := range []*queues.Worker{second.WorkflowWorker(prometheus.NewRegistry()), second.RetryLaneWorker(r.targets.All()[0])} {
 				require.NoError(t, w.Start())
 				t.Cleanup(w.Stop)
 			}

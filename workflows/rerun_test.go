@@ -299,7 +299,7 @@ func TestCancelWhileTheTrackerIsAway(t *testing.T) {
 	})
 	assert.Equal(t, fanout.StateWaiting, r.statuses(second)["c"].State, "it answers all the same")
 	require.NoError(t, r.client.CancelWorkflow(r.ctx, second.GetID(), second.GetRunID()))
-	again := r.process.DeadLetters()
+	again := r.process.DeadLetterWorker()
 	require.NoError(t, again.Start())
 	t.Cleanup(again.Stop)
 	require.Error(t, r.endsIn(canceled, second))

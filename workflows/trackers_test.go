@@ -20,6 +20,7 @@ import (
 	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
+	"genesys-fanout/internal/history"
 	"genesys-fanout/internal/queues"
 )
 
@@ -45,7 +46,7 @@ func (c *checks) of(check string) error {
 type desk struct {
 	tracker tracker
 	health  *checks
-	process queues.Process
+	process queues.Config
 	worker  *queues.Worker // nil while it is stopped
 }
 
@@ -55,9 +56,9 @@ func (r *runs) newDesk() *desk {
 	require.NoError(r.t, err)
 	d := &desk{tracker: tracker{directory, make(chan deadletter.Record, 100)}, health: &checks{by: make(map[string]error)}}
 	quiet := slog.New(slog.DiscardHandler)
-	history := activities.History{Client: r.client, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
-	acts := activities.New(activities.Options{Targets: r.targets, Tracker: d.tracker, Health: d.health, Logger: quiet, Messages: history, Runs: history})
-	d.process = queues.Process{Client: r.client, TaskQueue: r.queue, Targets: r.targets, Activities: acts, Log: quiet}
+	reader := history.Reader{Client: r.client, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
+	acts := activities.New(activities.Options{Targets: r.targets, Tracker: d.tracker, Health: d.health, Logger: quiet, Messages: reader, Runs: reader})
+	d.process = queues.Config{Client: r.client, TaskQueue: r.queue, Targets: r.targets, Activities: acts, Log: quiet}
 	return d
 }
 
@@ -71,7 +72,7 @@ func (r *runs) serveAlone(all []*desk, serving ...*desk) {
 		}
 	}
 	for _, d := range serving {
-		d.worker = d.process.DeadLetters()
+		d.worker = d.process.DeadLetterWorker()
 		require.NoError(r.t, d.worker.Start())
 	}
 }
@@ -108,8 +109,8 @@ func (r *runs) waitForOther(wrong, right *desk) {
 // left returns the trackers that the details of a run's end name, by target.
 func (r *runs) left(run client.WorkflowRun) map[string]string {
 	r.t.Helper()
-	history := activities.History{Client: r.client, DataConverter: fanout.DataConverter()}
-	before, err := history.Ended(r.ctx, run.GetID(), run.GetRunID())
+	reader := history.Reader{Client: r.client, DataConverter: fanout.DataConverter()}
+	before, err := reader.Ending(r.ctx, run.GetID(), run.GetRunID())
 	require.NoError(r.t, err)
 	require.True(r.t, before.Settled)
 	return before.Trackers

@@ -152,7 +152,7 @@ func (d *desk) age(id string, ago time.Duration) {
 	d.record("a", id, then("run-2")) // supersedes
 	require.NoError(d.t, d.tracker.Resolve(d.t.Context(), "a", id, "run-3", at))
 	poison := d.record("b", id, then("run-1"))
-	_, err := d.tracker.Discard(d.t.Context(), poison, deadletter.Discarding{At: at, By: "ops", Note: "x"})
+	_, err := d.tracker.Discard(d.t.Context(), poison, deadletter.DiscardNote{At: at, By: "ops", Note: "x"})
 	require.NoError(d.t, err)
 	d.record("c", id, then("run-1"))
 }

@@ -52,7 +52,7 @@ func (i *invocation) discard(ctx context.Context) error {
 	if err := i.problems.Err(); err != nil {
 		return err
 	}
-	d := discarding{invocation: i, tracker: tracker, why: deadletter.Discarding{By: userName(), Note: note}}
+	d := discarding{invocation: i, tracker: tracker, why: deadletter.DiscardNote{By: userName(), Note: note}}
 	if one {
 		return d.one(ctx, c.TargetArg, c.EventArg)
 	}
@@ -72,7 +72,7 @@ func userName() string {
 type discarding struct {
 	*invocation
 	tracker *deadletter.Directory
-	why     deadletter.Discarding
+	why     deadletter.DiscardNote
 }
 
 func (d *discarding) one(ctx context.Context, target, eventID string) error {

@@ -80,7 +80,7 @@ func (i *invocation) tracker() *deadletter.Directory {
 		i.problems.Add("FANOUT_DEAD_LETTERS", "is off", cure)
 		return nil
 	}
-	tracker, err := deadletter.Existing(i.DeadLetters)
+	tracker, err := deadletter.OpenExisting(i.DeadLetters)
 	if err != nil {
 		i.problems.Add("FANOUT_DEAD_LETTERS", err.Error(), cure)
 	}

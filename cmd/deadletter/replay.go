@@ -27,15 +27,15 @@ type replayCommand struct {
 // replay counts, asks, sends, and says what became of the deliveries.
 func (i *invocation) replay(ctx context.Context) error {
 	selection, rate := i.selection()
-	var temporal process.Temporal
+	var temporal process.TemporalConfig
 	if !i.Replay.DryRun {
-		temporal = process.TemporalOptions(i.env, i.problems)
+		temporal = process.ParseTemporal(i.env, i.problems)
 	}
 	if err := i.problems.Err(); err != nil {
 		return err
 	}
 	screen := newScreen(i.console)
-	plan, err := replay.Count(ctx, selection, screen.line)
+	plan, err := replay.NewPlan(ctx, selection, screen.line)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (i *invocation) summary(w io.Writer, plan *replay.Plan) error {
 	if plan.Deliveries > 0 {
 		lines = append(lines, kindsTable(plan.Kinds, plan.Deliveries))
 	}
-	for _, refused := range plan.Refused {
+	for _, refused := range plan.Excluded {
 		lines = append(lines, printable(refused.String()))
 	}
 	if plan.Deliveries == 0 {
@@ -121,9 +121,9 @@ func (i *invocation) dryRun(ctx context.Context, plan *replay.Plan) error {
 	return i.summary(i.console.out, plan)
 }
 
-func (i *invocation) send(ctx context.Context, plan *replay.Plan, rate float64, temporal process.Temporal, screen *screen) (replay.Counts, error) {
+func (i *invocation) send(ctx context.Context, plan *replay.Plan, rate float64, temporal process.TemporalConfig, screen *screen) (replay.Counts, error) {
 	log := process.Logger(screen, "warn", "text")
-	client, err := process.Dial(ctx, process.Connection{
+	client, err := process.Dial(ctx, process.DialOptions{
 		Temporal: temporal, DataConverter: fanout.DataConverter(), Log: log, Health: process.NewHealth(),
 	})
 	if err != nil {
@@ -164,7 +164,7 @@ func (i *invocation) verdict(ctx context.Context, plan *replay.Plan, c replay.Co
 	note(c.Skipped, "skipped, as a run of their event is open")
 	note(c.Left(), "left")
 	refused := 0
-	for _, r := range plan.Refused {
+	for _, r := range plan.Excluded {
 		refused += r.Records
 	}
 	note(refused, "refused")

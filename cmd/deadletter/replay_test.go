@@ -108,10 +108,10 @@ func serve(t *testing.T, script devstack.Script) *desk {
 	set, err := target.Load(d.env["FANOUT_TARGETS"], nil)
 	require.NoError(t, err)
 	acts := activities.New(activities.Options{Targets: set, Tracker: d.tracker, Logger: quiet})
-	workers := queues.Process{Client: c, TaskQueue: fanout.DefaultTaskQueue, Targets: set, Activities: acts, Log: quiet}
+	workers := queues.Config{Client: c, TaskQueue: fanout.DefaultTaskQueue, Targets: set, Activities: acts, Log: quiet}
 	var stopped sync.WaitGroup
 	t.Cleanup(stopped.Wait)
-	for _, w := range []*queues.Worker{workers.Runs(prometheus.NewRegistry()), workers.DeadLetters()} {
+	for _, w := range []*queues.Worker{workers.WorkflowWorker(prometheus.NewRegistry()), workers.DeadLetterWorker()} {
 		require.NoError(t, w.Start())
 		t.Cleanup(func() { stopped.Go(w.Stop) })
 	}

@@ -108,7 +108,7 @@ const (
 
 // link makes the address of a run in Temporal UI.
 func (i *invocation) link() func(deadletter.Record) string {
-	temporal := process.TemporalOptions(i.env, i.problems)
+	temporal := process.ParseTemporal(i.env, i.problems)
 	base := i.UI
 	switch {
 	case base != "":

@@ -25,12 +25,12 @@ func testConnectionErrors(t *testing.T, newSource NewSource) {
 	t.Run("connection failures name the cure", func(t *testing.T) { testConnectionFailures(t, newSource) })
 }
 
-// temporaryError makes a Source with the options and returns its *Temporary.
-func temporaryError(t *testing.T, newSource NewSource, o genesys.Options) *genesys.Temporary {
+// temporaryError makes a Source with the options and returns its *TransientError.
+func temporaryError(t *testing.T, newSource NewSource, o genesys.Options) *genesys.TransientError {
 	t.Helper()
 	o.ClientID, o.ClientSecret = ClientID, ClientSecret
 	_, err := newSource(t, o).ConnectionDetails(t.Context())
-	var got *genesys.Temporary
+	var got *genesys.TransientError
 	require.ErrorAs(t, err, &got)
 	assert.True(t, strings.HasSuffix(got.Error(), got.Cure))
 	assert.NotContains(t, got.Error(), "\n")

@@ -47,7 +47,7 @@ func testRetryAfter(t *testing.T, newSource NewSource) {
 				busy := respondAlways(status, `{"code":"too.many","contextId":"ctx-1","message":"slow\ndown"}`, "Retry-After", value, "ININ-Correlation-Id", "corr-1")
 				for request, genesysCloud := range map[string]*fakeCloud{tokenRequest: {onToken: busy}, detailsRequest: {onDetails: busy}} {
 					_, err := newSource.withTransport(t, genesysCloud).ConnectionDetails(t.Context())
-					assert.Equal(t, &genesys.Temporary{
+					assert.Equal(t, &genesys.TransientError{
 						Request: request, Status: status, Code: "too.many", ContextID: "ctx-1", CorrelationID: "corr-1",
 						Message: "slow down", RetryAfter: want,
 					}, err, value)
@@ -69,7 +69,7 @@ func testRequestTimeout(t *testing.T, newSource NewSource) {
 		synctest.Test(t, func(t *testing.T) {
 			begin := time.Now()
 			_, err := newSource.withTransport(t, genesysCloud).ConnectionDetails(t.Context())
-			var temporary *genesys.Temporary
+			var temporary *genesys.TransientError
 			require.ErrorAs(t, err, &temporary)
 			assert.Equal(t, request, temporary.Request)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -85,7 +85,7 @@ func testBrokenBody(t *testing.T, newSource NewSource) {
 		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"conn`), iotest.ErrReader(broken)))
 		return resp, nil
 	}}).ConnectionDetails(t.Context())
-	require.ErrorAs(t, err, new(*genesys.Temporary))
+	require.ErrorAs(t, err, new(*genesys.TransientError))
 	require.ErrorIs(t, err, broken)
 }
 
@@ -98,7 +98,7 @@ func testBodyLimit(t *testing.T, newSource NewSource) {
 	}
 	for request, genesysCloud := range map[string]*fakeCloud{tokenRequest: {onToken: endless}, detailsRequest: {onDetails: endless}} {
 		_, err := newSource.withTransport(t, genesysCloud).ConnectionDetails(t.Context())
-		var refusal *genesys.Refusal
+		var refusal *genesys.RejectedError
 		require.ErrorAs(t, err, &refusal)
 		assert.Equal(t, request, refusal.Request)
 		assert.Contains(t, refusal.Message, "1 MiB")
@@ -143,7 +143,7 @@ func testCanceledContext(t *testing.T, newSource NewSource) {
 	cancel(reason)
 	err := <-returned
 	require.ErrorIs(t, err, reason)
-	assert.NotErrorAs(t, err, new(*genesys.Temporary))
+	assert.NotErrorAs(t, err, new(*genesys.TransientError))
 	<-ended
 }
 
@@ -164,7 +164,7 @@ func testConcurrentUse(t *testing.T, newSource NewSource) {
 				})
 				callers.Go(func() {
 					_, err := other.ConnectionDetails(t.Context())
-					var temporary *genesys.Temporary
+					var temporary *genesys.TransientError
 					if assert.ErrorAs(t, err, &temporary) {
 						assert.Equal(t, 3*time.Second, temporary.RetryAfter)
 					}
@@ -194,7 +194,7 @@ func testConnectionErrorShowsNoSecret(t *testing.T, newSource NewSource) {
 	}()
 	src, _ := newLoggedSource(t, "http://"+listener.Addr().String(), newSource)
 	_, err = src.ConnectionDetails(t.Context())
-	require.ErrorAs(t, err, new(*genesys.Temporary))
+	require.ErrorAs(t, err, new(*genesys.TransientError))
 	require.Contains(t, err.Error(), "malformed HTTP")
 	for ; err != nil; err = errors.Unwrap(err) {
 		AssertNoSecret(t, fmt.Sprintf("%v %+v %#v", err, err, err))
@@ -228,7 +228,7 @@ func testErrorShowsNoEarlierSecret(t *testing.T, newSource NewSource) {
 func testShortSecret(t *testing.T, newSource NewSource) {
 	refuse := &fakeCloud{onToken: respondAlways(http.StatusUnauthorized, `{"error":"x","error_description":"bend"}`)}
 	_, err := newSource.withTransport(t, refuse, func(o *genesys.Options) { o.ClientSecret = "e" }).ConnectionDetails(t.Context())
-	var refusal *genesys.Refusal
+	var refusal *genesys.RejectedError
 	require.ErrorAs(t, err, &refusal)
 	assert.Equal(t, "b[redacted]nd", refusal.Message)
 }

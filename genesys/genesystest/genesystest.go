@@ -256,10 +256,10 @@ func (c answerCase) check(t *testing.T, err error) {
 	}
 	assert.NotContains(t, err.Error(), "\n")
 	if c.refused == "" {
-		assert.NotErrorAs(t, err, new(*genesys.Refusal))
+		assert.NotErrorAs(t, err, new(*genesys.RejectedError))
 		return
 	}
-	var refusal *genesys.Refusal
+	var refusal *genesys.RejectedError
 	require.ErrorAs(t, err, &refusal)
 	assert.Equal(t, c.refused, refusal.Request)
 	if c.code != "" {

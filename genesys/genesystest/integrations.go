@@ -86,7 +86,7 @@ func testRefusedIntegrations(t *testing.T, newSource NewSource) {
 			for _, part := range append(test.contains, "GET /api/v2/integrations") {
 				require.ErrorContains(t, err, part)
 			}
-			assert.Equal(t, test.status != 429, errors.As(err, new(*genesys.Refusal)))
+			assert.Equal(t, test.status != 429, errors.As(err, new(*genesys.RejectedError)))
 			AssertNoSecret(t, err.Error())
 		})
 	}

@@ -138,7 +138,7 @@ func testUnauthorized(t *testing.T, newSource NewSource) {
 			require.NoError(t, err)
 			_, err = src.ConnectionDetails(t.Context())
 			if tt.refused {
-				var refusal *genesys.Refusal
+				var refusal *genesys.RejectedError
 				require.ErrorAs(t, err, &refusal)
 				assert.Equal(t, 401, refusal.Status)
 				assert.Equal(t, "bad.credentials", refusal.Code)
@@ -152,7 +152,7 @@ func testUnauthorized(t *testing.T, newSource NewSource) {
 	t.Run("a 401 to a new token is final", func(t *testing.T) {
 		genesysCloud := &fakeCloud{onDetails: respondAlways(http.StatusUnauthorized, `{"code":"bad.credentials"}`)}
 		_, err := newSource.withTransport(t, genesysCloud).ConnectionDetails(t.Context())
-		require.ErrorAs(t, err, new(*genesys.Refusal))
+		require.ErrorAs(t, err, new(*genesys.RejectedError))
 		assert.EqualValues(t, 1, genesysCloud.tokenRequests.Load())
 		assert.EqualValues(t, 1, genesysCloud.detailsRequests.Load())
 	})

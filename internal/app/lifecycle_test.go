@@ -43,7 +43,7 @@ targets:
 `, analytics.URL()), nil)
 	require.NoError(t, err)
 	problems := &process.Problems{}
-	connection := process.TemporalOptions(process.Env{"TEMPORAL_ADDRESS": temporal.Address()}, problems)
+	connection := process.ParseTemporal(process.Env{"TEMPORAL_ADDRESS": temporal.Address()}, problems)
 	require.NoError(t, problems.Err())
 	log := slog.New(slog.DiscardHandler)
 

@@ -32,21 +32,21 @@ type Result struct {
 	Cure   string `json:"cure"` // empty where there is nothing to cure
 }
 
-// Fine is a result of status OK.
-func Fine(format string, values ...any) Result {
+// Pass is a result of status OK.
+func Pass(format string, values ...any) Result {
 	return Result{Status: OK, Detail: fmt.Sprintf(format, values...)}
 }
 
-// Refused is a result of status Failed.
-func Refused(detail, cure string) Result { return Result{Status: Failed, Detail: detail, Cure: cure} }
+// Fail is a result of status Failed.
+func Fail(detail, cure string) Result { return Result{Status: Failed, Detail: detail, Cure: cure} }
 
-// Doubtful is a result of status Warning.
-func Doubtful(detail, cure string) Result {
+// Warn is a result of status Warning.
+func Warn(detail, cure string) Result {
 	return Result{Status: Warning, Detail: detail, Cure: cure}
 }
 
-// LeftOut is a result of status Skipped.
-func LeftOut(why string) Result { return Result{Status: Skipped, Detail: why} }
+// Skip is a result of status Skipped.
+func Skip(why string) Result { return Result{Status: Skipped, Detail: why} }
 
 // Check is one question, or several that are asked together.
 type Check struct {
@@ -56,8 +56,8 @@ type Check struct {
 	After []string
 	// Bound is how long Ask may take; zero is DefaultBound.
 	Bound time.Duration
-	// Ask answers with one result or more; one without a Check gets the name.
-	Ask func(context.Context) []Result
+	// Run answers with one result or more; one without a Check gets the name.
+	Run func(context.Context) []Result
 }
 
 const (
@@ -117,7 +117,7 @@ func (r *run) answer(whole, ctx context.Context) []Result {
 	for _, earlier := range r.after {
 		<-earlier.done
 		if !earlier.passed() {
-			return []Result{LeftOut("waits for " + earlier.check.Name)}
+			return []Result{Skip("waits for " + earlier.check.Name)}
 		}
 	}
 	bound := r.check.Bound
@@ -125,17 +125,17 @@ func (r *run) answer(whole, ctx context.Context) []Result {
 		bound = DefaultBound
 	}
 	if ctx.Err() != nil && whole.Err() == nil {
-		return []Result{Refused(fmt.Sprintf("not tried: %s were over", wholeBound), "see which of the others took so long, and try again")}
+		return []Result{Fail(fmt.Sprintf("not tried: %s were over", wholeBound), "see which of the others took so long, and try again")}
 	}
 	began := time.Now()
 	asking, cancel := context.WithTimeout(ctx, bound)
 	defer cancel()
-	results := ask(asking, r.check.Ask)
+	results := ask(asking, r.check.Run)
 	switch {
 	case whole.Err() != nil:
-		return []Result{LeftOut("interrupted")}
+		return []Result{Skip("interrupted")}
 	case results == nil:
-		return []Result{Refused(fmt.Sprintf("no answer within %s", time.Since(began).Truncate(time.Second)), "see what keeps it busy, and try again")}
+		return []Result{Fail(fmt.Sprintf("no answer within %s", time.Since(began).Truncate(time.Second)), "see what keeps it busy, and try again")}
 	}
 	return results
 }

@@ -19,7 +19,7 @@ func after(wait time.Duration, result Result) func(context.Context) []Result {
 		case <-time.After(wait):
 			return []Result{result}
 		case <-ctx.Done():
-			return []Result{Refused("out of time", "hurry")}
+			return []Result{Fail("out of time", "hurry")}
 		}
 	}
 }
@@ -28,7 +28,7 @@ func after(wait time.Duration, result Result) func(context.Context) []Result {
 func deaf(wait time.Duration) func(context.Context) []Result {
 	return func(context.Context) []Result {
 		time.Sleep(wait) // within synctest
-		return []Result{Fine("late")}
+		return []Result{Pass("late")}
 	}
 }
 
@@ -46,10 +46,10 @@ func told(ctx context.Context, checks ...Check) (lines []string, at []time.Durat
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lines, at, results := told(t.Context(),
-			Check{Name: "a", Ask: after(3*time.Second, Fine("a"))},
-			Check{Name: "b", Ask: after(time.Second, Fine("b"))},
-			Check{Name: "c", Ask: after(5*time.Second, Doubtful("c", "d"))},
-			Check{Name: "d", After: []string{"c"}, Ask: after(2*time.Second, Fine("d"))},
+			Check{Name: "a", Run: after(3*time.Second, Pass("a"))},
+			Check{Name: "b", Run: after(time.Second, Pass("b"))},
+			Check{Name: "c", Run: after(5*time.Second, Warn("c", "d"))},
+			Check{Name: "d", After: []string{"c"}, Run: after(2*time.Second, Pass("d"))},
 		)
 		assert.Equal(t, []string{"a ok", "b ok", "c warning", "d ok"}, lines)
 		assert.Equal(t, []time.Duration{3 * time.Second, 3 * time.Second, 5 * time.Second, 7 * time.Second}, at)
@@ -70,11 +70,11 @@ func TestWhatDependsOnAFailureIsSkipped(t *testing.T) {
 		}
 	}
 	lines, _, results := told(t.Context(),
-		Check{Name: "bad", Ask: three(Failed, Skipped)},
-		Check{Name: "half", Ask: three(Failed, Warning)},
-		Check{Name: "after bad", After: []string{"half", "bad"}, Ask: three(OK)},
-		Check{Name: "after half", After: []string{"half"}, Ask: three(OK)},
-		Check{Name: "after it", After: []string{"after bad"}, Ask: three(OK)},
+		Check{Name: "bad", Run: three(Failed, Skipped)},
+		Check{Name: "half", Run: three(Failed, Warning)},
+		Check{Name: "after bad", After: []string{"half", "bad"}, Run: three(OK)},
+		Check{Name: "after half", After: []string{"half"}, Run: three(OK)},
+		Check{Name: "after it", After: []string{"after bad"}, Run: three(OK)},
 	)
 	assert.Equal(t, []string{"x failed", "y skipped", "x failed", "y warning", "after bad skipped", "x ok", "after it skipped"}, lines)
 	assert.Equal(t, Result{Check: "after bad", Status: Skipped, Detail: "waits for bad"}, results[4])
@@ -87,11 +87,11 @@ func TestWhatDependsOnAFailureIsSkipped(t *testing.T) {
 func TestBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lines, at, results := told(t.Context(),
-			Check{Name: "slow", Ask: after(time.Minute, Fine("no"))},
-			Check{Name: "patient", Bound: 21 * time.Second, Ask: after(20*time.Second, Fine("yes"))},
-			Check{Name: "deaf", After: []string{"patient"}, Ask: deaf(time.Minute)},
-			Check{Name: "too late", After: []string{"patient"}, Bound: time.Minute, Ask: after(time.Minute, Fine("no"))},
-			Check{Name: "never", After: []string{"too late"}, Ask: after(0, Fine("no"))},
+			Check{Name: "slow", Run: after(time.Minute, Pass("no"))},
+			Check{Name: "patient", Bound: 21 * time.Second, Run: after(20*time.Second, Pass("yes"))},
+			Check{Name: "deaf", After: []string{"patient"}, Run: deaf(time.Minute)},
+			Check{Name: "too late", After: []string{"patient"}, Bound: time.Minute, Run: after(time.Minute, Pass("no"))},
+			Check{Name: "never", After: []string{"too late"}, Run: after(0, Pass("no"))},
 		)
 		assert.Equal(t, []string{"slow failed", "patient ok", "deaf failed", "too late failed", "never skipped"}, lines)
 		assert.Equal(t, 10*time.Second, at[0])
@@ -108,9 +108,9 @@ func TestASignalEndsIt(t *testing.T) {
 		time.AfterFunc(2*time.Second, cancel)
 		var out bytes.Buffer
 		err := Report(ctx, &out, false, []Check{
-			{Name: "quick", Ask: after(time.Second, Fine("yes"))},
-			{Name: "slow", Ask: after(time.Minute, Fine("no"))},
-			{Name: "next", After: []string{"slow"}, Ask: after(0, Fine("no"))},
+			{Name: "quick", Run: after(time.Second, Pass("yes"))},
+			{Name: "slow", Run: after(time.Minute, Pass("no"))},
+			{Name: "next", After: []string{"slow"}, Run: after(0, Pass("no"))},
 		})
 		require.EqualError(t, err, "preflight: interrupted")
 		require.NotErrorIs(t, err, context.Canceled, "which would end the process with 0")
@@ -120,8 +120,8 @@ func TestASignalEndsIt(t *testing.T) {
 
 func TestReportPrintsLinesOrOneArray(t *testing.T) {
 	checks := []Check{
-		{Name: "one", Ask: after(0, Fine("well"))},
-		{Name: "two", Ask: after(0, Refused("line one\nline <two>", "do\tthis"))},
+		{Name: "one", Run: after(0, Pass("well"))},
+		{Name: "two", Run: after(0, Fail("line one\nline <two>", "do\tthis"))},
 	}
 	var out bytes.Buffer
 	require.EqualError(t, Report(t.Context(), &out, false, checks), "preflight: 1 of 2 failed: two")

@@ -24,17 +24,17 @@ const (
 	Handshake             // TLS: anything else, as where the other side speaks none
 )
 
-// Fault is a connection that did not come about.
-type Fault struct {
+// ReachError is a connection that did not come about.
+type ReachError struct {
 	Step Step
 	Err  error
 }
 
 // Error is what was wrong, with the addresses that were dialed.
-func (f *Fault) Error() string { return f.Err.Error() }
+func (f *ReachError) Error() string { return f.Err.Error() }
 
 // Unwrap gives the cause.
-func (f *Fault) Unwrap() error { return f.Err }
+func (f *ReachError) Unwrap() error { return f.Err }
 
 // Reach resolves the name in address, host:port, connects to it and, where config
 // is not nil, makes the handshake of TLS, then closes the connection. It tells
@@ -46,7 +46,7 @@ func Reach(ctx context.Context, address string, config *tls.Config) (reached str
 		if errors.As(err, new(*net.DNSError)) {
 			step = Resolve
 		}
-		return "", &Fault{step, err}
+		return "", &ReachError{step, err}
 	}
 	defer func() { _ = conn.Close() }() // nothing was sent that could be lost
 	reached = "connected to " + address
@@ -67,7 +67,7 @@ func Reach(ctx context.Context, address string, config *tls.Config) (reached str
 	return reached + ", " + describe(secured.ConnectionState()), nil
 }
 
-func handshakeFault(ctx context.Context, address string, err error) *Fault {
+func handshakeFault(ctx context.Context, address string, err error) *ReachError {
 	var invalid x509.CertificateInvalidError
 	step := Handshake
 	switch {
@@ -82,7 +82,7 @@ func handshakeFault(ctx context.Context, address string, err error) *Fault {
 	case errors.Is(err, io.EOF):
 		err = errors.New("the connection was closed during the handshake")
 	}
-	return &Fault{step, fmt.Errorf("TLS with %s: %w", address, err)}
+	return &ReachError{step, fmt.Errorf("TLS with %s: %w", address, err)}
 }
 
 func describe(state tls.ConnectionState) string {

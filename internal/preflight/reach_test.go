@@ -48,7 +48,7 @@ func TestReach(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Reach(t.Context(), test.address, test.config)
-			var fault *Fault
+			var fault *ReachError
 			require.ErrorAs(t, err, &fault)
 			assert.Equal(t, test.step, fault.Step, err)
 			assert.ErrorContains(t, err, test.says)
@@ -70,9 +70,9 @@ func TestACertificateOfTemporalIsNamed(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	problems := &process.Problems{}
-	options := process.TemporalOptions(process.Env{"TEMPORAL_ADDRESS": server.Listener.Addr().String(), "TEMPORAL_API_KEY": "hunter2"}, problems)
+	options := process.ParseTemporal(process.Env{"TEMPORAL_ADDRESS": server.Listener.Addr().String(), "TEMPORAL_API_KEY": "hunter2"}, problems)
 	require.NoError(t, problems.Err())
-	temporal, err := NewTemporal(options, nil)
+	temporal, err := NewTemporalChecks(options, nil)
 	require.NoError(t, err)
 	t.Cleanup(temporal.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), DefaultBound)
@@ -90,6 +90,6 @@ func TestSpan(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "an unknown time", 24 * time.Hour: "1 day", 7 * 24 * time.Hour: "7 days", 36 * time.Hour: "36h0m0s",
 	} {
-		assert.Equal(t, want, Span(d))
+		assert.Equal(t, want, FormatDays(d))
 	}
 }

@@ -17,7 +17,7 @@ import (
 func Targets(set *target.Set) []Check {
 	var checks []Check
 	for _, t := range set.All() {
-		checks = append(checks, Check{Name: "target " + t.Name(), Ask: func(ctx context.Context) []Result {
+		checks = append(checks, Check{Name: "target " + t.Name(), Run: func(ctx context.Context) []Result {
 			return []Result{reachTarget(ctx, t)}
 		}})
 	}
@@ -26,7 +26,7 @@ func Targets(set *target.Set) []Check {
 
 func reachTarget(ctx context.Context, t *target.Target) Result {
 	if t.State == target.Retired {
-		return LeftOut("retired: it is sent nothing")
+		return Skip("retired: it is sent nothing")
 	}
 	result := dialTarget(ctx, t)
 	if t.State == target.Paused && result.Status == Failed {
@@ -39,24 +39,24 @@ func reachTarget(ctx context.Context, t *target.Target) Result {
 func dialTarget(ctx context.Context, t *target.Target) Result {
 	address, err := url.Parse(t.URL)
 	if err != nil { // target.Load has read it
-		return Refused("its URL cannot be read", urlCure(t))
+		return Fail("its URL cannot be read", urlCure(t))
 	}
 	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: address})
 	if err != nil {
-		return Refused("the proxy's address cannot be read", proxyCure)
+		return Fail("the proxy's address cannot be read", proxyCure)
 	}
 	if proxy != nil {
 		reached, err := Reach(ctx, hostPort(proxy), secured(proxy))
 		if err != nil {
-			return Refused("its proxy: "+err.Error(), proxyCure)
+			return Fail("its proxy: "+err.Error(), proxyCure)
 		}
-		return Fine("%s, its proxy (the target behind it was not tried)", reached)
+		return Pass("%s, its proxy (the target behind it was not tried)", reached)
 	}
 	reached, err := Reach(ctx, hostPort(address), secured(address))
-	if fault, ok := errors.AsType[*Fault](err); ok {
-		return Refused(fault.Error(), targetCure(t, fault.Step))
+	if fault, ok := errors.AsType[*ReachError](err); ok {
+		return Fail(fault.Error(), targetCure(t, fault.Step))
 	}
-	return Fine("%s", reached)
+	return Pass("%s", reached)
 }
 
 // secured is nil for a URL without TLS. Deliveries verify as crypto/tls does by

@@ -19,35 +19,35 @@ import (
 // namespace stands After it.
 const CheckTemporal = "temporal"
 
-// Temporal checks the server that a process is to use.
-type Temporal struct {
-	options process.Temporal
+// TemporalChecks checks the server that a process is to use.
+type TemporalChecks struct {
+	options process.TemporalConfig
 	keys    []temporal.SearchAttributeKey
-	probe   *process.Probe
+	probe   *process.TemporalProbe
 
 	// Retention is how long the namespace keeps closed runs, once CheckTemporal
 	// has passed; 0 where it does not say.
 	Retention time.Duration
 }
 
-// NewTemporal prepares the checks; keys are the search attributes of a run. The
+// NewTemporalChecks prepares the checks; keys are the search attributes of a run. The
 // caller closes it.
-func NewTemporal(options process.Temporal, keys []temporal.SearchAttributeKey) (*Temporal, error) {
-	probe, err := process.NewProbe(process.Connection{Temporal: options, Log: slog.New(slog.DiscardHandler)})
+func NewTemporalChecks(options process.TemporalConfig, keys []temporal.SearchAttributeKey) (*TemporalChecks, error) {
+	probe, err := process.NewTemporalProbe(process.DialOptions{Temporal: options, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
-	return &Temporal{options: options, keys: keys, probe: probe}, nil
+	return &TemporalChecks{options: options, keys: keys, probe: probe}, nil
 }
 
 // Close ends the connection.
-func (t *Temporal) Close() { t.probe.Close() }
+func (t *TemporalChecks) Close() { t.probe.Close() }
 
 // Checks are those of the server and of the search attributes.
-func (t *Temporal) Checks() []Check {
+func (t *TemporalChecks) Checks() []Check {
 	return []Check{
-		{Name: CheckTemporal, Ask: t.namespace},
-		{Name: "search attributes", After: []string{CheckTemporal}, Ask: t.searchAttributes},
+		{Name: CheckTemporal, Run: t.namespace},
+		{Name: "search attributes", After: []string{CheckTemporal}, Run: t.searchAttributes},
 	}
 }
 
@@ -55,7 +55,7 @@ func (t *Temporal) Checks() []Check {
 // out why nothing answered.
 const askBound = 6 * time.Second
 
-func (t *Temporal) namespace(ctx context.Context) []Result {
+func (t *TemporalChecks) namespace(ctx context.Context) []Result {
 	asking, cancel := context.WithTimeout(ctx, askBound)
 	defer cancel()
 	retention, err := t.probe.Namespace(asking)
@@ -64,25 +64,25 @@ func (t *Temporal) namespace(ctx context.Context) []Result {
 	}
 	t.Retention = retention
 	o := t.options.Options
-	return []Result{Fine("%s answers for namespace %q, which keeps closed runs for %s", o.HostPort, o.Namespace, Span(retention))}
+	return []Result{Pass("%s answers for namespace %q, which keeps closed runs for %s", o.HostPort, o.Namespace, FormatDays(retention))}
 }
 
 // refused explains why the namespace was not answered for. Where nothing answered,
 // a connection of our own tells more than gRPC, whose errors are texts.
-func (t *Temporal) refused(ctx context.Context, err error) Result {
-	if refusal, ok := errors.AsType[*process.Refusal](err); ok {
-		return Refused(refusal.What(), refusal.Cure())
+func (t *TemporalChecks) refused(ctx context.Context, err error) Result {
+	if refusal, ok := errors.AsType[*process.RejectedError](err); ok {
+		return Fail(refusal.What(), refusal.Cure())
 	}
 	o := t.options.Options
-	var fault *Fault
+	var fault *ReachError
 	if direct(o.HostPort) {
 		_, dialErr := Reach(ctx, o.HostPort, o.ConnectionOptions.TLS)
 		errors.As(dialErr, &fault)
 	}
 	if fault == nil {
-		return Refused(err.Error(), "see that TEMPORAL_ADDRESS is a Temporal frontend, and whether it speaks TLS (TEMPORAL_TLS, TEMPORAL_API_KEY)")
+		return Fail(err.Error(), "see that TEMPORAL_ADDRESS is a Temporal frontend, and whether it speaks TLS (TEMPORAL_TLS, TEMPORAL_API_KEY)")
 	}
-	return Refused(fault.Error(), map[Step]string{
+	return Fail(fault.Error(), map[Step]string{
 		Resolve:   "correct the host in TEMPORAL_ADDRESS, and check this machine's DNS",
 		Connect:   "correct TEMPORAL_ADDRESS, see that the server runs and that a firewall lets its port through",
 		Untrusted: "name the CA of the server's certificate in TEMPORAL_TLS_SERVER_CA_CERT_PATH",
@@ -102,7 +102,7 @@ func direct(address string) bool {
 	return err == nil && proxy == nil
 }
 
-func (t *Temporal) searchAttributes(ctx context.Context) []Result {
+func (t *TemporalChecks) searchAttributes(ctx context.Context) []Result {
 	var all []string
 	for _, key := range t.keys {
 		all = append(all, key.GetName())
@@ -110,15 +110,15 @@ func (t *Temporal) searchAttributes(ctx context.Context) []Result {
 	found := t.probe.SearchAttributes(ctx, t.keys)
 	switch {
 	case found.Err != nil:
-		return []Result{Doubtful("runs could not be searched by "+list(all)+": "+found.Err.Error(), "run: "+found.Command)}
+		return []Result{Warn("runs could not be searched by "+list(all)+": "+found.Err.Error(), "run: "+found.Command)}
 	case len(found.Missing) > 0:
-		return []Result{Fine("%s are not registered yet: the process registers them at its start", list(found.Missing))}
+		return []Result{Pass("%s are not registered yet: the process registers them at its start", list(found.Missing))}
 	}
-	return []Result{Fine("%s", list(all))}
+	return []Result{Pass("%s", list(all))}
 }
 
-// Span writes a duration in whole days where it is one.
-func Span(d time.Duration) string {
+// FormatDays writes a duration in whole days where it is one.
+func FormatDays(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d <= 0:

@@ -28,10 +28,10 @@ const (
 	pollsInterval = 500 * time.Millisecond
 )
 
-// Polls knows whether Temporal accepts the polls of the task queues that a
+// PollMonitor knows whether Temporal accepts the polls of the task queues that a
 // process cannot do without. Whether a namespace can be described says nothing
 // of that: the credentials may be allowed one and not the other.
-type Polls struct {
+type PollMonitor struct {
 	mu     sync.Mutex
 	queues []*polledQueue
 }
@@ -49,10 +49,10 @@ type polledQueue struct {
 
 type poll struct{ began time.Time }
 
-// NewPolls looks at the queue of workflow tasks and at the queues of activities
+// NewPollMonitor looks at the queue of workflow tasks and at the queues of activities
 // that are named here, and at no other.
-func NewPolls(workflows string, activities ...string) *Polls {
-	p := &Polls{}
+func NewPollMonitor(workflows string, activities ...string) *PollMonitor {
+	p := &PollMonitor{}
 	add := func(name string, kind enums.TaskQueueType) {
 		p.queues = append(p.queues, &polledQueue{name: name, kind: kind, open: make(map[*poll]bool)})
 	}
@@ -64,7 +64,7 @@ func NewPolls(workflows string, activities ...string) *Polls {
 }
 
 // intercept is a grpc.UnaryClientInterceptor.
-func (p *Polls) intercept(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
+func (p *PollMonitor) intercept(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 	ended := p.begin(request)
 	err := invoke(ctx, method, request, reply, conn, options...)
 	ended(ctx, err)
@@ -72,7 +72,7 @@ func (p *Polls) intercept(ctx context.Context, method string, request, reply any
 }
 
 // begin notes that a poll begins. Any other call is none.
-func (p *Polls) begin(request any) (ended func(context.Context, error)) {
+func (p *PollMonitor) begin(request any) (ended func(context.Context, error)) {
 	var queue *polledQueue
 	switch request := request.(type) {
 	case *workflowservice.PollWorkflowTaskQueueRequest:
@@ -98,7 +98,7 @@ func (p *Polls) begin(request any) (ended func(context.Context, error)) {
 }
 
 // find leaves out the queue that a worker's cached runs have to themselves.
-func (p *Polls) find(asked *taskqueue.TaskQueue, kind enums.TaskQueueType) *polledQueue {
+func (p *PollMonitor) find(asked *taskqueue.TaskQueue, kind enums.TaskQueueType) *polledQueue {
 	for _, queue := range p.queues {
 		if queue.name == asked.GetName() && queue.kind == kind && asked.GetKind() != enums.TASK_QUEUE_KIND_STICKY {
 			return queue
@@ -157,7 +157,7 @@ func (e *pollProblem) cure() string {
 }
 
 // problem is that of the first queue that has one.
-func (p *Polls) problem() *pollProblem {
+func (p *PollMonitor) problem() *pollProblem {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, queue := range p.queues {
@@ -171,7 +171,7 @@ func (p *Polls) problem() *pollProblem {
 // Watch keeps the health check CheckQueues true until ctx ends. It logs when
 // Temporal refuses the polls of a queue, every 30 s while it does, and the end
 // of that.
-func (p *Polls) Watch(ctx context.Context, health *Health, log *slog.Logger) {
+func (p *PollMonitor) Watch(ctx context.Context, health *Health, log *slog.Logger) {
 	began := time.Now()
 	refused := newOutage(log, "waiting to poll a task queue", "Temporal accepts the polls of every task queue again")
 	for pause(ctx, pollsInterval) {

@@ -26,14 +26,14 @@ var (
 
 // pollsUnderTest are polls of the two queues, with what Watch says of them.
 type pollsUnderTest struct {
-	*Polls
+	*PollMonitor
 	health *Health
 	out    *syncBuffer
 }
 
 func watchPolls(t *testing.T) *pollsUnderTest {
 	t.Helper()
-	p := &pollsUnderTest{Polls: NewPolls("fanout", "fanout/dead-letter"), health: NewHealth(CheckQueues), out: &syncBuffer{}}
+	p := &pollsUnderTest{PollMonitor: NewPollMonitor("fanout", "fanout/dead-letter"), health: NewHealth(CheckQueues), out: &syncBuffer{}}
 	go p.Watch(t.Context(), p.health, Logger(p.out, "info", "text"))
 	return p
 }

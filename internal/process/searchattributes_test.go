@@ -238,7 +238,7 @@ func TestOnARealServer(t *testing.T) {
 
 	missing, _ := connection(t, Env{"TEMPORAL_ADDRESS": server.Address(), "TEMPORAL_NAMESPACE": "nowhere"})
 	_, err = Dial(t.Context(), missing)
-	var refusal *Refusal
+	var refusal *RejectedError
 	require.ErrorAs(t, err, &refusal)
 	assert.Equal(t, codes.NotFound, refusal.Code)
 	assert.ErrorContains(t, err, "TEMPORAL_NAMESPACE")

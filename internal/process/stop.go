@@ -29,8 +29,8 @@ func StopLimit(targets *target.Set) time.Duration {
 // are still open are logged, and StopWithin returns nil, so that the caller can
 // exit. Nothing else bounds a stop, because the SDKs of Temporal and Kafka wait
 // for a server that does not answer in many places, each with a limit of its own.
-func StopWithin(ctx context.Context, limit time.Duration, log *slog.Logger, run func(context.Context, *Stop) error) error {
-	stop := &Stop{}
+func StopWithin(ctx context.Context, limit time.Duration, log *slog.Logger, run func(context.Context, *Shutdown) error) error {
+	stop := &Shutdown{}
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, stop) }()
 	select {
@@ -49,17 +49,17 @@ func StopWithin(ctx context.Context, limit time.Duration, log *slog.Logger, run 
 	}
 }
 
-// Stop knows which parts of a process a stop still waits for.
-type Stop struct {
+// Shutdown knows which parts of a process a stop still waits for.
+type Shutdown struct {
 	mu   sync.Mutex
 	open []*part
 }
 
 type part struct{ name, meaning string }
 
-// Part notes that a stop waits for a part of the process until done is called.
+// WaitFor notes that a stop waits for a part of the process until done is called.
 // meaning says what it means for the user if the stop does not wait any longer.
-func (s *Stop) Part(name, meaning string) (done func()) {
+func (s *Shutdown) WaitFor(name, meaning string) (done func()) {
 	one := &part{name, meaning}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +71,7 @@ func (s *Stop) Part(name, meaning string) (done func()) {
 	}
 }
 
-func (s *Stop) report(log *slog.Logger, limit time.Duration) {
+func (s *Shutdown) report(log *slog.Logger, limit time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	const message = "the stop was cut off"

@@ -26,10 +26,10 @@ func TestStopWithin_CutsOffWhatDoesNotEnd(t *testing.T) {
 			signal()
 		}()
 		began := time.Now()
-		err := StopWithin(ctx, 15*time.Second, Logger(out, "info", "text"), func(ctx context.Context, stop *Stop) error {
-			stop.Part("door", "")()
-			stop.Part("group", "others take over after 15s")
-			stop.Part("queues", "others go on")
+		err := StopWithin(ctx, 15*time.Second, Logger(out, "info", "text"), func(ctx context.Context, stop *Shutdown) error {
+			stop.WaitFor("door", "")()
+			stop.WaitFor("group", "others take over after 15s")
+			stop.WaitFor("queues", "others go on")
 			<-ctx.Done()
 			<-release
 			return errors.New("too late")
@@ -48,12 +48,12 @@ func TestStopWithin_ReturnsAtOnceWhatEndsInTime(t *testing.T) {
 		failure := errors.New("boom")
 		out := &syncBuffer{}
 		log := Logger(out, "info", "text")
-		require.ErrorIs(t, StopWithin(t.Context(), time.Minute, log, func(context.Context, *Stop) error { return failure }), failure)
+		require.ErrorIs(t, StopWithin(t.Context(), time.Minute, log, func(context.Context, *Shutdown) error { return failure }), failure)
 		assert.Zero(t, time.Since(began), "without a signal")
 
 		ctx, signal := context.WithCancel(t.Context())
 		signal()
-		require.NoError(t, StopWithin(ctx, time.Minute, log, func(context.Context, *Stop) error {
+		require.NoError(t, StopWithin(ctx, time.Minute, log, func(context.Context, *Shutdown) error {
 			time.Sleep(time.Second)
 			return nil
 		}))
@@ -70,7 +70,7 @@ func TestStopWithin_SaysThatTheStartWasCutOff(t *testing.T) {
 		release := make(chan struct{})
 		defer close(release)
 		out := &syncBuffer{}
-		require.NoError(t, StopWithin(ctx, time.Minute, Logger(out, "info", "text"), func(context.Context, *Stop) error {
+		require.NoError(t, StopWithin(ctx, time.Minute, Logger(out, "info", "text"), func(context.Context, *Shutdown) error {
 			<-release
 			return nil
 		}))

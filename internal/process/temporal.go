@@ -32,19 +32,19 @@ const (
 	refusalPatience = 10 * time.Second
 )
 
-// Connection is what Dial needs beside the settings.
-type Connection struct {
-	Temporal      Temporal
+// DialOptions is what Dial needs beside the settings.
+type DialOptions struct {
+	Temporal      TemporalConfig
 	DataConverter converter.DataConverter // nil: the SDK's own
 	Metrics       client.MetricsHandler   // nil: none
 	Log           *slog.Logger
 	Health        *Health
-	Polls         *Polls // nil: nobody looks at them
+	Polls         *PollMonitor // nil: nobody looks at them
 }
 
-// Refusal is Temporal's word that no waiting will cure: the credentials or the
+// RejectedError is Temporal's word that no waiting will cure: the credentials or the
 // namespace are wrong.
-type Refusal struct {
+type RejectedError struct {
 	Address   string
 	Namespace string
 	Code      codes.Code
@@ -52,18 +52,18 @@ type Refusal struct {
 }
 
 // Error says what was asked, what came back and what to do.
-func (r *Refusal) Error() string { return r.What() + "; " + r.Cure() }
+func (r *RejectedError) Error() string { return r.What() + "; " + r.Cure() }
 
 // What says what was asked and what came back.
-func (r *Refusal) What() string {
+func (r *RejectedError) What() string {
 	return fmt.Sprintf("Temporal at %s refused DescribeNamespace %q: %s: %s", r.Address, r.Namespace, r.Code, message(r.Err))
 }
 
 // Unwrap gives Temporal's answer.
-func (r *Refusal) Unwrap() error { return r.Err }
+func (r *RejectedError) Unwrap() error { return r.Err }
 
 // Cure says what to do.
-func (r *Refusal) Cure() string {
+func (r *RejectedError) Cure() string {
 	switch r.Code {
 	case codes.Unauthenticated, codes.PermissionDenied:
 		return "correct TEMPORAL_API_KEY, or the client certificate in TEMPORAL_TLS_*, and see that it may use TEMPORAL_NAMESPACE"
@@ -76,8 +76,8 @@ func (r *Refusal) Cure() string {
 
 // Dial connects to Temporal and returns once it answers for the namespace. An
 // unreachable Temporal is waited for until ctx ends; a refused connection
-// is a *Refusal. The caller closes the client.
-func Dial(ctx context.Context, conn Connection) (client.Client, error) {
+// is a *RejectedError. The caller closes the client.
+func Dial(ctx context.Context, conn DialOptions) (client.Client, error) {
 	c, err := newClient(conn)
 	if err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func Dial(ctx context.Context, conn Connection) (client.Client, error) {
 }
 
 // newClient makes the client and connects to nothing.
-func newClient(conn Connection) (client.Client, error) {
+func newClient(conn DialOptions) (client.Client, error) {
 	options := conn.Temporal.Options
 	options.Logger = TemporalLogger(conn.Log)
 	options.MetricsHandler = conn.Metrics
@@ -119,17 +119,17 @@ func newClient(conn Connection) (client.Client, error) {
 }
 
 // refusalOf is nil for an answer that may pass.
-func refusalOf(temporal Temporal, err error) *Refusal {
+func refusalOf(temporal TemporalConfig, err error) *RejectedError {
 	code, refused := refusalCode(err)
 	if !refused {
 		return nil
 	}
-	return &Refusal{Address: temporal.Options.HostPort, Namespace: temporal.Options.Namespace, Code: code, Err: err}
+	return &RejectedError{Address: temporal.Options.HostPort, Namespace: temporal.Options.Namespace, Code: code, Err: err}
 }
 
-// Watch keeps the health check CheckTemporal true until ctx ends: Temporal is
+// WatchTemporal keeps the health check CheckTemporal true until ctx ends: Temporal is
 // asked every 5 s. It logs only changes, and every 30 s that an outage goes on.
-func Watch(ctx context.Context, c client.Client, namespace string, health *Health, log *slog.Logger) {
+func WatchTemporal(ctx context.Context, c client.Client, namespace string, health *Health, log *slog.Logger) {
 	door := door{
 		probe:  namespaceProbe(c, namespace),
 		health: health,

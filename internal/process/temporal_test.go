@@ -72,13 +72,13 @@ func (b *syncBuffer) String() string {
 	return b.buf.String()
 }
 
-func connection(t *testing.T, env Env) (Connection, *syncBuffer) {
+func connection(t *testing.T, env Env) (DialOptions, *syncBuffer) {
 	t.Helper()
 	problems := &Problems{}
-	temporal := TemporalOptions(env, problems)
+	temporal := ParseTemporal(env, problems)
 	require.NoError(t, problems.Err())
 	out := &syncBuffer{}
-	return Connection{Temporal: temporal, Log: Logger(out, "debug", "text"), Health: NewHealth(CheckTemporal)}, out
+	return DialOptions{Temporal: temporal, Log: Logger(out, "debug", "text"), Health: NewHealth(CheckTemporal)}, out
 }
 
 func TestARefusalEndsTheDialWithAskedCodeAndCure(t *testing.T) {
@@ -105,7 +105,7 @@ func TestARefusalEndsTheDialWithAskedCodeAndCure(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			_, err := Dial(ctx, conn)
-			var refusal *Refusal
+			var refusal *RejectedError
 			require.ErrorAs(t, err, &refusal)
 			assert.Equal(t, test.code, refusal.Code)
 			assert.Equal(t, test.code, serviceerror.ToStatus(errors.Unwrap(err)).Code())

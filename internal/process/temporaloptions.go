@@ -21,26 +21,26 @@ var temporalHelp = []Setting{
 	{"TEMPORAL_CONFIG_FILE", "File of connection profiles, of which TEMPORAL_PROFILE chooses one (default \"default\")."},
 }
 
-// Temporal is how to reach Temporal, as its standard settings say.
-type Temporal struct {
+// TemporalConfig is how to reach TemporalConfig, as its standard settings say.
+type TemporalConfig struct {
 	Options client.Options // HostPort and Namespace are filled in
 
 	settings []Setting
 }
 
 // Settings lists what --check prints of the connection, without secrets.
-func (t Temporal) Settings() []Setting { return t.settings }
+func (t TemporalConfig) Settings() []Setting { return t.settings }
 
-// TemporalOptions reads the standard settings of
+// ParseTemporal reads the standard settings of
 // go.temporal.io/sdk/contrib/envconfig and, beyond them, TEMPORAL_API_KEY_FILE.
 // It adds what is wrong with them to problems and connects to nothing.
-func TemporalOptions(env Env, problems *Problems) Temporal {
+func ParseTemporal(env Env, problems *Problems) TemporalConfig {
 	before := len(problems.list)
 	checkBooleans(env, problems)
 	env = withAPIKey(env, problems)
 	profile, ok := loadProfile(env, problems)
 	if !ok {
-		return Temporal{}
+		return TemporalConfig{}
 	}
 	profile.Address = cmp.Or(profile.Address, client.DefaultHostPort)
 	profile.Namespace = cmp.Or(profile.Namespace, client.DefaultNamespace)
@@ -51,14 +51,14 @@ func TemporalOptions(env Env, problems *Problems) Temporal {
 	checkAPIKey(profile.APIKey, problems)
 	checkFiles(profile.TLS, problems)
 	if len(problems.list) > before {
-		return Temporal{}
+		return TemporalConfig{}
 	}
 	options, err := profile.ToClientOptions(envconfig.ToClientOptionsRequest{})
 	if err != nil {
 		problems.Add("TEMPORAL_TLS_*", err.Error(), "correct the certificate and key settings")
-		return Temporal{}
+		return TemporalConfig{}
 	}
-	return Temporal{Options: options, settings: []Setting{
+	return TemporalConfig{Options: options, settings: []Setting{
 		{"TEMPORAL_ADDRESS", options.HostPort},
 		{"TEMPORAL_NAMESPACE", options.Namespace},
 		{"TEMPORAL_API_KEY", presence(profile.APIKey != "")},

@@ -12,7 +12,7 @@ import (
 
 func TestTemporalDefaults(t *testing.T) {
 	problems := &Problems{}
-	temporal := TemporalOptions(Env{"TEMPORAL_NAMESPACE": ""}, problems)
+	temporal := ParseTemporal(Env{"TEMPORAL_NAMESPACE": ""}, problems)
 	require.NoError(t, problems.Err())
 	assert.Equal(t, "localhost:7233", temporal.Options.HostPort)
 	assert.Equal(t, "default", temporal.Options.Namespace)
@@ -23,7 +23,7 @@ func TestTemporalAPIKeyFromAFileTurnsTLSOn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
 	require.NoError(t, os.WriteFile(path, []byte("hunter2\n"), 0o600))
 	problems := &Problems{}
-	temporal := TemporalOptions(Env{"TEMPORAL_API_KEY_FILE": path, "TEMPORAL_ADDRESS": "dns:///cloud:7233"}, problems)
+	temporal := ParseTemporal(Env{"TEMPORAL_API_KEY_FILE": path, "TEMPORAL_ADDRESS": "dns:///cloud:7233"}, problems)
 	require.NoError(t, problems.Err())
 	assert.NotNil(t, temporal.Options.Credentials)
 	assert.NotNil(t, temporal.Options.ConnectionOptions.TLS)
@@ -65,7 +65,7 @@ func TestTemporalSettingsThatAreWrongAreNamed(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			problems := &Problems{}
-			TemporalOptions(test.env, problems)
+			ParseTemporal(test.env, problems)
 			got := lines(problems)
 			require.Len(t, got, len(test.want), got)
 			for i, want := range test.want {

@@ -14,28 +14,28 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Probe asks Temporal what a preflight wants to know. Unlike Dial it waits for
+// TemporalProbe asks Temporal what a preflight wants to know. Unlike Dial it waits for
 // nothing, and unlike EnsureSearchAttributes it changes nothing.
-type Probe struct {
-	temporal Temporal
+type TemporalProbe struct {
+	temporal TemporalConfig
 	client   client.Client
 }
 
-// NewProbe makes a Probe; it connects to nothing. Close frees it.
-func NewProbe(conn Connection) (*Probe, error) {
+// NewTemporalProbe makes a Probe; it connects to nothing. Close frees it.
+func NewTemporalProbe(conn DialOptions) (*TemporalProbe, error) {
 	c, err := newClient(conn)
 	if err != nil {
 		return nil, err
 	}
-	return &Probe{temporal: conn.Temporal, client: c}, nil
+	return &TemporalProbe{temporal: conn.Temporal, client: c}, nil
 }
 
 // Close ends the connection.
-func (p *Probe) Close() { p.client.Close() }
+func (p *TemporalProbe) Close() { p.client.Close() }
 
 // Namespace asks for the namespace once and tells how long it keeps closed runs,
-// 0 where it does not say. The error is a *Refusal, or an *Unanswered.
-func (p *Probe) Namespace(ctx context.Context) (retention time.Duration, err error) {
+// 0 where it does not say. The error is a *RejectedError, or an *UnreachableError.
+func (p *TemporalProbe) Namespace(ctx context.Context) (retention time.Duration, err error) {
 	answer, err := p.client.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{
 		Namespace: p.temporal.Options.Namespace,
 	})
@@ -45,25 +45,25 @@ func (p *Probe) Namespace(ctx context.Context) (retention time.Duration, err err
 	if refusal := refusalOf(p.temporal, err); refusal != nil {
 		return 0, refusal
 	}
-	return 0, &Unanswered{p.temporal.Options.HostPort, err}
+	return 0, &UnreachableError{p.temporal.Options.HostPort, err}
 }
 
-// Unanswered says that Temporal could not be asked.
-type Unanswered struct {
+// UnreachableError says that Temporal could not be asked.
+type UnreachableError struct {
 	Address string
 	Err     error
 }
 
 // Error says who did not answer, and why.
-func (u *Unanswered) Error() string {
+func (u *UnreachableError) Error() string {
 	return fmt.Sprintf("Temporal at %s does not answer: %s", u.Address, answered(u.Err))
 }
 
 // Unwrap gives the cause.
-func (u *Unanswered) Unwrap() error { return u.Err }
+func (u *UnreachableError) Unwrap() error { return u.Err }
 
-// Attributes is what a namespace has of the search attributes that were asked for.
-type Attributes struct {
+// AttributeState is what a namespace has of the search attributes that were asked for.
+type AttributeState struct {
 	Missing []string
 	// Err says why they cannot be used or, where any are missing, registered;
 	// Command is what an operator types then.
@@ -74,11 +74,11 @@ type Attributes struct {
 // SearchAttributes looks which of the attributes are registered. Where some are
 // missing it asks to register none at all: a server checks the rights before it
 // finds nothing to do.
-func (p *Probe) SearchAttributes(ctx context.Context, keys []temporal.SearchAttributeKey) Attributes {
+func (p *TemporalProbe) SearchAttributes(ctx context.Context, keys []temporal.SearchAttributeKey) AttributeState {
 	namespace, wanted := p.temporal.Options.Namespace, typesOf(keys)
 	catalog := catalogOf(p.client, namespace, wanted)
 	missing, err := catalog.missing(ctx)
-	found := Attributes{Missing: names(missing)}
+	found := AttributeState{Missing: names(missing)}
 	switch {
 	case errors.As(err, new(*typeClashError)):
 		found.Err = err
@@ -98,7 +98,7 @@ func (p *Probe) SearchAttributes(ctx context.Context, keys []temporal.SearchAttr
 }
 
 // mayRegister is nil unless the server says that this process may not.
-func (p *Probe) mayRegister(ctx context.Context, namespace string) error {
+func (p *TemporalProbe) mayRegister(ctx context.Context, namespace string) error {
 	_, err := p.client.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
 		Namespace: namespace, SearchAttributes: map[string]enums.IndexedValueType{},
 	})

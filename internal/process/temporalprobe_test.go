@@ -16,10 +16,10 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-func probeOf(t *testing.T, env Env) *Probe {
+func probeOf(t *testing.T, env Env) *TemporalProbe {
 	t.Helper()
 	conn, _ := connection(t, env)
-	probe, err := NewProbe(conn)
+	probe, err := NewTemporalProbe(conn)
 	require.NoError(t, err)
 	t.Cleanup(probe.Close)
 	return probe
@@ -54,7 +54,7 @@ func TestProbeOfARealServer(t *testing.T) {
 	assert.Empty(t, found.Missing)
 
 	_, err = probeOf(t, Env{"TEMPORAL_ADDRESS": server.Address(), "TEMPORAL_NAMESPACE": "nowhere"}).Namespace(t.Context())
-	var refusal *Refusal
+	var refusal *RejectedError
 	require.ErrorAs(t, err, &refusal)
 	assert.Equal(t, codes.NotFound, refusal.Code)
 }

@@ -53,11 +53,11 @@ const (
 	StopSlack = 2 * time.Second
 )
 
-// Unfinished says what it means that a process ended before its workers had.
-const Unfinished = "Temporal did not answer in time; it hands the tasks that are unfinished to other workers after their time-outs"
+// UnfinishedTasks says what it means that a process ended before its workers had.
+const UnfinishedTasks = "Temporal did not answer in time; it hands the tasks that are unfinished to other workers after their time-outs"
 
-// Process is what the workers of one process share.
-type Process struct {
+// Config is what the workers of one process share.
+type Config struct {
 	Client     client.Client
 	TaskQueue  string // FANOUT_TASK_QUEUE; the others follow from it
 	Targets    *target.Set
@@ -65,10 +65,10 @@ type Process struct {
 	Log        *slog.Logger
 }
 
-// Runs makes the worker of workflow tasks and of the first attempts within
+// WorkflowWorker makes the worker of workflow tasks and of the first attempts within
 // them. It registers the metric fanout_event_age_seconds. The size of its sticky
 // cache is the process's: make one per process.
-func (p Process) Runs(metrics prometheus.Registerer) *Worker {
+func (p Config) WorkflowWorker(metrics prometheus.Registerer) *Worker {
 	worker.SetStickyWorkflowCacheSize(cachedRuns(len(p.Targets.All())))
 	// Each target may keep as many tasks open as the fast lane takes of it at once.
 	tasks := movingRuns + activities.FastLaneLimit*len(p.Targets.All())
@@ -92,17 +92,17 @@ func (p Process) Runs(metrics prometheus.Registerer) *Worker {
 // cachedRuns is how many open runs of so many targets keep their state in memory.
 func cachedRuns(targets int) int { return min(stickyRuns, stickyDeliveries/max(1, targets)) }
 
-// Recalls makes the worker that answers for the first attempts of this process,
+// RecallWorker makes the worker that answers for the first attempts of this process,
 // on a queue of its own. It is asked only when a workflow task was lost.
-func (p Process) Recalls(queue string) *Worker {
+func (p Config) RecallWorker(queue string) *Worker {
 	options := worker.Options{DisableWorkflowWorker: true, ActivityTaskPollerBehavior: scaled(1, mostTargetPollers)}
 	return p.worker(queue, options, func(one worker.Worker) {
 		one.RegisterActivity(p.Activities.Recall)
 	})
 }
 
-// RetryLane makes the worker of one target's queue.
-func (p Process) RetryLane(t *target.Target) *Worker {
+// RetryLaneWorker makes the worker of one target's queue.
+func (p Config) RetryLaneWorker(t *target.Target) *Worker {
 	options := worker.Options{
 		DisableWorkflowWorker:        true,
 		Tuner:                        p.Activities.Tuner(t),
@@ -118,9 +118,9 @@ func (p Process) RetryLane(t *target.Target) *Worker {
 	})
 }
 
-// DeadLetters makes the worker of the queue on which dead letters are recorded,
+// DeadLetterWorker makes the worker of the queue on which dead letters are recorded,
 // looked up and resolved.
-func (p Process) DeadLetters() *Worker {
+func (p Config) DeadLetterWorker() *Worker {
 	options := worker.Options{DisableWorkflowWorker: true, MaxConcurrentActivityExecutionSize: deadLetterSlots}
 	return p.worker(fanout.DeadLetterQueue(p.TaskQueue), options, func(one worker.Worker) {
 		one.RegisterActivity(p.Activities.RecordDeadLetter)
@@ -129,7 +129,7 @@ func (p Process) DeadLetters() *Worker {
 	})
 }
 
-func (p Process) worker(queue string, options worker.Options, register func(worker.Worker)) *Worker {
+func (p Config) worker(queue string, options worker.Options, register func(worker.Worker)) *Worker {
 	options.WorkerStopTimeout = p.Targets.LongestTimeout() + StopSlack
 	return newWorker(queue, p.Log, func(fatal func(error)) worker.Worker {
 		options.OnFatalError = fatal

@@ -49,7 +49,7 @@ func run(ctx context.Context, newSource NewSource) error {
 	}
 	targets, err := target.Load(s.Targets, lookupEnv)
 	problems.AddError(err)
-	temporal := process.TemporalOptions(env, problems)
+	temporal := process.ParseTemporal(env, problems)
 	if err := problems.Err(); err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ type configuration struct {
 	checked   checked
 	env       process.Env
 	targets   *target.Set
-	temporal  process.Temporal
+	temporal  process.TemporalConfig
 	newSource NewSource
 	log       *slog.Logger
 }

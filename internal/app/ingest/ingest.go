@@ -14,6 +14,7 @@ import (
 	"genesys-fanout/activities"
 	"genesys-fanout/fanout"
 	"genesys-fanout/ingest"
+	"genesys-fanout/internal/history"
 	"genesys-fanout/internal/process"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/target"
@@ -34,7 +35,7 @@ type Options struct {
 	EventID     *target.EventID
 
 	Targets  *target.Set
-	Temporal process.Temporal
+	Temporal process.TemporalConfig
 	Log      *slog.Logger
 	Env      process.Env // for warnings about variables without effect
 }
@@ -56,14 +57,14 @@ func (i *Ingest) Run(ctx context.Context) error {
 // queues.StopSlack; a second is left for what comes after.
 const drainLimit = process.StopSlack - queues.StopSlack - time.Second
 
-func (i *Ingest) serve(ctx context.Context, stop *process.Stop) error {
+func (i *Ingest) serve(ctx context.Context, stop *process.Shutdown) error {
 	o, log := i.options, i.options.Log
 	process.WarnTracing(log, o.Env)
 	registry := process.NewRegistry()
 	checks := []string{process.CheckTemporal, ingest.CheckKafka}
-	var polls *process.Polls
+	var polls *process.PollMonitor
 	if o.Eager { // only then it polls for workflow tasks
-		polls = process.NewPolls(o.TaskQueue)
+		polls = process.NewPollMonitor(o.TaskQueue)
 		checks = append(checks, process.CheckQueues)
 	}
 	health := process.NewHealth(checks...)
@@ -81,7 +82,7 @@ func (i *Ingest) serve(ctx context.Context, stop *process.Stop) error {
 	if err != nil {
 		return err
 	}
-	temporal, err := process.Dial(ctx, process.Connection{
+	temporal, err := process.Dial(ctx, process.DialOptions{
 		Temporal: o.Temporal, DataConverter: fanout.DataConverter(), Metrics: metrics, Log: log, Health: health, Polls: polls,
 	})
 	if err != nil {
@@ -93,7 +94,7 @@ func (i *Ingest) serve(ctx context.Context, stop *process.Stop) error {
 	if err != nil {
 		return err
 	}
-	go process.Watch(ctx, temporal, namespace, health, log)
+	go process.WatchTemporal(ctx, temporal, namespace, health, log)
 
 	recallQueue, stopFirstAttempts := "", func() {}
 	if o.Eager {
@@ -112,12 +113,12 @@ func (i *Ingest) serve(ctx context.Context, stop *process.Stop) error {
 		Reset:   o.OffsetReset,
 		Targets: o.Targets,
 		EventID: o.EventID,
-		Starter: ingest.Temporal{
+		Starter: ingest.TemporalStarter{
 			Client: temporal, TaskQueue: o.TaskQueue, RecallQueue: recallQueue,
 		},
 		MaxStarts:        o.MaxStarts,
 		DrainLimit:       drainLimit,
-		Drained:          func() { go stopFirstAttempts() },
+		OnDrained:        func() { go stopFirstAttempts() },
 		SearchAttributes: attributes.Usable,
 		Metrics:          registry,
 		Health:           health,
@@ -126,22 +127,22 @@ func (i *Ingest) serve(ctx context.Context, stop *process.Stop) error {
 	if err != nil {
 		return err
 	}
-	defer stop.Part("Kafka's consumer group", "Kafka did not answer in time; messages whose commit is missing are read again and found to be duplicates")()
+	defer stop.WaitFor("Kafka's consumer group", "Kafka did not answer in time; messages whose commit is missing are read again and found to be duplicates")()
 	return in.Run(ctx)
 }
 
 // firstAttempts begins to run the first task of each run in this process, on the
 // client that starts it, and to answer for it on recallQueue. end may be called
 // more than once; it returns when what is in flight has ended.
-func (i *Ingest) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, stop *process.Stop) (end func(), err error) {
+func (i *Ingest) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, stop *process.Shutdown) (end func(), err error) {
 	o := i.options
-	history := activities.History{Client: temporal, Namespace: o.Temporal.Options.Namespace, DataConverter: fanout.DataConverter()}
-	process := queues.Process{
+	reader := history.Reader{Client: temporal, Namespace: o.Temporal.Options.Namespace, DataConverter: fanout.DataConverter()}
+	process := queues.Config{
 		Client: temporal, TaskQueue: o.TaskQueue, Targets: o.Targets, Log: o.Log,
-		Activities: activities.New(activities.Options{Targets: o.Targets, Runs: history, Metrics: registry, Logger: o.Log}),
+		Activities: activities.New(activities.Options{Targets: o.Targets, Runs: reader, Metrics: registry, Logger: o.Log}),
 	}
-	recalls, runs := process.Recalls(recallQueue), process.Runs(registry)
-	ended := stop.Part("Temporal's task queues", queues.Unfinished)
+	recalls, runs := process.RecallWorker(recallQueue), process.WorkflowWorker(registry)
+	ended := stop.WaitFor("Temporal's task queues", queues.UnfinishedTasks)
 	if err := recalls.Start(); err != nil {
 		return nil, fmt.Errorf("start polling Temporal: %w", err)
 	}

@@ -23,7 +23,7 @@ func (c *configuration) tryEverything(ctx context.Context) error {
 
 // checks are in the order in which they are printed. end frees what they use.
 func (c *configuration) checks() (checks []preflight.Check, end func(), err error) {
-	temporal, err := preflight.NewTemporal(c.temporal, fanout.SearchAttributeKeys())
+	temporal, err := preflight.NewTemporalChecks(c.temporal, fanout.SearchAttributeKeys())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -55,10 +55,10 @@ func TestWhoseErrorItIs(t *testing.T) {
 		err            error
 		token, details preflight.Status
 	}{
-		"token refused":   {&genesys.Refusal{Request: "POST /oauth/token", Status: 401, Cure: "c"}, preflight.Failed, preflight.Skipped},
-		"token busy":      {&genesys.Temporary{Request: "POST /oauth/token", Status: 429}, preflight.Failed, preflight.Skipped},
-		"details refused": {&genesys.Refusal{Request: "GET /api", Status: 403, Cure: "c"}, preflight.OK, preflight.Failed},
-		"details busy":    {&genesys.Temporary{Request: "GET /api", Status: 503}, preflight.OK, preflight.Failed},
+		"token refused":   {&genesys.RejectedError{Request: "POST /oauth/token", Status: 401, Cure: "c"}, preflight.Failed, preflight.Skipped},
+		"token busy":      {&genesys.TransientError{Request: "POST /oauth/token", Status: 429}, preflight.Failed, preflight.Skipped},
+		"details refused": {&genesys.RejectedError{Request: "GET /api", Status: 403, Cure: "c"}, preflight.OK, preflight.Failed},
+		"details busy":    {&genesys.TransientError{Request: "GET /api", Status: 503}, preflight.OK, preflight.Failed},
 		"out of time":     {errors.New("genesys: POST /oauth/token: context deadline exceeded"), preflight.Failed, preflight.Skipped},
 	} {
 		t.Run(name, func(t *testing.T) {

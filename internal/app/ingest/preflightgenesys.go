@@ -44,19 +44,19 @@ const bothRequests = 21 * time.Second
 // at once, so the first check does, and the second tells what came of it.
 func (g *genesysChecks) details() []preflight.Check {
 	return []preflight.Check{
-		{Name: checkToken, Bound: bothRequests, Ask: func(ctx context.Context) []preflight.Result {
+		{Name: checkToken, Bound: bothRequests, Run: func(ctx context.Context) []preflight.Result {
 			g.read, g.readErr = g.source.ConnectionDetails(ctx)
 			if g.readErr != nil && !answeredAPI(g.readErr) {
 				return []preflight.Result{genesysRefused(g.readErr)}
 			}
-			return []preflight.Result{preflight.Fine("issued to client %s", g.client)}
+			return []preflight.Result{preflight.Pass("issued to client %s", g.client)}
 		}},
-		{Name: checkDetails, After: []string{checkToken}, Ask: func(context.Context) []preflight.Result {
+		{Name: checkDetails, After: []string{checkToken}, Run: func(context.Context) []preflight.Result {
 			if g.readErr != nil {
 				return []preflight.Result{genesysRefused(g.readErr)}
 			}
 			c := g.found(g.read)
-			return []preflight.Result{preflight.Fine("brokers %s, topics %s", c.BootstrapServers, strings.Join(c.Topics, ", "))}
+			return []preflight.Result{preflight.Pass("brokers %s, topics %s", c.BootstrapServers, strings.Join(c.Topics, ", "))}
 		}},
 	}
 }
@@ -64,8 +64,8 @@ func (g *genesysChecks) details() []preflight.Check {
 // answeredAPI tells whether it was the API that refused or failed, for which a
 // token was needed.
 func answeredAPI(err error) bool {
-	var refusal *genesys.Refusal
-	var temporary *genesys.Temporary
+	var refusal *genesys.RejectedError
+	var temporary *genesys.TransientError
 	switch {
 	case errors.As(err, &refusal):
 		return strings.HasPrefix(refusal.Request, http.MethodGet+" ")
@@ -77,8 +77,8 @@ func answeredAPI(err error) bool {
 
 // genesysRefused takes an error of a Source apart: what came back, and the cure.
 func genesysRefused(err error) preflight.Result {
-	var refusal *genesys.Refusal
-	var temporary *genesys.Temporary
+	var refusal *genesys.RejectedError
+	var temporary *genesys.TransientError
 	cure := "see that this machine reaches the hosts of GENESYS_API_URL and GENESYS_TOKEN_URL, and try again"
 	switch {
 	case errors.As(err, &refusal):
@@ -88,7 +88,7 @@ func genesysRefused(err error) preflight.Result {
 	case errors.As(err, &temporary) && temporary.Status != 0:
 		cure = "try again later: Genesys Cloud is busy, or in trouble"
 	}
-	return preflight.Refused(strings.TrimSuffix(err.Error(), "; "+cure), cure)
+	return preflight.Fail(strings.TrimSuffix(err.Error(), "; "+cure), cure)
 }
 
 // integrations are the checks of what the organisation sends to Amazon
@@ -99,8 +99,8 @@ func (g *genesysChecks) integrations(afterToken bool) []preflight.Check {
 		after = []string{checkToken}
 	}
 	return []preflight.Check{
-		{Name: checkIntegrations, After: after, Bound: bothRequests, Ask: g.listIntegrations},
-		{Name: "genesys topics", After: []string{checkIntegrations}, Ask: func(context.Context) []preflight.Result {
+		{Name: checkIntegrations, After: after, Bound: bothRequests, Run: g.listIntegrations},
+		{Name: "genesys topics", After: []string{checkIntegrations}, Run: func(context.Context) []preflight.Result {
 			return []preflight.Result{g.unsentTopics()}
 		}},
 	}
@@ -109,14 +109,14 @@ func (g *genesysChecks) integrations(afterToken bool) []preflight.Check {
 func (g *genesysChecks) listIntegrations(ctx context.Context) []preflight.Result {
 	source, ok := g.source.(genesys.IntegrationSource)
 	if !ok {
-		return []preflight.Result{preflight.LeftOut("this build's source of the connection details cannot list integrations")}
+		return []preflight.Result{preflight.Skip("this build's source of the connection details cannot list integrations")}
 	}
 	var err error
 	if g.listed, err = source.Integrations(ctx); err != nil {
 		return []preflight.Result{genesysRefused(err)}
 	}
 	if len(g.listed) == 0 {
-		return []preflight.Result{preflight.Refused("there is none of type "+genesys.EventBridgeIntegration,
+		return []preflight.Result{preflight.Fail("there is none of type "+genesys.EventBridgeIntegration,
 			"add the integration Amazon EventBridge Source in Genesys Cloud, of the organisation of GENESYS_CLIENT_ID")}
 	}
 	// One that was switched off beside another that works may be so on purpose.
@@ -172,9 +172,9 @@ func (g *genesysChecks) unsentTopics() preflight.Result {
 		}
 	}
 	if len(unsent) == 0 {
-		return preflight.Fine("no target asks for a topic that is not sent, as far as its when tells")
+		return preflight.Pass("no target asks for a topic that is not sent, as far as its when tells")
 	}
-	return preflight.Doubtful("no integration sends "+strings.Join(unsent, ", "),
+	return preflight.Warn("no integration sends "+strings.Join(unsent, ", "),
 		"add the topic to the integration in Genesys Cloud, or correct the target's when")
 }
 

@@ -27,7 +27,7 @@ const (
 // one has found.
 type kafkaChecks struct {
 	settings   *settings
-	temporal   *preflight.Temporal
+	temporal   *preflight.TemporalChecks
 	connection ingest.Connection // of the settings, or set by checkDetails
 
 	mu     sync.Mutex // guards probe: close may come before its check has ended
@@ -41,16 +41,16 @@ func (k *kafkaChecks) checks() []preflight.Check {
 		after = []string{checkDetails}
 	}
 	return []preflight.Check{
-		{Name: checkBroker, After: after, Ask: k.reachBrokers},
-		{Name: checkAuthentication, After: []string{checkBroker}, Ask: k.authenticate},
-		{Name: checkTopic, After: []string{checkAuthentication}, Ask: k.lookAtTopics},
-		{Name: "kafka group", After: []string{checkTopic}, Ask: k.lookAtGroup},
+		{Name: checkBroker, After: after, Run: k.reachBrokers},
+		{Name: checkAuthentication, After: []string{checkBroker}, Run: k.authenticate},
+		{Name: checkTopic, After: []string{checkAuthentication}, Run: k.lookAtTopics},
+		{Name: "kafka group", After: []string{checkTopic}, Run: k.lookAtGroup},
 	}
 }
 
 // retention compares the topics' with the namespace's.
 func (k *kafkaChecks) retention() preflight.Check {
-	return preflight.Check{Name: "retention", After: []string{checkTopic, preflight.CheckTemporal}, Ask: k.compareRetention}
+	return preflight.Check{Name: "retention", After: []string{checkTopic, preflight.CheckTemporal}, Run: k.compareRetention}
 }
 
 func (k *kafkaChecks) close() {
@@ -69,7 +69,7 @@ func (k *kafkaChecks) reachBrokers(ctx context.Context) []preflight.Result {
 	if secured.TLS() {
 		roots, err := rootsOf(secured.CA)
 		if err != nil {
-			return []preflight.Result{preflight.Refused(err.Error(), "name a readable PEM file in KAFKA_SSL_CA_LOCATION, or unset it for the system's roots")}
+			return []preflight.Result{preflight.Fail(err.Error(), "name a readable PEM file in KAFKA_SSL_CA_LOCATION, or unset it for the system's roots")}
 		}
 		config = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
@@ -89,11 +89,11 @@ func (k *kafkaChecks) reachBrokers(ctx context.Context) []preflight.Result {
 
 func (k *kafkaChecks) reachBroker(ctx context.Context, address string, config *tls.Config, secured ingest.Secured) preflight.Result {
 	reached, err := preflight.Reach(ctx, address, config)
-	var fault *preflight.Fault
+	var fault *preflight.ReachError
 	if !errors.As(err, &fault) {
-		return preflight.Fine("%s", reached)
+		return preflight.Pass("%s", reached)
 	}
-	result := preflight.Refused(fault.Error(), k.brokerCure(fault.Step, secured))
+	result := preflight.Fail(fault.Error(), k.brokerCure(fault.Step, secured))
 	if fault.Step > preflight.Connect && len(secured.Others) > 0 {
 		result.Status = preflight.Warning
 		result.Detail += " (tried without " + strings.Join(secured.Others, ", ") + " of KAFKA_OPTIONS)"
@@ -154,7 +154,7 @@ func (k *kafkaChecks) authenticate(ctx context.Context) []preflight.Result {
 	s, c := k.settings, k.connection
 	probe, err := ingest.NewProbe(ingest.ProbeOptions{GroupID: s.KafkaGroupID, Reset: s.KafkaAutoOffsetReset}, c)
 	if err != nil {
-		return []preflight.Result{preflight.Refused(err.Error(), "correct KAFKA_OPTIONS, or the other KAFKA_ setting that it names")}
+		return []preflight.Result{preflight.Fail(err.Error(), "correct KAFKA_OPTIONS, or the other KAFKA_ setting that it names")}
 	}
 	k.mu.Lock()
 	k.probe = probe
@@ -168,15 +168,15 @@ func (k *kafkaChecks) authenticate(ctx context.Context) []preflight.Result {
 		cure = "correct the sasl.oauthbearer settings in KAFKA_OPTIONS, and see that the token endpoint issues a token that the brokers accept"
 	}
 	switch {
-	case ingest.IsAuthentication(err):
-		return []preflight.Result{preflight.Refused(fmt.Sprintf("%s: %v", user, err), cure+", and see that the outbound port is the brokers' SASL port")}
+	case ingest.IsAuthenticationError(err):
+		return []preflight.Result{preflight.Fail(fmt.Sprintf("%s: %v", user, err), cure+", and see that the outbound port is the brokers' SASL port")}
 	case err != nil:
-		return []preflight.Result{preflight.Refused(err.Error(), "see that the brokers speak KAFKA_SECURITY_PROTOCOL="+secured.Protocol+
+		return []preflight.Result{preflight.Fail(err.Error(), "see that the brokers speak KAFKA_SECURITY_PROTOCOL="+secured.Protocol+
 			" on this port, and that the addresses they advertise are reached from here")}
 	case !secured.SASL():
-		return []preflight.Result{preflight.Fine("%s, which asks for no user; brokers: %d", secured.Protocol, brokers)}
+		return []preflight.Result{preflight.Pass("%s, which asks for no user; brokers: %d", secured.Protocol, brokers)}
 	}
-	return []preflight.Result{preflight.Fine("%s; brokers: %d", user, brokers)}
+	return []preflight.Result{preflight.Pass("%s; brokers: %d", user, brokers)}
 }
 
 func (k *kafkaChecks) lookAtTopics(ctx context.Context) []preflight.Result {
@@ -194,7 +194,7 @@ func (k *kafkaChecks) lookAtTopics(ctx context.Context) []preflight.Result {
 	}
 	topics, err := k.probe.Topics(ctx, names)
 	if err != nil {
-		return []preflight.Result{preflight.Refused(err.Error(), "see that the addresses that the brokers advertise are reached from here, and try again")}
+		return []preflight.Result{preflight.Fail(err.Error(), "see that the addresses that the brokers advertise are reached from here, and try again")}
 	}
 	for _, topic := range topics {
 		result := k.topicResult(topic)
@@ -210,15 +210,15 @@ func (k *kafkaChecks) lookAtTopics(ctx context.Context) []preflight.Result {
 func (k *kafkaChecks) topicResult(topic ingest.ProbedTopic) preflight.Result {
 	switch {
 	case topic.Unknown():
-		return preflight.Refused("there is no such topic", "create the topic or correct KAFKA_TOPIC")
+		return preflight.Fail("there is no such topic", "create the topic or correct KAFKA_TOPIC")
 	case topic.Err != nil:
-		return preflight.Refused(topic.Err.Error(), k.allow("read the topic (READ and DESCRIBE)"))
+		return preflight.Fail(topic.Err.Error(), k.allow("read the topic (READ and DESCRIBE)"))
 	case topic.Unreadable:
-		return preflight.Refused("it may be seen but not read", k.allow("read the topic (READ)"))
+		return preflight.Fail("it may be seen but not read", k.allow("read the topic (READ)"))
 	case topic.Leaderless > 0:
-		return preflight.Doubtful(fmt.Sprintf("%d of %d partitions have no leader: their messages wait", topic.Leaderless, topic.Partitions), "see that all brokers run")
+		return preflight.Warn(fmt.Sprintf("%d of %d partitions have no leader: their messages wait", topic.Leaderless, topic.Partitions), "see that all brokers run")
 	}
-	return preflight.Fine("partitions: %d", topic.Partitions)
+	return preflight.Pass("partitions: %d", topic.Partitions)
 }
 
 func (k *kafkaChecks) allow(what string) string {
@@ -238,21 +238,21 @@ func (k *kafkaChecks) lookAtGroup(ctx context.Context) []preflight.Result {
 func (k *kafkaChecks) groupResult(group ingest.ProbedGroup, err error) preflight.Result {
 	behind := fmt.Sprintf("members: %d, messages to read: %d", group.Members, group.Lag)
 	switch {
-	case ingest.IsAuthorization(err), err == nil && group.Unusable:
+	case ingest.IsAuthorizationError(err), err == nil && group.Unusable:
 		detail := "it may be seen but not used"
 		if err != nil {
 			detail = err.Error()
 		}
-		return preflight.Refused(detail, k.allow("read as this group (READ)")+", or KAFKA_GROUP_ID")
+		return preflight.Fail(detail, k.allow("read as this group (READ)")+", or KAFKA_GROUP_ID")
 	case err != nil:
-		return preflight.Refused(err.Error(), "see that every broker that the cluster advertises is reached from here, and try again")
+		return preflight.Fail(err.Error(), "see that every broker that the cluster advertises is reached from here, and try again")
 	case group.Lost > 0:
-		return preflight.Doubtful(fmt.Sprintf("%s, and the topic dropped %d before the group read them", behind, group.Lost),
+		return preflight.Warn(fmt.Sprintf("%s, and the topic dropped %d before the group read them", behind, group.Lost),
 			"raise the topic's retention.ms or retention.bytes, and see why the group did not read")
 	case group.Fresh:
-		return preflight.Fine("%s (nothing is committed yet: KAFKA_AUTO_OFFSET_RESET=%s tells where it begins)", behind, k.settings.KafkaAutoOffsetReset)
+		return preflight.Pass("%s (nothing is committed yet: KAFKA_AUTO_OFFSET_RESET=%s tells where it begins)", behind, k.settings.KafkaAutoOffsetReset)
 	}
-	return preflight.Fine("%s", behind)
+	return preflight.Pass("%s", behind)
 }
 
 // compareRetention warns where a rewind of the group would deliver again: a run
@@ -270,18 +270,18 @@ func (k *kafkaChecks) compareRetention(ctx context.Context) []preflight.Result {
 
 func (k *kafkaChecks) retentionResult(topic string, kept time.Duration, err error) preflight.Result {
 	runs := k.temporal.Retention
-	span := preflight.Span(kept)
+	span := preflight.FormatDays(kept)
 	if kept == ingest.Forever {
 		span = "any time"
 	}
 	switch {
 	case err != nil:
-		return preflight.LeftOut("the brokers do not tell the topic's retention.ms: " + err.Error())
+		return preflight.Skip("the brokers do not tell the topic's retention.ms: " + err.Error())
 	case runs <= 0:
-		return preflight.LeftOut("Temporal does not tell how long it keeps closed runs")
+		return preflight.Skip("Temporal does not tell how long it keeps closed runs")
 	case kept == ingest.Forever, kept > runs:
-		return preflight.Doubtful(fmt.Sprintf("the topic keeps messages for %s, the namespace keeps closed runs for %s: after a rewind of the group, older ones would be delivered again", span, preflight.Span(runs)),
+		return preflight.Warn(fmt.Sprintf("the topic keeps messages for %s, the namespace keeps closed runs for %s: after a rewind of the group, older ones would be delivered again", span, preflight.FormatDays(runs)),
 			"raise the namespace's retention (temporal operator namespace update --retention), or do not rewind "+topic+" further than that")
 	}
-	return preflight.Fine("messages are kept for %s, closed runs for %s", span, preflight.Span(runs))
+	return preflight.Pass("messages are kept for %s, closed runs for %s", span, preflight.FormatDays(runs))
 }

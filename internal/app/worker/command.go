@@ -39,7 +39,7 @@ func Command(ctx context.Context) error {
 	}
 	targets, err := target.Load(s.Targets, env.LookupEnv)
 	problems.AddError(err)
-	temporal := process.TemporalOptions(env, problems)
+	temporal := process.ParseTemporal(env, problems)
 	if err := problems.Err(); err != nil {
 		return err
 	}

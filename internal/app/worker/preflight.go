@@ -12,15 +12,15 @@ import (
 )
 
 // tryEverything is --preflight.
-func tryEverything(ctx context.Context, s *settings, targets *target.Set, options process.Temporal) error {
-	temporal, err := preflight.NewTemporal(options, fanout.SearchAttributeKeys())
+func tryEverything(ctx context.Context, s *settings, targets *target.Set, options process.TemporalConfig) error {
+	temporal, err := preflight.NewTemporalChecks(options, fanout.SearchAttributeKeys())
 	if err != nil {
 		return err
 	}
 	defer temporal.Close()
 	checks := temporal.Checks()
 	if s.DeadLetters != off {
-		checks = append(checks, preflight.Check{Name: "dead letters", Ask: func(context.Context) []preflight.Result {
+		checks = append(checks, preflight.Check{Name: "dead letters", Run: func(context.Context) []preflight.Result {
 			return []preflight.Result{tryTracker(s.DeadLetters)}
 		}})
 	}
@@ -31,9 +31,9 @@ func tryTracker(path string) preflight.Result {
 	made, err := deadletter.CheckWritable(path)
 	switch {
 	case err != nil:
-		return preflight.Refused(err.Error(), "name a directory that this process may write in FANOUT_DEAD_LETTERS, or off")
+		return preflight.Fail(err.Error(), "name a directory that this process may write in FANOUT_DEAD_LETTERS, or off")
 	case !made:
-		return preflight.Fine("%s is not there yet: the process makes it at its start", path)
+		return preflight.Pass("%s is not there yet: the process makes it at its start", path)
 	}
-	return preflight.Fine("%s can be written", path)
+	return preflight.Pass("%s can be written", path)
 }

@@ -12,6 +12,7 @@ import (
 	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 	"genesys-fanout/fanout"
+	"genesys-fanout/internal/history"
 	"genesys-fanout/internal/process"
 	"genesys-fanout/internal/queues"
 	"genesys-fanout/target"
@@ -23,7 +24,7 @@ type Options struct {
 	HTTPAddr    string
 	DeadLetters string // a directory, or off
 	Targets     *target.Set
-	Temporal    process.Temporal
+	Temporal    process.TemporalConfig
 	Log         *slog.Logger
 	Env         process.Env
 }
@@ -40,7 +41,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	return process.StopWithin(ctx, process.StopLimit(w.options.Targets), w.options.Log, w.run)
 }
 
-func (w *Worker) run(ctx context.Context, stop *process.Stop) error {
+func (w *Worker) run(ctx context.Context, stop *process.Shutdown) error {
 	o := w.options
 	process.WarnTracing(o.Log, o.Env)
 	registry := process.NewRegistry()
@@ -69,7 +70,7 @@ func (w *Worker) run(ctx context.Context, stop *process.Stop) error {
 		return err
 	}
 	polls := w.polls()
-	temporal, err := process.Dial(ctx, process.Connection{
+	temporal, err := process.Dial(ctx, process.DialOptions{
 		Temporal: o.Temporal, DataConverter: fanout.DataConverter(), Metrics: metrics, Log: o.Log, Health: health, Polls: polls,
 	})
 	if err != nil {
@@ -82,14 +83,14 @@ func (w *Worker) run(ctx context.Context, stop *process.Stop) error {
 	if _, err := process.EnsureSearchAttributes(ctx, temporal, namespace, fanout.SearchAttributeKeys(), o.Log); err != nil {
 		return err
 	}
-	go process.Watch(ctx, temporal, namespace, health, o.Log)
+	go process.WatchTemporal(ctx, temporal, namespace, health, o.Log)
 	go polls.Watch(ctx, health, o.Log)
 
-	history := activities.History{Client: temporal, Namespace: namespace, DataConverter: fanout.DataConverter()}
+	reader := history.Reader{Client: temporal, Namespace: namespace, DataConverter: fanout.DataConverter()}
 	acts := activities.New(activities.Options{
 		Targets:  o.Targets,
-		Messages: history,
-		Runs:     history,
+		Messages: reader,
+		Runs:     reader,
 		Tracker:  tracker,
 		Health:   health,
 		Metrics:  registry,
@@ -98,7 +99,7 @@ func (w *Worker) run(ctx context.Context, stop *process.Stop) error {
 	if tracker != nil {
 		go acts.WatchTracker(ctx)
 	}
-	defer stop.Part("Temporal's task queues", queues.Unfinished)()
+	defer stop.WaitFor("Temporal's task queues", queues.UnfinishedTasks)()
 	return serve(ctx, w.workers(temporal, acts, registry), func() {
 		o.Log.Info("worker polls", "http", server.Addr(), "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
 	})
@@ -106,11 +107,11 @@ func (w *Worker) run(ctx context.Context, stop *process.Stop) error {
 
 // polls looks at the queues that every event needs. A target's own queue is none
 // of them, because the other targets do not depend on it.
-func (w *Worker) polls() *process.Polls {
+func (w *Worker) polls() *process.PollMonitor {
 	if w.options.DeadLetters == off {
-		return process.NewPolls(w.options.TaskQueue)
+		return process.NewPollMonitor(w.options.TaskQueue)
 	}
-	return process.NewPolls(w.options.TaskQueue, fanout.DeadLetterQueue(w.options.TaskQueue))
+	return process.NewPollMonitor(w.options.TaskQueue, fanout.DeadLetterQueue(w.options.TaskQueue))
 }
 
 // serve starts all workers, waits for ctx, and stops them side by side: each
@@ -141,15 +142,15 @@ func stopAll(workers []*queues.Worker) {
 // first attempts, one for each target's retry lane, one for dead letters.
 func (w *Worker) workers(temporal client.Client, acts *activities.Activities, registry prometheus.Registerer) []*queues.Worker {
 	o := w.options
-	process := queues.Process{Client: temporal, TaskQueue: o.TaskQueue, Targets: o.Targets, Log: o.Log, Activities: acts}
-	all := []*queues.Worker{process.Runs(registry)}
+	process := queues.Config{Client: temporal, TaskQueue: o.TaskQueue, Targets: o.Targets, Log: o.Log, Activities: acts}
+	all := []*queues.Worker{process.WorkflowWorker(registry)}
 	for _, t := range o.Targets.All() {
 		if t.State != target.Paused { // what waits for it rests in its queue
-			all = append(all, process.RetryLane(t))
+			all = append(all, process.RetryLaneWorker(t))
 		}
 	}
 	if o.DeadLetters != off {
-		all = append(all, process.DeadLetters())
+		all = append(all, process.DeadLetterWorker())
 	}
 	return all
 }

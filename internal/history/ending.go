@@ -1,4 +1,4 @@
-package activities
+package history
 
 import (
 	"context"
@@ -15,45 +15,45 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// Before is how a run ended, for the run after it.
-type Before struct {
-	Settled bool // it delivered or recorded each delivery
+// Ending says how a run ended, for the run after it.
+type Ending struct {
+	Settled bool // true if the run delivered or recorded each delivery
 
-	// Trackers are the identities of the trackers, by target, that have the open
-	// records which the run left, as far as its history says.
+	// Trackers holds, by target, the identities of the trackers that have the open records
+	// of the run, as far as its history shows.
 	Trackers map[string]string
 }
 
-// Ended returns how a run ended. An empty runID is the current run of the ID; the
-// zero value is for a run that Temporal does not know.
-func (h History) Ended(ctx context.Context, workflowID, runID string) (Before, error) {
-	before, err := h.ended(ctx, workflowID, runID)
+// Ending returns how a run ended. An empty runID is the current run of the workflow ID. The
+// zero value is returned for a run that Temporal does not know.
+func (r Reader) Ending(ctx context.Context, workflowID, runID string) (Ending, error) {
+	before, err := r.ended(ctx, workflowID, runID)
 	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
-		return Before{}, nil
+		return Ending{}, nil
 	}
 	if err != nil {
-		return Before{}, fmt.Errorf("look at the run before, %s: %w", runID, err)
+		return Ending{}, fmt.Errorf("look at the run before, %s: %w", runID, err)
 	}
 	return before, nil
 }
 
-func (h History) ended(ctx context.Context, workflowID, runID string) (Before, error) {
-	events := h.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
+func (r Reader) ended(ctx context.Context, workflowID, runID string) (Ending, error) {
+	events := r.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
 	for events.HasNext() {
 		e, err := events.Next()
 		if err != nil {
-			return Before{}, err
+			return Ending{}, err
 		}
-		if before, err := h.settled(e); err != nil || before.Settled {
+		if before, err := r.settled(e); err != nil || before.Settled {
 			return before, err
 		}
 	}
-	trackers, err := h.recorded(ctx, workflowID, runID)
-	return Before{Trackers: trackers}, err
+	trackers, err := r.recorded(ctx, workflowID, runID)
+	return Ending{Trackers: trackers}, err
 }
 
 // settled reads the last event of a run.
-func (h History) settled(e *historypb.HistoryEvent) (Before, error) {
+func (r Reader) settled(e *historypb.HistoryEvent) (Ending, error) {
 	var details *common.Payloads
 	switch e.GetEventType() {
 	case enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
@@ -62,29 +62,29 @@ func (h History) settled(e *historypb.HistoryEvent) (Before, error) {
 	case enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
 		failure := e.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetApplicationFailureInfo()
 		if failure.GetType() != fanout.DeadLettered {
-			return Before{}, nil
+			return Ending{}, nil
 		}
 		details = failure.GetDetails()
 	default:
-		return Before{}, nil
+		return Ending{}, nil
 	}
 	var left fanout.DeadLetteredDetails
-	err := h.DataConverter.FromPayloads(details, &left) // without details it leaves left as it is
-	return Before{Settled: true, Trackers: left.Trackers}, err
+	err := r.DataConverter.FromPayloads(details, &left) // without details it leaves left as it is
+	return Ending{Settled: true, Trackers: left.Trackers}, err
 }
 
 // recorded reads from the history of a run that settled nothing which tracker has
 // which record: the memo, what Outstanding found, what was recorded, and what was
 // resolved. A run that was reset may have ended before it asked, so what it began
 // with is what its base run left.
-func (h History) recorded(ctx context.Context, workflowID, runID string) (map[string]string, error) {
+func (r Reader) recorded(ctx context.Context, workflowID, runID string) (map[string]string, error) {
 	trackers := make(map[string]string)
 	scheduled := make(map[int64]*historypb.ActivityTaskScheduledEventAttributes)
-	base, err := h.resetFrom(ctx, workflowID, runID)
+	base, err := r.resetFrom(ctx, workflowID, runID)
 	if err != nil {
 		return nil, err
 	}
-	events := h.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	events := r.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		e, err := events.Next()
 		if err != nil {
@@ -93,17 +93,17 @@ func (h History) recorded(ctx context.Context, workflowID, runID string) (map[st
 		switch e.GetEventType() {
 		case enums.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
 			if memo, ok := e.GetWorkflowExecutionStartedEventAttributes().GetMemo().GetFields()[fanout.MemoTrackers]; ok {
-				err = h.DataConverter.FromPayload(memo, &trackers)
+				err = r.DataConverter.FromPayload(memo, &trackers)
 			}
 		case enums.EVENT_TYPE_WORKFLOW_TASK_FAILED:
 			if base != "" && e.GetWorkflowTaskFailedEventAttributes().GetBaseRunId() == base {
-				trackers, err = h.leftBy(ctx, workflowID, base, trackers)
+				trackers, err = r.leftBy(ctx, workflowID, base, trackers)
 			}
 		case enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
 			scheduled[e.GetEventId()] = e.GetActivityTaskScheduledEventAttributes()
 		case enums.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 			completed := e.GetActivityTaskCompletedEventAttributes()
-			err = h.note(trackers, scheduled[completed.GetScheduledEventId()].GetActivityId(), completed.GetResult())
+			err = r.note(trackers, scheduled[completed.GetScheduledEventId()].GetActivityId(), completed.GetResult())
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read event %d: %w", e.GetEventId(), err)
@@ -115,8 +115,8 @@ func (h History) recorded(ctx context.Context, workflowID, runID string) (map[st
 // leftBy returns which tracker has which record that the base run of a reset left.
 // If Temporal does not know that run any more, that is what the history of the reset
 // run has of it.
-func (h History) leftBy(ctx context.Context, workflowID, base string, known map[string]string) (map[string]string, error) {
-	before, err := h.ended(ctx, workflowID, base)
+func (r Reader) leftBy(ctx context.Context, workflowID, base string, known map[string]string) (map[string]string, error) {
+	before, err := r.ended(ctx, workflowID, base)
 	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
 		return known, nil
 	}
@@ -126,10 +126,10 @@ func (h History) leftBy(ctx context.Context, workflowID, base string, known map[
 }
 
 // note takes what one activity of a run found or did into trackers.
-func (h History) note(trackers map[string]string, activityID string, result *common.Payloads) error {
+func (r Reader) note(trackers map[string]string, activityID string, result *common.Payloads) error {
 	if target, ok := fanout.ResolvedTarget(activityID); ok {
 		var resolved fanout.ResolveDeadLetterResult
-		err := h.DataConverter.FromPayloads(result, &resolved)
+		err := r.DataConverter.FromPayloads(result, &resolved)
 		if resolved.Damaged == "" {
 			delete(trackers, target)
 		}
@@ -137,7 +137,7 @@ func (h History) note(trackers map[string]string, activityID string, result *com
 	}
 	if target, ok := fanout.RecordedTarget(activityID); ok {
 		var recorded fanout.RecordDeadLetterResult
-		err := h.DataConverter.FromPayloads(result, &recorded)
+		err := r.DataConverter.FromPayloads(result, &recorded)
 		if recorded.Tracker != "" {
 			trackers[target] = recorded.Tracker
 		}
@@ -147,7 +147,7 @@ func (h History) note(trackers map[string]string, activityID string, result *com
 		return nil
 	}
 	var open fanout.OutstandingResult
-	err := h.DataConverter.FromPayloads(result, &open)
+	err := r.DataConverter.FromPayloads(result, &open)
 	for _, target := range open.Targets {
 		if open.Tracker != "" {
 			trackers[target] = open.Tracker
