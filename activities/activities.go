@@ -1,13 +1,22 @@
-// Package activities does what a FanOut run cannot do itself: it sends requests
-// to targets and keeps dead letters.
+// Package activities does the work of a FanOut run that a workflow cannot do: it sends requests
+// to targets, and it records and resolves dead letters.
 //
-// One Deliver is at most one request. Whether a request may go out now is decided
-// per target and process, in hold: by the gate that a 429 closes, the breaker that
-// an outage opens, and the bounds on requests in flight. classify, a pure function,
-// decides what an answer means.
+// Each task of FirstAttempt and of Deliver sends at most one request. The type admission
+// decides for each target of a process whether a request may be sent now: it has the rate-limit
+// gate, which a 429 closes, the circuit breaker, which opens in an outage, and the limits on
+// requests in flight. The pure function classify decides what an answer means.
 //
-// The package refuses to loop, because every further attempt is Temporal's. It
-// knows nothing of workflows, Kafka or the syntax of targets.yaml.
+//   - deliver.go: the two lanes and one attempt; retrytask.go: the failures of the retry lane;
+//     recent.go: outcomes of this process, so that no attempt is made twice
+//   - admission.go, slotsupplier.go, backoff.go: when a request is sent
+//   - request.go, repeat.go, connections.go, errortext.go: how a request is sent
+//   - classify.go: what an answer means
+//   - message.go, runs.go: what is read from Temporal
+//   - deadletter.go, tracker.go: dead letters; trackermonitor.go, opendeadletters.go: the state
+//     of the tracker, for health and metrics
+//
+// The package refuses to loop over attempts, because Temporal retries. It does not know the
+// workflows, Kafka or the syntax of targets.yaml.
 package activities
 
 import (
@@ -27,27 +36,27 @@ type Targets interface {
 // Options are what Activities need.
 type Options struct {
 	Targets  Targets
-	Messages Messages              // reads the bodies that are too large for an activity's input
-	Runs     Runs                  // knows the run before, and the activities under way
+	Messages Messages              // reads the messages that are too large for an activity's input
+	Runs     Runs                  // reads the previous run, and the progress of pending activities
 	Tracker  Tracker               // nil if this process records no dead letters
-	Health   Health                // nil: nobody asks whether the tracker is ready
-	Metrics  prometheus.Registerer // nil: not counted
-	Logger   *slog.Logger          // nil: slog.Default
+	Health   Health                // if nil, the health of the tracker is not reported
+	Metrics  prometheus.Registerer // if nil, no metrics are registered
+	Logger   *slog.Logger          // if nil, slog.Default
 }
 
-// Activities are the activities of FanOut as methods. One value serves all
-// workers of a process: the state of each target is shared by both lanes.
+// Activities has the activities of FanOut as methods. One value serves all workers of a process,
+// because both lanes share the admission of each target.
 type Activities struct {
-	targets  Targets
-	messages *messageCache
-	runs     Runs
-	tracker  Tracker
-	watch    *trackerWatch
-	network  *network
-	log      *slog.Logger
-	metrics  *metrics
-	holds    *holds
-	recent   *recentOutcomes
+	targets    Targets
+	messages   *messageCache
+	runs       Runs
+	tracker    Tracker
+	monitor    *trackerMonitor
+	network    *network
+	log        *slog.Logger
+	metrics    *metrics
+	admissions *admissions
+	recent     *recentOutcomes
 }
 
 // New makes the activities of one process.
@@ -55,27 +64,28 @@ func New(options Options) *Activities {
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
-	network, holds := newNetwork(), newHolds(time.Now)
-	holds.away = func(t *target.Target) { network.to(t).replace() }
+	network, admissions := newNetwork(), newAdmissions(time.Now)
+	// The target may be unavailable because our connections to it are broken.
+	admissions.onUnavailable = func(t *target.Target) { network.connectionsTo(t).replace() }
 	return &Activities{
-		targets:  options.Targets,
-		messages: newMessageCache(options.Messages),
-		runs:     options.Runs,
-		tracker:  options.Tracker,
-		watch:    newTrackerWatch(options),
-		network:  network,
-		log:      options.Logger,
-		metrics:  newMetrics(options.Metrics, holds),
-		holds:    holds,
-		recent:   newRecentOutcomes(),
+		targets:    options.Targets,
+		messages:   newMessageCache(options.Messages),
+		runs:       options.Runs,
+		tracker:    options.Tracker,
+		monitor:    newTrackerMonitor(options),
+		network:    network,
+		log:        options.Logger,
+		metrics:    newMetrics(options.Metrics, admissions),
+		admissions: admissions,
+		recent:     newRecentOutcomes(),
 	}
 }
 
-// Lane tells the first attempt from the later ones; also the metric label "lane".
+// Lane is the way on which an attempt is made. It is also the metric label "lane".
 type Lane string
 
 // The two lanes.
 const (
-	FastLane  Lane = "fast"
-	RetryLane Lane = "retry"
+	FastLane  Lane = "fast"  // the first attempt, by FirstAttempt
+	RetryLane Lane = "retry" // all further attempts, by Deliver
 )

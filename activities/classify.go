@@ -9,8 +9,8 @@ import (
 	"genesys-fanout/internal/retryafter"
 )
 
-// defaultThrottle is the shortest wait after a 429 that asks for none, or for one
-// that cannot be read. The backoff of the delivery may be longer.
+// defaultThrottle is the shortest wait after a 429 that names no wait, or a wait that cannot be
+// read. The backoff of the delivery may be longer.
 const defaultThrottle = 2 * time.Second
 
 // decision is the meaning of an answer for the delivery and for its target.
@@ -19,41 +19,41 @@ type decision struct {
 	retryAfter time.Duration // floor under the backoff of this delivery
 
 	// The consequences for the target, and so for all its deliveries.
-	throttle    time.Duration // the gate stays closed for this long
-	throttled   bool          // the answer was a 429: the gate reopens slowly
-	unavailable bool          // the answer counts towards the breaker
+	closeGateFor time.Duration // how long the gate stays closed; 0 if it stays open
+	throttled    bool          // true if the answer was a 429, after which the gate opens slowly
+	unavailable  bool          // true if the answer counts towards the breaker
 }
 
-// classify decides what an answer means. If the transport failed, err is its error
-// and status and header are zero. maxRetryAfter bounds every wait that a target
-// may ask for. If a target asks in several headers, the longest wait counts,
-// because each one is a floor.
+// classify decides what an answer means. If there was no answer, err is the error of the
+// transport, and status and header are zero. maxRetryAfter bounds each wait that a target asks
+// for. If a target asks for a wait in several headers, the longest one counts, because each is
+// a floor.
 func classify(status int, header http.Header, err error, retryStatuses []int, maxRetryAfter time.Duration, now time.Time) decision {
 	if err != nil {
 		return decision{verdict: fanout.Retry, unavailable: true}
 	}
 	throttled := status == http.StatusTooManyRequests
-	asked, stated := retryafter.Parse(header, now)
-	reset, usedUp := retryafter.RateLimit(header, throttled && !stated, now)
-	wait := max(asked, reset)
-	if throttled && !stated && !usedUp {
+	retryAfter, hasRetryAfter := retryafter.Parse(header, now)
+	reset, usedUp := retryafter.RateLimit(header, throttled && !hasRetryAfter, now)
+	wait := max(retryAfter, reset)
+	if throttled && !hasRetryAfter && !usedUp {
 		wait = defaultThrottle
 	}
 	wait, reset = min(wait, maxRetryAfter), min(reset, maxRetryAfter)
 
-	d := decision{verdict: verdictOf(status, retryStatuses), throttle: reset, throttled: throttled}
+	d := decision{verdict: verdictOf(status, retryStatuses), closeGateFor: reset, throttled: throttled}
 	if d.verdict == fanout.Retry {
 		d.retryAfter = wait
 		d.unavailable = !throttled
 	}
 	if throttled {
-		d.throttle = wait
+		d.closeGateFor = wait
 	}
 	return d
 }
 
-// verdictOf decides by the status alone. A 407 comes from a proxy in between, so
-// it says nothing of the event: the proxy's credentials are wrong or have expired.
+// verdictOf decides by the status alone. A 407 is always retried, because a proxy sent it and
+// not the target: the credentials of the proxy are wrong or have expired.
 func verdictOf(status int, retryStatuses []int) fanout.Verdict {
 	switch {
 	case status >= 200 && status <= 299:

@@ -13,39 +13,39 @@ import (
 )
 
 const (
-	// transportAge is how long new requests go to the same transport, give or take
-	// ageSpread of it. A kept-alive connection never asks DNS again, so a target
-	// that has moved to other addresses would otherwise keep its old one for as
-	// long as it gets requests. The spread keeps processes that started together
-	// from connecting together.
+	// transportAge is how long new requests go to the same transport, plus or minus the part
+	// ageSpread of it. A kept-alive connection never asks DNS again, so a target that has
+	// moved to other addresses would otherwise get its requests at the old address for as
+	// long as there are any. Because of the spread, processes that started together do not
+	// connect together.
 	transportAge = 10 * time.Minute
 	ageSpread    = 0.1
 
-	// An HTTP/2 connection on which nothing was received for pingAfter is asked
-	// for a sign of life, and closed if none comes within pingTimeout. All requests
-	// of a target share one such connection: if it goes silent, as behind a load
-	// balancer that has forgotten it, each of them would run into its timeout.
+	// If nothing was received on an HTTP/2 connection for pingAfter, the transport sends a
+	// ping, and closes the connection if no answer comes within pingTimeout. All requests of
+	// a target share one such connection. If it is dead, for example because a load balancer
+	// has dropped it without a word, each of them would otherwise wait for its timeout.
 	pingAfter   = 15 * time.Second
 	pingTimeout = 5 * time.Second
 
-	// sessions is how many TLS sessions of one target are kept to be resumed. They
-	// are kept by the name of the server, of which a target has one.
-	sessions = 4
+	// tlsSessions is how many TLS sessions of one target are cached for resumption. The cache
+	// is keyed by the server's name, and a target has only one.
+	tlsSessions = 4
 )
 
-// connections are the HTTP connections of this process to one target. Both lanes
-// use them. New requests go to the current transport, which is replaced from time
-// to time; requests in flight end on the one they began on, and its connections
-// are closed when the last of them has ended.
+// connections are the HTTP connections of this process to one target. Both lanes use them. New
+// requests go to the current transport, which is replaced from time to time. A request in flight
+// ends on the transport on which it began. The connections of a replaced transport are closed
+// when its last request has ended.
 type connections struct {
-	new func() *http.Transport
-	now func() time.Time
+	newTransport func() *http.Transport
+	now          func() time.Time
 
 	mu      sync.Mutex
-	current *transport // nil: the next request makes one
+	current *transport // if nil, the next request makes one
 }
 
-// transport is one http.Transport and the number of requests that are on it.
+// transport is an http.Transport and the number of requests in flight on it.
 type transport struct {
 	*http.Transport
 	client    *http.Client
@@ -54,9 +54,9 @@ type transport struct {
 	retired   bool
 }
 
-// borrow returns the transport for one request. It must be given back when the
-// answer's body is closed.
-func (c *connections) borrow() *transport {
+// beginRequest returns the transport for one request. The caller calls endRequest after it has
+// closed the response's body.
+func (c *connections) beginRequest() *transport {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
@@ -65,10 +65,10 @@ func (c *connections) borrow() *transport {
 	}
 	if c.current == nil {
 		age := float64(transportAge) * (1 + ageSpread*(2*rand.Float64()-1))
-		made := c.new()
+		made := c.newTransport()
 		c.current = &transport{
 			Transport: made,
-			client:    &http.Client{Transport: answers{made}},
+			client:    &http.Client{Transport: noRedirects{made}},
 			replaceAt: now.Add(time.Duration(age)),
 		}
 	}
@@ -76,16 +76,15 @@ func (c *connections) borrow() *transport {
 	return c.current
 }
 
-// giveBack ends a request.
-func (c *connections) giveBack(t *transport) {
+// endRequest ends a request on its transport.
+func (c *connections) endRequest(t *transport) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t.inFlight--
-	t.closeIfDone()
+	t.closeIfUnused()
 }
 
-// replace makes the next request begin on a new transport, and so on a new
-// connection.
+// replace makes the next request use a new transport, and thus a new connection.
 func (c *connections) replace() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,15 +94,15 @@ func (c *connections) replace() {
 func (c *connections) retire() {
 	if c.current != nil {
 		c.current.retired = true
-		c.current.closeIfDone()
+		c.current.closeIfUnused()
 		c.current = nil
 	}
 }
 
-// closeIfDone closes the connections of a retired transport. It must not be called
-// while a request is on it, because a connection that was chosen for a request and
-// has not sent it yet counts as idle. What becomes idle later closes by itself.
-func (t *transport) closeIfDone() {
+// closeIfUnused closes the connections of a retired transport that has no request in flight. It
+// waits for the last request, because a connection that was chosen for a request and has not
+// sent it yet counts as idle. A connection that becomes idle later closes by itself.
+func (t *transport) closeIfUnused() {
 	if t.retired && t.inFlight == 0 {
 		go t.CloseIdleConnections() // a peer that does not read can delay it for seconds
 	}
@@ -111,40 +110,40 @@ func (t *transport) closeIfDone() {
 
 // network makes the connections of every target.
 type network struct {
-	dial  func(ctx context.Context, network, address string) (net.Conn, error)
-	roots *tls.Config // what every handshake begins with
-	now   func() time.Time
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	tls  *tls.Config // cloned for each target
+	now  func() time.Time
 
-	mu sync.Mutex
-	by map[string]*connections
+	mu       sync.Mutex
+	byTarget map[string]*connections
 }
 
 func newNetwork() *network {
 	return &network{
-		dial:  (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-		roots: &tls.Config{MinVersion: tls.VersionTLS12},
-		now:   time.Now,
-		by:    make(map[string]*connections),
+		dial:     (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		tls:      &tls.Config{MinVersion: tls.VersionTLS12},
+		now:      time.Now,
+		byTarget: make(map[string]*connections),
 	}
 }
 
-// to returns the connections to a target.
-func (n *network) to(t *target.Target) *connections {
+// connectionsTo returns the connections to a target.
+func (n *network) connectionsTo(t *target.Target) *connections {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	c := n.by[t.Name()]
+	c := n.byTarget[t.Name()]
 	if c == nil {
-		config := n.roots.Clone()
-		config.ClientSessionCache = tls.NewLRUClientSessionCache(sessions) // one for all transports of the target
-		c = &connections{now: n.now, new: func() *http.Transport { return n.transport(t, config.Clone()) }}
-		n.by[t.Name()] = c
+		config := n.tls.Clone()
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(tlsSessions) // one for all transports of the target
+		c = &connections{now: n.now, newTransport: func() *http.Transport { return n.transport(t, config.Clone()) }}
+		n.byTarget[t.Name()] = c
 	}
 	return c
 }
 
-// transport makes a transport for one target. Its idle connections are bounded by
-// max_concurrency, because no more requests are in flight at once. Each takes some
-// 20 KB, with TLS twice that.
+// transport makes a transport for one target. It keeps at most max_concurrency idle
+// connections, because there are never more requests in flight. A connection takes about 20 KB,
+// or 40 KB with TLS.
 func (n *network) transport(t *target.Target, config *tls.Config) *http.Transport {
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -155,29 +154,29 @@ func (n *network) transport(t *target.Target, config *tls.Config) *http.Transpor
 		HTTP2:               &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		MaxIdleConns:        t.MaxConcurrency,
 		MaxIdleConnsPerHost: t.MaxConcurrency,
-		// Many servers and load balancers close an idle connection after 60 s. It is
-		// closed before that, so that no request meets a connection that is closing.
+		// Many servers and load balancers close an idle connection after 60 s. We close it
+		// earlier, so that no request is sent on a connection that the other side closes.
 		IdleConnTimeout:    50 * time.Second,
 		DisableCompression: true, // the answer's body is not used
 	}
 }
 
-// answers is an http.RoundTripper that leaves http.Client nothing to do with an
-// answer. It follows no redirect: a redirect is an answer, and a POST that moves on
-// its own would deliver to a target that nobody configured.
-type answers struct{ *http.Transport }
+// noRedirects is an http.RoundTripper after which http.Client follows no redirect. A redirect is
+// an answer like any other: if the POST followed it, the event would be delivered to a target
+// that nobody configured.
+type noRedirects struct{ *http.Transport }
 
 // RoundTrip implements http.RoundTripper.
-func (a answers) RoundTrip(request *http.Request) (*http.Response, error) {
-	response, err := a.Transport.RoundTrip(request)
+func (n noRedirects) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := n.Transport.RoundTrip(request)
 	if err != nil {
 		return nil, err
 	}
-	// Without a Location http.Client follows nothing. With one that it cannot parse
-	// it fails, and the answer would count as a failure of the connection.
+	// Without a Location, http.Client follows no redirect. If it cannot parse the Location, it
+	// fails, and the answer would count as a failure of the connection.
 	response.Header.Del("Location")
 	if response.StatusCode == http.StatusSwitchingProtocols {
-		_ = response.Body.Close() // it is the connection itself, which no context ends
+		_ = response.Body.Close() // the body is the connection itself, and the end of ctx does not close it
 		response.Body = http.NoBody
 	}
 	return response, nil

@@ -40,7 +40,7 @@ func TestConnections_SilentHTTP2ConnectionIsClosedByPing(t *testing.T) {
 		go func() { _ = server.ServeTLS(network, "", "") }()
 		set := load(t, "https://example.com", "  - {name: a, url: $URL}\n")
 		acts := New(Options{Targets: set})
-		acts.network.dial, acts.network.roots = network.dial, clients
+		acts.network.dial, acts.network.tls = network.dial, clients
 		one := set.All()[0]
 		require.NoError(t, acts.send(t.Context(), one, eventFor(0), 1, 5*time.Second).err)
 
@@ -53,7 +53,7 @@ func TestConnections_SilentHTTP2ConnectionIsClosedByPing(t *testing.T) {
 		assert.LessOrEqual(t, time.Since(silenced), pingAfter+pingTimeout+5*time.Second)
 		assert.Equal(t, 2, network.dials(), "over a new connection")
 
-		acts.network.to(one).replace()
+		acts.network.connectionsTo(one).replace()
 		require.NoError(t, server.Close())
 		synctest.Wait()
 	})
@@ -111,10 +111,10 @@ func TestConnections_RequestsInFlightEndWhereTheyBegan(t *testing.T) {
 	set := load(t, server.URL, "  - {name: a, url: $URL}\n")
 	acts := New(Options{Targets: set})
 	one := set.All()[0]
-	answers := make(chan answer, 1)
+	answers := make(chan response, 1)
 	go func() { answers <- acts.send(t.Context(), one, eventFor(0), 1, time.Minute) }()
 	<-arrived
-	acts.network.to(one).replace()
+	acts.network.connectionsTo(one).replace()
 	require.NoError(t, acts.send(t.Context(), one, eventFor(1), 1, time.Minute).err)
 	assert.Empty(t, closed, "neither the old transport's connection nor the new one's")
 	close(release)
@@ -139,16 +139,16 @@ func TestConnections_BreakerThatOpensReplacesThem(t *testing.T) {
 		return len(connections)
 	}
 	one := f.targets.All()[0]
-	hold := f.acts.holds.of(one)
+	hold := f.acts.admissions.of(one)
 	now := noon
 	hold.now = func() time.Time { return now }
 	for n := range breakerThreshold {
 		_, failure := f.deliver(f.delivery(), &fanout.Progress{Attempts: n})
 		require.NotNil(t, failure)
 	}
-	require.True(t, hold.held())
+	require.True(t, hold.blocked())
 	assert.Equal(t, 1, opened(), "a failing answer alone costs no connection")
-	for n, delay := 2, firstProbe; n <= 4; n, delay = n+1, 2*delay {
+	for n, delay := 2, firstProbeDelay; n <= 4; n, delay = n+1, 2*delay {
 		now = now.Add(delay)
 		_, failure := f.deliver(f.delivery(), nil)
 		require.Equal(t, fanout.FailureHeld, failure.Type())
@@ -166,7 +166,7 @@ func TestConnections_TLSSessionsAreResumedOnANewTransport(t *testing.T) {
 	}, nil, "  - {name: a, url: $URL}\n")
 	for range 3 {
 		require.NoError(t, acts.send(t.Context(), one, eventFor(1), 1, time.Minute).err)
-		acts.network.to(one).replace()
+		acts.network.connectionsTo(one).replace()
 	}
 	assert.Equal(t, []bool{false, true, true}, resumed)
 }
@@ -204,7 +204,7 @@ func TestConnections_OfManyTargetsAreClosed(t *testing.T) {
 		// a moment there can be more than one for each request in flight.
 		assert.LessOrEqual(t, open.Load(), int64(2*targets*inFlight))
 		for _, one := range set.All() {
-			acts.network.to(one).replace()
+			acts.network.connectionsTo(one).replace()
 		}
 		waiting.Equal(t, "open connections", 0, open.Load)
 	}

@@ -14,14 +14,15 @@ import (
 	"genesys-fanout/internal/history"
 )
 
-// RecordDeadLetter keeps a delivery that was given up. It succeeds only once the
-// tracker has it on disk, and may be repeated.
+// RecordDeadLetter records a delivery that was given up. It returns when the record is durable.
+// Repeating it changes nothing.
 func (a *Activities) RecordDeadLetter(ctx context.Context, d fanout.RecordDeadLetterInput) (fanout.RecordDeadLetterResult, error) {
 	run := activity.GetInfo(ctx).WorkflowExecution
-	defer a.watch.writes(run.RunID, d.Target)()
+	endWrite := a.monitor.beginWrite(run.RunID, d.Target)
+	defer endWrite()
 	err := a.record(ctx, run, d)
-	if !errors.Is(ctx.Err(), context.Canceled) { // else it says nothing about the tracker
-		a.watch.wrote(run.RunID, d.Target, err)
+	if !errors.Is(ctx.Err(), context.Canceled) { // otherwise err says nothing about the tracker
+		a.monitor.recordWrite(run.RunID, d.Target, err)
 	}
 	if err != nil {
 		return fanout.RecordDeadLetterResult{}, err
@@ -30,7 +31,7 @@ func (a *Activities) RecordDeadLetter(ctx context.Context, d fanout.RecordDeadLe
 }
 
 func (a *Activities) record(ctx context.Context, run workflow.Execution, d fanout.RecordDeadLetterInput) error {
-	if err := a.checkHolder(ctx, d.Target, d.RecordLocation); err != nil {
+	if err := a.checkRecordLocation(ctx, d.Target, d.RecordLocation); err != nil {
 		return err
 	}
 	if d.Event.ID == "" || len(d.Body) == 0 && !d.NoBody {
@@ -60,25 +61,25 @@ func (a *Activities) record(ctx context.Context, run workflow.Execution, d fanou
 	if err := a.tracker.Record(ctx, record); err != nil {
 		return err
 	}
-	a.metrics.deadLetter(record)
+	a.metrics.countDeadLetter(record)
 	a.log.Warn("dead letter", "target", record.TargetName, "event", record.EscapedID(), "reason", record.Reason,
 		"status", record.StatusCode, "attempts", record.Attempts)
 	return nil
 }
 
-// Outstanding returns which deliveries of an event have an open record, for a run
-// that is not the event's first. If all records are in other trackers than that of
-// this worker, it fails with OtherTracker.
+// Outstanding returns which deliveries of an event have an open record. A run that is not the
+// first of its event calls it. If all records are in other trackers than that of this worker, it
+// fails with OtherTracker.
 func (a *Activities) Outstanding(ctx context.Context, r fanout.OutstandingInput) (fanout.OutstandingResult, error) {
 	run := activity.GetInfo(ctx).WorkflowExecution
-	before := history.Ending{Settled: r.Settled, Trackers: r.Trackers}
+	previous := history.Ending{Settled: r.Settled, Trackers: r.Trackers}
 	if !r.Settled {
 		var err error
-		if before, err = a.runs.PreviousEnding(ctx, run.ID, run.RunID); err != nil {
+		if previous, err = a.runs.PreviousEnding(ctx, run.ID, run.RunID); err != nil {
 			return fanout.OutstandingResult{}, err
 		}
 	}
-	elsewhere, err := a.elsewhere(ctx, before.Trackers)
+	elsewhere, err := a.trackersElsewhere(ctx, previous.Trackers)
 	if err != nil {
 		return fanout.OutstandingResult{}, err
 	}
@@ -91,32 +92,33 @@ func (a *Activities) Outstanding(ctx context.Context, r fanout.OutstandingInput)
 		return fanout.OutstandingResult{}, err
 	}
 	targets = slices.DeleteFunc(targets, func(target string) bool { return elsewhere[target] != "" })
-	return fanout.OutstandingResult{Settled: before.Settled, Targets: targets, Tracker: a.tracker.ID(), Elsewhere: elsewhere}, nil
+	return fanout.OutstandingResult{Settled: previous.Settled, Targets: targets, Tracker: a.tracker.ID(), Elsewhere: elsewhere}, nil
 }
 
-// elsewhere returns those of some trackers, by target, that are not this worker's.
-// If none is, it fails with OtherTracker.
-func (a *Activities) elsewhere(ctx context.Context, trackers map[string]string) (map[string]string, error) {
+// trackersElsewhere returns those of the trackers whose records this worker does not have.
+// trackers holds identities by target. If this worker has none of them, it fails with
+// OtherTracker.
+func (a *Activities) trackersElsewhere(ctx context.Context, trackers map[string]string) (map[string]string, error) {
 	elsewhere := make(map[string]string)
 	for target, id := range trackers {
-		held, err := a.tracker.HasRecordsOf(ctx, id)
+		here, err := a.tracker.HasRecordsOf(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		if !held {
+		if !here {
 			elsewhere[target] = id
 		}
 	}
 	if len(elsewhere) > 0 && len(elsewhere) == len(trackers) {
-		return nil, a.otherTracker(ctx, elsewhere)
+		return nil, a.otherTrackerFailure(ctx, elsewhere)
 	}
 	return elsewhere, nil
 }
 
-// ResolveDeadLetter closes the record of a delivery that succeeded after all,
-// where there is an open one. It may be repeated.
+// ResolveDeadLetter closes the open record of a delivery that has succeeded. If there is none, it
+// does nothing. Repeating it changes nothing.
 func (a *Activities) ResolveDeadLetter(ctx context.Context, r fanout.ResolveDeadLetterInput) (fanout.ResolveDeadLetterResult, error) {
-	if err := a.checkHolder(ctx, r.Target, r.RecordLocation); err != nil {
+	if err := a.checkRecordLocation(ctx, r.Target, r.RecordLocation); err != nil {
 		return fanout.ResolveDeadLetterResult{}, err
 	}
 	id, err := a.eventID(ctx, r.Event)
@@ -124,13 +126,15 @@ func (a *Activities) ResolveDeadLetter(ctx context.Context, r fanout.ResolveDead
 		return fanout.ResolveDeadLetterResult{}, err
 	}
 	err = a.tracker.Resolve(ctx, r.Target, id, runID(ctx), r.At)
-	if _, ok := errors.AsType[*deadletter.DamagedError](err); ok { // no further try would mend it
-		a.log.Error("a dead letter that was delivered cannot be resolved", "target", r.Target, "event", event.Escape(id), "error", err)
+	if _, ok := errors.AsType[*deadletter.DamagedError](err); ok { // a retry would fail too
+		a.log.Error("the event was delivered, but its dead letter cannot be resolved, because its file is damaged; repair the file or move it away", "target", r.Target, "event", event.Escape(id), "error", err)
 		return fanout.ResolveDeadLetterResult{Damaged: err.Error(), Tracker: a.tracker.ID()}, nil
 	}
 	return fanout.ResolveDeadLetterResult{}, err
 }
 
+// eventID returns the id of the event that an activity's input carries. If the input carries none,
+// eventID reads it from the run's history.
 func (a *Activities) eventID(ctx context.Context, carried event.Event) (string, error) {
 	if carried.ID != "" {
 		return carried.ID, nil

@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	// slotWait is how long Deliver waits for one of a target's requests in
-	// flight to end before it goes back to Temporal's queue.
-	slotWait = 5 * time.Second
+	// permitWait is how long Deliver waits for one of a target's requests in flight to end
+	// before it returns its task to Temporal.
+	permitWait = 5 * time.Second
 
-	// Overhead is what Deliver may take beyond the target's timeout: the wait
-	// for a slot, the heartbeats and the message's way from Temporal. A task that
-	// went to a worker just as it stopped comes again after this and the timeout.
-	Overhead = slotWait + 10*time.Second
+	// Overhead is the time that Deliver may take in addition to the target's timeout: the wait
+	// for a permit, the heartbeats, and reading the message from Temporal. If a worker got a
+	// task just as it stopped, Temporal hands the task out again after the timeout and this.
+	Overhead = permitWait + 10*time.Second
 )
 
-// FirstAttempt is the fast lane: at most one request, made within the run's first
-// workflow task. It never waits for a permit, and it never fails: the Outcome holds
-// what went wrong.
+// FirstAttempt is the fast lane. It sends at most one request, within the run's first workflow
+// task. It never waits for a permit. It never fails: if the attempt failed, the Outcome has the
+// error.
 func (a *Activities) FirstAttempt(ctx context.Context, d fanout.DeliverInput) (fanout.FirstAttemptResult, error) {
 	outcome, err := a.firstAttempt(ctx, d)
 	return fanout.FirstAttemptResult{Outcome: outcome}, err
@@ -37,116 +37,130 @@ func (a *Activities) firstAttempt(ctx context.Context, d fanout.DeliverInput) (f
 	if !ok || t.State != target.Active || !t.Policy.FastLane {
 		return fanout.Outcome{Verdict: fanout.Held, Progress: d.Progress}, nil
 	}
-	key := recentKey{runID(ctx), d.Policy.Target, FastLane}
-	return a.recent.once(ctx, key, func() (fanout.Outcome, error) {
-		hold := a.holds.of(t)
-		permit, refusal := hold.enter(FastLane)
-		if refusal != nil {
-			a.metrics.delivery(t, FastLane, fanout.Held)
-			return fanout.Outcome{Verdict: fanout.Held, Progress: d.Progress, TargetState: hold.sighting()}, nil
-		}
-		outcome := a.attempt(ctx, t, hold, permit, d)
+	attempt := func() (fanout.Outcome, error) {
+		outcome := a.attemptInFastLane(ctx, t, d)
 		if outcome.Verdict != fanout.Delivered {
-			outcome.TargetState = hold.sighting()
+			outcome.TargetState = a.admissions.of(t).targetState()
 		}
 		return outcome, nil
-	}, func(o fanout.Outcome, _ error) bool { return o.Verdict != fanout.Held })
+	}
+	keep := func(o fanout.Outcome, _ error) bool { return o.Verdict != fanout.Held }
+	return a.recent.attemptOnce(ctx, attemptKey{runID(ctx), t.Name(), FastLane}, attempt, keep)
 }
 
-// Recall returns the outcome of a first attempt that this process may have made. It
-// is asked when the workflow task of that attempt was lost and another process has
-// the next one. It sends nothing. If this process made no attempt, it answers Held,
-// and will make none for this run later either.
+// Recall returns the outcome of a first attempt that this process may have made. A run calls it
+// if the workflow task of that attempt was lost, and another process has the next task. Recall
+// sends nothing. If this process made no attempt, Recall returns the verdict Held, and this
+// process will not make one for this run later either.
 func (a *Activities) Recall(ctx context.Context, in fanout.RecallInput) (fanout.RecallResult, error) {
-	outcome, err := a.recent.once(ctx, recentKey{runID(ctx), in.Target, FastLane},
+	outcome, err := a.recent.attemptOnce(ctx, attemptKey{runID(ctx), in.Target, FastLane},
 		func() (fanout.Outcome, error) { return fanout.Outcome{Verdict: fanout.Held}, nil },
 		func(fanout.Outcome, error) bool { return true })
 	return fanout.RecallResult{Outcome: outcome}, err
 }
 
-// Deliver is one task of the retry lane: at most one request. It fails with an
-// ApplicationError. Temporal retries the types FailureRetry (an attempt was spent) and
-// FailureHeld (none was) after NextRetryDelay. An event.Reason as type ends the
-// delivery, and the details are its Progress.
+// Deliver is one task of the retry lane. It sends at most one request. If the event was not
+// delivered, it fails with an ApplicationError whose details are the Progress. Temporal retries
+// the types FailureRetry (an attempt was spent) and FailureHeld (none was) after
+// NextRetryDelay. If the type is an event.Reason, the delivery is given up.
 func (a *Activities) Deliver(ctx context.Context, d fanout.DeliverInput) (fanout.DeliverResult, error) {
-	outcome, err := a.deliverTask(ctx, d)
+	outcome, err := a.deliver(ctx, d)
 	return fanout.DeliverResult{Outcome: outcome}, err
 }
 
-func (a *Activities) deliverTask(ctx context.Context, d fanout.DeliverInput) (fanout.Outcome, error) {
+// deliver decides whether the delivery may make an attempt now.
+func (a *Activities) deliver(ctx context.Context, d fanout.DeliverInput) (fanout.Outcome, error) {
 	if activity.HasHeartbeatDetails(ctx) {
 		if err := activity.GetHeartbeatDetails(ctx, &d.Progress); err != nil {
 			return fanout.Outcome{}, fmt.Errorf("read the progress of the delivery: %w", err)
 		}
 	}
-	task := dispatch{DeliverInput: d, expires: expiry(ctx)}
+	task := retryTask{DeliverInput: d, expiresAt: expiry(ctx)}
 	t, ok := a.targets.Get(d.Policy.Target)
-	if !ok { // its queue is polled by processes that know it, so only in a changing fleet
-		return fanout.Outcome{}, task.held("this worker does not know the target", time.Minute)
+	if !ok { // only while workers have different targets.yaml, because a worker polls the queues of its own targets
+		return fanout.Outcome{}, task.heldFailure("this worker does not know the target", time.Minute)
 	}
 	if t.State == target.Retired {
 		return fanout.Outcome{}, fanout.GivenUp(event.ReasonRetired, d.Progress, "the target was retired")
 	}
-	a.holds.of(t).learn(d.TargetState, time.Duration(d.Policy.MaxRetryAfter))
+	a.admissions.of(t).applyTargetState(d.TargetState, time.Duration(d.Policy.MaxRetryAfter))
 	if wait := time.Until(d.NotBefore); wait > 0 {
-		return fanout.Outcome{}, task.held("backing off", wait)
+		return fanout.Outcome{}, task.heldFailure("backing off", wait)
 	}
-	key := recentKey{runID(ctx), d.Policy.Target, RetryLane}
-	outcome, err := a.recent.once(ctx, key,
-		func() (fanout.Outcome, error) { return a.deliver(ctx, t, task) },
+	return a.recent.attemptOnce(ctx, attemptKey{runID(ctx), t.Name(), RetryLane},
+		func() (fanout.Outcome, error) { return a.deliverNow(ctx, t, task) },
 		func(_ fanout.Outcome, err error) bool { return err == nil || fanout.IsGivenUp(err) })
-	return outcome, err
 }
 
-func (a *Activities) deliver(ctx context.Context, t *target.Target, d dispatch) (fanout.Outcome, error) {
-	if d.Progress.Attempts >= d.Policy.MaxAttempts { // the worker that made the last one did not live to report it
-		return fanout.Outcome{}, fanout.GivenUp(event.ReasonExhausted, d.Progress, "the last attempt was cut off")
+// deliverNow completes the message, makes the attempt and reports its outcome.
+func (a *Activities) deliverNow(ctx context.Context, t *target.Target, task retryTask) (fanout.Outcome, error) {
+	if task.Progress.Attempts >= task.Policy.MaxAttempts { // the worker of the last attempt was lost before it reported the outcome
+		return fanout.Outcome{}, fanout.GivenUp(event.ReasonExhausted, task.Progress, "the last attempt was cut off")
 	}
-	info := activity.GetInfo(ctx)
-	message, err := a.messages.complete(ctx, d.Message, info.WorkflowExecution.ID, info.WorkflowExecution.RunID)
+	run := activity.GetInfo(ctx).WorkflowExecution
+	message, err := a.messages.complete(ctx, task.Message, run.ID, run.RunID)
 	if err == nil && len(message.Body) == 0 {
 		err = errNoMessage
 	}
 	if err != nil {
 		return fanout.Outcome{}, err
 	}
-	d.Event, d.Body = message.Event, message.Body
-	hold := a.holds.of(t)
-	permit, refusal := enterWithin(ctx, hold)
-	if refusal != nil {
-		a.metrics.delivery(t, RetryLane, fanout.Held)
-		return fanout.Outcome{}, d.held(refusal.reason, max(refusal.wait, time.Second))
+	task.Event, task.Body = message.Event, message.Body
+	outcome, err := a.attemptInRetryLane(ctx, t, task)
+	if err != nil {
+		return fanout.Outcome{}, err
 	}
+	activity.RecordHeartbeat(ctx, outcome.Progress)
+	return outcome, task.failure(outcome)
+}
+
+// attemptInFastLane makes an attempt if a permit is free.
+func (a *Activities) attemptInFastLane(ctx context.Context, t *target.Target, d fanout.DeliverInput) fanout.Outcome {
+	permit, denied := a.admissions.of(t).acquire(FastLane)
+	if denied != nil {
+		a.metrics.countOutcome(t, FastLane, fanout.Held)
+		return fanout.Outcome{Verdict: fanout.Held, Progress: d.Progress}
+	}
+	defer permit.release()
+	return a.attempt(ctx, t, permit, d)
+}
+
+// attemptInRetryLane makes an attempt as soon as a permit is free. If it fails, no request was
+// sent.
+func (a *Activities) attemptInRetryLane(ctx context.Context, t *target.Target, task retryTask) (fanout.Outcome, error) {
+	permit, denied := waitForPermit(ctx, a.admissions.of(t))
+	if denied != nil {
+		a.metrics.countOutcome(t, RetryLane, fanout.Held)
+		return fanout.Outcome{}, task.heldFailure(denied.reason, max(denied.wait, time.Second))
+	}
+	defer permit.release()
 	if !permit.probe { // a failed probe spends no attempt
-		begun := d.Progress
+		begun := task.Progress
 		begun.Attempts++
 		activity.RecordHeartbeat(ctx, begun)
 	}
-	if ctx.Err() != nil { // the heartbeat brought it
-		hold.leave(permit, nil)
-		return fanout.Outcome{}, unsent(ctx, d.Progress)
+	if ctx.Err() != nil { // the answer to the heartbeat may bring the run's cancellation
+		return fanout.Outcome{}, errorBeforeRequest(ctx, task.Progress)
 	}
-	outcome := a.attempt(ctx, t, hold, permit, d.DeliverInput)
-	activity.RecordHeartbeat(ctx, outcome.Progress)
-	return outcome, d.failure(outcome)
+	return a.attempt(ctx, t, permit, task.DeliverInput), nil
 }
 
-// unsent ends an activity whose context is done. If the run was canceled, the error
-// carries the progress, because the heartbeat before has counted a request that was
-// not sent.
-func unsent(ctx context.Context, progress fanout.Progress) error {
+// errorBeforeRequest returns the error of an activity whose context ended before it sent its
+// request. If the run was canceled, the error carries the progress, because the last heartbeat
+// has already counted the request.
+func errorBeforeRequest(ctx context.Context, progress fanout.Progress) error {
 	if temporal.IsCanceledError(context.Cause(ctx)) {
 		return temporal.NewCanceledError(progress)
 	}
 	return ctx.Err()
 }
 
-// enterWithin asks for a permit, and waits a while for one if the target has only
-// too many requests in flight.
-func enterWithin(ctx context.Context, h *hold) (permit, *refusal) {
-	ctx, cancel := context.WithTimeout(ctx, slotWait)
+// waitForPermit acquires a permit of the retry lane. If only the limit on requests in flight
+// denies it, waitForPermit waits up to permitWait for one of them to end.
+func waitForPermit(ctx context.Context, a *admission) (*permit, *denial) {
+	ctx, cancel := context.WithTimeout(ctx, permitWait)
 	defer cancel()
-	go func() { // a worker that stops should not keep tasks waiting for a slot
+	go func() { // a worker that stops should not wait for permits
 		select {
 		case <-activity.GetWorkerStopChannel(ctx):
 			cancel()
@@ -154,39 +168,38 @@ func enterWithin(ctx context.Context, h *hold) (permit, *refusal) {
 		}
 	}()
 	for {
-		changed := h.changes()
-		p, refusal := h.enter(RetryLane)
-		if refusal == nil || refusal.wait > 0 || await(ctx, 0, changed) != nil {
-			return p, refusal
+		changed := a.changes()
+		p, denied := a.acquire(RetryLane)
+		if denied == nil || denied.wait > 0 || wait(ctx, 0, changed) != nil {
+			return p, denied
 		}
 	}
 }
 
-// attempt sends one request under a permit and decides what it means.
-func (a *Activities) attempt(ctx context.Context, t *target.Target, hold *hold, p permit, d fanout.DeliverInput) fanout.Outcome {
+// attempt sends one request with a permit and decides what the answer means. The caller
+// releases the permit.
+func (a *Activities) attempt(ctx context.Context, t *target.Target, permit *permit, d fanout.DeliverInput) fanout.Outcome {
 	started := time.Now()
-	got := a.send(ctx, t, d, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
-	decision := classify(got.status, got.header, got.err, t.RetryStatuses, time.Duration(d.Policy.MaxRetryAfter), time.Now())
-	if got.err != nil && ctx.Err() != nil { // our own end, not the target's fault
-		hold.leave(p, nil)
-	} else {
-		hold.leave(p, &decision)
+	response := a.send(ctx, t, d, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
+	decision := classify(response.status, response.header, response.err, t.RetryStatuses, time.Duration(d.Policy.MaxRetryAfter), time.Now())
+	if response.err == nil || ctx.Err() == nil { // otherwise this process ended the request, which says nothing about the target
+		permit.decision = &decision
 	}
 
-	outcome := fanout.Outcome{Verdict: decision.verdict, Progress: fanout.Progress{Attempts: d.Progress.Attempts + 1, StatusCode: got.status}}
+	outcome := fanout.Outcome{Verdict: decision.verdict, Progress: fanout.Progress{Attempts: d.Progress.Attempts + 1, StatusCode: response.status}}
 	if decision.verdict != fanout.Delivered {
-		outcome.Progress.Error = got.failure(t)
+		outcome.Progress.Error = response.describeFailure(t)
 	}
 	switch {
-	case p.probe && decision.unavailable:
+	case permit.probe && decision.unavailable:
 		outcome.Verdict = fanout.Held
 		outcome.Progress.Attempts--
 		outcome.NotBefore = time.Now().Add(decision.retryAfter).UTC()
 	case decision.verdict == fanout.Retry:
 		outcome.Wait = backoff(d, outcome.Progress.Attempts, decision.retryAfter)
-		outcome.NotBefore = time.Now().Add(jittered(outcome.Wait)).UTC()
+		outcome.NotBefore = time.Now().Add(withJitter(outcome.Wait)).UTC()
 	}
-	a.metrics.attempt(t, p.lane, outcome.Verdict, time.Since(started))
+	a.metrics.observeAttempt(t, permit.lane, outcome.Verdict, time.Since(started))
 	return outcome
 }
 

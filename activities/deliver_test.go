@@ -304,7 +304,7 @@ func TestProbeSpendsNoAttempt(t *testing.T) {
 	status := http.StatusServiceUnavailable
 	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) },
 		"  - {name: a, url: $URL, retry_statuses: [503], max_attempts: 3}\n")
-	h := f.acts.holds.of(f.targets.All()[0])
+	h := f.acts.admissions.of(f.targets.All()[0])
 	now := noon
 	h.now = func() time.Time { return now }
 	openBreaker(t, h)
@@ -330,18 +330,18 @@ func TestAProbeHeedsRetryAfter(t *testing.T) {
 		w.Header().Set("Retry-After", "60")
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}, "  - {name: a, url: $URL, retry_statuses: [503]}\n")
-	h := f.acts.holds.of(f.targets.All()[0])
+	h := f.acts.admissions.of(f.targets.All()[0])
 	now := noon
 	h.now = func() time.Time { return now }
 	openBreaker(t, h)
 
-	now = now.Add(firstProbe)
+	now = now.Add(firstProbeDelay)
 	outcome := f.firstAttempt(f.delivery())
 	assert.Equal(t, fanout.Held, outcome.Verdict)
 	assert.Zero(t, outcome.Progress.Attempts)
 	assert.WithinRange(t, outcome.NotBefore, time.Now().Add(50*time.Second), time.Now().Add(70*time.Second))
 
-	now = now.Add(longestProbe)
+	now = now.Add(longestProbeDelay)
 	_, failure := f.deliver(f.delivery(), nil)
 	require.NotNil(t, failure)
 	assert.Equal(t, "held", failure.Type())
@@ -363,7 +363,7 @@ func TestCanceledBeforeItIsSent(t *testing.T) {
 	reason, progress := fanout.Explain(err, fanout.Progress{Attempts: 1})
 	assert.Equal(t, event.ReasonCanceled, reason)
 	assert.Equal(t, fanout.Progress{Attempts: 2, StatusCode: 503, Error: "the run was canceled; 503"}, progress)
-	assert.Len(t, fill(f.acts.holds.of(f.targets.All()[0]), RetryLane), 64, "the permit is given back")
+	assert.Len(t, fill(f.acts.admissions.of(f.targets.All()[0]), RetryLane), 64, "the permit is given back")
 }
 
 func TestTransportFailures(t *testing.T) {
@@ -426,8 +426,8 @@ func TestErrorsQuoteAtMost2KiB(t *testing.T) {
 		_, _ = io.WriteString(w, strings.Repeat("ü", 1<<20))
 	}, "  - {name: a, url: $URL}\n")
 	got := f.firstAttempt(f.delivery()).Progress.Error
-	assert.LessOrEqual(t, len(got), quotedAnswer+len("400 Bad Request: "))
-	assert.Greater(t, len(got), quotedAnswer)
+	assert.LessOrEqual(t, len(got), quoteLimit+len("400 Bad Request: "))
+	assert.Greater(t, len(got), quoteLimit)
 }
 
 type messagesFunc func(ctx context.Context, workflowID, runID string) (event.Message, error)
@@ -459,7 +459,7 @@ func TestLargeMessagesAreReadOncePerRun(t *testing.T) {
 	assert.Equal(t, 1, reads)
 }
 
-// endsMeanwhile is a context that is done from the second time on that it is asked.
+// endsMeanwhile is a context whose Err returns nil once, and context.Canceled after that.
 type endsMeanwhile struct {
 	context.Context
 	asked bool
@@ -473,15 +473,12 @@ func (c *endsMeanwhile) Err() error {
 	return nil
 }
 
-// TestAttempt_GivesItsPermitBackWheneverItsContextEnds: a probe that keeps its permit
-// would be the last one, and the target away for as long as the process lives.
-func TestAttempt_GivesItsPermitBackWheneverItsContextEnds(t *testing.T) {
+// If a probe kept its permit, no other probe would be sent, and the target would stay blocked as
+// long as the process lives.
+func TestAttempt_ReleasesItsPermitWheneverItsContextEnds(t *testing.T) {
 	set := load(t, "http://127.0.0.1:1", "  - {name: a, url: $URL}\n")
-	acts, one := New(Options{Targets: set}), set.All()[0]
-	hold := acts.holds.of(one)
-	permit, refusal := hold.enter(RetryLane)
-	require.Nil(t, refusal)
-	outcome := acts.attempt(&endsMeanwhile{Context: context.Background()}, one, hold, permit, fanout.DeliverInput{Policy: one.Policy})
+	acts, target := New(Options{Targets: set}), set.All()[0]
+	outcome := acts.attemptInFastLane(&endsMeanwhile{Context: context.Background()}, target, fanout.DeliverInput{Policy: target.Policy})
 	assert.Equal(t, fanout.Retry, outcome.Verdict)
-	assert.Zero(t, hold.inFlight)
+	assert.Zero(t, acts.admissions.of(target).inFlight)
 }

@@ -7,25 +7,25 @@ import (
 	"genesys-fanout/target"
 )
 
-// quotedAnswer is how much an error quotes of what a target or the transport
-// said, in bytes.
-const quotedAnswer = 2 << 10
+// quoteLimit is how much an error quotes of a response or of the transport's error, in bytes.
+const quoteLimit = 2 << 10
 
-// errorText returns the beginning of what a target or the transport said, for an
-// error. It holds no secret of the target, and no control character but line
-// breaks and tabs, because JSON writes the others six times as long. The
-// transport may say much: net/http quotes all of an answer that is no HTTP.
-func errorText(t *target.Target, said string) string {
-	// Secrets first, because one that is cut or changed would not be found.
-	said = strings.Map(printable, t.Redact(said))
-	if len(said) <= quotedAnswer {
-		return said
+// errorText returns the beginning of a text that comes from a target or from the transport, for
+// an error. The result has no secret of the target. It has no control characters except line
+// breaks and tabs, because JSON writes each of the others with six bytes. The transport's error
+// may be long: net/http quotes the whole of an answer that is not HTTP.
+func errorText(t *target.Target, text string) string {
+	// Redact before anything else, because a secret that is cut or changed would not be found.
+	text = strings.Map(replaceControl, t.Redact(text))
+	if len(text) <= quoteLimit {
+		return text
 	}
-	return strings.ToValidUTF8(said[:quotedAnswer], "")
+	return strings.ToValidUTF8(text[:quoteLimit], "")
 }
 
-// printable replaces control characters, as strings.Map replaces invalid bytes.
-func printable(r rune) rune {
+// replaceControl replaces control characters by the character with which strings.Map replaces
+// invalid bytes.
+func replaceControl(r rune) rune {
 	if unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' {
 		return unicode.ReplacementChar
 	}

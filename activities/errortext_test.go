@@ -34,9 +34,9 @@ targets:
 		"a\x00b\x1b[31mc\x7f": "a\uFFFDb\uFFFD[31mc\uFFFD",
 		"a\xffb":              "a\uFFFDb",
 		"token s3cr3t-token":  "token REDACTED",
-		strings.Repeat("x", quotedAnswer-4) + "s3cr3t-token": strings.Repeat("x", quotedAnswer-4) + "REDA",
-		strings.Repeat("x", quotedAnswer-1) + "ü":            strings.Repeat("x", quotedAnswer-1),
-		strings.Repeat("\x01", 5<<20):                        strings.Repeat("\uFFFD", quotedAnswer/3),
+		strings.Repeat("x", quoteLimit-4) + "s3cr3t-token": strings.Repeat("x", quoteLimit-4) + "REDA",
+		strings.Repeat("x", quoteLimit-1) + "ü":            strings.Repeat("x", quoteLimit-1),
+		strings.Repeat("\x01", 5<<20):                      strings.Repeat("\uFFFD", quoteLimit/3),
 	} {
 		assert.Equal(t, want, errorText(one, said))
 	}

@@ -18,7 +18,7 @@ type Messages interface {
 }
 
 // errNoMessage is the error of an activity whose run was started without a message.
-var errNoMessage = errors.New("the run's input holds no message")
+var errNoMessage = errors.New("the run was started without a message body, so there is nothing to send")
 
 // cachedMessages is how many messages the cache keeps. The largest message has 1 MiB, so
 // this is also the most that the cache takes, in MiB.
@@ -28,12 +28,12 @@ const cachedMessages = 16
 // for the same message at about the same time.
 type messageCache struct {
 	source Messages
-	flight singleflight.Group
-	kept   *expirable.LRU[string, event.Message]
+	reads  singleflight.Group
+	cache  *expirable.LRU[string, event.Message]
 }
 
 func newMessageCache(source Messages) *messageCache {
-	return &messageCache{source: source, kept: expirable.NewLRU[string, event.Message](cachedMessages, nil, 0)}
+	return &messageCache{source: source, cache: expirable.NewLRU[string, event.Message](cachedMessages, nil, 0)}
 }
 
 // complete returns the message of an activity. carried is the part that the activity's input
@@ -42,27 +42,27 @@ func (c *messageCache) complete(ctx context.Context, carried event.Message, work
 	if carried.Event.ID != "" && len(carried.Body) > 0 {
 		return carried, nil
 	}
-	held, err := c.read(ctx, workflowID, runID)
+	stored, err := c.read(ctx, workflowID, runID)
 	if err != nil {
 		return event.Message{}, err
 	}
 	if carried.Event.ID == "" {
-		carried.Event = held.Event
+		carried.Event = stored.Event
 	}
 	if len(carried.Body) == 0 {
-		carried.Body = held.Body
+		carried.Body = stored.Body
 	}
 	return carried, nil
 }
 
 func (c *messageCache) read(ctx context.Context, workflowID, runID string) (event.Message, error) {
-	if message, ok := c.kept.Get(runID); ok {
+	if message, ok := c.cache.Get(runID); ok {
 		return message, nil
 	}
-	message, err, _ := c.flight.Do(runID, func() (any, error) {
+	message, err, _ := c.reads.Do(runID, func() (any, error) {
 		message, err := c.source.Message(ctx, workflowID, runID)
 		if err == nil {
-			c.kept.Add(runID, message)
+			c.cache.Add(runID, message)
 		}
 		return message, err
 	})

@@ -16,7 +16,7 @@ type metrics struct {
 	deadLetters *prometheus.CounterVec
 }
 
-func newMetrics(registry prometheus.Registerer, holds *holds) *metrics {
+func newMetrics(registry prometheus.Registerer, admissions *admissions) *metrics {
 	m := &metrics{
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanout_deliveries_total",
@@ -33,41 +33,41 @@ func newMetrics(registry prometheus.Registerer, holds *holds) *metrics {
 		}, []string{"target", "reason"}),
 	}
 	if registry != nil {
-		registry.MustRegister(m.deliveries, m.duration, m.deadLetters, heldCollector{holds})
+		registry.MustRegister(m.deliveries, m.duration, m.deadLetters, blockedCollector{admissions})
 	}
 	return m
 }
 
-func (m *metrics) delivery(t *target.Target, lane Lane, outcome fanout.Verdict) {
+func (m *metrics) countOutcome(t *target.Target, lane Lane, outcome fanout.Verdict) {
 	m.deliveries.WithLabelValues(t.Name(), string(lane), string(outcome)).Inc()
 }
 
-func (m *metrics) attempt(t *target.Target, lane Lane, outcome fanout.Verdict, took time.Duration) {
-	m.delivery(t, lane, outcome)
-	m.duration.WithLabelValues(t.Name()).Observe(took.Seconds())
+func (m *metrics) observeAttempt(t *target.Target, lane Lane, outcome fanout.Verdict, duration time.Duration) {
+	m.countOutcome(t, lane, outcome)
+	m.duration.WithLabelValues(t.Name()).Observe(duration.Seconds())
 }
 
-func (m *metrics) deadLetter(record deadletter.Record) {
+func (m *metrics) countDeadLetter(record deadletter.Record) {
 	m.deadLetters.WithLabelValues(record.TargetName, string(record.Reason)).Inc()
 }
 
-// heldCollector reads fanout_target_held when it is asked for, since a gate
-// opens by the clock alone.
-type heldCollector struct{ holds *holds }
+// blockedCollector computes fanout_target_held when it is scraped, because a gate opens when its
+// time has come, without any call.
+type blockedCollector struct{ admissions *admissions }
 
-var heldDesc = prometheus.NewDesc("fanout_target_held",
+var blockedDesc = prometheus.NewDesc("fanout_target_held",
 	"1 while a target's gate is closed or its breaker open in this process.", []string{"target"}, nil)
 
 // Describe implements prometheus.Collector.
-func (c heldCollector) Describe(ch chan<- *prometheus.Desc) { ch <- heldDesc }
+func (c blockedCollector) Describe(ch chan<- *prometheus.Desc) { ch <- blockedDesc }
 
 // Collect implements prometheus.Collector.
-func (c heldCollector) Collect(ch chan<- prometheus.Metric) {
-	c.holds.each(func(name string, h *hold) {
+func (c blockedCollector) Collect(ch chan<- prometheus.Metric) {
+	c.admissions.each(func(target string, a *admission) {
 		value := 0.0
-		if h.held() {
+		if a.blocked() {
 			value = 1
 		}
-		ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, value, name)
+		ch <- prometheus.MustNewConstMetric(blockedDesc, prometheus.GaugeValue, value, target)
 	})
 }

@@ -69,7 +69,7 @@ func startHTTP2(t *testing.T, handler http.HandlerFunc, config *http.HTTP2Config
 	t.Cleanup(server.Close)
 	set := load(t, server.URL, yaml)
 	acts := New(Options{Targets: set})
-	acts.network.roots = trusting(server)
+	acts.network.tls = trusting(server)
 	return acts, set.All()[0]
 }
 
@@ -78,9 +78,9 @@ func trusting(server *httptest.Server) *tls.Config {
 }
 
 // sendAll sends so many events, up to inFlight at once, and returns the answers.
-func sendAll(t *testing.T, acts *Activities, one *target.Target, events, inFlight int) []answer {
+func sendAll(t *testing.T, acts *Activities, one *target.Target, events, inFlight int) []response {
 	t.Helper()
-	answers := make([]answer, events)
+	answers := make([]response, events)
 	slots := make(chan struct{}, inFlight)
 	var all sync.WaitGroup
 	for n := range events {

@@ -10,36 +10,38 @@ import (
 	"genesys-fanout/event"
 )
 
-// openDeadLetters shows the last count of the open records. A target and a reason
-// that have none any more show 0, so that an alert sees them end.
+// openDeadLetters is the last count of the open records, as metrics. If a target and a reason
+// have no open record any more, their metric becomes 0 instead of disappearing, so that an alert
+// sees the end.
 type openDeadLetters struct {
 	mu     sync.Mutex
-	counts map[openKind]int
-	oldest map[string]time.Time // by target; zero if none is open
+	counts map[countKey]int
+	oldest map[string]time.Time // by target; zero if it has no open record
 }
 
-type openKind struct {
+type countKey struct {
 	target string
 	reason event.Reason
 }
 
-func (o *openDeadLetters) set(counts []deadletter.Count) {
+// update replaces the last count.
+func (o *openDeadLetters) update(counts []deadletter.Count) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.counts == nil {
-		o.counts, o.oldest = make(map[openKind]int), make(map[string]time.Time)
+		o.counts, o.oldest = make(map[countKey]int), make(map[string]time.Time)
 	}
-	for kind := range o.counts {
-		o.counts[kind] = 0
+	for key := range o.counts {
+		o.counts[key] = 0
 	}
 	for target := range o.oldest {
 		o.oldest[target] = time.Time{}
 	}
-	for _, one := range counts {
-		o.counts[openKind{one.Target, one.Reason}] = one.Records
-		before := o.oldest[one.Target]
-		if before.IsZero() || (!one.Oldest.IsZero() && one.Oldest.Before(before)) {
-			o.oldest[one.Target] = one.Oldest
+	for _, count := range counts {
+		o.counts[countKey{count.Target, count.Reason}] = count.Records
+		oldest := o.oldest[count.Target]
+		if oldest.IsZero() || (!count.Oldest.IsZero() && count.Oldest.Before(oldest)) {
+			o.oldest[count.Target] = count.Oldest
 		}
 	}
 }
@@ -62,8 +64,8 @@ func (o *openDeadLetters) Describe(ch chan<- *prometheus.Desc) {
 func (o *openDeadLetters) Collect(ch chan<- prometheus.Metric) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for kind, records := range o.counts {
-		ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(records), kind.target, string(kind.reason))
+	for key, records := range o.counts {
+		ch <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(records), key.target, string(key.reason))
 	}
 	for target, at := range o.oldest {
 		age := 0.0

@@ -19,11 +19,12 @@ const recentLimit = 16_384
 // loses a workflow task, or the answer of an activity, it asks for the same attempt again.
 // Then the answer comes from here, so that nothing is sent twice.
 type recentOutcomes struct {
-	mu sync.Mutex
-	by *expirable.LRU[recentKey, *recentOutcome]
+	mu      sync.Mutex
+	entries *expirable.LRU[attemptKey, *recentOutcome]
 }
 
-type recentKey struct {
+// attemptKey names an attempt that is made at most once while this process remembers it.
+type attemptKey struct {
 	runID, target string
 	lane          Lane
 }
@@ -36,17 +37,17 @@ type recentOutcome struct {
 }
 
 func newRecentOutcomes() *recentOutcomes {
-	return &recentOutcomes{by: expirable.NewLRU[recentKey, *recentOutcome](recentLimit, nil, 0)}
+	return &recentOutcomes{entries: expirable.NewLRU[attemptKey, *recentOutcome](recentLimit, nil, 0)}
 }
 
-// once returns the outcome that this process has for key. If it has none, once runs attempt.
-// If another caller is running the attempt for key, once waits for its outcome. If keep returns
-// true, the outcome is kept; otherwise the next caller runs its own attempt. If ctx is done
-// while once waits, the error is that of ctx.
-func (r *recentOutcomes) once(ctx context.Context, key recentKey, attempt func() (fanout.Outcome, error), keep func(fanout.Outcome, error) bool) (fanout.Outcome, error) {
+// attemptOnce returns the outcome that this process has for key. If it has none, attemptOnce
+// runs attempt. If another caller is running the attempt for key, attemptOnce waits for its
+// outcome. If keep returns true, the outcome is kept; otherwise the next caller runs its own
+// attempt. If ctx is done while attemptOnce waits, the error is that of ctx.
+func (r *recentOutcomes) attemptOnce(ctx context.Context, key attemptKey, attempt func() (fanout.Outcome, error), keep func(fanout.Outcome, error) bool) (fanout.Outcome, error) {
 	for {
 		r.mu.Lock()
-		known, ok := r.by.Get(key)
+		known, ok := r.entries.Get(key)
 		if !ok {
 			break
 		}
@@ -60,21 +61,21 @@ func (r *recentOutcomes) once(ctx context.Context, key recentKey, attempt func()
 			return known.outcome, known.err
 		}
 	}
-	mine := &recentOutcome{done: make(chan struct{})}
-	r.by.Add(key, mine)
+	own := &recentOutcome{done: make(chan struct{})}
+	r.entries.Add(key, own)
 	r.mu.Unlock()
 
 	// This must run even after a panic, because the waiting callers would otherwise wait
 	// for ever.
 	defer func() {
-		if !mine.kept {
+		if !own.kept {
 			r.mu.Lock()
-			r.by.Remove(key)
+			r.entries.Remove(key)
 			r.mu.Unlock()
 		}
-		close(mine.done)
+		close(own.done)
 	}()
-	mine.outcome, mine.err = attempt()
-	mine.kept = keep(mine.outcome, mine.err)
-	return mine.outcome, mine.err
+	own.outcome, own.err = attempt()
+	own.kept = keep(own.outcome, own.err)
+	return own.outcome, own.err
 }

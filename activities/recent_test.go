@@ -15,14 +15,14 @@ import (
 
 func TestRecentForgetsAnAttemptThatPanicked(t *testing.T) {
 	recent := newRecentOutcomes()
-	key := recentKey{"run-1", "a", RetryLane}
+	key := attemptKey{"run-1", "a", RetryLane}
 	always := func(fanout.Outcome, error) bool { return true }
 	assert.Panics(t, func() {
-		_, _ = recent.once(t.Context(), key, func() (fanout.Outcome, error) { panic("boom") }, always)
+		_, _ = recent.attemptOnce(t.Context(), key, func() (fanout.Outcome, error) { panic("boom") }, always)
 	})
 	answered := make(chan fanout.Outcome, 1)
 	go func() {
-		outcome, _ := recent.once(context.Background(), key, func() (fanout.Outcome, error) { return fanout.Outcome{Verdict: fanout.Delivered}, nil }, always)
+		outcome, _ := recent.attemptOnce(context.Background(), key, func() (fanout.Outcome, error) { return fanout.Outcome{Verdict: fanout.Delivered}, nil }, always)
 		answered <- outcome
 	}()
 	assert.Equal(t, fanout.Delivered, waiting.Receive(t, "the answer to the next caller", answered).Verdict)

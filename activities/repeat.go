@@ -14,56 +14,58 @@ import (
 )
 
 const (
-	// maxConnections is how many connections one attempt may be handed to: the
-	// first one, and three more if those before gave the request back unprocessed.
+	// maxConnections is how many connections one attempt may use: the first one, and three
+	// more if the target did not process the request on the earlier ones.
 	maxConnections = 4
 
-	// repeatPause is the longest wait before the first repeat; that before the
-	// second one is twice as long, and so on. HTTP/2 sends what it has on a new
-	// connection before it knows how many streams the target allows. If all that
-	// was refused came back at the same moment, most of it would be refused again.
+	// repeatPause is the longest pause before the first repeat. That before the second one is
+	// twice as long, and so on. The pauses are random: on a new connection, HTTP/2 sends
+	// requests before it knows how many streams the target allows. If all streams that the
+	// target refused were repeated at the same moment, the target would refuse most of them
+	// again.
 	repeatPause = 250 * time.Millisecond
 )
 
-// repeatable is the body of one attempt. net/http asks for it again if a
-// connection gave the request back unprocessed: nothing was written on a kept-alive
-// connection, or HTTP/2 says GOAWAY or REFUSED_STREAM. The target has seen nothing
-// of it, so it is still the same attempt. HTTP/2 also asks after PROTOCOL_ERROR,
-// where the target may have seen the request.
-type repeatable struct {
-	ctx         context.Context // GetBody has no argument for it
-	message     []byte
-	connections atomic.Int32 // that the request was handed to
-	paused      int32        // the value of connections at the last pause
+// repeatableBody is the body of the request of one attempt. net/http asks for it again if it
+// sends the request on another connection, because the target did not process it: either
+// nothing was written on a kept-alive connection, or the target sent GOAWAY or REFUSED_STREAM
+// (HTTP/2). The target has not seen the request, so the repeat is part of the same attempt.
+// HTTP/2 also repeats after PROTOCOL_ERROR, although the target may have seen the request.
+type repeatableBody struct {
+	ctx         context.Context // of the attempt, because GetBody has no argument for it
+	content     []byte
+	connections atomic.Int32 // how many connections the request was given to
+	pausedAt    int32        // the value of connections at the last pause
 }
 
-func (r *repeatable) gotConnection(httptrace.GotConnInfo) { r.connections.Add(1) }
+// countConnection is httptrace.ClientTrace.GotConn.
+func (b *repeatableBody) countConnection(httptrace.GotConnInfo) { b.connections.Add(1) }
 
-// errGivenBack ends an attempt that no connection processed.
-var errGivenBack = fmt.Errorf("the target's connections gave the request back unprocessed %d times (HTTP/2 GOAWAY or REFUSED_STREAM, or a kept-alive connection that was closed)", maxConnections)
+// errNotProcessed is the error of an attempt that the target processed on no connection.
+var errNotProcessed = fmt.Errorf("the target did not process the request on any of %d connections (each one ended with HTTP/2 GOAWAY or REFUSED_STREAM, or was a kept-alive connection that had been closed)", maxConnections)
 
-// again is http.Request.GetBody. One repeat may call it twice, so connections are
-// counted and not calls.
-func (r *repeatable) again() (io.ReadCloser, error) {
-	tried := r.connections.Load()
-	if tried >= maxConnections {
-		return nil, errGivenBack
+// getBody is http.Request.GetBody. It counts connections and not its own calls, because net/http
+// may call it twice for one repeat.
+func (b *repeatableBody) getBody() (io.ReadCloser, error) {
+	used := b.connections.Load()
+	if used >= maxConnections {
+		return nil, errNotProcessed
 	}
-	if tried > r.paused {
-		r.paused = tried
-		pause := rand.N(time.Duration(tried) * repeatPause)
-		if err := await(r.ctx, max(pause, 1), nil); err != nil {
+	if used > b.pausedAt {
+		b.pausedAt = used
+		pause := rand.N(time.Duration(used) * repeatPause)
+		if err := wait(b.ctx, max(pause, 1), nil); err != nil {
 			return nil, err
 		}
 	}
-	return io.NopCloser(bytes.NewReader(r.message)), nil
+	return io.NopCloser(bytes.NewReader(b.content)), nil
 }
 
-// headerKey is the key of a header in http.Header, the canonical one with two
-// exceptions. If net/http finds one of those under its canonical key, it takes the
-// POST for one that may be sent twice, and sends it again by itself when a
-// kept-alive connection breaks while the target is at work on it. Header names are
-// the same in upper and lower case, so the target sees no difference.
+// headerKey returns the key of a header in http.Header. It is the canonical key, with two
+// exceptions. If net/http finds one of those under its canonical key, it assumes that the POST
+// may be sent twice, and repeats it when a kept-alive connection breaks, although the target may
+// be processing it. The target sees no difference, because the names of headers are not
+// case-sensitive.
 func headerKey(name string) string {
 	key := http.CanonicalHeaderKey(name)
 	if key == "Idempotency-Key" || key == "X-Idempotency-Key" {

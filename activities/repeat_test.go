@@ -114,19 +114,19 @@ func TestSend_RefusedEveryTimeIsOneAttempt(t *testing.T) {
 		}()
 		set := load(t, "https://example.com", "  - {name: a, url: $URL, timeout: 10s}\n")
 		acts := New(Options{Targets: set})
-		acts.network.dial, acts.network.roots = network.dial, clients
+		acts.network.dial, acts.network.tls = network.dial, clients
 		one := set.All()[0]
 		began := time.Now()
 		got := acts.send(t.Context(), one, eventFor(1), 1, 10*time.Second)
-		require.ErrorIs(t, got.err, errGivenBack)
-		assert.Equal(t, "the target's connections gave the request back unprocessed 4 times (HTTP/2 GOAWAY or REFUSED_STREAM, or a kept-alive connection that was closed)", got.failure(one))
+		require.ErrorIs(t, got.err, errNotProcessed)
+		assert.Equal(t, "the target did not process the request on any of 4 connections (each one ended with HTTP/2 GOAWAY or REFUSED_STREAM, or was a kept-alive connection that had been closed)", got.describeFailure(one))
 		assert.EqualValues(t, maxConnections, refused.Load())
 		assert.WithinRange(t, time.Now(), began.Add(3*time.Second), began.Add(5*time.Second))
 		assert.Equal(t, decision{verdict: fanout.Retry, unavailable: true}, classify(0, nil, got.err, nil, time.Hour, noon))
 
 		got = acts.send(t.Context(), one, eventFor(1), 1, time.Second)
 		require.ErrorContains(t, got.err, "no answer within 1s", "the repeats are within the target's timeout")
-		acts.network.to(one).replace()
+		acts.network.connectionsTo(one).replace()
 		require.NoError(t, network.Close())
 		synctest.Wait()
 	})
@@ -185,7 +185,7 @@ func TestSend_ConnectionThatDoesNotComeAboutIsAnAttempt(t *testing.T) {
 		}
 		got := acts.send(t.Context(), set.All()[0], eventFor(1), 1, 10*time.Second)
 		require.ErrorContains(t, got.err, want)
-		require.NotErrorIs(t, got.err, errGivenBack)
+		require.NotErrorIs(t, got.err, errNotProcessed)
 		assert.EqualValues(t, 1, dials.Load(), url)
 	}
 }
@@ -215,7 +215,7 @@ func TestABrokenReusedConnectionIsNotUsedTwice(t *testing.T) {
 			require.Equal(t, 200, acts.send(t.Context(), set.All()[0], d, 1, time.Second).status)
 			got := acts.send(t.Context(), set.All()[0], d, 1, time.Second)
 			require.Error(t, got.err)
-			require.NotErrorIs(t, got.err, errGivenBack)
+			require.NotErrorIs(t, got.err, errNotProcessed)
 			assert.EqualValues(t, 2, requests.Load())
 		})
 	}

@@ -18,60 +18,61 @@ import (
 )
 
 const (
-	// drained and drainTime bound how much of an answer is read so that its
-	// connection can be used again, in bytes, and for how long if the verdict is
-	// known without it. A longer answer costs a new connection instead.
-	drained   = 64 << 10
-	drainTime = 250 * time.Millisecond
+	// drainLimit is how much of a response's body is read, in bytes, and drainTimeout is how
+	// long it is read after a 2xx, whose verdict does not depend on the body. A body that was
+	// read to its end lets the next request use the same connection. After a longer body, the
+	// next request needs a new connection.
+	drainLimit   = 64 << 10
+	drainTimeout = 250 * time.Millisecond
 )
 
-// answer is the outcome of one request: a status, or err.
-type answer struct {
+// response is the target's answer to one request, or the error if there was none.
+type response struct {
 	status int
 	header http.Header
-	body   string // of a failing answer, as much as was read
+	body   string // the beginning of the body; empty after a 2xx
 	err    error
 }
 
-// send makes one attempt. attempt counts from 1.
-func (a *Activities) send(ctx context.Context, t *target.Target, d fanout.DeliverInput, attempt int, timeout time.Duration) answer {
+// send sends one request. attempt counts from 1.
+func (a *Activities) send(ctx context.Context, t *target.Target, d fanout.DeliverInput, attempt int, timeout time.Duration) response {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
 	defer cancel()
 	request, err := newRequest(ctx, t, d, attempt)
 	if err != nil {
-		return answer{err: err}
+		return response{err: err}
 	}
-	connections := a.network.to(t)
-	transport := connections.borrow()
-	defer connections.giveBack(transport)
-	response, err := transport.client.Do(request)
+	connections := a.network.connectionsTo(t)
+	transport := connections.beginRequest()
+	defer connections.endRequest(transport)
+	httpResponse, err := transport.client.Do(request)
 	if err != nil {
-		return answer{err: transportError(ctx, err, timeout)}
+		return response{err: transportError(ctx, err, timeout)}
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing can be done about it, and the answer is known
-	got := answer{status: response.StatusCode, header: response.Header}
-	if got.status >= 200 && got.status <= 299 {
-		limit := time.AfterFunc(drainTime, cancel)
-		defer limit.Stop()
-		_, _ = io.CopyN(io.Discard, response.Body, drained) // the event is delivered, whatever becomes of the body
-		return got
+	defer httpResponse.Body.Close() //nolint:errcheck // the verdict does not depend on it
+	received := response{status: httpResponse.StatusCode, header: httpResponse.Header}
+	if received.status >= 200 && received.status <= 299 {
+		drain := time.AfterFunc(drainTimeout, cancel)
+		defer drain.Stop()
+		_, _ = io.CopyN(io.Discard, httpResponse.Body, drainLimit) // the event is delivered, also if the body cannot be read
+		return received
 	}
-	body, _ := io.ReadAll(io.LimitReader(response.Body, drained)) // as much as there is
-	got.body = string(body)
-	return got
+	body, _ := io.ReadAll(io.LimitReader(httpResponse.Body, drainLimit)) // if reading fails, the part that was read is kept
+	received.body = string(body)
+	return received
 }
 
 func newRequest(ctx context.Context, t *target.Target, d fanout.DeliverInput, attempt int) (*http.Request, error) {
-	message := &repeatable{ctx: ctx, message: d.Body}
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: message.gotConnection})
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.URL, bytes.NewReader(message.message))
+	body := &repeatableBody{ctx: ctx, content: d.Body}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: body.countConnection})
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.URL, bytes.NewReader(body.content))
 	if err != nil {
-		return nil, errors.New("the target's url cannot be used") // its text would quote the url
+		return nil, errors.New("the target's url is invalid; correct it in targets.yaml") // err would quote the url, which may have secrets
 	}
-	request.GetBody = message.again
+	request.GetBody = body.getBody
 
 	set := func(name, value string) { request.Header[headerKey(name)] = []string{value} }
-	set("User-Agent", "genesys-fanout") // a target may want another
+	set("User-Agent", "genesys-fanout") // before t.Headers, which may replace it
 	for name, value := range t.Headers {
 		set(name, value)
 	}
@@ -94,7 +95,7 @@ func newRequest(ctx context.Context, t *target.Target, d fanout.DeliverInput, at
 
 var errNoAnswer = errors.New("no answer in time")
 
-// transportError removes the URL from net/http's error, because it may hold secrets.
+// transportError removes the URL from net/http's error, because the URL may have secrets.
 func transportError(ctx context.Context, err error, timeout time.Duration) error {
 	if urlError, ok := errors.AsType[*url.Error](err); ok {
 		err = urlError.Err
@@ -105,17 +106,17 @@ func transportError(ctx context.Context, err error, timeout time.Duration) error
 	return err
 }
 
-// failure describes in one line what went wrong, without secrets.
-func (got answer) failure(t *target.Target) string {
-	if got.err != nil {
-		return errorText(t, got.err.Error())
+// describeFailure returns the error of a delivery that got this response, without secrets.
+func (r response) describeFailure(t *target.Target) string {
+	if r.err != nil {
+		return errorText(t, r.err.Error())
 	}
-	line := strconv.Itoa(got.status)
-	if text := http.StatusText(got.status); text != "" {
-		line += " " + text
+	text := strconv.Itoa(r.status)
+	if name := http.StatusText(r.status); name != "" {
+		text += " " + name
 	}
-	if got.body != "" {
-		line += ": " + errorText(t, got.body)
+	if r.body != "" {
+		text += ": " + errorText(t, r.body)
 	}
-	return line
+	return text
 }

@@ -57,12 +57,12 @@ func TestSwitchingProtocolsEndsInTime(t *testing.T) {
 func TestASecretIsNotCutInHalf(t *testing.T) {
 	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
-		_, _ = fmt.Fprint(w, strings.Repeat("x", quotedAnswer-8), r.Header.Get("Authorization"))
+		_, _ = fmt.Fprint(w, strings.Repeat("x", quoteLimit-8), r.Header.Get("Authorization"))
 	}, strings.Replace(oneTarget, "?key=${X}", "", 1))
 	got := f.firstAttempt(f.delivery()).Progress.Error
 	assert.Contains(t, got, "xxx")
 	assert.NotContains(t, got, "Bearer s")
-	assert.LessOrEqual(t, len(got), len("403 Forbidden: ")+quotedAnswer)
+	assert.LessOrEqual(t, len(got), len("403 Forbidden: ")+quoteLimit)
 }
 
 // TestFailuresUseTheirConnectionAgain: an outage with long error pages must not
@@ -149,12 +149,12 @@ func TestSend_PasswordThatAProxyWantsIsRetried(t *testing.T) {
 	for scheme, status := range map[string]int{"http": http.StatusProxyAuthRequired, "https": 0} {
 		set := load(t, scheme+"://target.example", "  - {name: a, url: $URL}\n")
 		acts := New(Options{Targets: set})
-		acts.network.to(set.All()[0]).new = func() *http.Transport { return &http.Transport{Proxy: http.ProxyURL(address)} }
+		acts.network.connectionsTo(set.All()[0]).newTransport = func() *http.Transport { return &http.Transport{Proxy: http.ProxyURL(address)} }
 		f := &fixture{t: t, targets: set, acts: acts}
 		outcome := f.firstAttempt(f.delivery())
 		assert.Equal(t, fanout.Retry, outcome.Verdict, scheme)
 		assert.Equal(t, status, outcome.Progress.StatusCode, scheme)
 		assert.Contains(t, outcome.Progress.Error, "Proxy Authentication Required", scheme)
-		assert.Equal(t, 1, acts.holds.of(set.All()[0]).failures, "it counts towards the breaker")
+		assert.Equal(t, 1, acts.admissions.of(set.All()[0]).failures, "it counts towards the breaker")
 	}
 }

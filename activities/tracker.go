@@ -16,53 +16,54 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// Tracker keeps dead letters. What Record and Resolve did is durable when they
-// return nil; doing it again for the same run changes nothing.
+// Tracker stores dead letters. When Record or Resolve has returned nil, its change is durable.
+// If the same run calls it again, nothing changes.
 type Tracker interface {
-	fmt.Stringer // its place and its identity, for people; never a secret
+	fmt.Stringer // the tracker's path and identity, for messages; it has no secret
 
-	// ID is the identity of the tracker: no two have the same one, and it lasts as
-	// long as the tracker does.
+	// ID returns the identity of the tracker. No other tracker has the same identity, and it
+	// never changes.
 	ID() string
-	// HasRecordsOf reports whether the records of the tracker id are in this one.
+	// HasRecordsOf reports whether this tracker has the records of the tracker with this
+	// identity.
 	HasRecordsOf(ctx context.Context, id string) (bool, error)
 
 	Record(ctx context.Context, record deadletter.Record) error
 	Resolve(ctx context.Context, target, eventID, runID string, at time.Time) error
 	OpenTargets(ctx context.Context, eventID string, named ...string) ([]string, error)
 
-	// Check reports whether the tracker is there and can be written.
+	// Check returns an error unless the tracker is there and can be written.
 	Check(ctx context.Context) error
 	// Count counts the open records by target and reason.
 	Count(ctx context.Context) ([]deadletter.Count, error)
 }
 
-// checkHolder fails with OtherTracker unless this worker's tracker has the record
-// that an earlier run left of a delivery.
-func (a *Activities) checkHolder(ctx context.Context, target string, h fanout.RecordLocation) error {
-	if h.Unknown {
+// checkRecordLocation fails with OtherTracker if an earlier run left a record of the delivery in
+// another tracker than that of this worker.
+func (a *Activities) checkRecordLocation(ctx context.Context, target string, location fanout.RecordLocation) error {
+	if location.Unknown {
 		run := activity.GetInfo(ctx).WorkflowExecution
-		before, err := a.runs.PreviousEnding(ctx, run.ID, run.RunID)
+		previous, err := a.runs.PreviousEnding(ctx, run.ID, run.RunID)
 		if err != nil {
 			return err
 		}
-		h.Tracker = before.Trackers[target]
+		location.Tracker = previous.Trackers[target]
 	}
-	if h.Tracker == "" {
+	if location.Tracker == "" {
 		return nil
 	}
-	held, err := a.tracker.HasRecordsOf(ctx, h.Tracker)
-	if err != nil || held {
+	here, err := a.tracker.HasRecordsOf(ctx, location.Tracker)
+	if err != nil || here {
 		return err
 	}
-	return a.otherTracker(ctx, map[string]string{target: h.Tracker})
+	return a.otherTrackerFailure(ctx, map[string]string{target: location.Tracker})
 }
 
-// otherTracker is the failure of a task that needs the trackers of some targets,
-// none of which this worker has. The task goes back to its queue for another
-// worker, and this process is not ready for a while, because the same happens
-// to about every second task while two workers have trackers of their own.
-func (a *Activities) otherTracker(ctx context.Context, needed map[string]string) error {
+// otherTrackerFailure returns the failure of a task that needs other trackers than this worker
+// has. needed holds their identities by target. Temporal returns the task to its queue, for
+// another worker. This process is not ready for a while, because about every second task fails
+// like that while two workers have different trackers.
+func (a *Activities) otherTrackerFailure(ctx context.Context, needed map[string]string) error {
 	var parts []string
 	for _, target := range slices.Sorted(maps.Keys(needed)) {
 		parts = append(parts, fmt.Sprintf("that of %s in tracker %s", target, needed[target]))
@@ -71,26 +72,26 @@ func (a *Activities) otherTracker(ctx context.Context, needed map[string]string)
 		"Start a worker with that tracker, or give all workers one FANOUT_DEAD_LETTERS; docs/dead-letters.md says what to do if that tracker is lost",
 		strings.Join(parts, ", "), a.tracker), fanout.OtherTracker,
 		temporal.ApplicationErrorOptions{NextRetryDelay: otherTrackerDelay(activity.GetInfo(ctx).Attempt)})
-	a.watch.askedForOther(err)
+	a.monitor.reportOtherTracker(err)
 	return err
 }
 
-// With two trackers every second attempt meets the wrong worker: ten quick attempts
-// leave one task in a thousand that waits longer.
+// With two trackers, every second attempt of a task meets the wrong worker. After ten quick
+// attempts, one task in a thousand has met only the wrong one, and waits longer.
 const (
-	quickAttempts    = 10
-	otherTrackerMost = time.Minute
+	quickAttempts            = 10
+	longestOtherTrackerDelay = time.Minute
 )
 
-// otherTrackerDelay returns the wait before the next attempt of a task that met the
-// wrong worker: 1 to 2 s, and up to a minute after many attempts. It is random, because
-// workers poll in turn: tasks that come back in step would meet the same worker each
-// time. It is no shorter, because Temporal makes about a second of anything below one.
+// otherTrackerDelay returns the wait before the next attempt of a task that met the wrong
+// worker: 1 to 2 s, and up to a minute after many attempts. It is random, because workers poll
+// in turn, so tasks that come back at the same moment would meet the same worker each time. It
+// is never shorter than 1 s, because Temporal rounds shorter waits up to about a second.
 func otherTrackerDelay(attempt int32) time.Duration {
 	delay := time.Second
-	for n := int32(quickAttempts); n < attempt && delay < otherTrackerMost/2; n++ {
+	for n := int32(quickAttempts); n < attempt && delay < longestOtherTrackerDelay/2; n++ {
 		delay *= 2
 	}
-	delay = min(delay, otherTrackerMost/2)
+	delay = min(delay, longestOtherTrackerDelay/2)
 	return delay + rand.N(delay)
 }

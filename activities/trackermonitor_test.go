@@ -191,7 +191,7 @@ func TestOpenDeadLetters_TheOldestOfATarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		var o openDeadLetters
-		o.set([]deadletter.Count{
+		o.update([]deadletter.Count{
 			{Target: "a", Reason: deadletter.Damaged, Records: 1},
 			{Target: "a", Reason: event.ReasonRejected, Records: 1, Oldest: now.Add(-time.Minute)},
 			{Target: "a", Reason: event.ReasonExpired, Records: 1, Oldest: now.Add(-time.Hour)},
@@ -212,18 +212,18 @@ func TestOpenDeadLetters_TheOldestOfATarget(t *testing.T) {
 func TestAskedForOther_NotReadyForFiveMinutesAfterTheLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		health := newLastOf()
-		w := newTrackerWatch(Options{Health: health})
+		m := newTrackerMonitor(Options{Health: health})
 		ready := func() error { synctest.Wait(); err, _ := health.of(CheckOtherTracker); return err }
-		w.askedForOther(errors.New("first"))
+		m.reportOtherTracker(errors.New("first"))
 		require.EqualError(t, ready(), "first")
 		time.Sleep(4 * time.Minute)
-		w.askedForOther(errors.New("second"))
+		m.reportOtherTracker(errors.New("second"))
 		time.Sleep(5*time.Minute - time.Second)
 		require.EqualError(t, ready(), "second")
 		time.Sleep(time.Second)
 		require.NoError(t, ready())
 		time.Sleep(time.Hour)
-		w.askedForOther(errors.New("third"))
+		m.reportOtherTracker(errors.New("third"))
 		require.EqualError(t, ready(), "third")
 		time.Sleep(5 * time.Minute)
 		require.NoError(t, ready())
@@ -234,22 +234,22 @@ func TestAskedForOther_NotReadyForFiveMinutesAfterTheLast(t *testing.T) {
 // tried here, and is forgotten.
 func TestWaiting_UntilWrittenHereOrElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTrackerWatch(Options{})
+		m := newTrackerMonitor(Options{})
 		away := errors.New("away")
 		for range 3 {
-			w.wrote("run-1", "a", away)
+			m.recordWrite("run-1", "a", away)
 		}
-		w.wrote("run-1", "b", away)
-		w.wrote("run-2", "a", away)
-		assert.InDelta(t, 3, w.waitingCount(), 0)
-		w.wrote("run-1", "a", nil)
-		assert.InDelta(t, 2, w.waitingCount(), 0)
+		m.recordWrite("run-1", "b", away)
+		m.recordWrite("run-2", "a", away)
+		assert.InDelta(t, 3, m.countWaiting(), 0)
+		m.recordWrite("run-1", "a", nil)
+		assert.InDelta(t, 2, m.countWaiting(), 0)
 		time.Sleep(2 * time.Minute)
-		w.wrote("run-2", "a", away)
+		m.recordWrite("run-2", "a", away)
 		time.Sleep(time.Minute + time.Second)
-		assert.InDelta(t, 1, w.waitingCount(), 0, "run-2 was tried again since")
+		assert.InDelta(t, 1, m.countWaiting(), 0, "run-2 was tried again since")
 		time.Sleep(waitingFor)
-		assert.Zero(t, w.waitingCount())
+		assert.Zero(t, m.countWaiting())
 	})
 }
 
@@ -267,14 +267,14 @@ func TestWaiting_WhileAWriteBlocks(t *testing.T) {
 			_, err := env.ExecuteActivity(acts.RecordDeadLetter, fanout.RecordDeadLetterInput{Target: "a", Message: event.Message{Event: event.Event{ID: "evt-1"}}, NoBody: true})
 			ended <- err
 		}()
-		time.Sleep(checkPatience)
-		assert.Zero(t, acts.watch.waitingCount(), "a slow disk is no fault")
+		time.Sleep(checkTimeout)
+		assert.Zero(t, acts.monitor.countWaiting(), "a slow disk is no fault")
 		time.Sleep(time.Hour)
-		assert.InDelta(t, 1, acts.watch.waitingCount(), 0)
+		assert.InDelta(t, 1, acts.monitor.countWaiting(), 0)
 		close(back)
 		require.ErrorContains(t, <-ended, "StartToClose", "Temporal gave it up long ago")
 		synctest.Wait()
-		assert.Zero(t, acts.watch.waitingCount())
+		assert.Zero(t, acts.monitor.countWaiting())
 	})
 }
 
