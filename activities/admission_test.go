@@ -340,7 +340,7 @@ func TestApplyTargetState_IgnoresAFailureBeforeTheLastAnswer(t *testing.T) {
 
 // If it kept its permit, a target with max_concurrency 1 would never get a request again.
 func TestAttempt_ReleasesItsPermitAfterAPanic(t *testing.T) {
-	set := load(t, "http://127.0.0.1:1", "  - {name: a, url: $URL, max_concurrency: 1}\n")
+	set := load(t, "http://127.0.0.1:1", `- {name: a, url: $URL, max_concurrency: 1}`)
 	acts, target := New(Options{Targets: set}), set.All()[0]
 	acts.metrics = nil
 	assert.Panics(t, func() { acts.attemptInFastLane(t.Context(), target, fanout.DeliverInput{Policy: target.Policy}) })

@@ -14,10 +14,9 @@ import (
 
 var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
 
-// TestClassifyEveryStatus holds the request table of the contract against each
-// status there can be.
-func TestClassifyEveryStatus(t *testing.T) {
-	passing := []int{429, 502, 503}
+// Each status that is possible gets the verdict that the README gives it.
+func TestClassify_EveryStatus(t *testing.T) {
+	retryStatuses := []int{429, 502, 503}
 	for status := 100; status <= 599; status++ {
 		want := fanout.Rejected
 		switch {
@@ -26,7 +25,7 @@ func TestClassifyEveryStatus(t *testing.T) {
 		case status == 407, status == 429, status == 502, status == 503:
 			want = fanout.Retry
 		}
-		got := classify(status, http.Header{}, nil, passing, time.Hour, noon)
+		got := classify(status, http.Header{}, nil, retryStatuses, time.Hour, noon)
 		assert.Equal(t, want, got.verdict, "status %d", status)
 		assert.Equal(t, want == fanout.Retry && status != 429, got.unavailable, "status %d counts towards the breaker", status)
 		assert.Equal(t, status == 429, got.throttled, "status %d", status)
@@ -34,7 +33,7 @@ func TestClassifyEveryStatus(t *testing.T) {
 	}
 }
 
-func TestClassify(t *testing.T) {
+func TestClassify_WaitsAndRateLimits(t *testing.T) {
 	const cut = 15 * time.Minute
 	header := func(pairs ...string) http.Header {
 		h := http.Header{}
@@ -88,9 +87,7 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// TestClassifyThrottleOfARejected: a target that lists no retry status still
-// closes its gate by a 429.
-func TestClassifyThrottleOfARejected(t *testing.T) {
+func TestClassify_429ClosesTheGateAlsoIfItIsNotRetried(t *testing.T) {
 	got := classify(429, http.Header{}, nil, nil, time.Hour, noon)
 	assert.Equal(t, decision{verdict: fanout.Rejected, closeGateFor: defaultThrottle, throttled: true}, got)
 }

@@ -20,12 +20,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/fanout"
-	waiting "genesys-fanout/internal/await"
+	"genesys-fanout/internal/await"
 )
 
-// TestConnections_SilentHTTP2ConnectionIsClosedByPing: a load balancer that has
-// forgotten a connection answers nothing on it, not even a refusal.
-func TestConnections_SilentHTTP2ConnectionIsClosedByPing(t *testing.T) {
+// A load balancer that has dropped a connection does not answer on it, not even with a reset.
+func TestConnections_DeadHTTP2ConnectionIsClosedByPing(t *testing.T) {
 	servers, clients := certificate(t)
 	synctest.Test(t, func(t *testing.T) {
 		var got arrivals
@@ -34,11 +33,11 @@ func TestConnections_SilentHTTP2ConnectionIsClosedByPing(t *testing.T) {
 			TLSConfig: servers.Clone(), ErrorLog: log.New(io.Discard, "", 0),
 			Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				assert.Equal(t, 2, r.ProtoMajor)
-				got.note(r)
+				got.count(r)
 			}),
 		}
 		go func() { _ = server.ServeTLS(network, "", "") }()
-		set := load(t, "https://example.com", "  - {name: a, url: $URL}\n")
+		set := load(t, "https://example.com", `- {name: a, url: $URL}`)
 		acts := New(Options{Targets: set})
 		acts.network.dial, acts.network.tls = network.dial, clients
 		one := set.All()[0]
@@ -48,7 +47,7 @@ func TestConnections_SilentHTTP2ConnectionIsClosedByPing(t *testing.T) {
 		silenced := time.Now()
 		require.Error(t, acts.send(t.Context(), one, eventFor(1), 1, 5*time.Second).err)
 		for n := 2; acts.send(t.Context(), one, eventFor(n), 1, 5*time.Second).err != nil; n++ {
-			require.Less(t, time.Since(silenced), time.Minute, "the target is away although it listens")
+			require.Less(t, time.Since(silenced), time.Minute, "the target listens, but no request reaches it")
 		}
 		assert.LessOrEqual(t, time.Since(silenced), pingAfter+pingTimeout+5*time.Second)
 		assert.Equal(t, 2, network.dials(), "over a new connection")
@@ -59,7 +58,7 @@ func TestConnections_SilentHTTP2ConnectionIsClosedByPing(t *testing.T) {
 	})
 }
 
-// TestConnections_FollowDNS: a kept-alive connection never asks for the address
+// A kept-alive connection never asks for the address
 // again.
 func TestConnections_FollowDNS(t *testing.T) {
 	serve := func() (string, *atomic.Int32) {
@@ -70,7 +69,7 @@ func TestConnections_FollowDNS(t *testing.T) {
 	}
 	old, oldRequests := serve()
 	moved, movedRequests := serve()
-	set := load(t, "http://target.example", "  - {name: a, url: $URL}\n")
+	set := load(t, "http://target.example", `- {name: a, url: $URL}`)
 	acts := New(Options{Targets: set})
 	one := set.All()[0]
 	address, now := old, noon
@@ -90,9 +89,9 @@ func TestConnections_FollowDNS(t *testing.T) {
 	assert.EqualValues(t, 1, movedRequests.Load())
 }
 
-// TestConnections_RequestsInFlightEndWhereTheyBegan, and the connections of a
-// transport that is no longer used are closed then, not before.
-func TestConnections_RequestsInFlightEndWhereTheyBegan(t *testing.T) {
+// The connections of a replaced transport are closed when its last request has ended, and not
+// before.
+func TestConnections_RequestsInFlightEndOnTheirTransport(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	closed := make(chan struct{}, 10)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -108,7 +107,7 @@ func TestConnections_RequestsInFlightEndWhereTheyBegan(t *testing.T) {
 	}
 	server.Start()
 	t.Cleanup(server.Close)
-	set := load(t, server.URL, "  - {name: a, url: $URL}\n")
+	set := load(t, server.URL, `- {name: a, url: $URL}`)
 	acts := New(Options{Targets: set})
 	one := set.All()[0]
 	answers := make(chan response, 1)
@@ -119,12 +118,12 @@ func TestConnections_RequestsInFlightEndWhereTheyBegan(t *testing.T) {
 	assert.Empty(t, closed, "neither the old transport's connection nor the new one's")
 	close(release)
 	require.NoError(t, (<-answers).err)
-	waiting.Receive(t, "the end of the old transport's connection, which nothing will use", closed)
+	await.Receive(t, "the end of the old transport's connection, which nothing will use", closed)
 }
 
-// TestConnections_BreakerThatOpensReplacesThem, because the connections may be what
-// is broken; and each probe that fails does too.
-func TestConnections_BreakerThatOpensReplacesThem(t *testing.T) {
+// The connections may be the reason why the target does not answer. So a breaker that opens
+// replaces the transport, and so does each failed probe.
+func TestConnections_AreReplacedWhenTheBreakerOpens(t *testing.T) {
 	var mu sync.Mutex
 	connections := make(map[string]int)
 	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
@@ -132,21 +131,21 @@ func TestConnections_BreakerThatOpensReplacesThem(t *testing.T) {
 		connections[r.RemoteAddr]++
 		mu.Unlock()
 		w.WriteHeader(http.StatusServiceUnavailable)
-	}, "  - {name: a, url: $URL, retry_statuses: [503], max_attempts: 100}\n")
+	}, `- {name: a, url: $URL, retry_statuses: [503], max_attempts: 100}`)
 	opened := func() int {
 		mu.Lock()
 		defer mu.Unlock()
 		return len(connections)
 	}
 	one := f.targets.All()[0]
-	hold := f.acts.admissions.of(one)
+	admission := f.acts.admissions.of(one)
 	now := noon
-	hold.now = func() time.Time { return now }
+	admission.now = func() time.Time { return now }
 	for n := range breakerThreshold {
 		_, failure := f.deliver(f.delivery(), &fanout.Progress{Attempts: n})
 		require.NotNil(t, failure)
 	}
-	require.True(t, hold.blocked())
+	require.True(t, admission.blocked())
 	assert.Equal(t, 1, opened(), "a failing answer alone costs no connection")
 	for n, delay := 2, firstProbeDelay; n <= 4; n, delay = n+1, 2*delay {
 		now = now.Add(delay)
@@ -156,14 +155,13 @@ func TestConnections_BreakerThatOpensReplacesThem(t *testing.T) {
 	}
 }
 
-// TestConnections_TLSSessionsAreResumedOnANewTransport: a handshake in full costs
-// both sides a signature.
+// A full handshake costs both sides a signature.
 func TestConnections_TLSSessionsAreResumedOnANewTransport(t *testing.T) {
 	var resumed []bool
 	acts, one := startHTTP2(t, func(_ http.ResponseWriter, r *http.Request) {
 		assert.Equal(t, 2, r.ProtoMajor)
 		resumed = append(resumed, r.TLS.DidResume)
-	}, nil, "  - {name: a, url: $URL}\n")
+	}, nil, `- {name: a, url: $URL}`)
 	for range 3 {
 		require.NoError(t, acts.send(t.Context(), one, eventFor(1), 1, time.Minute).err)
 		acts.network.connectionsTo(one).replace()
@@ -171,9 +169,8 @@ func TestConnections_TLSSessionsAreResumedOnANewTransport(t *testing.T) {
 	assert.Equal(t, []bool{false, true, true}, resumed)
 }
 
-// TestConnections_OfManyTargetsAreClosed: neither goroutines nor connections of
-// replaced transports are left.
-func TestConnections_OfManyTargetsAreClosed(t *testing.T) {
+// Neither goroutines nor connections of replaced transports are left.
+func TestConnections_OfReplacedTransportsAreClosed(t *testing.T) {
 	const targets, inFlight, rounds = 100, 4, 3
 	var open atomic.Int64
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
@@ -189,7 +186,7 @@ func TestConnections_OfManyTargetsAreClosed(t *testing.T) {
 	t.Cleanup(server.Close)
 	var yaml strings.Builder
 	for n := range targets {
-		yaml.WriteString("  - {name: t" + strconv.Itoa(n) + ", url: $URL, max_concurrency: " + strconv.Itoa(inFlight) + "}\n")
+		yaml.WriteString("- {name: t" + strconv.Itoa(n) + ", url: $URL, max_concurrency: " + strconv.Itoa(inFlight) + "}\n")
 	}
 	set := load(t, server.URL, yaml.String())
 	acts := New(Options{Targets: set})
@@ -206,7 +203,7 @@ func TestConnections_OfManyTargetsAreClosed(t *testing.T) {
 		for _, one := range set.All() {
 			acts.network.connectionsTo(one).replace()
 		}
-		waiting.Equal(t, "open connections", 0, open.Load)
+		await.Equal(t, "open connections", 0, open.Load)
 	}
-	waiting.True(t, "the end of all goroutines", func() bool { return runtime.NumGoroutine() <= before })
+	await.True(t, "the end of all goroutines", func() bool { return runtime.NumGoroutine() <= before })
 }

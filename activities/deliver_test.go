@@ -29,8 +29,8 @@ import (
 
 const message = `{"event_id":"evt-1", "text":"<&>"}`
 
-// load makes targets from the body of a targets.yaml in which $URL is the URL. Every
-// ${NAME} has the value s3cret-NAME.
+// load parses the list of targets of a targets.yaml, with url in place of $URL. Each ${NAME} has
+// the value s3cret-NAME.
 func load(t *testing.T, url, yaml string) *target.Set {
 	t.Helper()
 	set, err := target.Parse("targets.yaml", []byte("targets:\n"+strings.ReplaceAll(yaml, "$URL", url)), func(name string) (string, bool) {
@@ -43,7 +43,7 @@ func load(t *testing.T, url, yaml string) *target.Set {
 	return set
 }
 
-// fixture is an Activities on real HTTP, called as Temporal calls it.
+// fixture has Activities that send real HTTP requests, and calls them as Temporal does.
 type fixture struct {
 	t        *testing.T
 	acts     *Activities
@@ -77,8 +77,8 @@ func (f *fixture) firstAttempt(d fanout.DeliverInput) fanout.Outcome {
 	return outcome
 }
 
-// deliver runs Deliver as its n-th dispatch would: progress is what the
-// dispatch before left in its heartbeat.
+// deliver runs Deliver as a later task of the same activity would. progress is the heartbeat
+// details of the task before; nil if this is the first task.
 func (f *fixture) deliver(d fanout.DeliverInput, progress *fanout.Progress) (fanout.Outcome, *temporal.ApplicationError) {
 	f.t.Helper()
 	env := f.suite.NewTestActivityEnvironment()
@@ -104,7 +104,7 @@ const oneTarget = `
     backoff: {initial: 2s}
 `
 
-func TestRequest(t *testing.T) {
+func TestRequest_HeadersAndBody(t *testing.T) {
 	var got *http.Request
 	var body []byte
 	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
@@ -135,11 +135,11 @@ func TestRequest(t *testing.T) {
 	}
 }
 
-// TestRequest_LeavesOutWhatIsNotKnown: of a run that was started by hand, or whose
-// retry began under an earlier version.
-func TestRequest_LeavesOutWhatIsNotKnown(t *testing.T) {
+// Some values are unknown if the run was started by hand, or if its retries began under an
+// earlier version.
+func TestRequest_OmitsHeadersWithoutAValue(t *testing.T) {
 	var got http.Header
-	f := newFixture(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header }, "  - {name: a, url: $URL}\n")
+	f := newFixture(t, func(_ http.ResponseWriter, r *http.Request) { got = r.Header }, `- {name: a, url: $URL}`)
 	d := f.delivery()
 	d.Source, d.Event.PublishedAt = event.Source{}, time.Time{}
 	require.Equal(t, fanout.Delivered, f.firstAttempt(d).Verdict)
@@ -148,7 +148,7 @@ func TestRequest_LeavesOutWhatIsNotKnown(t *testing.T) {
 	}
 }
 
-func TestFirstAttemptRemembersWithinARun(t *testing.T) {
+func TestFirstAttempt_SendsOnceIfTheWorkflowTaskIsLost(t *testing.T) {
 	var requests atomic.Int32
 	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
 		requests.Add(1)
@@ -156,20 +156,20 @@ func TestFirstAttemptRemembersWithinARun(t *testing.T) {
 	}, strings.Replace(oneTarget, "?key=${X}", "", 1))
 	first := f.firstAttempt(f.delivery())
 	assert.Equal(t, fanout.Rejected, first.Verdict)
-	assert.Equal(t, first, f.firstAttempt(f.delivery()), "a workflow task that was lost asks again")
+	assert.Equal(t, first, f.firstAttempt(f.delivery()), "the next workflow task asks again")
 	assert.EqualValues(t, 1, requests.Load())
 }
 
-func TestFirstAttemptLeavesHeldTargetsAlone(t *testing.T) {
+func TestFirstAttempt_SendsNothingToPausedRetiredOrLimitedTargets(t *testing.T) {
 	for name, yaml := range map[string]string{
-		"paused":       "  - {name: a, url: $URL, state: paused}\n",
-		"retired":      "  - {name: a, url: $URL, state: retired}\n",
-		"rate limited": "  - {name: a, url: $URL, rate_limit: 5/s}\n",
+		"paused":       `- {name: a, url: $URL, state: paused}`,
+		"retired":      `- {name: a, url: $URL, state: retired}`,
+		"rate limited": `- {name: a, url: $URL, rate_limit: 5/s}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, yaml)
 			d := f.delivery()
-			d.Policy.FastLane = true // as an input made before the file changed
+			d.Policy.FastLane = true // as in an input that was made before the file changed
 			assert.Equal(t, fanout.Outcome{Verdict: fanout.Held}, f.firstAttempt(d))
 			d.Policy.Target = "unknown"
 			assert.Equal(t, fanout.Outcome{Verdict: fanout.Held}, f.firstAttempt(d))
@@ -177,14 +177,14 @@ func TestFirstAttemptLeavesHeldTargetsAlone(t *testing.T) {
 	}
 }
 
-func TestDeliverToTheLastAttempt(t *testing.T) {
+func TestDeliver_MakesAtMostMaxAttempts(t *testing.T) {
 	var attempts []string
 	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
 		attempts = append(attempts, r.Header.Get("X-Delivery-Attempt"))
 		w.Header().Set("Retry-After", "0")
 		w.WriteHeader(http.StatusTooManyRequests)
 		_, _ = io.WriteString(w, "slow down")
-	}, "  - {name: a, url: $URL, backoff: {initial: 2s}}\n")
+	}, `- {name: a, url: $URL, backoff: {initial: 2s}}`)
 	d := f.delivery()
 	d.Progress = fanout.Progress{Attempts: 1, StatusCode: 429, Error: "429"}
 
@@ -192,7 +192,7 @@ func TestDeliverToTheLastAttempt(t *testing.T) {
 	require.NotNil(t, failure)
 	assert.Equal(t, "retry", failure.Type())
 	assert.False(t, failure.NonRetryable())
-	assert.InDelta(t, 4.2, failure.NextRetryDelay().Seconds(), 0.25, "the backoff after the second attempt, jittered upward")
+	assert.InDelta(t, 4.2, failure.NextRetryDelay().Seconds(), 0.25, "the backoff after the second attempt, with its jitter")
 	assert.Contains(t, failure.Message(), "a, attempt 2 of 3: 429 Too Many Requests: slow down")
 
 	_, failure = f.deliver(d, &fanout.Progress{Attempts: 2})
@@ -209,8 +209,8 @@ func TestDeliverToTheLastAttempt(t *testing.T) {
 	assert.Equal(t, []string{"2", "3"}, attempts)
 }
 
-// TestFirstAttempt_429WithoutAReadableWaitWaitsForItsBackoff, and 2 s at least.
-func TestFirstAttempt_429WithoutAReadableWaitWaitsForItsBackoff(t *testing.T) {
+// The wait is the backoff, and at least 2 s.
+func TestFirstAttempt_WaitsForItsBackoffAfterA429WithoutAReadableWait(t *testing.T) {
 	for initial, want := range map[string]fanout.Wait{
 		"100ms": {Least: target.Duration(2 * time.Second), Why: "asked for by the target"},
 		"10s":   {Least: target.Duration(10 * time.Second), Why: "the backoff"},
@@ -218,7 +218,7 @@ func TestFirstAttempt_429WithoutAReadableWaitWaitsForItsBackoff(t *testing.T) {
 		f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "in a while")
 			w.WriteHeader(http.StatusTooManyRequests)
-		}, "  - {name: a, url: $URL, backoff: {initial: "+initial+"}}\n")
+		}, "- {name: a, url: $URL, backoff: {initial: "+initial+"}}")
 		before := time.Now()
 		outcome := f.firstAttempt(f.delivery())
 		assert.Equal(t, want, outcome.Wait)
@@ -227,8 +227,8 @@ func TestFirstAttempt_429WithoutAReadableWaitWaitsForItsBackoff(t *testing.T) {
 	}
 }
 
-func TestDeliverWaitsForItsMoment(t *testing.T) {
-	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL}\n")
+func TestDeliver_SendsNothingBeforeNotBefore(t *testing.T) {
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, `- {name: a, url: $URL}`)
 	d := f.delivery()
 	d.Progress = fanout.Progress{Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}
 	d.NotBefore = time.Now().Add(time.Minute)
@@ -236,13 +236,13 @@ func TestDeliverWaitsForItsMoment(t *testing.T) {
 	require.NotNil(t, failure)
 	assert.Equal(t, "held", failure.Type())
 	assert.GreaterOrEqual(t, failure.NextRetryDelay(), 59*time.Second)
-	assert.Contains(t, failure.Message(), "503 Service Unavailable", "the last real failure stays readable")
+	assert.Contains(t, failure.Message(), "503 Service Unavailable", "the message repeats the last failure")
 }
 
-// TestDeliver_ExpiresAtOnceIfItIsHeldForTooLong: Temporal would refuse the retry,
-// and could not say why. The test environment gives an activity ten minutes in all.
-func TestDeliver_ExpiresAtOnceIfItIsHeldForTooLong(t *testing.T) {
-	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL}\n")
+// Temporal would give the delivery up without saying why. The test environment gives an activity
+// ten minutes with all its retries.
+func TestDeliver_ExpiresAtOnceIfTheWaitIsLongerThanTheRestOfMaxAge(t *testing.T) {
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, `- {name: a, url: $URL}`)
 	d := f.delivery()
 	d.Progress = fanout.Progress{Attempts: 1, StatusCode: 503, Error: "503 Service Unavailable"}
 	for wait, expires := range map[time.Duration]bool{9*time.Minute + 50*time.Second: false, 20 * time.Minute: true} {
@@ -251,7 +251,7 @@ func TestDeliver_ExpiresAtOnceIfItIsHeldForTooLong(t *testing.T) {
 		require.NotNil(t, failure)
 		if !expires {
 			assert.Equal(t, fanout.FailureHeld, failure.Type())
-			assert.LessOrEqual(t, failure.NextRetryDelay(), 10*time.Minute, "no jitter beyond the end")
+			assert.LessOrEqual(t, failure.NextRetryDelay(), 10*time.Minute, "the jitter does not exceed the rest of max_age")
 			continue
 		}
 		reason, progress := fanout.Explain(failure, fanout.Progress{})
@@ -263,8 +263,8 @@ func TestDeliver_ExpiresAtOnceIfItIsHeldForTooLong(t *testing.T) {
 	}
 }
 
-func TestDeliverRetired(t *testing.T) {
-	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL, state: retired}\n")
+func TestDeliver_GivesUpIfTheTargetIsRetired(t *testing.T) {
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, `- {name: a, url: $URL, state: retired}`)
 	_, failure := f.deliver(f.delivery(), &fanout.Progress{Attempts: 1, StatusCode: 503, Error: "503"})
 	require.NotNil(t, failure)
 	reason, progress := fanout.Explain(failure, fanout.Progress{})
@@ -272,13 +272,13 @@ func TestDeliverRetired(t *testing.T) {
 	assert.Equal(t, fanout.Progress{Attempts: 1, StatusCode: 503, Error: "the target was retired; 503"}, progress)
 }
 
-func TestDeliverHeldByAClosedGateSpendsNothing(t *testing.T) {
+func TestDeliver_SpendsNoAttemptWhileTheGateIsClosed(t *testing.T) {
 	var requests atomic.Int32
 	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
 		requests.Add(1)
 		w.Header().Set("Retry-After", "60")
 		w.WriteHeader(http.StatusTooManyRequests)
-	}, "  - {name: a, url: $URL}\n")
+	}, `- {name: a, url: $URL}`)
 	assert.Equal(t, fanout.Retry, f.firstAttempt(f.delivery()).Verdict)
 	_, failure := f.deliver(f.delivery(), &fanout.Progress{Attempts: 1, StatusCode: 429, Error: "429"})
 	require.NotNil(t, failure)
@@ -299,15 +299,15 @@ fanout_deliveries_total{lane="retry",outcome="held",target="a"} 1
 `), "fanout_target_held", "fanout_deliveries_total"))
 }
 
-// TestProbeSpendsNoAttempt: an outage ends in delivery, not in max_attempts.
-func TestProbeSpendsNoAttempt(t *testing.T) {
+// So an outage does not use up max_attempts.
+func TestDeliver_FailedProbeSpendsNoAttempt(t *testing.T) {
 	status := http.StatusServiceUnavailable
 	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) },
-		"  - {name: a, url: $URL, retry_statuses: [503], max_attempts: 3}\n")
-	h := f.acts.admissions.of(f.targets.All()[0])
+		`- {name: a, url: $URL, retry_statuses: [503], max_attempts: 3}`)
+	admission := f.acts.admissions.of(f.targets.All()[0])
 	now := noon
-	h.now = func() time.Time { return now }
-	openBreaker(t, h)
+	admission.now = func() time.Time { return now }
+	openBreaker(t, admission)
 	now = now.Add(time.Second)
 
 	_, failure := f.deliver(f.delivery(), &fanout.Progress{Attempts: 2, StatusCode: 503, Error: "503"})
@@ -324,16 +324,15 @@ func TestProbeSpendsNoAttempt(t *testing.T) {
 	assert.Equal(t, 3, outcome.Progress.Attempts)
 }
 
-// TestAProbeHeedsRetryAfter: it spends no attempt, but the floor is the same.
-func TestAProbeHeedsRetryAfter(t *testing.T) {
+func TestAttempt_FailedProbeWaitsAsLongAsRetryAfter(t *testing.T) {
 	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "60")
 		w.WriteHeader(http.StatusServiceUnavailable)
-	}, "  - {name: a, url: $URL, retry_statuses: [503]}\n")
-	h := f.acts.admissions.of(f.targets.All()[0])
+	}, `- {name: a, url: $URL, retry_statuses: [503]}`)
+	admission := f.acts.admissions.of(f.targets.All()[0])
 	now := noon
-	h.now = func() time.Time { return now }
-	openBreaker(t, h)
+	admission.now = func() time.Time { return now }
+	openBreaker(t, admission)
 
 	now = now.Add(firstProbeDelay)
 	outcome := f.firstAttempt(f.delivery())
@@ -348,10 +347,10 @@ func TestAProbeHeedsRetryAfter(t *testing.T) {
 	assert.GreaterOrEqual(t, failure.NextRetryDelay(), 50*time.Second)
 }
 
-// TestCanceledBeforeItIsSent: the heartbeat before a request brings the run's
-// cancellation. It has counted the request by then.
-func TestCanceledBeforeItIsSent(t *testing.T) {
-	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, "  - {name: a, url: $URL}\n")
+// The answer to the heartbeat before the request brings the run's cancellation. The heartbeat has
+// already counted the request.
+func TestDeliver_SendsNothingIfTheRunIsCanceledBeforeTheRequest(t *testing.T) {
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, `- {name: a, url: $URL}`)
 	background, cancel := context.WithCancelCause(t.Context())
 	env := f.suite.NewTestActivityEnvironment()
 	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: background})
@@ -363,16 +362,16 @@ func TestCanceledBeforeItIsSent(t *testing.T) {
 	reason, progress := fanout.Explain(err, fanout.Progress{Attempts: 1})
 	assert.Equal(t, event.ReasonCanceled, reason)
 	assert.Equal(t, fanout.Progress{Attempts: 2, StatusCode: 503, Error: "the run was canceled; 503"}, progress)
-	assert.Len(t, fill(f.acts.admissions.of(f.targets.All()[0]), RetryLane), 64, "the permit is given back")
+	assert.Len(t, fill(f.acts.admissions.of(f.targets.All()[0]), RetryLane), 64, "the permit is released")
 }
 
-func TestTransportFailures(t *testing.T) {
+func TestFirstAttempt_TransportFailuresAreRetried(t *testing.T) {
 	handlers := map[string]struct {
 		handler http.HandlerFunc
 		want    string
 	}{
 		"timeout": {func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // only then the server sees the client go
+			_, _ = io.Copy(io.Discard, r.Body) // the server notices that the client has gone only after it has read the body
 			<-r.Context().Done()
 		}, "no answer within 50ms"},
 		"reset": {func(w http.ResponseWriter, _ *http.Request) {
@@ -388,7 +387,7 @@ func TestTransportFailures(t *testing.T) {
 	}
 	for name, test := range handlers {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, test.handler, "  - {name: a, url: $URL, timeout: 50ms}\n")
+			f := newFixture(t, test.handler, `- {name: a, url: $URL, timeout: 50ms}`)
 			if name != "timeout" {
 				f.targets.All()[0].Policy.Timeout = target.Duration(5 * time.Second)
 			}
@@ -399,7 +398,7 @@ func TestTransportFailures(t *testing.T) {
 		})
 	}
 	t.Run("refused", func(t *testing.T) {
-		f := newFixture(t, nil, "  - {name: a, url: 'http://user:hunter2@127.0.0.1:1/?key=opensesame'}\n")
+		f := newFixture(t, nil, `- {name: a, url: 'http://user:hunter2@127.0.0.1:1/?key=opensesame'}`)
 		outcome := f.firstAttempt(f.delivery())
 		assert.Equal(t, fanout.Retry, outcome.Verdict)
 		assert.Contains(t, outcome.Progress.Error, "connection refused")
@@ -408,8 +407,8 @@ func TestTransportFailures(t *testing.T) {
 	})
 }
 
-// TestSecretsNeverReachAnError: not even when the target sends them back.
-func TestSecretsNeverReachAnError(t *testing.T) {
+// The target sends its secrets back.
+func TestErrors_HaveNoSecrets(t *testing.T) {
 	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = fmt.Fprintf(w, "you sent %s to %s", r.Header.Get("Authorization"), r.URL)
@@ -420,11 +419,11 @@ func TestSecretsNeverReachAnError(t *testing.T) {
 	assert.NotContains(t, outcome.Progress.Error, "opensesame")
 }
 
-func TestErrorsQuoteAtMost2KiB(t *testing.T) {
+func TestErrors_QuoteAtMost2KiBOfAResponse(t *testing.T) {
 	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		_, _ = io.WriteString(w, strings.Repeat("ü", 1<<20))
-	}, "  - {name: a, url: $URL}\n")
+	}, `- {name: a, url: $URL}`)
 	got := f.firstAttempt(f.delivery()).Progress.Error
 	assert.LessOrEqual(t, len(got), quoteLimit+len("400 Bad Request: "))
 	assert.Greater(t, len(got), quoteLimit)
@@ -436,11 +435,11 @@ func (f messagesFunc) Message(ctx context.Context, workflowID, runID string) (ev
 	return f(ctx, workflowID, runID)
 }
 
-func TestLargeMessagesAreReadOncePerRun(t *testing.T) {
+func TestMessageCache_ReadsTheMessageOfARunOnce(t *testing.T) {
 	reads := 0
 	cache := newMessageCache(messagesFunc(func(_ context.Context, _, runID string) (event.Message, error) {
 		reads++
-		return event.Message{Event: event.Event{ID: "held"}, Body: event.Body("message of " + runID)}, nil
+		return event.Message{Event: event.Event{ID: "stored"}, Body: event.Body("message of " + runID)}, nil
 	}))
 	for range 3 {
 		got, err := cache.complete(t.Context(), event.Message{Event: event.Event{ID: "carried"}}, "event-1", "run-1")
@@ -449,7 +448,7 @@ func TestLargeMessagesAreReadOncePerRun(t *testing.T) {
 	}
 	got, err := cache.complete(t.Context(), event.Message{Body: event.Body("carried")}, "event-1", "run-1")
 	require.NoError(t, err)
-	assert.Equal(t, event.Message{Event: event.Event{ID: "held"}, Body: event.Body("carried")}, got)
+	assert.Equal(t, event.Message{Event: event.Event{ID: "stored"}, Body: event.Body("carried")}, got)
 	assert.Equal(t, 1, reads)
 
 	whole := event.Message{Event: event.Event{ID: "carried"}, Body: event.Body("carried")}
@@ -476,7 +475,7 @@ func (c *endsMeanwhile) Err() error {
 // If a probe kept its permit, no other probe would be sent, and the target would stay blocked as
 // long as the process lives.
 func TestAttempt_ReleasesItsPermitWheneverItsContextEnds(t *testing.T) {
-	set := load(t, "http://127.0.0.1:1", "  - {name: a, url: $URL}\n")
+	set := load(t, "http://127.0.0.1:1", `- {name: a, url: $URL}`)
 	acts, target := New(Options{Targets: set}), set.All()[0]
 	outcome := acts.attemptInFastLane(&endsMeanwhile{Context: context.Background()}, target, fanout.DeliverInput{Policy: target.Policy})
 	assert.Equal(t, fanout.Retry, outcome.Verdict)

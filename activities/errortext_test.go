@@ -10,7 +10,7 @@ import (
 	"genesys-fanout/target"
 )
 
-// variables are a process's environment.
+// variables are the environment variables of a process.
 type variables map[string]string
 
 func (v variables) lookup(name string) (string, bool) {
@@ -18,8 +18,7 @@ func (v variables) lookup(name string) (string, bool) {
 	return value, ok
 }
 
-// TestErrorText_IsShortAndPrintable whatever a target says, and holds no secret.
-func TestErrorText_IsShortAndPrintable(t *testing.T) {
+func TestErrorText_IsShortAndPrintableAndHasNoSecrets(t *testing.T) {
 	set, err := target.Parse("targets.yaml", []byte(`
 targets:
   - name: a
@@ -28,7 +27,7 @@ targets:
 `), variables{"TOKEN": "s3cr3t-token"}.lookup)
 	require.NoError(t, err)
 	one := set.All()[0]
-	for said, want := range map[string]string{
+	for text, want := range map[string]string{
 		"":                    "",
 		"no\r\nsuch\tthing":   "no\r\nsuch\tthing",
 		"a\x00b\x1b[31mc\x7f": "a\uFFFDb\uFFFD[31mc\uFFFD",
@@ -38,6 +37,6 @@ targets:
 		strings.Repeat("x", quoteLimit-1) + "ü":            strings.Repeat("x", quoteLimit-1),
 		strings.Repeat("\x01", 5<<20):                      strings.Repeat("\uFFFD", quoteLimit/3),
 	} {
-		assert.Equal(t, want, errorText(one, said))
+		assert.Equal(t, want, errorText(one, text))
 	}
 }

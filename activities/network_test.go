@@ -21,7 +21,7 @@ import (
 	"genesys-fanout/target"
 )
 
-// eventFor is a delivery of the event with the given number.
+// eventFor returns a delivery of the event with this number.
 func eventFor(n int) fanout.DeliverInput {
 	return fanout.DeliverInput{Message: event.Message{Event: event.Event{ID: "evt-" + strconv.Itoa(n)}, Body: event.Body(message)}}
 }
@@ -32,7 +32,8 @@ type arrivals struct {
 	seen map[string]int
 }
 
-func (a *arrivals) note(r *http.Request) (total int) {
+// count counts a request and returns how many there are so far.
+func (a *arrivals) count(r *http.Request) (total int) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -46,8 +47,8 @@ func (a *arrivals) note(r *http.Request) (total int) {
 	return total
 }
 
-// once asserts that each of so many events arrived, and none of them twice.
-func (a *arrivals) once(t *testing.T, events int) {
+// requireOnce asserts that this many events arrived, each of them once.
+func (a *arrivals) requireOnce(t *testing.T, events int) {
 	t.Helper()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -57,8 +58,8 @@ func (a *arrivals) once(t *testing.T, events int) {
 	}
 }
 
-// startHTTP2 serves a target over TLS with HTTP/2, and returns an Activities that
-// trusts it.
+// startHTTP2 serves a target over TLS with HTTP/2. It returns Activities that trust its
+// certificate.
 func startHTTP2(t *testing.T, handler http.HandlerFunc, config *http.HTTP2Config, yaml string) (*Activities, *target.Target) {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
@@ -77,7 +78,7 @@ func trusting(server *httptest.Server) *tls.Config {
 	return &tls.Config{RootCAs: server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
 }
 
-// sendAll sends so many events, up to inFlight at once, and returns the answers.
+// sendAll sends this many events, up to inFlight at once, and returns the responses.
 func sendAll(t *testing.T, acts *Activities, one *target.Target, events, inFlight int) []response {
 	t.Helper()
 	answers := make([]response, events)
@@ -94,9 +95,8 @@ func sendAll(t *testing.T, acts *Activities, one *target.Target, events, inFligh
 	return answers
 }
 
-// memory is a network without sockets for a synctest bubble. What is sent on a
-// connection after it was silenced is lost, in both directions, and neither side
-// is told.
+// memory is a network without sockets, for a synctest bubble. After a connection was silenced,
+// its data is lost in both directions, and neither side gets an error.
 type memory struct {
 	accept chan net.Conn
 	closed chan struct{}

@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/fanout"
-	waiting "genesys-fanout/internal/await"
+	"genesys-fanout/internal/await"
 )
 
-func TestRecentForgetsAnAttemptThatPanicked(t *testing.T) {
+func TestAttemptOnce_ForgetsAnAttemptThatPanicked(t *testing.T) {
 	recent := newRecentOutcomes()
 	key := attemptKey{"run-1", "a", RetryLane}
 	always := func(fanout.Outcome, error) bool { return true }
@@ -25,14 +25,13 @@ func TestRecentForgetsAnAttemptThatPanicked(t *testing.T) {
 		outcome, _ := recent.attemptOnce(context.Background(), key, func() (fanout.Outcome, error) { return fanout.Outcome{Verdict: fanout.Delivered}, nil }, always)
 		answered <- outcome
 	}()
-	assert.Equal(t, fanout.Delivered, waiting.Receive(t, "the answer to the next caller", answered).Verdict)
+	assert.Equal(t, fanout.Delivered, await.Receive(t, "the answer to the next caller", answered).Verdict)
 }
 
-// TestRecall checks that Recall returns the outcome of a first attempt that was made. If
-// none was made, none is made after Recall either.
-func TestRecall(t *testing.T) {
+// If no first attempt was made before Recall, none is made after it either.
+func TestRecall_ReturnsTheOutcomeOfTheFirstAttempt(t *testing.T) {
 	var requests atomic.Int32
-	f := newFixture(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) }, "  - {name: a, url: $URL}\n")
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) }, `- {name: a, url: $URL}`)
 	recall := func() fanout.Outcome {
 		env := f.suite.NewTestActivityEnvironment()
 		env.RegisterActivity(f.acts.Recall)
@@ -46,7 +45,7 @@ func TestRecall(t *testing.T) {
 	require.Equal(t, fanout.Held, f.firstAttempt(f.delivery()).Verdict)
 	require.Zero(t, requests.Load())
 
-	f = newFixture(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) }, "  - {name: a, url: $URL}\n")
+	f = newFixture(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) }, `- {name: a, url: $URL}`)
 	require.Equal(t, fanout.Delivered, f.firstAttempt(f.delivery()).Verdict)
 	require.Equal(t, fanout.Delivered, recall().Verdict)
 	require.EqualValues(t, 1, requests.Load())

@@ -23,43 +23,42 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// TestSend_GOAWAYCostsNoAttempt: requests that were on their way when the target
-// began to close the connection are sent again on another one, and none twice.
+// Requests in flight when the target begins to close the connection are repeated on another
+// connection. Each event arrives exactly once.
 func TestSend_GOAWAYCostsNoAttempt(t *testing.T) {
 	const events = 500
 	var got arrivals
 	acts, one := startHTTP2(t, func(w http.ResponseWriter, r *http.Request) {
-		if got.note(r)%25 == 0 {
-			w.Header().Set("Connection", "close") // in HTTP/2 a GOAWAY
+		if got.count(r)%25 == 0 {
+			w.Header().Set("Connection", "close") // net/http sends GOAWAY for this in HTTP/2
 		}
-	}, nil, "  - {name: a, url: $URL}\n")
+	}, nil, `- {name: a, url: $URL}`)
 	for n, answer := range sendAll(t, acts, one, events, 32) {
 		assert.NoError(t, answer.err, n)
 	}
-	got.once(t, events)
+	got.requireOnce(t, events)
 }
 
-// TestSend_RefusedStreamCostsNoAttempt: a target that allows few streams refuses
-// those that were sent before it could say so.
+// A target that allows few streams refuses those that were sent before its settings arrived.
 func TestSend_RefusedStreamCostsNoAttempt(t *testing.T) {
 	for name, latency := range map[string]time.Duration{"at once": 0, "after a while": 20 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			const events = 500
 			var got arrivals
 			acts, one := startHTTP2(t, func(_ http.ResponseWriter, r *http.Request) {
-				got.note(r)
+				got.count(r)
 				timer := time.NewTimer(latency)
 				<-timer.C
-			}, &http.HTTP2Config{MaxConcurrentStreams: 4}, "  - {name: a, url: $URL}\n")
+			}, &http.HTTP2Config{MaxConcurrentStreams: 4}, `- {name: a, url: $URL}`)
 			for n, answer := range sendAll(t, acts, one, events, 32) {
 				assert.NoError(t, answer.err, n)
 			}
-			got.once(t, events)
+			got.requireOnce(t, events)
 		})
 	}
 }
 
-// refuseStreams serves HTTP/2 that refuses every stream and counts them.
+// refuseStreams serves HTTP/2 on a connection. It refuses every stream and counts them.
 func refuseStreams(conn net.Conn, config *tls.Config, refused *atomic.Int32) error {
 	secured := tls.Server(conn, config)
 	defer secured.Close() //nolint:errcheck // nothing is left to be sent
@@ -68,7 +67,7 @@ func refuseStreams(conn net.Conn, config *tls.Config, refused *atomic.Int32) err
 		return err
 	}
 	framer := http2.NewFramer(secured, secured)
-	writes := make(chan func() error, 100) // apart, because the client may write first and read then
+	writes := make(chan func() error, 100) // on another goroutine, because the client may write before it reads
 	defer close(writes)
 	go func() {
 		for write := range writes {
@@ -94,9 +93,9 @@ func refuseStreams(conn net.Conn, config *tls.Config, refused *atomic.Int32) err
 	}
 }
 
-// TestSend_RefusedEveryTimeIsOneAttempt with an error that says so: net/http is let
-// to repeat three times, at once and then after about 1 and 2 s.
-func TestSend_RefusedEveryTimeIsOneAttempt(t *testing.T) {
+// net/http repeats the request three times: at once, and then after about 1 and 2 s. The error
+// names the reason.
+func TestSend_StreamRefusedOnEveryConnectionIsOneAttempt(t *testing.T) {
 	servers, clients := certificate(t)
 	synctest.Test(t, func(t *testing.T) {
 		config := servers.Clone()
@@ -112,7 +111,7 @@ func TestSend_RefusedEveryTimeIsOneAttempt(t *testing.T) {
 				go func() { _ = refuseStreams(conn, config, &refused) }()
 			}
 		}()
-		set := load(t, "https://example.com", "  - {name: a, url: $URL, timeout: 10s}\n")
+		set := load(t, "https://example.com", `- {name: a, url: $URL, timeout: 10s}`)
 		acts := New(Options{Targets: set})
 		acts.network.dial, acts.network.tls = network.dial, clients
 		one := set.All()[0]
@@ -132,7 +131,7 @@ func TestSend_RefusedEveryTimeIsOneAttempt(t *testing.T) {
 	})
 }
 
-// deafConn fails a write, after the first request, of which nothing was written.
+// deafConn writes the first request, and fails each later write without writing anything.
 type deafConn struct {
 	net.Conn
 	writes atomic.Int32
@@ -145,13 +144,12 @@ func (c *deafConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// TestSend_KeptAliveConnectionThatBrokeBeforeCostsNoAttempt: if nothing was
-// written, the target cannot have seen the request.
-func TestSend_KeptAliveConnectionThatBrokeBeforeCostsNoAttempt(t *testing.T) {
+// If nothing was written, the target cannot have seen the request.
+func TestSend_KeptAliveConnectionThatBrokeBeforeTheRequestCostsNoAttempt(t *testing.T) {
 	var got arrivals
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got.note(r) }))
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got.count(r) }))
 	t.Cleanup(server.Close)
-	set := load(t, server.URL, "  - {name: a, url: $URL}\n")
+	set := load(t, server.URL, `- {name: a, url: $URL}`)
 	acts := New(Options{Targets: set})
 	var dials atomic.Int32
 	acts.network.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -162,12 +160,11 @@ func TestSend_KeptAliveConnectionThatBrokeBeforeCostsNoAttempt(t *testing.T) {
 	for n := range 5 {
 		require.NoError(t, acts.send(t.Context(), set.All()[0], eventFor(n), 1, time.Minute).err)
 	}
-	got.once(t, 5)
+	got.requireOnce(t, 5)
 	assert.EqualValues(t, 5, dials.Load())
 }
 
-// TestSend_ConnectionThatDoesNotComeAboutIsAnAttempt, and nothing is repeated.
-func TestSend_ConnectionThatDoesNotComeAboutIsAnAttempt(t *testing.T) {
+func TestSend_FailedConnectIsAnAttemptAndIsNotRepeated(t *testing.T) {
 	plain := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(plain.Close)
 	for url, want := range map[string]string{
@@ -175,7 +172,7 @@ func TestSend_ConnectionThatDoesNotComeAboutIsAnAttempt(t *testing.T) {
 		"http://nobody.invalid":                          "nobody.invalid",
 		strings.Replace(plain.URL, "http:", "https:", 1): "HTTP response to HTTPS client",
 	} {
-		set := load(t, url, "  - {name: a, url: '$URL'}\n")
+		set := load(t, url, `- {name: a, url: '$URL'}`)
 		acts := New(Options{Targets: set})
 		var dials atomic.Int32
 		dial := acts.network.dial
@@ -190,9 +187,9 @@ func TestSend_ConnectionThatDoesNotComeAboutIsAnAttempt(t *testing.T) {
 	}
 }
 
-// TestABrokenReusedConnectionIsNotUsedTwice: net/http would send a request with an
-// Idempotency-Key again by itself, be it ours or one that targets.yaml names.
-func TestABrokenReusedConnectionIsNotUsedTwice(t *testing.T) {
+// net/http itself would repeat a request with an Idempotency-Key, whether the header is ours or
+// comes from targets.yaml.
+func TestSend_DoesNotRepeatARequestThatTheTargetMayHaveSeen(t *testing.T) {
 	for name, headers := range map[string]string{"ours": "{}", "of targets.yaml": "{X-Idempotency-Key: a}"} {
 		t.Run(name, func(t *testing.T) {
 			listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -209,7 +206,7 @@ func TestABrokenReusedConnectionIsNotUsedTwice(t *testing.T) {
 			}()
 			t.Cleanup(func() { _ = listener.Close() })
 
-			set := load(t, "http://"+listener.Addr().String(), "  - {name: a, url: $URL, headers: "+headers+"}\n")
+			set := load(t, "http://"+listener.Addr().String(), "- {name: a, url: $URL, headers: "+headers+"}")
 			acts := New(Options{Targets: set})
 			d := fanout.DeliverInput{Message: event.Message{Event: event.Event{ID: "evt-1"}, Body: event.Body(message)}}
 			require.Equal(t, 200, acts.send(t.Context(), set.All()[0], d, 1, time.Second).status)
@@ -221,8 +218,8 @@ func TestABrokenReusedConnectionIsNotUsedTwice(t *testing.T) {
 	}
 }
 
-// answerOnce answers the first request on a connection. The second one it reads
-// whole, and closes the connection without an answer.
+// answerOnce answers the first request on a connection. It reads the whole second request and
+// closes the connection without an answer.
 func answerOnce(conn net.Conn, requests *atomic.Int32) {
 	defer conn.Close() //nolint:errcheck // the test looks at requests
 	reader := bufio.NewReader(conn)

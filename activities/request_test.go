@@ -19,24 +19,22 @@ import (
 
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
-	waiting "genesys-fanout/internal/await"
+	"genesys-fanout/internal/await"
 )
 
-// TestARedirectNobodyCanReadIsStillAnAnswer: net/http fails on it, and a failure
-// would be tried again.
-func TestARedirectNobodyCanReadIsStillAnAnswer(t *testing.T) {
+// http.Client fails if it cannot parse the Location, and the delivery would be retried.
+func TestSend_RedirectWithAnInvalidLocationIsRejected(t *testing.T) {
 	f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", "http://[::1")
 		w.WriteHeader(http.StatusFound)
-	}, "  - {name: a, url: $URL}\n")
+	}, `- {name: a, url: $URL}`)
 	outcome := f.firstAttempt(f.delivery())
 	assert.Equal(t, fanout.Rejected, outcome.Verdict)
 	assert.Equal(t, http.StatusFound, outcome.Progress.StatusCode)
 }
 
-// TestSwitchingProtocolsEndsInTime: such an answer has no body but a connection,
-// which no time-out ends.
-func TestSwitchingProtocolsEndsInTime(t *testing.T) {
+// The body of such a response is the connection itself, which no timeout ends.
+func TestSend_SwitchingProtocolsEndsInTime(t *testing.T) {
 	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		conn, buffered, err := http.NewResponseController(w).Hijack()
@@ -45,16 +43,16 @@ func TestSwitchingProtocolsEndsInTime(t *testing.T) {
 			_, _ = buffered.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: anything\r\n\r\n")
 			_ = buffered.Flush()
 		}
-	}, "  - {name: a, url: $URL, timeout: 1s}\n")
+	}, `- {name: a, url: $URL, timeout: 1s}`)
 	done := make(chan fanout.Outcome, 1)
 	go func() { done <- f.firstAttempt(f.delivery()) }()
-	outcome := waiting.Receive(t, "the end of the request, which holds a permit", done)
+	outcome := await.Receive(t, "the end of the request, which has a permit", done)
 	assert.Equal(t, fanout.Rejected, outcome.Verdict)
 	assert.Equal(t, http.StatusSwitchingProtocols, outcome.Progress.StatusCode)
 }
 
-// TestASecretIsNotCutInHalf: half of one is no longer known for a secret.
-func TestASecretIsNotCutInHalf(t *testing.T) {
+// The first half of a secret would not be redacted.
+func TestErrors_DoNotCutASecretInHalf(t *testing.T) {
 	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = fmt.Fprint(w, strings.Repeat("x", quoteLimit-8), r.Header.Get("Authorization"))
@@ -65,9 +63,8 @@ func TestASecretIsNotCutInHalf(t *testing.T) {
 	assert.LessOrEqual(t, len(got), len("403 Forbidden: ")+quoteLimit)
 }
 
-// TestFailuresUseTheirConnectionAgain: an outage with long error pages must not
-// cost a handshake for each.
-func TestFailuresUseTheirConnectionAgain(t *testing.T) {
+// In an outage with long error pages, not each attempt should cost a handshake.
+func TestSend_ReusesTheConnectionAfterAFailure(t *testing.T) {
 	connections := make(map[string]bool)
 	page := bytes.Repeat([]byte("x"), 16<<10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -76,7 +73,7 @@ func TestFailuresUseTheirConnectionAgain(t *testing.T) {
 		_, _ = w.Write(page)
 	}))
 	t.Cleanup(server.Close)
-	acts := New(Options{Targets: load(t, server.URL, "  - {name: a, url: $URL}\n")})
+	acts := New(Options{Targets: load(t, server.URL, `- {name: a, url: $URL}`)})
 	one, ok := acts.targets.Get("a")
 	require.True(t, ok)
 	for range 3 {
@@ -85,8 +82,8 @@ func TestFailuresUseTheirConnectionAgain(t *testing.T) {
 	assert.Len(t, connections, 1)
 }
 
-// TestABurstUsesItsConnectionsAgain: max_concurrency may be above its default.
-func TestABurstUsesItsConnectionsAgain(t *testing.T) {
+// max_concurrency is above its default.
+func TestSend_ReusesAllConnectionsOfABurst(t *testing.T) {
 	const burst = 100
 	var opened atomic.Int32
 	var all sync.WaitGroup
@@ -101,7 +98,7 @@ func TestABurstUsesItsConnectionsAgain(t *testing.T) {
 	}
 	server.Start()
 	t.Cleanup(server.Close)
-	acts := New(Options{Targets: load(t, server.URL, "  - {name: a, url: $URL, max_concurrency: 100}\n")})
+	acts := New(Options{Targets: load(t, server.URL, `- {name: a, url: $URL, max_concurrency: 100}`)})
 	one, ok := acts.targets.Get("a")
 	require.True(t, ok)
 	for range 2 {
@@ -117,8 +114,7 @@ func TestABurstUsesItsConnectionsAgain(t *testing.T) {
 	assert.EqualValues(t, burst, opened.Load())
 }
 
-// TestSend_BodyThatNeverEndsDelaysNoDelivery: the status says that the event is
-// delivered.
+// The status alone says that the event is delivered.
 func TestSend_BodyThatNeverEndsDelaysNoDelivery(t *testing.T) {
 	gone := make(chan struct{})
 	f := newFixture(t, func(w http.ResponseWriter, r *http.Request) {
@@ -127,7 +123,7 @@ func TestSend_BodyThatNeverEndsDelaysNoDelivery(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 		close(gone)
-	}, "  - {name: a, url: $URL, timeout: 1m}\n")
+	}, `- {name: a, url: $URL, timeout: 1m}`)
 	began := time.Now()
 	outcome := f.firstAttempt(f.delivery())
 	assert.Equal(t, fanout.Delivered, outcome.Verdict)
@@ -135,10 +131,9 @@ func TestSend_BodyThatNeverEndsDelaysNoDelivery(t *testing.T) {
 	<-gone // the connection does not stay open for it
 }
 
-// TestSend_PasswordThatAProxyWantsIsRetried, because the target has not seen the
-// request: a forward proxy answers an http target's requests itself, and refuses to
-// connect to an https one.
-func TestSend_PasswordThatAProxyWantsIsRetried(t *testing.T) {
+// The target has not seen the request: a forward proxy itself answers the requests for an http
+// target, and does not connect to an https target.
+func TestFirstAttempt_ProxyThatWantsAPasswordIsRetried(t *testing.T) {
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Proxy-Authenticate", "Basic")
 		w.WriteHeader(http.StatusProxyAuthRequired)
@@ -147,7 +142,7 @@ func TestSend_PasswordThatAProxyWantsIsRetried(t *testing.T) {
 	address, err := url.Parse(proxy.URL)
 	require.NoError(t, err)
 	for scheme, status := range map[string]int{"http": http.StatusProxyAuthRequired, "https": 0} {
-		set := load(t, scheme+"://target.example", "  - {name: a, url: $URL}\n")
+		set := load(t, scheme+"://target.example", `- {name: a, url: $URL}`)
 		acts := New(Options{Targets: set})
 		acts.network.connectionsTo(set.All()[0]).newTransport = func() *http.Transport { return &http.Transport{Proxy: http.ProxyURL(address)} }
 		f := &fixture{t: t, targets: set, acts: acts}

@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -20,45 +21,46 @@ import (
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
+	"genesys-fanout/internal/outage"
 )
 
-// answering is a tracker whose answers a test gives.
-type answering struct {
+// fakeTracker is a tracker whose answers come from the test.
+type fakeTracker struct {
 	Tracker
 	check  func(context.Context) error
 	count  func(context.Context) ([]deadletter.Count, error)
 	record func() error
 }
 
-func (a answering) Check(ctx context.Context) error                       { return a.check(ctx) }
-func (a answering) Count(ctx context.Context) ([]deadletter.Count, error) { return a.count(ctx) }
-func (a answering) Record(context.Context, deadletter.Record) error       { return a.record() }
-func (a answering) ID() string                                            { return "tracker-1" }
-func (a answering) String() string                                        { return "/data/dead-letters" }
+func (f fakeTracker) Check(ctx context.Context) error                       { return f.check(ctx) }
+func (f fakeTracker) Count(ctx context.Context) ([]deadletter.Count, error) { return f.count(ctx) }
+func (f fakeTracker) Record(context.Context, deadletter.Record) error       { return f.record() }
+func (f fakeTracker) ID() string                                            { return "tracker-1" }
+func (f fakeTracker) String() string                                        { return "/data/dead-letters" }
 
-// lastOf keeps what was last reported of each health check.
-type lastOf struct {
-	mu sync.Mutex
-	by map[string]error
+// lastHealth is a Health that remembers the last state of each check.
+type lastHealth struct {
+	mu      sync.Mutex
+	byCheck map[string]error
 }
 
-func newLastOf() *lastOf { return &lastOf{by: make(map[string]error)} }
+func newLastHealth() *lastHealth { return &lastHealth{byCheck: make(map[string]error)} }
 
-func (l *lastOf) Set(check string, err error) {
+func (l *lastHealth) Set(check string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.by[check] = err
+	l.byCheck[check] = err
 }
 
-func (l *lastOf) of(check string) (err error, told bool) { //nolint:revive // an error that is looked up
+func (l *lastHealth) of(check string) (err error, ok bool) { //nolint:revive // the error is a value of the map
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err, told = l.by[check]
-	return err, told
+	err, ok = l.byCheck[check]
+	return err, ok
 }
 
-// TestWatchTracker_ReadyAsLongAsTheTrackerAnswers: one that is lost shows within
-// 20 s, also if it says nothing at all, and one that is back shows too.
+// A tracker that is lost shows within 20 s, also if it does not answer at all. A tracker that is
+// back shows too. The log reports both, and repeats every 30 s that the tracker is not ready.
 func TestWatchTracker_ReadyAsLongAsTheTrackerAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -70,7 +72,7 @@ func TestWatchTracker_ReadyAsLongAsTheTrackerAnswers(t *testing.T) {
 			answer, hang = err, block
 		}
 		var checked atomic.Int64
-		tracker := answering{
+		tracker := fakeTracker{
 			check: func(context.Context) error {
 				checked.Add(1)
 				mu.Lock()
@@ -83,15 +85,18 @@ func TestWatchTracker_ReadyAsLongAsTheTrackerAnswers(t *testing.T) {
 			},
 			count: func(context.Context) ([]deadletter.Count, error) { return nil, nil },
 		}
-		health := newLastOf()
-		a := New(Options{Tracker: tracker, Health: health})
+		health := newLastHealth()
+		var logged bytes.Buffer // written by one goroutine, and read while it is blocked
+		logger := slog.New(slog.NewTextHandler(&logged, nil))
+		a := New(Options{Tracker: tracker, Health: health, Logger: logger})
+		logs := func(text string) int { synctest.Wait(); return strings.Count(logged.String(), text) }
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); a.WatchTracker(ctx) }()
 		ready := func() error {
 			synctest.Wait()
-			err, told := health.of(CheckTracker)
-			require.True(t, told)
+			err, ok := health.of(CheckTracker)
+			require.True(t, ok)
 			return err
 		}
 		require.NoError(t, ready(), "at once")
@@ -104,27 +109,31 @@ func TestWatchTracker_ReadyAsLongAsTheTrackerAnswers(t *testing.T) {
 		block := make(chan struct{})
 		set(nil, block)
 		time.Sleep(20 * time.Second)
-		require.ErrorContains(t, ready(), "the tracker /data/dead-letters does not answer since")
+		require.ErrorContains(t, ready(), "the tracker /data/dead-letters has not answered since")
+		reports := logs("the tracker is not ready")
+		time.Sleep(2 * outage.Interval)
+		require.ErrorContains(t, ready(), "the tracker /data/dead-letters has not answered since")
+		assert.Equal(t, reports+2, logs("the tracker is not ready"))
 		set(nil, nil)
 		close(block)
 		require.NoError(t, ready())
+		assert.Equal(t, 2, logs("the tracker is ready again"))
 		before := checked.Load()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		assert.Equal(t, int64(time.Minute/checkEvery), checked.Load()-before, "no more often than that")
+		assert.Equal(t, int64(time.Minute/checkEvery), checked.Load()-before, "one check every 5 s")
 		stop()
 		<-ended
 	})
 }
 
-// TestWatchTracker_CountsEvery30Seconds, and less often if counting takes long.
-func TestWatchTracker_CountsEvery30Seconds(t *testing.T) {
+func TestWatchTracker_CountsEvery30SecondsAndLessOftenIfCountingTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		counts, takes := []deadletter.Count{{Target: "a", Reason: event.ReasonRejected, Records: 2, Oldest: time.Now().Add(-time.Hour)}}, time.Duration(0)
 		var counted atomic.Int64
 		var failure error
-		tracker := answering{
+		tracker := fakeTracker{
 			check: func(context.Context) error { return nil },
 			count: func(context.Context) ([]deadletter.Count, error) {
 				counted.Add(1)
@@ -138,7 +147,8 @@ func TestWatchTracker_CountsEvery30Seconds(t *testing.T) {
 			},
 		}
 		registry := prometheus.NewRegistry()
-		a := New(Options{Tracker: tracker, Metrics: registry, Logger: slog.New(slog.DiscardHandler)})
+		var logged bytes.Buffer // written by one goroutine, and read while it is blocked
+		a := New(Options{Tracker: tracker, Metrics: registry, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); a.WatchTracker(ctx) }()
@@ -174,20 +184,25 @@ fanout_oldest_dead_letter_seconds{target="a"} 0
 		time.Sleep(countEvery + time.Minute) // the third count has ended, without a result
 		synctest.Wait()
 		assert.EqualValues(t, 3, counted.Load())
+		assert.Contains(t, logged.String(), "fanout_open_dead_letters is stale")
 		time.Sleep(9*time.Minute - time.Second)
 		synctest.Wait()
-		assert.EqualValues(t, 3, counted.Load(), "a tenth of the time is for counting")
+		assert.EqualValues(t, 3, counted.Load(), "counting takes a tenth of the time")
 		time.Sleep(time.Second)
 		synctest.Wait()
 		assert.EqualValues(t, 4, counted.Load())
+		mu.Lock()
+		failure = nil
+		mu.Unlock()
+		time.Sleep(time.Minute) // the fourth count ends
+		synctest.Wait()
+		assert.Contains(t, logged.String(), "the open dead letters are counted again")
 		stop()
-		time.Sleep(time.Minute)
 		<-ended
 	})
 }
 
-// TestOpenDeadLetters_TheOldestOfATarget over all of its reasons.
-func TestOpenDeadLetters_TheOldestOfATarget(t *testing.T) {
+func TestOpenDeadLetters_OldestIsOverAllReasonsOfATarget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		var o openDeadLetters
@@ -208,10 +223,9 @@ func TestOpenDeadLetters_TheOldestOfATarget(t *testing.T) {
 	})
 }
 
-// TestAskedForOther_NotReadyForFiveMinutesAfterTheLast.
-func TestAskedForOther_NotReadyForFiveMinutesAfterTheLast(t *testing.T) {
+func TestReportOtherTracker_NotReadyForFiveMinutesAfterTheLastReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		health := newLastOf()
+		health := newLastHealth()
 		m := newTrackerMonitor(Options{Health: health})
 		ready := func() error { synctest.Wait(); err, _ := health.of(CheckOtherTracker); return err }
 		m.reportOtherTracker(errors.New("first"))
@@ -230,9 +244,9 @@ func TestAskedForOther_NotReadyForFiveMinutesAfterTheLast(t *testing.T) {
 	})
 }
 
-// TestWaiting_UntilWrittenHereOrElsewhere: what another worker wrote is no longer
-// tried here, and is forgotten.
-func TestWaiting_UntilWrittenHereOrElsewhere(t *testing.T) {
+// If another worker wrote the dead letter, this process does not try again, and the dead letter
+// stops counting.
+func TestCountWaiting_UntilTheDeadLetterIsWrittenHereOrByAnotherWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newTrackerMonitor(Options{})
 		away := errors.New("away")
@@ -241,24 +255,24 @@ func TestWaiting_UntilWrittenHereOrElsewhere(t *testing.T) {
 		}
 		m.recordWrite("run-1", "b", away)
 		m.recordWrite("run-2", "a", away)
-		assert.InDelta(t, 3, m.countWaiting(), 0)
+		assert.Equal(t, 3, m.countWaiting())
 		m.recordWrite("run-1", "a", nil)
-		assert.InDelta(t, 2, m.countWaiting(), 0)
+		assert.Equal(t, 2, m.countWaiting())
 		time.Sleep(2 * time.Minute)
 		m.recordWrite("run-2", "a", away)
 		time.Sleep(time.Minute + time.Second)
-		assert.InDelta(t, 1, m.countWaiting(), 0, "run-2 was tried again since")
+		assert.Equal(t, 1, m.countWaiting(), "run-2 was tried again meanwhile")
 		time.Sleep(waitingFor)
 		assert.Zero(t, m.countWaiting())
 	})
 }
 
-// TestWaiting_WhileAWriteBlocks, as on a network file system that is away.
-func TestWaiting_WhileAWriteBlocks(t *testing.T) {
-	set := load(t, "http://example.com", "  - {name: a, url: $URL}\n")
+// A write to a network file system that is away blocks.
+func TestCountWaiting_CountsAWriteThatBlocks(t *testing.T) {
+	set := load(t, "http://example.com", `- {name: a, url: $URL}`)
 	synctest.Test(t, func(t *testing.T) {
 		back := make(chan struct{})
-		acts := New(Options{Targets: set, Logger: slog.New(slog.DiscardHandler), Tracker: answering{record: func() error { <-back; return nil }}})
+		acts := New(Options{Targets: set, Logger: slog.New(slog.DiscardHandler), Tracker: fakeTracker{record: func() error { <-back; return nil }}})
 		var suite testsuite.WorkflowTestSuite
 		env := suite.NewTestActivityEnvironment()
 		env.RegisterActivity(acts.RecordDeadLetter)
@@ -268,17 +282,17 @@ func TestWaiting_WhileAWriteBlocks(t *testing.T) {
 			ended <- err
 		}()
 		time.Sleep(checkTimeout)
-		assert.Zero(t, acts.monitor.countWaiting(), "a slow disk is no fault")
+		assert.Zero(t, acts.monitor.countWaiting(), "a slow disk is not an error")
 		time.Sleep(time.Hour)
-		assert.InDelta(t, 1, acts.monitor.countWaiting(), 0)
+		assert.Equal(t, 1, acts.monitor.countWaiting())
 		close(back)
-		require.ErrorContains(t, <-ended, "StartToClose", "Temporal gave it up long ago")
+		require.ErrorContains(t, <-ended, "StartToClose", "Temporal ended the activity long ago")
 		synctest.Wait()
 		assert.Zero(t, acts.monitor.countWaiting())
 	})
 }
 
-func TestOtherTrackerDelay_GrowsAndIsNeverInStep(t *testing.T) {
+func TestOtherTrackerDelay_GrowsAndIsRandom(t *testing.T) {
 	for attempt, least := range map[int32]time.Duration{
 		1: time.Second, 10: time.Second, 11: 2 * time.Second, 12: 4 * time.Second, 15: 30 * time.Second, 1 << 30: 30 * time.Second,
 	} {
@@ -289,6 +303,6 @@ func TestOtherTrackerDelay_GrowsAndIsNeverInStep(t *testing.T) {
 			assert.GreaterOrEqual(t, delay, least, attempt)
 			assert.Less(t, delay, 2*least, attempt)
 		}
-		assert.Greater(t, len(delays), 1, "tasks in step meet the same worker each time")
+		assert.Greater(t, len(delays), 1, "tasks that come back at the same moment meet the same worker each time")
 	}
 }
