@@ -15,45 +15,47 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// Ending says how a run ended, for the run after it.
+// Ending is how a run ended, as far as the next run of the event needs it.
 type Ending struct {
-	Settled bool // true if the run delivered or recorded each delivery
+	Settled bool // true if the run settled each delivery: it delivered or recorded each of them
 
-	// Trackers holds, by target, the identities of the trackers that have the open records
-	// of the run, as far as its history shows.
+	// Trackers has, by target, the identity of the tracker with the open record that the run
+	// left, as far as the run's history shows it.
 	Trackers map[string]string
 }
 
-// Ending returns how a run ended. An empty runID is the current run of the workflow ID. The
-// zero value is returned for a run that Temporal does not know.
+// Ending returns how a run ended. If runID is empty, it means the current run of the workflow ID.
+// If Temporal does not know the run, Ending returns the zero value.
 func (r Reader) Ending(ctx context.Context, workflowID, runID string) (Ending, error) {
-	before, err := r.ended(ctx, workflowID, runID)
+	ending, err := r.readEnding(ctx, workflowID, runID)
 	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
 		return Ending{}, nil
 	}
 	if err != nil {
-		return Ending{}, fmt.Errorf("look at the run before, %s: %w", runID, err)
+		return Ending{}, fmt.Errorf("read how run %q of %s ended: %w", runID, workflowID, err)
 	}
-	return before, nil
+	return ending, nil
 }
 
-func (r Reader) ended(ctx context.Context, workflowID, runID string) (Ending, error) {
+// readEnding fails with serviceerror.NotFound if Temporal does not know the run.
+func (r Reader) readEnding(ctx context.Context, workflowID, runID string) (Ending, error) {
 	events := r.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_CLOSE_EVENT)
 	for events.HasNext() {
 		e, err := events.Next()
 		if err != nil {
 			return Ending{}, err
 		}
-		if before, err := r.settled(e); err != nil || before.Settled {
-			return before, err
+		if ending, err := r.closeEventEnding(e); err != nil || ending.Settled {
+			return ending, err
 		}
 	}
-	trackers, err := r.recorded(ctx, workflowID, runID)
+	trackers, err := r.openRecords(ctx, workflowID, runID)
 	return Ending{Trackers: trackers}, err
 }
 
-// settled reads the last event of a run.
-func (r Reader) settled(e *historypb.HistoryEvent) (Ending, error) {
+// closeEventEnding reads the ending from the last event of a run. If the run settled each
+// delivery, this event has everything. Otherwise it returns the zero value.
+func (r Reader) closeEventEnding(e *historypb.HistoryEvent) (Ending, error) {
 	var details *common.Payloads
 	switch e.GetEventType() {
 	case enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED:
@@ -68,19 +70,19 @@ func (r Reader) settled(e *historypb.HistoryEvent) (Ending, error) {
 	default:
 		return Ending{}, nil
 	}
-	var left fanout.DeadLetteredDetails
-	err := r.DataConverter.FromPayloads(details, &left) // without details it leaves left as it is
-	return Ending{Settled: true, Trackers: left.Trackers}, err
+	var deadLettered fanout.DeadLetteredDetails
+	err := r.DataConverter.FromPayloads(details, &deadLettered) // no details mean no open records
+	return Ending{Settled: true, Trackers: deadLettered.Trackers}, err
 }
 
-// recorded reads from the history of a run that settled nothing which tracker has
-// which record: the memo, what Outstanding found, what was recorded, and what was
-// resolved. A run that was reset may have ended before it asked, so what it began
-// with is what its base run left.
-func (r Reader) recorded(ctx context.Context, workflowID, runID string) (map[string]string, error) {
+// openRecords returns which trackers have the open records of a run that did not settle each
+// delivery. It reads the whole history of the run: the memo, the results of Outstanding, and the
+// records that the run wrote and resolved. If the run was created by a reset, it may have ended
+// before it called Outstanding. So it begins with the open records that its base run left.
+func (r Reader) openRecords(ctx context.Context, workflowID, runID string) (map[string]string, error) {
 	trackers := make(map[string]string)
-	scheduled := make(map[int64]*historypb.ActivityTaskScheduledEventAttributes)
-	base, err := r.resetFrom(ctx, workflowID, runID)
+	activityIDs := make(map[int64]string) // by the id of the event that scheduled the activity
+	base, err := r.baseRun(ctx, workflowID, runID)
 	if err != nil {
 		return nil, err
 	}
@@ -97,13 +99,13 @@ func (r Reader) recorded(ctx context.Context, workflowID, runID string) (map[str
 			}
 		case enums.EVENT_TYPE_WORKFLOW_TASK_FAILED:
 			if base != "" && e.GetWorkflowTaskFailedEventAttributes().GetBaseRunId() == base {
-				trackers, err = r.leftBy(ctx, workflowID, base, trackers)
+				trackers, err = r.openRecordsOfBase(ctx, workflowID, base, trackers)
 			}
 		case enums.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-			scheduled[e.GetEventId()] = e.GetActivityTaskScheduledEventAttributes()
+			activityIDs[e.GetEventId()] = e.GetActivityTaskScheduledEventAttributes().GetActivityId()
 		case enums.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 			completed := e.GetActivityTaskCompletedEventAttributes()
-			err = r.note(trackers, scheduled[completed.GetScheduledEventId()].GetActivityId(), completed.GetResult())
+			err = r.applyResult(trackers, activityIDs[completed.GetScheduledEventId()], completed.GetResult())
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read event %d: %w", e.GetEventId(), err)
@@ -112,21 +114,21 @@ func (r Reader) recorded(ctx context.Context, workflowID, runID string) (map[str
 	return trackers, nil
 }
 
-// leftBy returns which tracker has which record that the base run of a reset left.
-// If Temporal does not know that run any more, that is what the history of the reset
-// run has of it.
-func (r Reader) leftBy(ctx context.Context, workflowID, base string, known map[string]string) (map[string]string, error) {
-	before, err := r.ended(ctx, workflowID, base)
+// openRecordsOfBase returns which trackers have the open records that the base run of a reset
+// left. If Temporal does not know that run any more, it returns copied: that is what the events
+// show that the reset copied from the base run.
+func (r Reader) openRecordsOfBase(ctx context.Context, workflowID, base string, copied map[string]string) (map[string]string, error) {
+	ending, err := r.readEnding(ctx, workflowID, base)
 	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
-		return known, nil
+		return copied, nil
 	}
 	trackers := make(map[string]string)
-	maps.Copy(trackers, before.Trackers)
+	maps.Copy(trackers, ending.Trackers)
 	return trackers, err
 }
 
-// note takes what one activity of a run found or did into trackers.
-func (r Reader) note(trackers map[string]string, activityID string, result *common.Payloads) error {
+// applyResult updates trackers by the result of one activity.
+func (r Reader) applyResult(trackers map[string]string, activityID string, result *common.Payloads) error {
 	if target, ok := fanout.ResolvedTarget(activityID); ok {
 		var resolved fanout.ResolveDeadLetterResult
 		err := r.DataConverter.FromPayloads(result, &resolved)
@@ -146,13 +148,13 @@ func (r Reader) note(trackers map[string]string, activityID string, result *comm
 	if !strings.HasPrefix(activityID, fanout.OutstandingActivityID) {
 		return nil
 	}
-	var open fanout.OutstandingResult
-	err := r.DataConverter.FromPayloads(result, &open)
-	for _, target := range open.Targets {
-		if open.Tracker != "" {
-			trackers[target] = open.Tracker
+	var outstanding fanout.OutstandingResult
+	err := r.DataConverter.FromPayloads(result, &outstanding)
+	for _, target := range outstanding.Targets {
+		if outstanding.Tracker != "" {
+			trackers[target] = outstanding.Tracker
 		}
 	}
-	maps.Copy(trackers, open.Elsewhere)
+	maps.Copy(trackers, outstanding.Elsewhere)
 	return err
 }

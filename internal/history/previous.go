@@ -11,34 +11,32 @@ import (
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
-
-	"genesys-fanout/fanout"
 )
 
-// PreviousEnding returns how the run before the named one ended. If the named run was reset, that
-// is the base run of the reset; otherwise it is the last closed run of the same workflow ID. If there
-// is none, it returns the zero value.
+// PreviousEnding returns how the run before this one ended. If this run was created by a reset,
+// the previous run is the base run of the reset. Otherwise it is the last closed run of the same
+// workflow ID. If there is no previous run, PreviousEnding returns the zero value.
 func (r Reader) PreviousEnding(ctx context.Context, workflowID, runID string) (Ending, error) {
-	before, err := r.resetFrom(ctx, workflowID, runID)
-	if err == nil && before == "" {
-		before, err = r.lastClosed(ctx, workflowID, runID)
+	previous, err := r.baseRun(ctx, workflowID, runID)
+	if err == nil && previous == "" {
+		previous, err = r.lastClosedRun(ctx, workflowID, runID)
 	}
 	if err != nil {
-		return Ending{}, fmt.Errorf("look for the run before %s: %w", runID, err)
+		return Ending{}, fmt.Errorf("find the run before run %s: %w", runID, err)
 	}
-	if before == "" {
+	if previous == "" {
 		return Ending{}, nil
 	}
-	return r.Ending(ctx, workflowID, before)
+	return r.Ending(ctx, workflowID, previous)
 }
 
-// resetFrom returns the base run of a run that was reset. It is empty if the run was not reset.
-// The last reset in the history counts, because the events before it were copied from the base
-// run.
-func (r Reader) resetFrom(ctx context.Context, workflowID, runID string) (base string, err error) {
-	history := r.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for history.HasNext() {
-		e, err := history.Next()
+// baseRun returns the base run of a run that was created by a reset. It is empty if the run was
+// not created by a reset. The last reset in the history counts, because the events before it were
+// copied from the base run.
+func (r Reader) baseRun(ctx context.Context, workflowID, runID string) (base string, err error) {
+	events := r.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	for events.HasNext() {
+		e, err := events.Next()
 		if err != nil {
 			return "", err
 		}
@@ -50,25 +48,25 @@ func (r Reader) resetFrom(ctx context.Context, workflowID, runID string) (base s
 	return base, nil
 }
 
-// Visibility is about a second late, so lastClosed asks every visibilityTick, for at most
-// visibilityPatience. Visibility is in order for one workflow ID: once it has the run that
-// asks, it has all runs before that one.
+// Visibility is about a second late, so lastClosedRun polls it every visibilityInterval, for at
+// most visibilityTimeout. Visibility has the runs of one workflow ID in order: once it lists the
+// run that asks, it lists all runs before that one.
 const (
-	visibilityTick     = 200 * time.Millisecond
-	visibilityPatience = 10 * time.Second
+	visibilityInterval = 200 * time.Millisecond
+	visibilityTimeout  = 10 * time.Second
 )
 
-// lastClosed returns the run of a workflow ID that closed last, other than runID. It is
+// lastClosedRun returns the run of a workflow ID that closed last, other than runID. It is
 // empty if there is none. It is also empty if the ID contains a quote or a backslash,
 // because a visibility query cannot name such an ID: it compares the text between its
 // quotes together with the backslashes that escape it.
-func (r Reader) lastClosed(ctx context.Context, workflowID, runID string) (last string, err error) {
+func (r Reader) lastClosedRun(ctx context.Context, workflowID, runID string) (last string, err error) {
 	if strings.ContainsAny(workflowID, `'"\`) {
 		return "", nil
 	}
 	var others []string
-	for deadline := time.Now().Add(visibilityPatience); ; {
-		runs, err := r.runsOf(ctx, workflowID)
+	for deadline := time.Now().Add(visibilityTimeout); ; {
+		runs, err := r.listRuns(ctx, workflowID)
 		if err != nil {
 			return "", err
 		}
@@ -79,7 +77,7 @@ func (r Reader) lastClosed(ctx context.Context, workflowID, runID string) (last 
 		select {
 		case <-ctx.Done():
 			return "", ctx.Err()
-		case <-time.After(visibilityTick):
+		case <-time.After(visibilityInterval):
 		}
 	}
 	var closed time.Time
@@ -99,8 +97,8 @@ func (r Reader) lastClosed(ctx context.Context, workflowID, runID string) (last 
 	return last, nil
 }
 
-// runsOf returns the runs of a workflow ID that visibility has.
-func (r Reader) runsOf(ctx context.Context, workflowID string) (runs []string, err error) {
+// listRuns returns the runs of a workflow ID that visibility lists.
+func (r Reader) listRuns(ctx context.Context, workflowID string) (runs []string, err error) {
 	list := &workflowservice.ListWorkflowExecutionsRequest{Namespace: r.Namespace, Query: "WorkflowId = '" + workflowID + "'"}
 	for {
 		page, err := r.Client.ListWorkflow(ctx, list)
@@ -114,24 +112,4 @@ func (r Reader) runsOf(ctx context.Context, workflowID string) (runs []string, e
 			return runs, nil
 		}
 	}
-}
-
-// PendingProgress returns how far a pending activity has come. It returns false if no such activity
-// is pending, or if the activity has not recorded any progress yet.
-func (r Reader) PendingProgress(ctx context.Context, workflowID, runID, activityID string) (fanout.Progress, bool, error) {
-	described, err := r.Client.DescribeWorkflowExecution(ctx, workflowID, runID)
-	if err != nil {
-		return fanout.Progress{}, false, fmt.Errorf("describe run %s: %w", runID, err)
-	}
-	for _, pending := range described.GetPendingActivities() {
-		if pending.GetActivityId() != activityID || pending.GetHeartbeatDetails() == nil {
-			continue
-		}
-		var progress fanout.Progress
-		if err := r.DataConverter.FromPayloads(pending.GetHeartbeatDetails(), &progress); err != nil {
-			return fanout.Progress{}, false, fmt.Errorf("read the progress of %s: %w", activityID, err)
-		}
-		return progress, true, nil
-	}
-	return fanout.Progress{}, false, nil
 }
