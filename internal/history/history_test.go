@@ -234,6 +234,8 @@ func TestReader(t *testing.T) {
 		const id = "reset"
 		base := s.start(t, id, input{Activities: calls, End: deadLettered, Details: fanout.DeadLetteredDetails{Trackers: map[string]string{"c": "tracker-3"}}}, nil)
 		require.Error(t, base.Get(s.ctx, nil))
+		last := s.start(t, id, input{End: completed}, nil) // it closed after the base run
+		require.NoError(t, last.Get(s.ctx, nil))
 		firstTask := s.waitFor(t, base, enums.EVENT_TYPE_WORKFLOW_TASK_COMPLETED)
 		reset, err := s.client.ResetWorkflowExecution(s.ctx, &workflowservice.ResetWorkflowExecutionRequest{
 			Namespace: devstack.Namespace, WorkflowExecution: &common.WorkflowExecution{WorkflowId: id, RunId: base.GetRunID()},
