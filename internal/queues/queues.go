@@ -1,9 +1,9 @@
-// Package queues makes the Temporal workers that serve FanOut's task queues: one
-// for workflow tasks with their first attempts, one that answers for those, one
-// for each target's retry lane, one for dead letters. How many tasks each may hold, and why, stands here.
+// Package queues makes the Temporal workers of FanOut's task queues: one for workflow tasks and
+// their first attempts, one that answers questions about these attempts, one for each target's
+// retry lane, and one for dead letters. It decides how many tasks and polls each of them has.
 //
-// The package refuses to start or stop anything: the process that asked for a
-// worker does.
+// The package refuses to start or stop a worker: the process that has the worker does. But if a
+// started worker ends by itself, the package restarts it.
 package queues
 
 import (
@@ -22,128 +22,130 @@ import (
 )
 
 const (
-	// stickyRuns is how many open runs keep their state in memory, and
-	// stickyDeliveries how many deliveries those may have in all: one that waits in
-	// the retry lane takes some 25 KB, so 100 MB. In an outage many more runs are
-	// open; they are replayed when they go on.
-	stickyRuns       = 500
-	stickyDeliveries = 4_000
+	// cachedRuns is how many open runs the sticky cache has at most, and cachedDeliveries how
+	// many deliveries these may have together. A delivery that waits in the retry lane takes
+	// about 25 KB, so that is 100 MB. In an outage, many more runs are open. The others are
+	// replayed when they continue.
+	cachedRuns       = 500
+	cachedDeliveries = 4_000
 
-	// movingRuns is how many workflow tasks may be under way beside those that
-	// wait for a target that hangs. A start takes one while Temporal answers, so
-	// it is FANOUT_MAX_STARTS' default; a start that finds none leaves the run's
-	// first task to whoever polls.
-	movingRuns = 256
+	// workflowTasks is how many workflow tasks may be executed at a time, in addition to
+	// those that wait for a target that hangs. A start reserves one until Temporal answers,
+	// so this is the default of FANOUT_MAX_STARTS. If a start finds none free, any process
+	// that polls may get the run's first task.
+	workflowTasks = 256
 
-	// Pollers of workflow tasks. A poll answers in about 2 ms on loopback and 20
-	// ms in a network: 16 hand out 800 tasks a second there. At rest each costs a
-	// request a minute.
-	fewestPollers, mostPollers = 2, 16
+	// The pollers of workflow tasks. A poll takes about 2 ms on loopback and 20 ms in a
+	// network, where 16 pollers get 800 tasks per second. An idle poller costs one request
+	// per minute.
+	minPollers, maxPollers = 2, 16
 
-	// Pollers of one target's retry lane, which its slots bound too: in quiet
-	// times 1 for each partition that a queue has by default, 4.
-	fewestTargetPollers, mostTargetPollers = 1, 8
+	// The pollers of one target's retry lane. The target's slots limit them too, because each
+	// poll needs one. An idle queue keeps the smaller number.
+	minTargetPollers, maxTargetPollers = 1, 8
 
-	// deadLetterSlots: writes to one disk gain nothing from more.
+	// deadLetterSlots is how many dead letters are written at a time. More would not make the
+	// writes to one disk faster.
 	deadLetterSlots = 16
 
-	// StopSlack is what an attempt in flight may need beyond its timeout to tell
-	// Temporal how it ended. A WorkerStopTimeout of 0 would run first attempts
-	// twice.
+	// StopSlack is the time that an attempt in flight may need, in addition to its timeout, to
+	// report its outcome to Temporal. If a worker did not wait for that when it stops, first
+	// attempts would be made twice.
 	StopSlack = 2 * time.Second
 )
 
-// UnfinishedTasks says what it means that a process ended before its workers had.
+// UnfinishedTasks says what it means if a process ended before its workers had stopped. It is a
+// part of a log message.
 const UnfinishedTasks = "Temporal did not answer in time; it hands the tasks that are unfinished to other workers after their time-outs"
 
-// Config is what the workers of one process share.
+// Config is the configuration that the workers of one process share.
 type Config struct {
 	Client     client.Client
-	TaskQueue  string // FANOUT_TASK_QUEUE; the others follow from it
+	TaskQueue  string // FANOUT_TASK_QUEUE; the names of all queues begin with it
 	Targets    *target.Set
 	Activities *activities.Activities
 	Log        *slog.Logger
 }
 
-// WorkflowWorker makes the worker of workflow tasks and of the first attempts within
-// them. It registers the metric fanout_event_age_seconds. The size of its sticky
-// cache is the process's: make one per process.
-func (p Config) WorkflowWorker(metrics prometheus.Registerer) *Worker {
-	worker.SetStickyWorkflowCacheSize(cachedRuns(len(p.Targets.All())))
-	// Each target may keep as many tasks open as the fast lane takes of it at once.
-	tasks := movingRuns + activities.FastLaneLimit*len(p.Targets.All())
+// WorkflowWorker makes the worker of workflow tasks and of the first attempts within them. It
+// registers the metric fanout_event_age_seconds, and it sets the size of the sticky cache, of
+// which a process has only one. So call it once per process.
+func (c Config) WorkflowWorker(metrics prometheus.Registerer) *Worker {
+	worker.SetStickyWorkflowCacheSize(cacheSize(len(c.Targets.All())))
+	// Each first attempt that waits for a target keeps one workflow task open.
+	tasks := workflowTasks + activities.FastLaneLimit*len(c.Targets.All())
 	options := worker.Options{
 		LocalActivityWorkerOnly:                true,
 		MaxConcurrentWorkflowTaskExecutionSize: tasks,
-		// A task makes all its first attempts side by side.
-		MaxConcurrentLocalActivityExecutionSize: tasks * len(p.Targets.All()),
-		WorkflowTaskPollerBehavior:              scaled(fewestPollers, mostPollers),
+		// A task makes its first attempts to all targets at the same time.
+		MaxConcurrentLocalActivityExecutionSize: tasks * len(c.Targets.All()),
+		WorkflowTaskPollerBehavior:              autoscaled(minPollers, maxPollers),
 	}
 	age := newEventAge(metrics)
-	// A publisher's clock may be ahead of this one.
+	// The age may be negative, because the publisher's clock may be ahead of this one.
 	fanOut := &workflows.Workflows{Delivered: func(d time.Duration) { age.Observe(max(0, d.Seconds())) }}
-	return p.worker(p.TaskQueue, options, func(one worker.Worker) {
-		one.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: fanout.WorkflowName})
-		one.RegisterActivity(p.Activities.FirstAttempt)
-		one.RegisterActivity(p.Activities.LastProgress)
+	return c.worker(c.TaskQueue, options, func(w worker.Worker) {
+		w.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: fanout.WorkflowName})
+		w.RegisterActivity(c.Activities.FirstAttempt)
+		w.RegisterActivity(c.Activities.LastProgress)
 	})
 }
 
-// cachedRuns is how many open runs of so many targets keep their state in memory.
-func cachedRuns(targets int) int { return min(stickyRuns, stickyDeliveries/max(1, targets)) }
+// cacheSize returns the size of the sticky cache, in runs, for this number of targets.
+func cacheSize(targets int) int { return min(cachedRuns, cachedDeliveries/max(1, targets)) }
 
-// RecallWorker makes the worker that answers for the first attempts of this process,
-// on a queue of its own. It is asked only when a workflow task was lost.
-func (p Config) RecallWorker(queue string) *Worker {
-	options := worker.Options{DisableWorkflowWorker: true, ActivityTaskPollerBehavior: scaled(1, mostTargetPollers)}
-	return p.worker(queue, options, func(one worker.Worker) {
-		one.RegisterActivity(p.Activities.Recall)
+// RecallWorker makes the worker that answers questions about the first attempts of this process,
+// on a queue of its own. It gets tasks only after a workflow task was lost.
+func (c Config) RecallWorker(queue string) *Worker {
+	options := worker.Options{DisableWorkflowWorker: true, ActivityTaskPollerBehavior: autoscaled(minTargetPollers, maxTargetPollers)}
+	return c.worker(queue, options, func(w worker.Worker) {
+		w.RegisterActivity(c.Activities.Recall)
 	})
 }
 
-// RetryLaneWorker makes the worker of one target's queue.
-func (p Config) RetryLaneWorker(t *target.Target) *Worker {
+// RetryLaneWorker makes the worker of one target's retry lane.
+func (c Config) RetryLaneWorker(t *target.Target) *Worker {
 	options := worker.Options{
 		DisableWorkflowWorker:        true,
-		Tuner:                        p.Activities.Tuner(t),
+		Tuner:                        c.Activities.Tuner(t),
 		TaskQueueActivitiesPerSecond: t.RateLimit,
-		ActivityTaskPollerBehavior:   scaled(fewestTargetPollers, mostTargetPollers),
-		// Deliver's heartbeats are no sign of life but its record of requests
-		// sent: each must be out before the next request is.
+		ActivityTaskPollerBehavior:   autoscaled(minTargetPollers, maxTargetPollers),
+		// Deliver counts its requests in its heartbeats. So each heartbeat must be sent at
+		// once, before the request that it counts.
 		DefaultHeartbeatThrottleInterval: time.Nanosecond,
 		MaxHeartbeatThrottleInterval:     time.Nanosecond,
 	}
-	return p.worker(fanout.TargetQueue(p.TaskQueue, t.Name()), options, func(one worker.Worker) {
-		one.RegisterActivity(p.Activities.Deliver)
+	return c.worker(fanout.TargetQueue(c.TaskQueue, t.Name()), options, func(w worker.Worker) {
+		w.RegisterActivity(c.Activities.Deliver)
 	})
 }
 
-// DeadLetterWorker makes the worker of the queue on which dead letters are recorded,
-// looked up and resolved.
-func (p Config) DeadLetterWorker() *Worker {
+// DeadLetterWorker makes the worker of the queue on which dead letters are recorded, looked up and
+// resolved.
+func (c Config) DeadLetterWorker() *Worker {
 	options := worker.Options{DisableWorkflowWorker: true, MaxConcurrentActivityExecutionSize: deadLetterSlots}
-	return p.worker(fanout.DeadLetterQueue(p.TaskQueue), options, func(one worker.Worker) {
-		one.RegisterActivity(p.Activities.RecordDeadLetter)
-		one.RegisterActivity(p.Activities.ResolveDeadLetter)
-		one.RegisterActivity(p.Activities.Outstanding)
+	return c.worker(fanout.DeadLetterQueue(c.TaskQueue), options, func(w worker.Worker) {
+		w.RegisterActivity(c.Activities.RecordDeadLetter)
+		w.RegisterActivity(c.Activities.ResolveDeadLetter)
+		w.RegisterActivity(c.Activities.Outstanding)
 	})
 }
 
-func (p Config) worker(queue string, options worker.Options, register func(worker.Worker)) *Worker {
-	options.WorkerStopTimeout = p.Targets.LongestTimeout() + StopSlack
-	return newWorker(queue, p.Log, func(fatal func(error)) worker.Worker {
-		options.OnFatalError = fatal
-		one := worker.New(p.Client, queue, options)
-		register(one)
-		return one
+func (c Config) worker(queue string, options worker.Options, register func(worker.Worker)) *Worker {
+	options.WorkerStopTimeout = c.Targets.LongestTimeout() + StopSlack
+	return newWorker(queue, c.Log, func(onFatalError func(error)) worker.Worker {
+		options.OnFatalError = onFatalError
+		w := worker.New(c.Client, queue, options)
+		register(w)
+		return w
 	})
 }
 
-// scaled lets the server's hints decide how many polls are out.
-func scaled(fewest, most int) worker.PollerBehavior {
+// autoscaled returns a poller behavior that follows the server's hints between two bounds.
+func autoscaled(least, most int) worker.PollerBehavior {
 	return worker.NewPollerBehaviorAutoscaling(worker.PollerBehaviorAutoscalingOptions{
-		MinimumNumberOfPollers: fewest,
-		InitialNumberOfPollers: fewest,
+		MinimumNumberOfPollers: least,
+		InitialNumberOfPollers: least,
 		MaximumNumberOfPollers: most,
 	})
 }

@@ -6,10 +6,9 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestCachedRuns_TakeNoMoreMemoryWithManyTargets: 500 open runs of 100 targets
-// would take more than a gigabyte.
-func TestCachedRuns_TakeNoMoreMemoryWithManyTargets(t *testing.T) {
+// 500 open runs of 100 targets would take more than a gigabyte.
+func TestCacheSize_IsSmallerWithManyTargets(t *testing.T) {
 	for targets, want := range map[int]int{1: 500, 3: 500, 8: 500, 16: 250, 100: 40} {
-		assert.Equal(t, want, cachedRuns(targets), "%d targets", targets)
+		assert.Equal(t, want, cacheSize(targets), "%d targets", targets)
 	}
 }

@@ -8,36 +8,36 @@ import (
 	"go.temporal.io/sdk/worker"
 )
 
-// renewAfter is the wait before a worker that Temporal refused is made anew.
-const renewAfter = 10 * time.Second
+// restartDelay is the pause before a worker is replaced that has ended by itself.
+const restartDelay = 10 * time.Second
 
-// Worker polls one task queue. The SDK's worker ends for good when Temporal says
-// for two minutes that it does not know the namespace; this one is then made
-// anew until it is back.
+// Worker polls one task queue. The SDK's worker ends for good if Temporal answers for two minutes
+// that it does not know the namespace. Worker then replaces it by a new one, and tries again
+// until one has started.
 type Worker struct {
 	queue string
 	log   *slog.Logger
-	build func(fatal func(error)) worker.Worker
+	build func(onFatalError func(error)) worker.Worker
 
 	mu      sync.Mutex
 	current worker.Worker
 	stop    chan struct{}
 }
 
-func newWorker(queue string, log *slog.Logger, build func(fatal func(error)) worker.Worker) *Worker {
+func newWorker(queue string, log *slog.Logger, build func(onFatalError func(error)) worker.Worker) *Worker {
 	return &Worker{queue: queue, log: log, build: build, stop: make(chan struct{})}
 }
 
-// Start begins to poll. It fails when Temporal refuses.
+// Start begins to poll. It fails if Temporal rejects the worker.
 func (w *Worker) Start() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.current = w.build(w.renew)
+	w.current = w.build(w.restart)
 	return w.current.Start()
 }
 
-// Stop polls no more and waits for what is in flight, at most as long as the
-// worker's grace.
+// Stop ends the polls. It waits until the tasks in flight have ended, at most for the worker's
+// WorkerStopTimeout.
 func (w *Worker) Stop() {
 	close(w.stop)
 	w.mu.Lock()
@@ -45,22 +45,25 @@ func (w *Worker) Stop() {
 	w.current.Stop()
 }
 
-// renew is called, on a goroutine of its own, when the SDK's worker has ended.
-func (w *Worker) renew(err error) {
-	w.log.Error("Temporal refuses to be polled; trying again", "task_queue", w.queue, "error", err, "in", renewAfter)
+// restart replaces the SDK's worker, and tries again until a new one has started. The SDK calls
+// it on a goroutine of its own after its worker has ended.
+func (w *Worker) restart(err error) {
+	w.log.Error("Temporal rejects the polls of this task queue; no task is done until a new worker has started",
+		"task_queue", w.queue, "error", err, "retry_in", restartDelay)
 	for {
 		select {
 		case <-w.stop:
 			return
-		case <-time.After(renewAfter):
+		case <-time.After(restartDelay):
 		}
-		if w.replace() == nil {
+		if w.replaceWorker() == nil {
 			return
 		}
 	}
 }
 
-func (w *Worker) replace() error {
+// replaceWorker stops the SDK's worker and starts a new one. If Stop was called, it starts none.
+func (w *Worker) replaceWorker() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.current.Stop()
@@ -69,6 +72,6 @@ func (w *Worker) replace() error {
 		return nil
 	default:
 	}
-	w.current = w.build(w.renew)
+	w.current = w.build(w.restart)
 	return w.current.Start()
 }

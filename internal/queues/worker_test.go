@@ -13,42 +13,42 @@ import (
 	"go.temporal.io/sdk/worker"
 )
 
-// sdkWorker is one of the SDK, of which only its beginning and end matter.
+// sdkWorker stands in for a worker of the SDK. It counts its stops and polls nothing.
 type sdkWorker struct {
 	worker.Worker
-	fatal   func(error)
-	refuse  error
-	stopped atomic.Int32
+	onFatalError func(error)
+	startError   error
+	stopped      atomic.Int32
 }
 
-func (w *sdkWorker) Start() error { return w.refuse }
+func (w *sdkWorker) Start() error { return w.startError }
 func (w *sdkWorker) Stop()        { w.stopped.Add(1) }
 
-func TestAWorkerThatEndedIsMadeAnew(t *testing.T) {
+func TestWorker_RestartsUntilItStartsAfterItHasEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		made := make(chan *sdkWorker, 10)
-		refusals := []error{nil, errors.New("the namespace is not back yet"), nil}
-		w := newWorker("queue", slog.New(slog.DiscardHandler), func(fatal func(error)) worker.Worker {
-			one := &sdkWorker{fatal: fatal, refuse: refusals[0]}
-			refusals = refusals[1:]
+		startErrors := []error{nil, errors.New("the namespace is not back yet"), nil}
+		w := newWorker("queue", slog.New(slog.DiscardHandler), func(onFatalError func(error)) worker.Worker {
+			one := &sdkWorker{onFatalError: onFatalError, startError: startErrors[0]}
+			startErrors = startErrors[1:]
 			made <- one
 			return one
 		})
 		require.NoError(t, w.Start())
 		first := <-made
 		began := time.Now()
-		go first.fatal(errors.New("namespace not found"))
+		go first.onFatalError(errors.New("namespace not found"))
 		<-made
-		assert.Equal(t, renewAfter, time.Since(began))
-		assert.EqualValues(t, 1, first.stopped.Load(), "what it has in flight ends first")
+		assert.Equal(t, restartDelay, time.Since(began))
+		assert.EqualValues(t, 1, first.stopped.Load(), "the tasks in flight of the first worker end before the next worker starts")
 		third := <-made
-		assert.Equal(t, 2*renewAfter, time.Since(began), "it is tried until it starts")
+		assert.Equal(t, 2*restartDelay, time.Since(began), "the start is repeated until it succeeds")
 
-		go third.fatal(errors.New("namespace not found"))
+		go third.onFatalError(errors.New("namespace not found"))
 		synctest.Wait()
 		w.Stop()
-		time.Sleep(2 * renewAfter) // by the bubble's clock
-		assert.Empty(t, made, "a worker that was stopped stays so")
+		time.Sleep(2 * restartDelay) // by the bubble's clock
+		assert.Empty(t, made, "a worker that was stopped is not restarted")
 		assert.EqualValues(t, 1, third.stopped.Load())
 	})
 }
