@@ -1,12 +1,10 @@
-// Package retryafter reads how long the sender of an HTTP answer wants no further
-// request: from Retry-After (RFC 9110, section 10.2.3) and from the rate-limit
-// headers that are widespread without being a standard, X-RateLimit-Remaining
-// with X-RateLimit-Reset, and the same two without "X-" (draft-ietf-httpapi-
-// ratelimit-headers, up to version 7).
+// Package retryafter reads from an HTTP answer how long its sender wants no further request. It
+// reads Retry-After (RFC 9110, section 10.2.3), and the rate-limit headers that many services
+// send although they are not a standard: X-RateLimit-Remaining with X-RateLimit-Reset, and the
+// same two without "X-" (draft-ietf-httpapi-ratelimit-headers, up to version 7).
 //
-// The package reads more than RFC 9110 allows, because services send more. It
-// refuses to decide: how long a wait may be at most, and what it means for a
-// delivery, is decided by the caller.
+// The package reads more forms than RFC 9110 allows, because services send them. It refuses to
+// decide: the caller bounds the wait, and knows what it means for a delivery.
 package retryafter
 
 import (
@@ -19,33 +17,32 @@ import (
 	"time"
 )
 
-// Parse returns the wait that Retry-After asks for, never below zero. ok is false
-// if the header is missing or cannot be read. The value is a number of seconds or
-// a date; if it lists several, the first one counts. A date is relative to the
-// answer's own Date, and a date that has passed is a wait of zero.
+// Parse returns the wait that Retry-After asks for. It is never negative. ok is false if the
+// header is missing or cannot be read. The value is a number of seconds or a date; if it is a
+// list, its first item counts. A date is compared with the answer's own Date. If it has passed,
+// the wait is zero.
 func Parse(header http.Header, now time.Time) (wait time.Duration, ok bool) {
 	value := header.Get("Retry-After")
-	if seconds, ok := number(value); ok {
+	if seconds, ok := parseNumber(value); ok {
 		return duration(seconds, time.Second), true
 	}
-	if at, ok := date(value); ok {
-		return max(0, at.Sub(clock(header, now))), true
+	if at, ok := parseDate(value); ok {
+		return max(0, at.Sub(senderTime(header, now))), true
 	}
 	return 0, false
 }
 
-// RateLimit returns how long it takes until a rate limit that is used up is reset,
-// never below zero. ok is false if no limit is used up, or if its reset cannot be
-// read. If several limits are used up, the longest wait counts, because it is a
-// floor. throttled says that the answer is a 429 without another wait: it proves
-// that a limit is used up, so a reset then counts also if the answer does not say
-// what remains.
+// RateLimit returns the time until a rate limit that is used up is reset. It is never negative. ok
+// is false if no limit is used up, or if the reset cannot be read. If several limits are used
+// up, the longest wait counts, because each is a floor. throttled is true if the answer is a 429
+// without a Retry-After. Such an answer proves that a limit is used up, so the reset counts also
+// if the answer does not say how many requests remain.
 func RateLimit(header http.Header, throttled bool, now time.Time) (wait time.Duration, ok bool) {
 	for _, family := range []string{"X-RateLimit-", "RateLimit-"} {
 		if !usedUp(header.Get(family+"Remaining"), throttled) {
 			continue
 		}
-		if reset, readable := untilReset(header.Get(family+"Reset"), clock(header, now)); readable {
+		if reset, readable := untilReset(header.Get(family+"Reset"), senderTime(header, now)); readable {
 			wait, ok = max(wait, reset), true
 		}
 	}
@@ -60,26 +57,27 @@ func usedUp(remaining string, throttled bool) bool {
 	return err == nil && left <= 0
 }
 
-// untilReset reads a number of seconds from now, a moment in Unix time, or a date.
+// untilReset returns the wait until a reset. The value is a number of seconds from now, a Unix
+// time, or a date.
 func untilReset(value string, now time.Time) (time.Duration, bool) {
-	amount, ok := number(value)
+	amount, ok := parseNumber(value)
 	if !ok {
-		at, ok := date(value)
+		at, ok := parseDate(value)
 		return max(0, at.Sub(now)), ok
 	}
-	unit, epoch := unixUnit(amount)
+	unit, isUnixTime := unitOf(amount)
 	wait := duration(amount, unit)
-	if epoch {
+	if isUnixTime {
 		wait = max(0, wait-time.Duration(now.UnixNano()))
 	}
 	return wait, true
 }
 
-// unixUnit decides by its size in which unit a number counts. Up to 1,000,000,000
-// it is seconds from now: as Unix time that would be 2001. A larger one is Unix
-// time. The steps between its units lie in the year 5138 of the smaller unit and
-// in 1973 of the larger one, so that no date of our time is near one of them.
-func unixUnit(amount float64) (unit time.Duration, epoch bool) {
+// unitOf returns the unit of a number, which it recognises by its size. Up to 1,000,000,000 the
+// number counts seconds from now, because as a Unix time it would be in 2001. A larger number is
+// a Unix time. Each bound between two units is the year 5138 in the larger unit and 1973 in the
+// smaller one, so no date of our time is near a bound.
+func unitOf(amount float64) (unit time.Duration, isUnixTime bool) {
 	switch {
 	case amount <= 1e9:
 		return time.Second, false
@@ -93,8 +91,8 @@ func unixUnit(amount float64) (unit time.Duration, epoch bool) {
 	return time.Nanosecond, true
 }
 
-// duration is amount × unit. If it is too long for a time.Duration, it becomes the
-// longest one: every caller has a bound of its own that is far below.
+// duration returns amount × unit. If that is too long for a time.Duration, it returns the longest
+// one, because each caller has a bound of its own that is much shorter.
 func duration(amount float64, unit time.Duration) time.Duration {
 	const longest = time.Duration(math.MaxInt64)
 	if amount >= float64(longest)/float64(unit) {
@@ -105,17 +103,17 @@ func duration(amount float64, unit time.Duration) time.Duration {
 
 var unsigned = regexp.MustCompile(`^[0-9]+(\.[0-9]*)?$`)
 
-// number reads a number that is not negative, the first one of a list.
-func number(value string) (float64, bool) {
+// parseNumber parses the first item of a list as a number that is not negative.
+func parseNumber(value string) (float64, bool) {
 	value = first(value)
 	if !unsigned.MatchString(value) {
 		return 0, false
 	}
 	amount, err := strconv.ParseFloat(value, 64)
-	return amount, err == nil || errors.Is(err, strconv.ErrRange) // then it is infinite
+	return amount, err == nil || errors.Is(err, strconv.ErrRange) // out of range means that amount is infinite
 }
 
-// first is the first item of a list, without its parameters.
+// first returns the first item of a list, without its parameters.
 func first(list string) string {
 	if end := strings.IndexAny(list, ",;"); end >= 0 {
 		list = list[:end]
@@ -123,26 +121,26 @@ func first(list string) string {
 	return strings.TrimSpace(list)
 }
 
-// The forms of a date beside the three of RFC 9110. Any other name of a time zone
-// is refused, because Go would take it for UTC.
-var dates = []string{
+// dateFormats are the formats of a date in addition to the three of RFC 9110. A date with any
+// other name of a time zone is not read, because Go would treat the unknown name as UTC.
+var dateFormats = []string{
 	"Mon, 2 Jan 2006 15:04:05 UTC",
 	"Mon, 2 Jan 2006 15:04:05 GMT",
 	"Mon, 2 Jan 2006 15:04:05 -0700",
 	time.RFC3339,
 }
 
-// date reads a date, the first one of a list. Most forms have a comma of their
-// own, so a list is cut at its second comma.
-func date(value string) (time.Time, bool) {
+// parseDate parses the first item of a list as a date. Most formats have a comma of their own, so
+// the list is cut at its second comma.
+func parseDate(value string) (time.Time, bool) {
 	parts := strings.SplitN(value, ",", 3)
 	for n := min(len(parts), 2); n > 0; n-- {
 		text := strings.TrimSpace(strings.Join(parts[:n], ","))
 		if at, err := http.ParseTime(text); err == nil {
 			return at, true
 		}
-		for _, form := range dates {
-			if at, err := time.Parse(form, text); err == nil {
+		for _, format := range dateFormats {
+			if at, err := time.Parse(format, text); err == nil {
 				return at, true
 			}
 		}
@@ -150,17 +148,17 @@ func date(value string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// sane is how far the sender's clock may be from ours. A clock that keeps local
-// time as UTC is up to 14 hours off; a Date that is a day off was made up, as by a
-// stub that replays a recorded answer.
-const sane = 24 * time.Hour
+// maxClockDifference is how far the sender's clock may be from ours. A clock that reports local
+// time as UTC is up to 14 hours off. A Date that is more than a day off does not come from a
+// clock, for example because a stub replays a recorded answer.
+const maxClockDifference = 24 * time.Hour
 
-// clock is the time at which the answer was made by the clock of its sender. Every
-// moment that an answer names is by that clock, which may be wrong. Without a Date
-// that makes sense, it is now.
-func clock(header http.Header, now time.Time) time.Time {
-	at, ok := date(header.Get("Date"))
-	if !ok || at.Sub(now).Abs() > sane {
+// senderTime returns the time of the answer by its sender's clock, because each time in the
+// answer is by that clock, which may be wrong. If the answer has no plausible Date, senderTime
+// returns now.
+func senderTime(header http.Header, now time.Time) time.Time {
+	at, ok := parseDate(header.Get("Date"))
+	if !ok || at.Sub(now).Abs() > maxClockDifference {
 		return now
 	}
 	return at

@@ -13,7 +13,7 @@ import (
 
 var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
 
-// headers makes a header of pairs of name and value.
+// headers returns a header with these pairs of name and value.
 func headers(pairs ...string) http.Header {
 	h := http.Header{}
 	for i := 0; i < len(pairs); i += 2 {
@@ -22,7 +22,7 @@ func headers(pairs ...string) http.Header {
 	return h
 }
 
-func TestParse_ReadsWhatServicesSend(t *testing.T) {
+func TestParse_ReadsTheFormsThatServicesSend(t *testing.T) {
 	const longest = time.Duration(math.MaxInt64)
 	late := noon.Add(-3 * time.Hour) // the sender's clock is three hours slow
 	for name, test := range map[string]struct {
@@ -51,18 +51,18 @@ func TestParse_ReadsWhatServicesSend(t *testing.T) {
 		"a date that has passed":          {headers("Retry-After", "Sat, 14 Mar 2026 11:00:00 GMT"), 0, true},
 		"a date by a clock that is slow":  {headers("Retry-After", late.Add(90*time.Second).Format(http.TimeFormat), "Date", late.Format(http.TimeFormat)), 90 * time.Second, true},
 		"a Date in UTC":                   {headers("Retry-After", "Sat, 14 Mar 2026 09:01:30 UTC", "Date", "Sat, 14 Mar 2026 09:00:00 UTC"), 90 * time.Second, true},
-		"a Date that was made up":         {headers("Retry-After", "Sat, 14 Mar 2026 12:01:30 GMT", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"), 90 * time.Second, true},
+		"a Date that is not plausible":         {headers("Retry-After", "Sat, 14 Mar 2026 12:01:30 GMT", "Date", "Thu, 01 Jan 1970 00:00:00 GMT"), 90 * time.Second, true},
 		"a Date that cannot be read":      {headers("Retry-After", "Sat, 14 Mar 2026 12:01:30 GMT", "Date", "today"), 90 * time.Second, true},
-		"seconds are by nobody's clock":   {headers("Retry-After", "7", "Date", late.Format(http.TimeFormat)), 7 * time.Second, true},
+		"seconds do not depend on the clock":   {headers("Retry-After", "7", "Date", late.Format(http.TimeFormat)), 7 * time.Second, true},
 		"missing":                         {headers(), 0, false},
 		"empty":                           {headers("Retry-After", ""), 0, false},
 		"a word":                          {headers("Retry-After", "soon"), 0, false},
 		"below zero":                      {headers("Retry-After", "-5"), 0, false},
-		"no number":                       {headers("Retry-After", "NaN"), 0, false},
-		"no end":                          {headers("Retry-After", "Inf"), 0, false},
+		"not a number":                       {headers("Retry-After", "NaN"), 0, false},
+		"infinite":                          {headers("Retry-After", "Inf"), 0, false},
 		"hexadecimal":                     {headers("Retry-After", "0x10"), 0, false},
 		"a date in an unknown zone":       {headers("Retry-After", "Sat, 14 Mar 2026 12:01:30 PST"), 0, false},
-		"a list that begins with nothing": {headers("Retry-After", ",10"), 0, false},
+		"a list whose first item is empty": {headers("Retry-After", ",10"), 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, ok := Parse(test.header, noon)
@@ -91,7 +91,7 @@ func TestRateLimit_ReadsEveryUnitOfUnixTime(t *testing.T) {
 	}
 }
 
-func TestRateLimit(t *testing.T) {
+func TestRateLimit_OnlyALimitThatIsUsedUpCounts(t *testing.T) {
 	slow := noon.Add(-time.Hour) // by the sender's clock
 	for name, test := range map[string]struct {
 		header    http.Header
@@ -104,15 +104,15 @@ func TestRateLimit(t *testing.T) {
 		"used up, listed twice":             {headers("X-RateLimit-Remaining", "0, 0", "X-RateLimit-Reset", "12, 12"), false, 12 * time.Second, true},
 		"some left":                         {headers("X-RateLimit-Remaining", "3", "X-RateLimit-Reset", "12"), false, 0, false},
 		"some left, 429 for another reason": {headers("X-RateLimit-Remaining", "3", "X-RateLimit-Reset", "12"), true, 0, false},
-		"nothing said of what is left":      {headers("X-RateLimit-Reset", "12"), false, 0, false},
-		"nothing said, but a 429":           {headers("X-RateLimit-Reset", "12"), true, 12 * time.Second, true},
+		"no remaining count":      {headers("X-RateLimit-Reset", "12"), false, 0, false},
+		"no remaining count, but a 429":           {headers("X-RateLimit-Reset", "12"), true, 12 * time.Second, true},
 		"no reset":                          {headers("X-RateLimit-Remaining", "0"), false, 0, false},
-		"a reset nobody can read":           {headers("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "soon"), false, 0, false},
+		"a reset that cannot be read":           {headers("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "soon"), false, 0, false},
 		"a reset that has passed":           {headers("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", strconv.FormatInt(slow.Unix(), 10)), false, 0, true},
 		"two limits: the longest":           {headers("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "3", "RateLimit-Remaining", "0", "RateLimit-Reset", "12"), false, 12 * time.Second, true},
 		"two limits: one is used up":        {headers("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "3", "RateLimit-Remaining", "5", "RateLimit-Reset", "12"), false, 3 * time.Second, true},
-		"by a clock that is slow":           {headers("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", strconv.FormatInt(slow.Add(4*time.Second).Unix(), 10), "Date", slow.Format(http.TimeFormat)), false, 4 * time.Second, true},
-		"the last that is from now":         {headers("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "1000000000"), false, 1_000_000_000 * time.Second, true},
+		"by a slow clock":           {headers("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", strconv.FormatInt(slow.Add(4*time.Second).Unix(), 10), "Date", slow.Format(http.TimeFormat)), false, 4 * time.Second, true},
+		"the largest number of seconds from now":         {headers("X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "1000000000"), false, 1_000_000_000 * time.Second, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, ok := RateLimit(test.header, test.throttled, noon)
@@ -122,8 +122,8 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
-// FuzzWaits checks that whatever a target sends, a wait is never negative, an
-// unreadable one is zero, and whole seconds are read to the second.
+// Whatever a target sends, a wait is never negative, a wait that cannot be read is zero, and whole
+// seconds are read exactly.
 func FuzzWaits(f *testing.F) {
 	for _, seed := range []string{
 		"", "7", "1.5", "10, 10", "99999999999999999999", "-1", "NaN", "1e9", "1773489600000",
