@@ -59,7 +59,7 @@ type OutstandingResult struct {
 	Targets []string `json:"targets,omitempty"` // the targets with an open record in this tracker, sorted
 	Tracker string   `json:"tracker,omitempty"` // the identity of this tracker
 
-	// Elsewhere holds, by target, the identities of the trackers that this worker does
+	// Elsewhere has, by target, the identities of the trackers that this worker does
 	// not answer for. The run next asks a worker that has them.
 	Elsewhere map[string]string `json:"elsewhere,omitempty"`
 }

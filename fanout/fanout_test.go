@@ -18,7 +18,7 @@ import (
 	"genesys-fanout/target"
 )
 
-func TestNames(t *testing.T) {
+func TestNames_OfQueuesWorkflowsAndReservedTargets(t *testing.T) {
 	assert.Equal(t, "event-evt%201", WorkflowID("evt 1"))
 	assert.Equal(t, "genesys-fanout/target/a", TargetQueue(DefaultTaskQueue, "a"))
 	assert.Equal(t, "genesys-fanout/dead-letter", DeadLetterQueue(DefaultTaskQueue))
@@ -29,9 +29,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestSearchAttributes checks the registered names and types, because filters are written
-// with them, and that a start uses no other attribute.
-func TestSearchAttributes(t *testing.T) {
+// Operators write filters with these names and types. A start uses no other attribute.
+func TestSearchAttributes_HaveTheirRegisteredNamesAndTypes(t *testing.T) {
 	types := map[string]enums.IndexedValueType{}
 	for _, key := range SearchAttributeKeys() {
 		types[key.GetName()] = key.GetValueType()
@@ -49,9 +48,9 @@ func TestSearchAttributes(t *testing.T) {
 	}
 }
 
-// TestAMegabyteAlwaysFits checks that the input with a message of 1 MiB stays below
-// Temporal's limit, whatever the bytes of the message are.
-func TestAMegabyteAlwaysFits(t *testing.T) {
+// The input with a message of 1 MiB stays below Temporal's limit, whatever the bytes of the message
+// are.
+func TestInput_WithAMessageOf1MiBFitsIntoOnePayload(t *testing.T) {
 	const limit = 19 << 20 / 10
 	for name, unit := range map[string]string{
 		"markup": "<>&", "quotes": `"`, "backslashes": `\`, "control": "\x01", "invalid": "\xff", "separators": "\u2028", "wide": "😀", "plain": "a",
@@ -66,9 +65,8 @@ func TestAMegabyteAlwaysFits(t *testing.T) {
 	}
 }
 
-// TestInputReadsWell checks that people can read the input in Temporal UI and copy it into
-// a run that they start by hand.
-func TestInputReadsWell(t *testing.T) {
+// People can read the input in Temporal UI, and copy it into a run that they start by hand.
+func TestInput_IsReadableJSON(t *testing.T) {
 	in := Input{
 		Message: event.Message{Event: event.Event{ID: "evt-1", Type: "conversation.started"}, Body: event.Body(`{"a":"<b>"}`)},
 		Targets: []target.Policy{target.Policy{Target: "analytics-service"}.Normalized()},
@@ -87,9 +85,8 @@ func TestInputReadsWell(t *testing.T) {
 	assert.Equal(t, in, back)
 }
 
-// TestStart_NamesTheRunByTheEventsOwnWords checks an input without its message: Temporal
-// keeps only little of it, however long the event's words are, and the names of the run are
-// made of those words.
+// The input has no message. However long the event's words are, Temporal gets only their
+// beginnings, but the names of the run are made of the whole words.
 func TestStart_NamesTheRunByTheEventsOwnWords(t *testing.T) {
 	long := strings.Repeat("\u2028", 300_000)
 	in := Input{
@@ -109,7 +106,7 @@ func TestStart_NamesTheRunByTheEventsOwnWords(t *testing.T) {
 		}
 	}
 	var started Input
-	_, err := Start(t.Context(), startedWith{started: &started}, StartOptions(in, "q", ""), in)
+	_, err := Start(t.Context(), recordingClient{started: &started}, StartOptions(in, "q", ""), in)
 	require.NoError(t, err)
 	assert.Equal(t, in.Event.Cut(), started.Event)
 	assert.Equal(t, in.Source, started.Source)
@@ -118,25 +115,25 @@ func TestStart_NamesTheRunByTheEventsOwnWords(t *testing.T) {
 
 	// If Temporal accepts the message, its words are not cut.
 	in.Undeliverable, in.Body, in.Event = nil, event.Body("{}"), event.Event{ID: strings.Repeat("ü", 1000), Type: strings.Repeat("t", 1000)}
-	_, err = Start(t.Context(), startedWith{started: &started}, StartOptions(in, "q", ""), in)
+	_, err = Start(t.Context(), recordingClient{started: &started}, StartOptions(in, "q", ""), in)
 	require.NoError(t, err)
 	assert.Equal(t, in.Event, started.Event)
 }
 
-// startedWith is a client that keeps the input of a start.
-type startedWith struct {
+// recordingClient is a client that stores the input of a start.
+type recordingClient struct {
 	client.Client
 	started *Input
 }
 
-func (c startedWith) ExecuteWorkflow(_ context.Context, _ client.StartWorkflowOptions, _ any, args ...any) (client.WorkflowRun, error) {
+func (c recordingClient) ExecuteWorkflow(_ context.Context, _ client.StartWorkflowOptions, _ any, args ...any) (client.WorkflowRun, error) {
 	raw, _ := args[0].(converter.RawValue)
 	*c.started = Input{}
 	return nil, DataConverter().FromPayload(raw.Payload(), c.started)
 }
 
-// TestFitting_KeepsTheAttributeBelowTheServersLimit checks names of every length.
-func TestFitting_KeepsTheAttributeBelowTheServersLimit(t *testing.T) {
+// The names have every possible length.
+func TestFittingTargets_KeepsTheAttributeBelowTheServersLimit(t *testing.T) {
 	names := func(letters, n int) (list []string) {
 		for i := range n {
 			list = append(list, strings.Repeat("n", letters-3)+fmt.Sprintf("%03d", i))

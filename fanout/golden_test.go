@@ -15,11 +15,10 @@ import (
 	"genesys-fanout/target"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
-// TestPayloads_HaveTheCommittedJSON fails if the JSON of a payload changes. If a run is
-// open while a process is upgraded, the new version has to read what the older version
-// wrote.
+// If a run is open while a process is upgraded, the new version has to read the payloads that the
+// older version wrote.
 func TestPayloads_HaveTheCommittedJSON(t *testing.T) {
 	at := time.Date(2026, 3, 14, 12, 30, 0, 0, time.UTC)
 	policy := target.Policy{Target: "analytics-service", FastLane: true}.Normalized()
@@ -35,7 +34,7 @@ func TestPayloads_HaveTheCommittedJSON(t *testing.T) {
 	state := TargetState{ClosedUntil: at, AwayAt: at}
 	outcome := Outcome{Verdict: Retry, Progress: progress, NotBefore: at, Wait: Wait{Least: target.Duration(time.Minute), Why: "the backoff"}, TargetState: state}
 	trackers := map[string]string{"analytics-service": "tracker-1"}
-	holder := RecordLocation{Tracker: "tracker-1", Unknown: true}
+	location := RecordLocation{Tracker: "tracker-1", Unknown: true}
 
 	for name, payload := range map[string]any{
 		"Input": Input{Message: message, Targets: []target.Policy{policy}, SearchAttributes: true},
@@ -50,11 +49,11 @@ func TestPayloads_HaveTheCommittedJSON(t *testing.T) {
 		"RecallResult":            RecallResult{Outcome: outcome},
 		"LastProgressInput":       LastProgressInput{Target: "analytics-service"},
 		"LastProgressResult":      LastProgressResult{Progress: progress},
-		"RecordDeadLetterInput":   RecordDeadLetterInput{Target: "analytics-service", Reason: event.ReasonExhausted, Progress: progress, Message: message, NoBody: true, At: at, RecordLocation: holder},
+		"RecordDeadLetterInput":   RecordDeadLetterInput{Target: "analytics-service", Reason: event.ReasonExhausted, Progress: progress, Message: message, NoBody: true, At: at, RecordLocation: location},
 		"RecordDeadLetterResult":  RecordDeadLetterResult{Tracker: "tracker-1"},
 		"OutstandingInput":        OutstandingInput{Event: message.Event, Targets: []string{"analytics-service"}, Settled: true, Trackers: trackers},
 		"OutstandingResult":       OutstandingResult{Settled: true, Targets: []string{"analytics-service"}, Tracker: "tracker-1", Elsewhere: map[string]string{"crm": "tracker-2"}},
-		"ResolveDeadLetterInput":  ResolveDeadLetterInput{Target: "analytics-service", Event: message.Event, At: at, RecordLocation: holder},
+		"ResolveDeadLetterInput":  ResolveDeadLetterInput{Target: "analytics-service", Event: message.Event, At: at, RecordLocation: location},
 		"ResolveDeadLetterResult": ResolveDeadLetterResult{Damaged: "the file holds no record", Tracker: "tracker-1"},
 		"DeadLetteredDetails":     DeadLetteredDetails{Trackers: trackers},
 		"DeliveryStatus":          DeliveryStatus{Target: "analytics-service", State: StateDeadLetter, Reason: event.ReasonRejected, Attempts: 1, StatusCode: 422, Error: "422"},

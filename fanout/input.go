@@ -6,7 +6,7 @@ import (
 )
 
 // Input is the argument of FanOut. It carries everything that the run needs, so that a
-// later replay of its history takes the same decisions. It holds no secret.
+// later replay of its history takes the same decisions. It has no secrets.
 type Input struct {
 	event.Message // without the body if Undeliverable says that the message was too large
 
@@ -23,7 +23,7 @@ type Input struct {
 }
 
 // WordsCut reports whether the event's words are bounded in this input. They are bounded if
-// the input has no message body because Temporal refused it with one. Such an input is
+// the input has no message body because Temporal rejected it with one. Such an input is
 // small, however long the event's own words are.
 func (in Input) WordsCut() bool { return in.Undeliverable != nil && in.Body.IsZero() }
 

@@ -26,7 +26,7 @@ func StartOptions(in Input, taskQueue, recallQueue string) client.StartWorkflowO
 
 // ReplayOptions returns the options with which replay starts FanOut to send the dead letters
 // of an event again. The run sends to the targets of the input that still have an open
-// record when it begins. trackers holds, by target, the identities of the trackers that are
+// record when it begins. trackers has, by target, the identities of the trackers that are
 // known to have an open record of the event. If a run of the event is open, the start fails
 // with *serviceerror.WorkflowExecutionAlreadyStarted.
 func ReplayOptions(in Input, taskQueue string, trackers map[string]string) client.StartWorkflowOptions {

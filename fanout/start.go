@@ -22,17 +22,17 @@ const (
 	startTimeout = 10 * time.Second
 )
 
-// ContentError is the error of Start if Temporal refuses an input because of its content.
-// Temporal would refuse the same start again, so it is not retryable.
+// ContentError is the error of Start if Temporal rejects an input because of its content.
+// Temporal would reject the same start again, so it is not retryable.
 type ContentError struct {
 	Err error
-	// TooLarge is true if the input was refused because of its size alone.
+	// TooLarge is true if the input was rejected because of its size alone.
 	TooLarge bool
 }
 
 // Error says what is wrong with the input.
 func (e *ContentError) Error() string {
-	return "Temporal refuses the run's input: " + e.Err.Error()
+	return "Temporal rejects the run's input: " + e.Err.Error()
 }
 
 // Unwrap returns Temporal's answer, if Temporal was asked.
@@ -56,14 +56,14 @@ func Start(ctx context.Context, c client.Client, options client.StartWorkflowOpt
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	run, err := c.ExecuteWorkflow(ctx, options, WorkflowName, converter.NewRawValue(payload))
-	if refusedForContent(err) {
+	if rejectedForContent(err) {
 		return nil, &ContentError{Err: err, TooLarge: overMessageSize(err)}
 	}
 	return run, err
 }
 
-// refusedForContent reports whether Temporal would refuse the same start every time.
-func refusedForContent(err error) bool {
+// rejectedForContent reports whether Temporal would reject the same start every time.
+func rejectedForContent(err error) bool {
 	var invalid *serviceerror.InvalidArgument
 	return errors.As(err, &invalid) || overMessageSize(err)
 }

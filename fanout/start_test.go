@@ -8,7 +8,7 @@ import (
 	"go.temporal.io/api/serviceerror"
 )
 
-func TestRefusedForContent(t *testing.T) {
+func TestStart_ContentErrorOnlyIfEveryStartWouldBeRejected(t *testing.T) {
 	for _, test := range []struct {
 		err  error
 		want bool
@@ -23,6 +23,6 @@ func TestRefusedForContent(t *testing.T) {
 		{serviceerror.NewPermissionDenied("no", ""), false},
 		{serviceerror.NewDeadlineExceeded("late"), false},
 	} {
-		assert.Equal(t, test.want, refusedForContent(test.err), "%T: %v", test.err, test.err)
+		assert.Equal(t, test.want, rejectedForContent(test.err), "%T: %v", test.err, test.err)
 	}
 }
