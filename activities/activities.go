@@ -81,7 +81,7 @@ func New(options Options) *Activities {
 	}
 }
 
-// Lane is the way on which an attempt is made. It is also the metric label "lane".
+// Lane says which activity makes an attempt. It is also the metric label "lane".
 type Lane string
 
 // The two lanes.
