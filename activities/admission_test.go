@@ -48,7 +48,7 @@ func release(p *permit, d *decision) {
 }
 
 // releaseAll releases all permits after the same answer.
-func releaseAll(a *admission, permits []*permit, d decision) {
+func releaseAll(permits []*permit, d decision) {
 	for _, p := range permits {
 		release(p, &d)
 	}
@@ -68,7 +68,7 @@ func TestAdmission_BoundsRequestsInFlight(t *testing.T) {
 	assert.Len(t, fast, 32, "the fast lane takes at most 32")
 	slow := fill(a, RetryLane)
 	assert.Len(t, slow, 32, "both lanes together take max_concurrency")
-	releaseAll(a, fast, delivered)
+	releaseAll(fast, delivered)
 	assert.Len(t, fill(a, RetryLane), 32)
 
 	one, _ := testAdmission(1)
@@ -121,7 +121,7 @@ func TestGate_Later429HalvesTheLimit(t *testing.T) {
 	}
 	eight := fill(a, RetryLane)
 	require.Len(t, eight, 8)
-	releaseAll(a, eight, too) // only the first 429 of an opening halves the limit
+	releaseAll(eight, too) // only the first 429 of an opening halves the limit
 
 	c.advance(time.Second)
 	trial := fill(a, RetryLane)

@@ -9,9 +9,9 @@ import (
 )
 
 // Tuner returns the tuner of the worker that serves a target's retry lane. It supplies as
-// many activity slots as the target may get requests at the moment, and none while the target is
-// blocked. Because the SDK reserves a slot before each poll, the queue of a blocked target is
-// not polled, and its backlog stays in Temporal.
+// many activity slots as the target may get requests at the moment. While the target is blocked,
+// it supplies none, except for a probe. Because the SDK reserves a slot before each poll, the
+// queue of a blocked target is not polled, and its backlog stays in Temporal.
 func (a *Activities) Tuner(t *target.Target) worker.WorkerTuner {
 	return tuner{activities: &slotSupplier{admission: a.admissions.of(t)}}
 }
