@@ -63,7 +63,7 @@ test-kafka: ## The same against Apache Kafka (needs a Java 17 runtime and Maven)
 
 .PHONY: test-postgres
 test-postgres: tools-postgres ## Test the Temporal server on PostgreSQL that make bench can run
-	TEST_POSTGRES=1 go test -count=1 -run TestTemporalServer ./internal/devstack
+	TEST_POSTGRES=1 go test -count=1 -run TestTemporalOnPostgres ./internal/devstack
 
 .PHONY: lint
 lint: tool-golangci-lint ## Check format, vet, linters and go.mod

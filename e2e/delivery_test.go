@@ -208,7 +208,7 @@ func TestAnOutageCostsTheOthersNothing(t *testing.T) {
 			worker := s.run("worker")
 			s.run("ingest")
 			if away.down {
-				s.targets["notification"].Down()
+				s.targets["notification"].Stop()
 			}
 			s.publish(0, 200)
 			s.exactlyOnce("analytics", 200)
@@ -220,7 +220,7 @@ func TestAnOutageCostsTheOthersNothing(t *testing.T) {
 			assert.Less(t, s.targets["notification"].Count(), 32+64+32, "a target that is away is left alone")
 
 			s.targets["notification"].SetScript(ok)
-			require.NoError(t, s.targets["notification"].Up(s.ctx))
+			require.NoError(t, s.targets["notification"].Start(s.ctx))
 			s.exactlyOnce("notification", 200)
 			assert.Empty(t, s.records())
 		})
@@ -233,7 +233,7 @@ func TestMaxAgeEndsInExpired(t *testing.T) {
   - {name: analytics, url: $ANALYTICS}
   - {name: notification, url: $NOTIFICATION, max_age: 8s, max_attempts: 100, backoff: {initial: 1s, max: 1s}}
 `)
-	s.targets["notification"].Down()
+	s.targets["notification"].Stop()
 	s.run("worker")
 	s.run("ingest")
 	s.publish(0, 1)
@@ -250,7 +250,7 @@ func TestATargetTakenOutOfTheFile(t *testing.T) {
 	t.Parallel()
 	both := "  - {name: analytics, url: $ANALYTICS}\n  - {name: notification, url: $NOTIFICATION, backoff: {initial: 1s}}\n"
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, both)
-	s.targets["notification"].Down()
+	s.targets["notification"].Stop()
 	worker := s.run("worker")
 	s.run("ingest")
 	s.publish(0, 5)
@@ -263,7 +263,7 @@ func TestATargetTakenOutOfTheFile(t *testing.T) {
 	s.waitFor("analytics", hasEvents(6))
 	stop(t, worker)
 
-	require.NoError(t, s.targets["notification"].Up(s.ctx))
+	require.NoError(t, s.targets["notification"].Start(s.ctx))
 	s.writeTargets(both)
 	s.run("worker")
 	s.waitFor("notification", hasEvents(6))
@@ -274,7 +274,7 @@ func TestATargetTakenOutOfTheFile(t *testing.T) {
 func TestARetiredTarget(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, withState("active"))
-	s.targets["notification"].Down()
+	s.targets["notification"].Stop()
 	worker := s.run("worker")
 	s.run("ingest")
 	s.publish(0, 1)

@@ -181,7 +181,7 @@ func TestKafka_ATopicThatMayNotBeReadStopsOnlyItself(t *testing.T) {
 	s := newStackOn(t, shared.temporal, ownKafka(t, devstack.KafkaOptions{ACLs: true}), targetScripts{"analytics": ok}, oneTarget)
 	other := s.name + "-other"
 	require.NoError(t, s.kafka.CreateTopic(s.ctx, other, 2))
-	require.NoError(t, s.kafka.Deny(s.ctx, other))
+	require.NoError(t, s.kafka.DenyRead(s.ctx, other))
 	s.run("worker")
 	settings := []string{"KAFKA_TOPIC=" + s.name + "," + other, "KAFKA_OPTIONS=topic.metadata.refresh.interval.ms=2000"}
 	ingest := s.start("ingest", settings...)
@@ -194,18 +194,18 @@ func TestKafka_ATopicThatMayNotBeReadStopsOnlyItself(t *testing.T) {
 	assert.Contains(t, line, "cure=")
 	s.eventually(func() bool { return strings.Contains(s.get(ingest, "/readyz"), "may not read "+other) }, "not ready")
 
-	require.NoError(t, s.kafka.Undeny(s.ctx, other))
+	require.NoError(t, s.kafka.AllowRead(s.ctx, other))
 	s.exactlyOnce("analytics", 20)
 	require.NoError(t, ingest.WaitReady(s.ctx))
 
-	require.NoError(t, s.kafka.Deny(s.ctx, other)) // while it runs
+	require.NoError(t, s.kafka.DenyRead(s.ctx, other)) // while it runs
 	require.NoError(t, ingest.WaitStatus(s.ctx, "/readyz", http.StatusServiceUnavailable))
 	s.publishTo(other, 1, 20, 10)
 	s.publishTo(s.name, 0, 30, 10)
 	s.exactlyOnce("analytics", 30)
 	assert.NotContains(t, ingest.Text(), "reading the connection details again")
 
-	require.NoError(t, s.kafka.Deny(s.ctx, s.name))
+	require.NoError(t, s.kafka.DenyRead(s.ctx, s.name))
 	code, text := s.ends(s.start("ingest", append(settings, "KAFKA_GROUP_ID="+s.name+"-another")...))
 	assert.Equal(t, 1, code, "no topic at all")
 	assert.Contains(t, text, "may read KAFKA_TOPIC as KAFKA_GROUP_ID")
@@ -249,7 +249,7 @@ func TestKafka_BrokersThatMovedAreFound(t *testing.T) {
 // settings are in a file, and shows no secret.
 func TestKafka_OAuthBearer(t *testing.T) {
 	t.Parallel()
-	tokens, err := devstack.StartTokens(t.Context(), time.Minute)
+	tokens, err := devstack.StartTokenEndpoint(t.Context(), time.Minute)
 	require.NoError(t, err)
 	t.Cleanup(tokens.Close)
 	s := newStackOn(t, shared.temporal, ownKafka(t, devstack.KafkaOptions{Tokens: tokens}), targetScripts{"analytics": ok}, oneTarget)

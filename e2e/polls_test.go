@@ -30,7 +30,7 @@ func TestReadyz_FollowsThePollsOfTheQueues(t *testing.T) {
 			t.Parallel()
 			s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
 			proxy := s.proxy()
-			proxy.Refuse(test.refused, codes.PermissionDenied, "not you")
+			proxy.Reject(test.refused, codes.PermissionDenied, "not you")
 			env := append([]string{"TEMPORAL_ADDRESS=" + proxy.Address()}, test.env...)
 			if test.says == "" {
 				s.run(test.binary, env...)
@@ -48,7 +48,7 @@ func TestReadyz_FollowsThePollsOfTheQueues(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, http.StatusServiceUnavailable, status, body)
 
-			proxy.Refuse(test.refused, codes.OK, "")
+			proxy.Reject(test.refused, codes.OK, "")
 			require.NoError(t, p.WaitReady(s.ctx))
 			assert.Contains(t, p.Text(), "accepts the polls of every task queue again")
 		})

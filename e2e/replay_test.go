@@ -253,7 +253,7 @@ func TestReplayRate(t *testing.T) {
 	for i := range events {
 		s.waitStatus(s.id(i), failed)
 	}
-	s.targets["compliance"].Forget()
+	s.targets["compliance"].ClearRequests()
 	s.targets["compliance"].SetScript(ok)
 	replay := s.startDeadletter("replay", "--all", "--yes", "--rate", "5/s")
 	s.waitFor("compliance", hasEvents(10))

@@ -35,7 +35,7 @@ func mendedAndDown(t *testing.T, events int) *stack {
 	stop(t, ingest)
 	s.targets["mended"].SetScript(ok)
 	s.targets["down"].SetScript(ok)
-	s.targets["down"].Down()
+	s.targets["down"].Stop()
 	return s
 }
 
@@ -71,7 +71,7 @@ func TestReplay_ATargetThatIsDownHoldsUpNoOther(t *testing.T) {
 	s.prints(replay, "mended 400 of 400", "down 0 of 400")
 	s.prints(replay, "waiting for down (400)")
 
-	require.NoError(t, s.targets["down"].Up(s.ctx))
+	require.NoError(t, s.targets["down"].Start(s.ctx))
 	code, err := replay.Wait(s.ctx)
 	require.NoError(t, err)
 	assert.Zero(t, code, replay.Text())
@@ -104,7 +104,7 @@ func TestReplay_StoppedWhileATargetIsDown(t *testing.T) {
 	assert.Equal(t, 1, code, again.Text())
 	assert.Contains(t, again.Text(), "20 skipped, as a run of their event is open")
 
-	require.NoError(t, s.targets["down"].Up(s.ctx))
+	require.NoError(t, s.targets["down"].Start(s.ctx))
 	s.exactlyOnce("down", events)
 	await.Equal(t, "resolved records of down", events, func() int { return s.count("down", "resolved") })
 	_, _, code = s.deadletter("replay", "--all", "--yes")

@@ -23,14 +23,14 @@ func TestSearchAttributes_AreUsedOnceTheyAreThere(t *testing.T) {
 	t.Cleanup(temporal.Close)
 	s := newStackOn(t, temporal, shared.kafka, targetScripts{"analytics": status(http.StatusBadRequest)}, oneTarget)
 	proxy := s.proxy()
-	proxy.Refuse("AddSearchAttributes", codes.PermissionDenied, "not you")
+	proxy.Reject("AddSearchAttributes", codes.PermissionDenied, "not you")
 	behind := "TEMPORAL_ADDRESS=" + proxy.Address()
 	worker, ingest := s.run("worker", behind), s.run("ingest", behind)
 	s.publish(0, 1)
 	s.record("analytics", s.id(0))
 	assert.Empty(t, s.attributes(s.id(0)))
 
-	proxy.Refuse("AddSearchAttributes", codes.OK, "")
+	proxy.Reject("AddSearchAttributes", codes.OK, "")
 	for _, p := range []*devstack.Process{worker, ingest} {
 		_, err := p.WaitLine(s.ctx, "search attributes are available")
 		require.NoError(t, err)

@@ -71,8 +71,8 @@ func TestStop_EndsInTimeWhilePeersAreSilent(t *testing.T) {
 				assert.Contains(t, ingest.Text(), part)
 			}
 
-			proxy.Speak()
-			kafka.Speak()
+			proxy.EndSilence()
+			kafka.EndSilence()
 			s.run("worker")
 			s.run("ingest")
 			s.atLeastOnce("analytics", 200)

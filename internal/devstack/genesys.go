@@ -269,8 +269,8 @@ func (g *Genesys) Fail(path string, failures ...Failure) {
 	g.failures[path] = append(g.failures[path], failures...)
 }
 
-// Revoke makes every token given so far invalid.
-func (g *Genesys) Revoke() {
+// RevokeTokens makes every token given so far invalid.
+func (g *Genesys) RevokeTokens() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	clear(g.tokens)
@@ -290,11 +290,11 @@ func (g *Genesys) Scope() string {
 	return g.scope
 }
 
-// Down closes the port and breaks every connection.
-func (g *Genesys) Down() { g.gate.shut() }
+// Stop closes the port and breaks every connection.
+func (g *Genesys) Stop() { g.gate.shut() }
 
-// Up opens the same port again.
-func (g *Genesys) Up(ctx context.Context) error { return g.gate.open(ctx) }
+// Start opens the same port again.
+func (g *Genesys) Start(ctx context.Context) error { return g.gate.open(ctx) }
 
 // Close ends the stand-in.
 func (g *Genesys) Close() {

@@ -80,7 +80,7 @@ func TestGenesysGivesDetailsForAToken(t *testing.T) {
 	status, _, _ = g.details(token) // a failure is used once
 	assert.Equal(t, http.StatusOK, status)
 
-	g.Revoke()
+	g.RevokeTokens()
 	status, _, body = g.details(token)
 	assert.Equal(t, http.StatusUnauthorized, status)
 	assert.Equal(t, "bad.credentials", body["code"])

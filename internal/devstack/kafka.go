@@ -30,14 +30,14 @@ type KafkaOptions struct {
 	// Topics to create at the start, with their number of partitions.
 	Topics map[string]int32
 	// ACLs lets the broker check what the user may do, which is everything but what
-	// Deny takes from it.
+	// DenyRead takes from it.
 	ACLs bool
 	// Reauthenticate is connections.max.reauth.ms: clients must authenticate anew
 	// on each connection within this time. Zero: never.
 	Reauthenticate time.Duration
 	// Tokens, where set, is the endpoint whose tokens the broker accepts by
 	// OAUTHBEARER, beside the one user.
-	Tokens *Tokens
+	Tokens *TokenEndpoint
 }
 
 // Kafka is one broker that wants SASL_SSL with SCRAM-SHA-512 and creates no

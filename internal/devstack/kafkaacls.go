@@ -30,9 +30,9 @@ func (k *Kafka) allowEverything(ctx context.Context) error {
 	return nil
 }
 
-// Deny takes the right to read a topic from the user; it may still describe it.
+// DenyRead takes the right to read a topic from the user; it may still describe it.
 // It takes KafkaOptions.ACLs.
-func (k *Kafka) Deny(ctx context.Context, topic string) error {
+func (k *Kafka) DenyRead(ctx context.Context, topic string) error {
 	return k.createACL(ctx, acl{kmsg.ACLResourceTypeTopic, topic, kmsg.ACLOperationRead, false})
 }
 
@@ -58,8 +58,8 @@ func (k *Kafka) createACL(ctx context.Context, rule acl) error {
 	return nil
 }
 
-// Undeny ends what Deny began.
-func (k *Kafka) Undeny(ctx context.Context, topic string) error {
+// AllowRead ends what DenyRead began.
+func (k *Kafka) AllowRead(ctx context.Context, topic string) error {
 	one := kmsg.NewDeleteACLsRequestFilter()
 	one.ResourceType, one.ResourceName, one.ResourcePatternType = kmsg.ACLResourceTypeTopic, new(topic), kmsg.ACLResourcePatternTypeLiteral
 	one.Operation, one.PermissionType = kmsg.ACLOperationRead, kmsg.ACLPermissionTypeDeny

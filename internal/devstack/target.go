@@ -268,8 +268,8 @@ func copied(requests []*Request) []Request {
 	return list
 }
 
-// Forget drops the requests so far and begins to count anew.
-func (t *Target) Forget() {
+// ClearRequests drops the requests so far and begins to count anew.
+func (t *Target) ClearRequests() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.count, t.answered, t.requests = 0, 0, nil
@@ -289,11 +289,11 @@ func (t *Target) Wait(ctx context.Context, condition func(*Target) bool) error {
 	return await.Until(ctx, "the requests to a target", func() (any, bool) { return t.Progress(), condition(t) })
 }
 
-// Down closes the port and breaks every connection, as a crash does.
-func (t *Target) Down() { t.gate.shut() }
+// Stop closes the port and breaks every connection, as a crash does.
+func (t *Target) Stop() { t.gate.shut() }
 
-// Up opens the same port again.
-func (t *Target) Up(ctx context.Context) error { return t.gate.open(ctx) }
+// Start opens the same port again.
+func (t *Target) Start(ctx context.Context) error { return t.gate.open(ctx) }
 
 // Close ends the target and what hangs in it.
 func (t *Target) Close() {

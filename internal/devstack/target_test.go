@@ -77,7 +77,7 @@ func TestTargetAnswersByItsScriptAndRemembers(t *testing.T) {
 	assert.Nil(t, of[0].Body)
 	assert.Equal(t, 2, target.Events())
 
-	target.Forget()
+	target.ClearRequests()
 	assert.Zero(t, target.Count())
 }
 
@@ -105,9 +105,9 @@ func TestTargetResetsHangsAndGoesDown(t *testing.T) {
 	target.SetScript(nil)
 	require.NoError(t, ask(ctx))
 	url := target.URL()
-	target.Down()
+	target.Stop()
 	require.Error(t, ask(ctx))
-	require.NoError(t, target.Up(ctx))
+	require.NoError(t, target.Start(ctx))
 	assert.Equal(t, url, target.URL())
 	require.NoError(t, ask(ctx))
 }

@@ -49,9 +49,9 @@ const maxFrame = 64 << 20
 // Address is the proxy's host:port, as for TEMPORAL_ADDRESS.
 func (p *TemporalProxy) Address() string { return p.gate.Addr().String() }
 
-// Refuse makes the proxy answer calls of a method, as "PollWorkflowTaskQueue",
+// Reject makes the proxy answer calls of a method, as "PollWorkflowTaskQueue",
 // with an error of its own. codes.OK ends that.
-func (p *TemporalProxy) Refuse(method string, code codes.Code, message string) {
+func (p *TemporalProxy) Reject(method string, code codes.Code, message string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refused[method] = status.Error(code, message)
@@ -61,8 +61,8 @@ func (p *TemporalProxy) Refuse(method string, code codes.Code, message string) {
 // sent from here on nor what is under way. New connections are accepted.
 func (p *TemporalProxy) Silence() { p.gate.silence() }
 
-// Speak ends a silence. What was sent meanwhile arrives.
-func (p *TemporalProxy) Speak() { p.gate.speak() }
+// EndSilence ends a silence. What was sent meanwhile arrives.
+func (p *TemporalProxy) EndSilence() { p.gate.speak() }
 
 // Close ends the proxy and its connections.
 func (p *TemporalProxy) Close() {

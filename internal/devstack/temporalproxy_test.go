@@ -40,13 +40,13 @@ func TestTemporalProxy_PassesRefusesAndFallsSilent(t *testing.T) {
 		_, err := c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: devstack.Namespace})
 		return err
 	}
-	proxy.Refuse("DescribeNamespace", codes.PermissionDenied, "not you")
+	proxy.Reject("DescribeNamespace", codes.PermissionDenied, "not you")
 	require.ErrorContains(t, describe(await.Patience), "not you")
-	proxy.Refuse("DescribeNamespace", codes.OK, "")
+	proxy.Reject("DescribeNamespace", codes.OK, "")
 	require.NoError(t, describe(await.Patience))
 
 	proxy.Silence()
 	require.ErrorAs(t, describe(time.Second), new(*serviceerror.DeadlineExceeded))
-	proxy.Speak()
+	proxy.EndSilence()
 	require.NoError(t, describe(await.Patience))
 }

@@ -29,7 +29,7 @@ type gatekeeper struct {
 	credentials map[string]credential // by user
 	greetings   map[string]string     // the open handshakes: client-first-message-bare by client nonce
 
-	tokens         *Tokens // nil: none is accepted
+	tokens         *TokenEndpoint // nil: none is accepted
 	bearerPassword string
 }
 
@@ -38,7 +38,7 @@ const bearer = "bearer"
 
 type credential struct{ salt, salted []byte }
 
-func newGatekeeper(tokens *Tokens) *gatekeeper {
+func newGatekeeper(tokens *TokenEndpoint) *gatekeeper {
 	return &gatekeeper{credentials: make(map[string]credential), greetings: make(map[string]string), tokens: tokens, bearerPassword: rand.Text()}
 }
 

@@ -47,7 +47,7 @@ func startKfake(ctx context.Context, options KafkaOptions, users []account, cert
 }
 
 // Silence makes the broker keep its connections and answer nothing, as behind a
-// network that loses every packet; Speak ends it. It takes BackendKfake.
+// network that loses every packet; EndSilence ends it. It takes BackendKfake.
 func (k *Kafka) Silence() error {
 	b, ok := k.broker.(*kfakeBroker)
 	if !ok {
@@ -57,8 +57,8 @@ func (k *Kafka) Silence() error {
 	return nil
 }
 
-// Speak ends a silence.
-func (k *Kafka) Speak() {
+// EndSilence ends a silence.
+func (k *Kafka) EndSilence() {
 	if b, ok := k.broker.(*kfakeBroker); ok {
 		b.gate.speak()
 	}

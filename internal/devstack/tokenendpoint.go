@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// Tokens is the token endpoint of an OpenID Connect provider with one client, for
+// TokenEndpoint is the token endpoint of an OpenID Connect provider with one client, for
 // brokers with KafkaOptions.Tokens. Its tokens are not signed: that takes no key,
 // and Apache Kafka's default validator accepts them.
-type Tokens struct {
+type TokenEndpoint struct {
 	gate   *gate
 	server *http.Server
 	served chan struct{}
@@ -31,13 +31,13 @@ type Tokens struct {
 
 const tokensPath = "/token"
 
-// StartTokens starts an endpoint whose tokens are good for a time.
-func StartTokens(ctx context.Context, life time.Duration) (*Tokens, error) {
+// StartTokenEndpoint starts an endpoint whose tokens are good for a time.
+func StartTokenEndpoint(ctx context.Context, life time.Duration) (*TokenEndpoint, error) {
 	gate, err := newGate(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
-	t := &Tokens{
+	t := &TokenEndpoint{
 		gate: gate, served: make(chan struct{}), id: "ingest", secret: rand.Text() + ",=", life: life, // as a generated secret may be
 		issued: make(map[string]time.Time),
 	}
@@ -52,7 +52,7 @@ func StartTokens(ctx context.Context, life time.Duration) (*Tokens, error) {
 }
 
 // issue answers a request with the client's credentials (RFC 6749, section 4.4).
-func (t *Tokens) issue(w http.ResponseWriter, r *http.Request) {
+func (t *TokenEndpoint) issue(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
 	id, secret, _ := r.BasicAuth()
 	t.mu.Lock()
@@ -82,7 +82,7 @@ func unsigned(claims map[string]any) string {
 }
 
 // accepts is true for a token that was issued and is still good.
-func (t *Tokens) accepts(token string) bool {
+func (t *TokenEndpoint) accepts(token string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return time.Now().Before(t.issued[token])
@@ -90,23 +90,23 @@ func (t *Tokens) accepts(token string) bool {
 
 // Settings are those of an ingest that gets its tokens here; secrets with a comma
 // are written as KAFKA_OPTIONS wants them.
-func (t *Tokens) Settings() []string {
+func (t *TokenEndpoint) Settings() []string {
 	return []string{
 		"KAFKA_SASL_MECHANISM=OAUTHBEARER", "KAFKA_SASL_USERNAME=", "KAFKA_SASL_PASSWORD=", "KAFKA_OPTIONS=" + t.Options(),
 	}
 }
 
 // Options are the value of KAFKA_OPTIONS among Settings.
-func (t *Tokens) Options() string {
+func (t *TokenEndpoint) Options() string {
 	var pairs []string
-	for name, value := range t.Extra() {
+	for name, value := range t.LibrdkafkaSettings() {
 		pairs = append(pairs, name+"="+strings.ReplaceAll(value, ",", `\,`))
 	}
 	return strings.Join(pairs, ",")
 }
 
-// Extra are the same as settings of librdkafka.
-func (t *Tokens) Extra() map[string]string {
+// LibrdkafkaSettings are the same as settings of librdkafka.
+func (t *TokenEndpoint) LibrdkafkaSettings() map[string]string {
 	return map[string]string{
 		"sasl.oauthbearer.method":             "oidc",
 		"sasl.oauthbearer.client.id":          t.id,
@@ -117,41 +117,41 @@ func (t *Tokens) Extra() map[string]string {
 }
 
 // Secret is the client's secret of now.
-func (t *Tokens) Secret() string {
+func (t *TokenEndpoint) Secret() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.secret
 }
 
 // SetSecret changes the client's secret. Tokens that were issued stay good.
-func (t *Tokens) SetSecret(secret string) {
+func (t *TokenEndpoint) SetSecret(secret string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.secret = secret
 }
 
 // Calls is how often a token was asked for.
-func (t *Tokens) Calls() int {
+func (t *TokenEndpoint) Calls() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.calls
 }
 
 // Scope is the scope of the last request.
-func (t *Tokens) Scope() string {
+func (t *TokenEndpoint) Scope() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.scope
 }
 
 // Stop begins an outage of the endpoint.
-func (t *Tokens) Stop() { t.gate.shut() }
+func (t *TokenEndpoint) Stop() { t.gate.shut() }
 
 // Start ends an outage.
-func (t *Tokens) Start(ctx context.Context) error { return t.gate.open(ctx) }
+func (t *TokenEndpoint) Start(ctx context.Context) error { return t.gate.open(ctx) }
 
 // Close ends the endpoint.
-func (t *Tokens) Close() {
+func (t *TokenEndpoint) Close() {
 	_ = t.server.Close()
 	<-t.served
 	_ = t.gate.Close()

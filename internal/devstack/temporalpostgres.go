@@ -16,9 +16,9 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// TemporalServer is a Temporal server on a PostgreSQL of its own, all on this
+// TemporalOnPostgres is a Temporal server on a PostgreSQL of its own, all on this
 // machine, with the durability that both have by default. It serves Namespace.
-type TemporalServer struct {
+type TemporalOnPostgres struct {
 	Temporal        // its address and its clients
 	server   string // path of the binary
 	postgres *postgres
@@ -37,10 +37,10 @@ const (
 	storeDatabase, visibilityDatabase = "temporal", "temporal_visibility"
 )
 
-// StartTemporalServer starts both, with their data in a temporary folder. The
+// StartTemporalOnPostgres starts both, with their data in a temporary folder. The
 // error says what to install or to build where something is missing.
-func StartTemporalServer(ctx context.Context) (_ *TemporalServer, err error) {
-	s := &TemporalServer{}
+func StartTemporalOnPostgres(ctx context.Context) (_ *TemporalOnPostgres, err error) {
+	s := &TemporalOnPostgres{}
 	if s.server, err = tool("temporal-server", toolsCure); err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func StartTemporalServer(ctx context.Context) (_ *TemporalServer, err error) {
 
 // Start starts the server again after Kill, on the same ports and database, and
 // waits until it serves its namespace. It does nothing on a running server.
-func (s *TemporalServer) Start(ctx context.Context) error {
+func (s *TemporalOnPostgres) Start(ctx context.Context) error {
 	if s.process != nil {
 		return nil
 	}
@@ -94,7 +94,7 @@ func (s *TemporalServer) Start(ctx context.Context) error {
 	return nil
 }
 
-func (s *TemporalServer) makeDatabase(ctx context.Context, sql, database, schema string) error {
+func (s *TemporalOnPostgres) makeDatabase(ctx context.Context, sql, database, schema string) error {
 	for _, args := range [][]string{
 		{"create-database"},
 		{"setup-schema", "--version", "0.0"},
@@ -114,7 +114,7 @@ func (s *TemporalServer) makeDatabase(ctx context.Context, sql, database, schema
 
 // configure chooses the ports and writes the configuration: as Temporal's own
 // example for PostgreSQL has it, without archival.
-func (s *TemporalServer) configure(ctx context.Context) (string, error) {
+func (s *TemporalOnPostgres) configure(ctx context.Context) (string, error) {
 	var ports [9]int
 	for i := range ports {
 		var err error
@@ -157,14 +157,14 @@ publicClient: {hostPort: %q}
 }
 
 // makeNamespace waits until the server is up and serves the namespace.
-func (s *TemporalServer) makeNamespace(ctx context.Context) error {
+func (s *TemporalOnPostgres) makeNamespace(ctx context.Context) error {
 	if err := s.process.awaitAnswer(ctx, "namespace "+Namespace, s.register); err != nil {
 		return err
 	}
 	return s.waitServed(ctx)
 }
 
-func (s *TemporalServer) register(ctx context.Context) error {
+func (s *TemporalOnPostgres) register(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
 	c, err := client.NewNamespaceClient(client.Options{HostPort: s.Address()})
@@ -182,7 +182,7 @@ func (s *TemporalServer) register(ctx context.Context) error {
 }
 
 // CPU is the processor time that the server and its database have used so far.
-func (s *TemporalServer) CPU() (time.Duration, error) {
+func (s *TemporalOnPostgres) CPU() (time.Duration, error) {
 	server, err := s.Temporal.CPU()
 	if err != nil {
 		return 0, err
@@ -209,7 +209,7 @@ const WritesReportedAfter = 11 * time.Second
 // Writes reads PostgreSQL's own statistics, which lag by up to WritesReportedAfter.
 // The server deletes finished tasks in sweeps, so the deletes of half a minute may
 // be those of other events, or none.
-func (s *TemporalServer) Writes(ctx context.Context) (Writes, error) {
+func (s *TemporalOnPostgres) Writes(ctx context.Context) (Writes, error) {
 	row, err := s.postgres.query(ctx, "postgres",
 		"select sum(xact_commit)::text, sum(tup_inserted)::text, sum(tup_updated)::text, sum(tup_deleted)::text from pg_stat_database where datname like 'temporal%'")
 	if err != nil {
@@ -223,7 +223,7 @@ func (s *TemporalServer) Writes(ctx context.Context) (Writes, error) {
 }
 
 // Close ends the server and its database, and removes their data.
-func (s *TemporalServer) Close() {
+func (s *TemporalOnPostgres) Close() {
 	s.Temporal.Close()
 	if s.postgres != nil {
 		s.postgres.close()

@@ -32,9 +32,9 @@ func needsPostgres(t *testing.T) {
 	}
 }
 
-func startTemporalServer(t *testing.T) *devstack.TemporalServer {
+func startTemporalOnPostgres(t *testing.T) *devstack.TemporalOnPostgres {
 	t.Helper()
-	server, err := devstack.StartTemporalServer(deadline(t))
+	server, err := devstack.StartTemporalOnPostgres(deadline(t))
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	return server
@@ -44,9 +44,9 @@ const greetings = "greetings" // a task queue
 
 func greet(_ workflow.Context, name string) (string, error) { return "hello " + name, nil }
 
-func TestTemporalServerKeepsItsRunsThroughAKill(t *testing.T) {
+func TestTemporalOnPostgresKeepsItsRunsThroughAKill(t *testing.T) {
 	needsPostgres(t)
-	ctx, server := deadline(t), startTemporalServer(t)
+	ctx, server := deadline(t), startTemporalOnPostgres(t)
 	address := server.Address()
 	c, err := server.Client(ctx)
 	require.NoError(t, err)
@@ -95,9 +95,9 @@ func TestTemporalServerKeepsItsRunsThroughAKill(t *testing.T) {
 	assert.Positive(t, used)
 }
 
-func TestTemporalServerCountsItsWrites(t *testing.T) {
+func TestTemporalOnPostgresCountsItsWrites(t *testing.T) {
 	needsPostgres(t)
-	ctx, server := deadline(t), startTemporalServer(t)
+	ctx, server := deadline(t), startTemporalOnPostgres(t)
 	c, err := server.Client(ctx)
 	require.NoError(t, err)
 	defer c.Close()
@@ -123,7 +123,7 @@ func TestTemporalServerCountsItsWrites(t *testing.T) {
 
 // untilKilled plays a process that is killed while it has a server.
 func untilKilled() int {
-	if _, err := devstack.StartTemporalServer(context.Background()); err != nil {
+	if _, err := devstack.StartTemporalOnPostgres(context.Background()); err != nil {
 		fmt.Println(err)
 		return 1
 	}
@@ -133,7 +133,7 @@ func untilKilled() int {
 
 // PostgreSQL removes its lock file and its shared memory when it is told to end,
 // and neither when it is killed.
-func TestTemporalServerEndsOrderlyWithItsParent(t *testing.T) {
+func TestTemporalOnPostgresEndsOrderlyWithItsParent(t *testing.T) {
 	needsPostgres(t)
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux ends a child with its parent")
