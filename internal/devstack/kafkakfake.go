@@ -9,26 +9,29 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
-// kfakeBroker runs in this process. An outage shuts its gate: the cluster keeps
-// its data in memory and sees a pause between two connections.
+// kfakeBroker is a broker in this process. An outage closes only its listener: the cluster keeps its
+// data in memory and sees that no connection arrives for a while.
 type kfakeBroker struct {
-	gate    *gate
-	cluster *kfake.Cluster
+	listener *outageListener
+	cluster  *kfake.Cluster
 }
 
+// maxMessage is message.max.bytes. It leaves room for messages over the limit that ingest accepts.
+const maxMessage = 8 << 20
+
 func startKfake(ctx context.Context, options KafkaOptions, users []account, certificates *certificates) (*kfakeBroker, error) {
-	gate, err := newGate(ctx, 0)
+	listener, err := newListener(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
-	gatekeeper := newGatekeeper(options.Tokens)
+	control := newSASLControl(options.Tokens)
 	settings := []kfake.Opt{
 		kfake.NumBrokers(1),
-		kfake.ListenFn(func(string, string) (net.Listener, error) { return gate, nil }),
-		kfake.TLS(&tls.Config{GetCertificate: certificates.get, MinVersion: tls.VersionTLS12}),
+		kfake.ListenFn(func(string, string) (net.Listener, error) { return listener, nil }),
+		kfake.TLS(&tls.Config{GetCertificate: certificates.getCertificate, MinVersion: tls.VersionTLS12}),
 		kfake.EnableSASL(),
 		kfake.Superuser("SCRAM-SHA-512", users[0].name, users[0].password),
-		kfake.Superuser("PLAIN", bearer, gatekeeper.bearerPassword),
+		kfake.Superuser("PLAIN", tokenUser, control.tokenUserPassword),
 		kfake.BrokerConfigs(map[string]string{
 			"message.max.bytes":         fmt.Sprint(maxMessage),
 			"connections.max.reauth.ms": fmt.Sprint(options.Reauthenticate.Milliseconds()),
@@ -39,54 +42,51 @@ func startKfake(ctx context.Context, options KafkaOptions, users []account, cert
 	}
 	cluster, err := kfake.NewCluster(settings...)
 	if err != nil {
-		_ = gate.Close()
+		_ = listener.Close()
 		return nil, fmt.Errorf("start kfake: %w", err)
 	}
-	gatekeeper.keep(cluster)
-	return &kfakeBroker{gate, cluster}, nil
+	control.install(cluster)
+	return &kfakeBroker{listener, cluster}, nil
 }
 
-// Silence makes the broker keep its connections and answer nothing, as behind a
-// network that loses every packet; EndSilence ends it. It takes BackendKfake.
-func (k *Kafka) Silence() error {
-	b, ok := k.broker.(*kfakeBroker)
-	if !ok {
-		return fmt.Errorf("silence takes %s; the broker is %s", BackendKfake, k.Backend())
-	}
-	b.gate.silence()
-	return nil
-}
-
-// EndSilence ends a silence.
-func (k *Kafka) EndSilence() {
-	if b, ok := k.broker.(*kfakeBroker); ok {
-		b.gate.speak()
-	}
-}
-
-// maxMessage leaves room for messages over the limit that ingest refuses.
-const maxMessage = 8 << 20
-
-func (b *kfakeBroker) bootstrap() string               { return b.gate.Addr().String() }
-func (b *kfakeBroker) stop()                           { b.gate.shut() }
-func (b *kfakeBroker) start(ctx context.Context) error { return b.gate.open(ctx) }
+func (b *kfakeBroker) bootstrap() string               { return b.listener.Addr().String() }
+func (b *kfakeBroker) stop()                           { b.listener.closePort() }
+func (b *kfakeBroker) start(ctx context.Context) error { return b.listener.openPort(ctx) }
 
 func (b *kfakeBroker) disconnect(context.Context, string) error {
-	b.gate.drop()
+	b.listener.closeConnections()
 	return nil
-}
-
-// Fault makes the broker refuse requests, as Kafka would for reasons that cannot
-// be had at will: an ACL, a coordinator that fails. It takes BackendKfake.
-func (k *Kafka) Fault(faults ...kfake.Fault) (*kfake.FaultHandle, error) {
-	b, ok := k.broker.(*kfakeBroker)
-	if !ok {
-		return nil, fmt.Errorf("faults take %s; the broker is %s", BackendKfake, k.Backend())
-	}
-	return b.cluster.Fault(faults...), nil
 }
 
 func (b *kfakeBroker) close() {
 	b.cluster.Close()
-	_ = b.gate.Close()
+	_ = b.listener.Close()
+}
+
+// Silence makes the broker keep its connections open and answer nothing, as behind a network that
+// loses every packet. EndSilence ends it. It needs BackendKfake.
+func (k *Kafka) Silence() error {
+	b, ok := k.broker.(*kfakeBroker)
+	if !ok {
+		return fmt.Errorf("only the backend %s can be silent; this broker is %s", BackendKfake, k.Backend())
+	}
+	b.listener.beginSilence()
+	return nil
+}
+
+// EndSilence ends a silence. What clients sent during it then arrives.
+func (k *Kafka) EndSilence() {
+	if b, ok := k.broker.(*kfakeBroker); ok {
+		b.listener.endSilence()
+	}
+}
+
+// Fault makes the broker answer requests with errors that are hard to cause otherwise, such as those
+// of a coordinator that fails. It needs BackendKfake.
+func (k *Kafka) Fault(faults ...kfake.Fault) (*kfake.FaultHandle, error) {
+	b, ok := k.broker.(*kfakeBroker)
+	if !ok {
+		return nil, fmt.Errorf("only the backend %s can inject faults; this broker is %s", BackendKfake, k.Backend())
+	}
+	return b.cluster.Fault(faults...), nil
 }

@@ -15,71 +15,81 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// gatekeeper makes kfake refuse a wrong user or password as Kafka does, with
-// SASL_AUTHENTICATION_FAILED: kfake itself only closes the connection, which a
-// client takes for an outage. It learns the credentials from the requests that
-// change them and leaves everything that is right to kfake.
+// saslControl intercepts the SASL requests that kfake receives, for two reasons.
 //
-// It also lets kfake accept the tokens of an endpoint, which it does not know:
-// whoever shows one is let in by PLAIN, as one user.
+// It rejects a wrong user or password with SASL_AUTHENTICATION_FAILED, as Kafka does. kfake alone
+// only closes the connection, which a client takes for an outage. To check a password, saslControl
+// records the credentials in requests that change them. It leaves all valid requests to kfake.
 //
-// kfake runs its methods one at a time, so it has no lock.
-type gatekeeper struct {
+// It also makes kfake accept OAUTHBEARER tokens, which kfake does not support: saslControl checks
+// the token and then authenticates the client by PLAIN, as tokenUser.
+//
+// kfake calls its methods one at a time, so it needs no lock.
+type saslControl struct {
 	cluster     *kfake.Cluster
 	credentials map[string]credential // by user
-	greetings   map[string]string     // the open handshakes: client-first-message-bare by client nonce
+	handshakes  map[string]string     // unfinished ones: client-first-message-bare by client nonce
 
-	tokens         *TokenEndpoint // nil: none is accepted
-	bearerPassword string
+	tokens            *TokenEndpoint // nil if the broker accepts no token
+	tokenUserPassword string
 }
 
-// bearer is the user who has shown a token.
-const bearer = "bearer"
+// tokenUser is the user as which a client with a token is authenticated.
+const tokenUser = "bearer"
 
+// credential is what a SCRAM server stores of a password.
 type credential struct{ salt, salted []byte }
 
-func newGatekeeper(tokens *TokenEndpoint) *gatekeeper {
-	return &gatekeeper{credentials: make(map[string]credential), greetings: make(map[string]string), tokens: tokens, bearerPassword: rand.Text()}
+func newSASLControl(tokens *TokenEndpoint) *saslControl {
+	return &saslControl{
+		credentials:       make(map[string]credential),
+		handshakes:        make(map[string]string),
+		tokens:            tokens,
+		tokenUserPassword: rand.Text(),
+	}
 }
 
-func (g *gatekeeper) keep(cluster *kfake.Cluster) {
-	g.cluster = cluster
-	cluster.ControlKey(kmsg.AlterUserSCRAMCredentials.Int16(), g.learn)
-	cluster.ControlKey(kmsg.SASLHandshake.Int16(), g.handshake)
-	cluster.ControlKey(kmsg.SASLAuthenticate.Int16(), g.authenticate)
+func (c *saslControl) install(cluster *kfake.Cluster) {
+	c.cluster = cluster
+	cluster.ControlKey(kmsg.AlterUserSCRAMCredentials.Int16(), c.recordCredentials)
+	cluster.ControlKey(kmsg.SASLHandshake.Int16(), c.handshake)
+	cluster.ControlKey(kmsg.SASLAuthenticate.Int16(), c.authenticate)
 }
 
-func (g *gatekeeper) handshake(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order of results
-	if shake, ok := req.(*kmsg.SASLHandshakeRequest); ok && shake.Mechanism == "OAUTHBEARER" && g.tokens != nil {
+// recordCredentials records the credentials in a request that changes them.
+func (c *saslControl) recordCredentials(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order of results
+	if change, ok := req.(*kmsg.AlterUserSCRAMCredentialsRequest); ok {
+		for _, u := range change.Upsertions {
+			c.credentials[u.Name] = credential{bytes.Clone(u.Salt), bytes.Clone(u.SaltedPassword)}
+		}
+	}
+	return nil, nil, false
+}
+
+// handshake changes the mechanism OAUTHBEARER to PLAIN, which kfake supports.
+func (c *saslControl) handshake(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order of results
+	if shake, ok := req.(*kmsg.SASLHandshakeRequest); ok && shake.Mechanism == "OAUTHBEARER" && c.tokens != nil {
 		shake.Mechanism = "PLAIN"
 	}
 	return nil, nil, false
 }
 
-func (g *gatekeeper) learn(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order of results
-	if change, ok := req.(*kmsg.AlterUserSCRAMCredentialsRequest); ok {
-		for _, u := range change.Upsertions {
-			g.credentials[u.Name] = credential{bytes.Clone(u.Salt), bytes.Clone(u.SaltedPassword)}
-		}
-	}
-	return nil, nil, false
-}
-
-func (g *gatekeeper) authenticate(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order of results
+// authenticate answers a request whose credentials are wrong, and leaves any other request to kfake.
+func (c *saslControl) authenticate(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order of results
 	auth, ok := req.(*kmsg.SASLAuthenticateRequest)
 	if !ok {
 		return nil, nil, false
 	}
 	mechanism := "SCRAM-SHA-512"
-	if token, shown := bearerToken(string(auth.SASLAuthBytes)); shown {
-		if mechanism = "OAUTHBEARER"; g.tokens != nil && g.tokens.accepts(token) {
-			auth.SASLAuthBytes = []byte("\x00" + bearer + "\x00" + g.bearerPassword)
+	if token, isToken := bearerToken(string(auth.SASLAuthBytes)); isToken {
+		if mechanism = "OAUTHBEARER"; c.tokens != nil && c.tokens.accepts(token) {
+			auth.SASLAuthBytes = []byte("\x00" + tokenUser + "\x00" + c.tokenUserPassword)
 			return nil, nil, false
 		}
-	} else if len(g.credentials) == 0 || g.admits(string(auth.SASLAuthBytes)) {
+	} else if len(c.credentials) == 0 || c.acceptsSCRAM(string(auth.SASLAuthBytes)) {
 		return nil, nil, false
 	}
-	g.cluster.KeepControl()
+	c.cluster.KeepControl()
 	resp, ok := auth.ResponseKind().(*kmsg.SASLAuthenticateResponse)
 	if !ok {
 		return nil, nil, false
@@ -89,43 +99,44 @@ func (g *gatekeeper) authenticate(req kmsg.Request) (kmsg.Response, error, bool)
 	return resp, nil, true
 }
 
-// bearerToken reads the token of a client's first message (RFC 7628, section 3.1).
+// bearerToken returns the token in a client's first message of OAUTHBEARER (RFC 7628, section 3.1).
+// ok is false if it is another message.
 func bearerToken(message string) (token string, ok bool) {
 	_, rest, ok := strings.Cut(message, "\x01auth=Bearer ")
 	token, _, _ = strings.Cut(rest, "\x01")
 	return token, ok
 }
 
-// admits reports whether a SCRAM message (RFC 5802, section 7) is no reason to
-// refuse: the first of a known user, or the final with the right proof.
-func (g *gatekeeper) admits(message string) bool {
+// acceptsSCRAM returns false if a SCRAM message (RFC 5802, section 7) must be rejected: a first
+// message with an unknown user, or a final message with a wrong proof.
+func (c *saslControl) acceptsSCRAM(message string) bool {
 	if bare, first := strings.CutPrefix(message, "n,,"); first {
 		user, nonce, _ := strings.Cut(strings.TrimPrefix(bare, "n="), ",r=")
-		g.greetings[nonce] = bare
-		_, known := g.credentials[user]
+		c.handshakes[nonce] = bare
+		_, known := c.credentials[user]
 		return known
 	}
-	unproven, proof, final := strings.Cut(message, ",p=")
-	_, nonce, ok := strings.Cut(unproven, ",r=")
+	withoutProof, proof, final := strings.Cut(message, ",p=")
+	_, nonce, ok := strings.Cut(withoutProof, ",r=")
 	if !final || !ok {
-		return true // not SCRAM: kfake knows
+		return true // kfake decides, because this is not SCRAM
 	}
-	for own, bare := range g.greetings {
-		if strings.HasPrefix(nonce, own) {
-			delete(g.greetings, own)
+	for clientNonce, bare := range c.handshakes {
+		if strings.HasPrefix(nonce, clientNonce) {
+			delete(c.handshakes, clientNonce)
 			user, _, _ := strings.Cut(strings.TrimPrefix(bare, "n="), ",r=")
-			return g.credentials[user].proves(bare, nonce, unproven, proof)
+			return c.credentials[user].verify(bare, nonce, withoutProof, proof)
 		}
 	}
 	return true
 }
 
-// proves checks ClientProof of RFC 5802, section 3.
-func (c credential) proves(bare, nonce, unproven, proof string) bool {
-	serverFirst := fmt.Sprintf("r=%s,s=%s,i=%d", nonce, base64.StdEncoding.EncodeToString(c.salt), scramRounds)
+// verify reports whether proof is the ClientProof of RFC 5802, section 3.
+func (c credential) verify(bare, nonce, withoutProof, proof string) bool {
+	serverFirst := fmt.Sprintf("r=%s,s=%s,i=%d", nonce, base64.StdEncoding.EncodeToString(c.salt), scramIterations)
 	clientKey := hmacSHA512(c.salted, "Client Key")
 	storedKey := sha512.Sum512(clientKey)
-	signature := hmacSHA512(storedKey[:], bare+","+serverFirst+","+unproven)
+	signature := hmacSHA512(storedKey[:], bare+","+serverFirst+","+withoutProof)
 	want := make([]byte, len(clientKey))
 	subtle.XORBytes(want, clientKey, signature)
 	return hmac.Equal([]byte(base64.StdEncoding.EncodeToString(want)), []byte(proof))

@@ -3,225 +3,225 @@ package devstack
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
 
-// gate is a listener on one fixed address that can be shut, which also drops
-// its connections, and opened again. A server that accepts from it sees only a
-// pause, so it keeps its state through the outage.
-type gate struct {
+// outageListener is a listener on a fixed address that simulates outages. It can close its port and
+// its connections, and later open the same port again. The server that accepts from it only sees
+// that no connection arrives for a while, so it keeps its state through the outage.
+type outageListener struct {
 	address  net.Addr
 	accepted chan net.Conn
-	closed   chan struct{}
+	closed   chan struct{} // closed by Close
 
-	mu     sync.Mutex
-	inner  net.Listener // nil while shut
-	conns  map[*gateConn]struct{}
-	silent chan struct{} // nil unless silent; closed at the end of the silence
-	ended  bool
+	mu      sync.Mutex
+	inner   net.Listener // nil while the port is closed
+	conns   map[*outageConn]struct{}
+	silence chan struct{} // nil unless silent; closed when the silence ends
+	ended   bool          // Close was called
 }
 
-// newGate opens a gate on port, or on a free one when port is 0.
-func newGate(ctx context.Context, port int) (*gate, error) {
+// newListener opens a listener on port, or on a free port if port is 0.
+func newListener(ctx context.Context, port int) (*outageListener, error) {
 	if port == 0 {
 		var err error
 		if port, err = FreePort(ctx); err != nil {
 			return nil, err
 		}
 	}
-	g := &gate{
+	l := &outageListener{
 		address:  &net.TCPAddr{IP: net.ParseIP(loopback), Port: port},
 		accepted: make(chan net.Conn),
 		closed:   make(chan struct{}),
-		conns:    make(map[*gateConn]struct{}),
+		conns:    make(map[*outageConn]struct{}),
 	}
-	return g, g.open(ctx)
+	return l, l.openPort(ctx)
 }
 
-// reopenFor bounds how long open waits for its port: another process may have
-// taken it meanwhile for a moment.
-const reopenFor = 10 * time.Second
+// openPortFor limits how long openPort waits for its port, which another process may have occupied
+// for a moment.
+const openPortFor = 10 * time.Second
 
-// open listens again; it does nothing on an open gate.
-func (g *gate) open(ctx context.Context) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.ended {
+// openPort listens again. It does nothing if the port is open.
+func (l *outageListener) openPort(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
 		return net.ErrClosed
 	}
-	if g.inner != nil {
+	if l.inner != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, reopenFor)
+	ctx, cancel := context.WithTimeout(ctx, openPortFor)
 	defer cancel()
-	inner, err := listen(ctx, g.address.String())
+	inner, err := listen(ctx, l.address.String())
 	for err != nil {
 		if !pause(ctx) {
-			return fmt.Errorf("listen on %s: %w", g.address, err)
+			return fmt.Errorf("listen on %s: %w", l.address, err)
 		}
-		inner, err = listen(ctx, g.address.String())
+		inner, err = listen(ctx, l.address.String())
 	}
-	g.inner = inner
-	go g.accept(inner)
+	l.inner = inner
+	go l.acceptFrom(inner)
 	return nil
 }
 
-func (g *gate) accept(inner net.Listener) {
+func (l *outageListener) acceptFrom(inner net.Listener) {
 	for {
 		conn, err := inner.Accept()
 		if err != nil {
-			return // shut
+			return // the port was closed
 		}
-		one := &gateConn{Conn: conn, gate: g, closed: make(chan struct{})}
-		if !g.register(inner, one) {
+		wrapped := &outageConn{Conn: conn, listener: l, closed: make(chan struct{})}
+		if !l.register(inner, wrapped) {
 			_ = conn.Close()
 			return
 		}
 		select {
-		case g.accepted <- one:
-		case <-g.closed:
-			_ = one.Close()
+		case l.accepted <- wrapped:
+		case <-l.closed:
+			_ = wrapped.Close()
 			return
 		}
 	}
 }
 
-func (g *gate) register(inner net.Listener, conn *gateConn) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.inner != inner {
+// register adds a connection, and reports whether the port that accepted it is still open.
+func (l *outageListener) register(inner net.Listener, conn *outageConn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inner != inner {
 		return false
 	}
-	g.conns[conn] = struct{}{}
+	l.conns[conn] = struct{}{}
 	return true
 }
 
-// shut closes the port and drops every connection.
-func (g *gate) shut() {
-	g.mu.Lock()
-	inner := g.inner
-	g.inner = nil
-	g.mu.Unlock()
+// closePort closes the port and every connection.
+func (l *outageListener) closePort() {
+	l.mu.Lock()
+	inner := l.inner
+	l.inner = nil
+	l.mu.Unlock()
 	if inner != nil {
 		_ = inner.Close()
 	}
-	g.drop()
+	l.closeConnections()
 }
 
-// drop closes the connections of now; the port stays as it is.
-func (g *gate) drop() {
-	g.mu.Lock()
-	conns := make([]*gateConn, 0, len(g.conns))
-	for conn := range g.conns {
-		conns = append(conns, conn)
-	}
-	g.mu.Unlock()
+// closeConnections closes the connections that are open. The port stays as it is.
+func (l *outageListener) closeConnections() {
+	l.mu.Lock()
+	conns := slices.Collect(maps.Keys(l.conns))
+	l.mu.Unlock()
 	for _, conn := range conns {
 		_ = conn.Close()
 	}
 }
 
-// Accept implements net.Listener; it waits while the gate is shut.
-func (g *gate) Accept() (net.Conn, error) {
+// Accept implements net.Listener. It waits while the port is closed.
+func (l *outageListener) Accept() (net.Conn, error) {
 	select {
-	case conn := <-g.accepted:
+	case conn := <-l.accepted:
 		return conn, nil
-	case <-g.closed:
+	case <-l.closed:
 		return nil, net.ErrClosed
 	}
 }
 
 // Close implements net.Listener.
-func (g *gate) Close() error {
-	g.mu.Lock()
-	first := !g.ended
-	g.ended = true
-	g.mu.Unlock()
+func (l *outageListener) Close() error {
+	l.mu.Lock()
+	first := !l.ended
+	l.ended = true
+	l.mu.Unlock()
 	if first {
-		close(g.closed)
+		close(l.closed)
 	}
-	g.shut()
+	l.closePort()
 	return nil
 }
 
-// Addr implements net.Listener; it stays the same while the gate is shut.
-func (g *gate) Addr() net.Addr { return g.address }
+// Addr implements net.Listener. The address stays the same while the port is closed.
+func (l *outageListener) Addr() net.Addr { return l.address }
 
-// silence keeps all connections open, and takes new ones, but neither reads nor
-// writes anything, as a network does that loses every packet.
-func (g *gate) silence() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.silent == nil {
-		g.silent = make(chan struct{})
+// beginSilence makes all connections wait before they read or write anything, as behind a network
+// that loses every packet. They stay open, and new ones are accepted.
+func (l *outageListener) beginSilence() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.silence == nil {
+		l.silence = make(chan struct{})
 	}
 }
 
-// speak ends a silence.
-func (g *gate) speak() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.silent != nil {
-		close(g.silent)
-		g.silent = nil
+func (l *outageListener) endSilence() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.silence != nil {
+		close(l.silence)
+		l.silence = nil
 	}
 }
 
-// gateConn tells its gate when it is closed, and waits while the gate is silent.
-type gateConn struct {
+// outageConn is a connection of an outageListener.
+type outageConn struct {
 	net.Conn
-	gate   *gate
-	once   sync.Once
-	closed chan struct{}
+	listener *outageListener
+	once     sync.Once
+	closed   chan struct{}
 }
 
-func (c *gateConn) Close() error {
-	c.gate.mu.Lock()
-	delete(c.gate.conns, c)
-	c.gate.mu.Unlock()
+// Close implements net.Conn. It also removes the connection from its listener.
+func (c *outageConn) Close() error {
+	c.listener.mu.Lock()
+	delete(c.listener.conns, c)
+	c.listener.mu.Unlock()
 	c.once.Do(func() { close(c.closed) })
 	return c.Conn.Close()
 }
 
-func (c *gateConn) Read(p []byte) (int, error) {
+func (c *outageConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.await() // what was on its way when the silence began
+	c.awaitEndOfSilence() // after the read, because a silence may have begun during it
 	return n, err
 }
 
-func (c *gateConn) Write(p []byte) (int, error) {
-	c.await()
+func (c *outageConn) Write(p []byte) (int, error) {
+	c.awaitEndOfSilence()
 	return c.Conn.Write(p)
 }
 
-// await waits for the end of a silence, or of the connection.
-func (c *gateConn) await() {
-	c.gate.mu.Lock()
-	silent := c.gate.silent
-	c.gate.mu.Unlock()
-	if silent == nil {
+// awaitEndOfSilence waits while the listener is silent, at most until the connection is closed.
+func (c *outageConn) awaitEndOfSilence() {
+	c.listener.mu.Lock()
+	silence := c.listener.silence
+	c.listener.mu.Unlock()
+	if silence == nil {
 		return
 	}
 	select {
-	case <-silent:
+	case <-silence:
 	case <-c.closed:
 	}
 }
 
-// reset breaks the connection without a goodbye, as a crashed peer does.
-func (c *gateConn) reset() {
+// reset closes the connection with a TCP reset, as when the peer has crashed.
+func (c *outageConn) reset() {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
 	_ = c.Close()
 }
 
-// pollEvery is the pace at which something without a signal of its own is asked.
+// pollEvery is the pause between two attempts or questions if nothing signals the event itself.
 const pollEvery = 50 * time.Millisecond
 
-// pause waits for one such pace and reports whether ctx is still alive.
+// pause waits for pollEvery, and returns false if ctx ends first.
 func pause(ctx context.Context) bool {
 	timer := time.NewTimer(pollEvery)
 	defer timer.Stop()

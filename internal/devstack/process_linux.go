@@ -1,13 +1,17 @@
 package devstack
 
-import "syscall"
+import (
+	"cmp"
+	"syscall"
+)
 
-// childAttributes keep a terminal's Ctrl-C from the child, so that its parent
-// decides the order of the end, and end it when its parent dies.
+// childAttributes put the child into a process group of its own, and make the kernel end it when its
+// parent dies. A terminal sends Ctrl-C to its whole process group: in its own group, the child does
+// not get it, and the parent decides in which order the parts end.
 func childAttributes(options ProcessOptions) *syscall.SysProcAttr {
-	death := options.deathSignal
-	if death == 0 {
-		death = syscall.SIGKILL
+	return &syscall.SysProcAttr{
+		Setpgid:    true,
+		Pdeathsig:  cmp.Or(options.deathSignal, syscall.SIGKILL),
+		Credential: options.credential,
 	}
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: death, Credential: options.credential}
 }

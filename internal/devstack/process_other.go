@@ -4,8 +4,9 @@ package devstack
 
 import "syscall"
 
-// childAttributes keep a terminal's Ctrl-C from the child, so that its parent
-// decides the order of the end.
+// childAttributes put the child into a process group of its own. A terminal sends Ctrl-C to its
+// whole process group: in its own group, the child does not get it, and the parent decides in which
+// order the parts end.
 func childAttributes(options ProcessOptions) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Credential: options.credential}
 }

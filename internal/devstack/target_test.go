@@ -42,7 +42,7 @@ func post(ctx context.Context, c *http.Client, target *devstack.Target, event st
 	return resp.StatusCode, string(body), err
 }
 
-func TestTargetAnswersByItsScriptAndRemembers(t *testing.T) {
+func TestTarget_AnswersByItsScriptAndRecordsRequests(t *testing.T) {
 	ctx := deadline(t)
 	target := startTarget(t, devstack.TargetOptions{
 		Headers: []string{"idempotency-key"},
@@ -81,14 +81,14 @@ func TestTargetAnswersByItsScriptAndRemembers(t *testing.T) {
 	assert.Zero(t, target.Count())
 }
 
-func TestTargetResetsHangsAndGoesDown(t *testing.T) {
+func TestTarget_ResetHangAndOutage(t *testing.T) {
 	ctx := deadline(t)
 	target := startTarget(t, devstack.TargetOptions{})
 	ask := func(ctx context.Context) error {
 		_, _, err := post(ctx, http.DefaultClient, target, "a", 1)
 		return err
 	}
-	require.NoError(t, ask(ctx)) // leaves a connection to be reused
+	require.NoError(t, ask(ctx)) // leaves an idle connection, which the next request uses
 
 	target.SetScript(func(devstack.Request) devstack.Answer { return devstack.Answer{Reset: true} })
 	require.Error(t, ask(ctx))
@@ -112,7 +112,7 @@ func TestTargetResetsHangsAndGoesDown(t *testing.T) {
 	require.NoError(t, ask(ctx))
 }
 
-func TestTargetCountsUnderLoad(t *testing.T) {
+func TestTarget_CountsEveryRequestUnderLoad(t *testing.T) {
 	const senders, each = 8, 500
 	ctx := deadline(t)
 	target := startTarget(t, devstack.TargetOptions{})
