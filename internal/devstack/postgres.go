@@ -77,7 +77,7 @@ func postgresPrograms() (string, error) {
 	}
 	path, err := exec.LookPath("initdb")
 	if err != nil {
-		return "", fmt.Errorf("PostgreSQL is missing (install it, as with: apt-get install postgresql): %w", err)
+		return "", fmt.Errorf("PostgreSQL is missing (install it, for example with: apt-get install postgresql): %w", err)
 	}
 	path, err = filepath.EvalSymlinks(path)
 	return filepath.Dir(path), err
