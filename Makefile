@@ -1,5 +1,5 @@
-# Developer chores; `make help` lists them. The tools are pinned in tools/go.mod
-# and built into .cache/bin, so nothing but Go is needed on the machine.
+# The developer's commands; `make help` lists them. The tools are pinned in tools/go.mod and
+# built into .cache/bin, so the machine needs only Go, gcc and make.
 
 SHELL := /usr/bin/env bash
 .SHELLFLAGS := -euo pipefail -c
@@ -7,13 +7,14 @@ SHELL := /usr/bin/env bash
 MAKEFLAGS += --no-print-directory
 
 SERVER_TOOLS := tool-temporal-server tool-temporal-sql
-# Modules beside the main one, so that what only they need is no requirement of the
-# product's. genesyssdk is not among them, because its SDK is refused by some mirrors.
+# The modules beside the main one. They are separate so that the product does not depend on
+# the modules that only they import. genesyssdk is not in this list, because some module
+# mirrors do not serve its SDK.
 MODULES := bench deploy tools/screenshots
 BIN := bin
 CACHE := .cache/bin
 export TEMPORAL_CLI := $(CURDIR)/$(CACHE)/temporal
-# Each module is built as its own go.mod says.
+# Build each module with the versions in its own go.mod.
 export GOWORK := off
 
 UNIT_PACKAGES = $$(go list ./... | grep -v '/e2e$$' | grep -v '/e2e/')
@@ -46,9 +47,9 @@ test-unit: tool-temporal tool-workflowcheck ## Run the tests of each package, wi
 test-e2e: tool-temporal build ## Run the built processes against real parts
 	go test -p 1 -parallel 4 -count=1 -timeout 30m ./e2e/...
 
-# With the SDK at hand, the same tests run against it: cd genesyssdk && go test ./...
-# go mod tidy has no place here, since it needs the SDK, which some module mirrors
-# refuse; a test compares genesyssdk/go.mod with what is built instead.
+# If the SDK can be downloaded, the same tests run against it: cd genesyssdk && go test ./...
+# go mod tidy is not run here, because it needs the SDK, which some module mirrors do not
+# serve. Instead, a test compares genesyssdk/go.mod with the versions that are built.
 .PHONY: test-genesyssdk
 test-genesyssdk: ## Vet, test and build ingest on the Genesys SDK, with a stand-in for the SDK
 	cd genesyssdk/standin && go vet ./...
@@ -56,14 +57,14 @@ test-genesyssdk: ## Vet, test and build ingest on the Genesys SDK, with a stand-
 		go vet ./... && go test -race ./... && go build -o /dev/null ./cmd/ingest
 
 .PHONY: test-kafka
-test-kafka: ## The same against Apache Kafka (needs a Java 17 runtime and Maven)
+test-kafka: ## Run the end-to-end tests on Apache Kafka (needs a Java 17 runtime and Maven)
 	@for tool in java mvn; do command -v $$tool >/dev/null || { \
-		echo "make test-kafka needs $$tool: install a Java 17 runtime and Maven, as with: apt-get install openjdk-17-jre-headless maven" >&2; exit 1; }; done
+		echo "make test-kafka needs $$tool: install a Java 17 runtime and Maven, for example with: apt-get install openjdk-17-jre-headless maven" >&2; exit 1; }; done
 	E2E_KAFKA=apache $(MAKE) test-e2e
 
 .PHONY: test-postgres
-test-postgres: tools-postgres ## Test the Temporal server on PostgreSQL that make bench can run
-	TEST_POSTGRES=1 go test -count=1 -run TestTemporalServer ./internal/devstack
+test-postgres: tools-postgres ## Test the Temporal server on PostgreSQL that make bench BACKEND=postgres uses
+	TEST_POSTGRES=1 go test -count=1 -run TestTemporalOnPostgres ./internal/devstack
 
 .PHONY: lint
 lint: tool-golangci-lint ## Check format, vet, linters and go.mod
@@ -73,7 +74,7 @@ lint: tool-golangci-lint ## Check format, vet, linters and go.mod
 	cd genesyssdk/standin && $(CURDIR)/$(CACHE)/golangci-lint run ./...
 
 .PHONY: fmt
-fmt: tool-golangci-lint ## Format every module, and mend what the linters can mend
+fmt: tool-golangci-lint ## Format every module, and fix what the linters can fix
 	for module in . $(MODULES); do (cd $$module && \
 		$(CURDIR)/$(CACHE)/golangci-lint run --fix ./... && $(CURDIR)/$(CACHE)/golangci-lint fmt ./...); done
 
@@ -84,15 +85,15 @@ tidy: ## Tidy go.mod and go.sum of every module
 BACKEND ?= dev
 
 .PHONY: bench
-bench: build-bench tools-$(BACKEND) ## Measure the core table; BACKEND=postgres: on a server on PostgreSQL
+bench: build-bench tools-$(BACKEND) ## Measure the core table (BACKEND=postgres: with Temporal on PostgreSQL)
 	$(BIN)/bench -backend $(BACKEND) -doc docs/performance.md
 
 .PHONY: bench-all
-bench-all: bench bench-records ## The same, then memory and growth, then dead letters
+bench-all: bench bench-records ## Measure the tables core, records and growth
 	$(BIN)/bench -backend $(BACKEND) -table growth -doc docs/performance.md
 
 .PHONY: bench-records
-bench-records: build-bench tools-$(BACKEND) ## Measure deadletter on 100,000 records
+bench-records: build-bench tools-$(BACKEND) ## Measure the command deadletter with 100,000 records
 	$(BIN)/bench -backend $(BACKEND) -table records -doc docs/performance.md
 
 .PHONY: build-bench
@@ -102,7 +103,7 @@ build-bench: build
 .PHONY: screenshots
 screenshots: ## Take the pictures in docs/img of Temporal UI, from the demo (needs chromium)
 	@command -v chromium >/dev/null || { \
-		echo "make screenshots needs chromium: install it, as with: apt-get install chromium" >&2; exit 1; }
+		echo "make screenshots needs chromium: install it, for example with: apt-get install chromium" >&2; exit 1; }
 	$(MAKE) tool-temporal build
 	go build -C tools/screenshots -trimpath -o "$(CURDIR)/$(BIN)/screenshots" .
 	$(BIN)/screenshots
@@ -116,7 +117,7 @@ vulncheck: tool-govulncheck ## Look for known vulnerabilities (asks the Go vulne
 	for module in . $(MODULES); do (cd $$module && $(CURDIR)/$(CACHE)/govulncheck ./...); done
 
 TOOLS := tool-temporal tool-golangci-lint tool-workflowcheck
-OTHER_TOOLS := tool-govulncheck $(SERVER_TOOLS) # each is built by the one chore that needs it
+OTHER_TOOLS := tool-govulncheck $(SERVER_TOOLS) # each is built by the one target that needs it
 
 .PHONY: tools
 tools: $(TOOLS) ## Build the pinned tools: the Temporal CLI, golangci-lint, workflowcheck
@@ -135,5 +136,5 @@ $(TOOLS) $(OTHER_TOOLS):
 	@tools/build $(PACKAGE) "$(CURDIR)/$(CACHE)/$(@:tool-%=%)"
 
 .PHONY: clean
-clean: ## Remove what is built; the tools and the go cache stay
+clean: ## Remove the built binaries; the tools and the Go cache stay
 	rm -rf $(BIN) coverage.out

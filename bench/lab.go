@@ -67,7 +67,7 @@ func startBackend(ctx context.Context, name string) (backend, error) {
 	case "dev":
 		return devstack.StartTemporal(ctx, devstack.TemporalOptions{})
 	case "postgres":
-		return devstack.StartTemporalServer(ctx)
+		return devstack.StartTemporalOnPostgres(ctx)
 	default:
 		return nil, fmt.Errorf("-backend: there is no backend %q; choose dev or postgres", name)
 	}

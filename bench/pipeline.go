@@ -108,7 +108,7 @@ func (l *lab) pipeline(ctx context.Context, s setup) (_ *pipeline, err error) {
 		}
 		f.targets = append(f.targets, target)
 		if behaviour == refusing {
-			target.Down()
+			target.Stop()
 		}
 		fmt.Fprintf(&yaml, targetYAML, i, target.URL())
 	}

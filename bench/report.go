@@ -38,7 +38,7 @@ type Machine struct {
 	Kernel   string
 }
 
-// CaseResult holds the figures of every round of one case.
+// CaseResult contains the figures of every round of one case.
 type CaseResult struct {
 	Name   string
 	About  string

@@ -70,7 +70,7 @@ func (f *pipeline) startRate(ctx context.Context, n int) (figures, error) {
 	defer tick.Stop()
 	var began time.Time
 	var before, seen float64
-	moved := time.Now()
+	lastProgress := time.Now()
 	for {
 		started, err := f.ingests[0].Metric(ctx, `fanout_workflows_started_total{result="started"}`)
 		switch {
@@ -81,8 +81,8 @@ func (f *pipeline) startRate(ctx context.Context, n int) (figures, error) {
 		case int(started) >= n:
 			return figures{rate: (started - before) / time.Since(began).Seconds()}, nil
 		case started > seen:
-			seen, moved = started, time.Now()
-		case time.Since(moved) >= await.Patience:
+			seen, lastProgress = started, time.Now()
+		case time.Since(lastProgress) >= await.Patience:
 			return nil, fmt.Errorf("ingest made no start for %s, after %v of %d starts", await.Patience, started, n)
 		}
 		select {

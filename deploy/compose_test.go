@@ -136,9 +136,9 @@ func TestProblems_FindsEachMistake(t *testing.T) {
 		"too little time to stop":              {"stop_grace_period: 60s", "stop_grace_period: 5s", "ingest: stop_grace_period is 5s, but must be at least 15s"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sound := read(t, composeFile)
-			require.True(t, bytes.Contains(sound, []byte(test.old)), "the compose file no longer contains %q", test.old)
-			project, err := load(t, bytes.ReplaceAll(sound, []byte(test.old), []byte(test.new)), nil, "*")
+			valid := read(t, composeFile)
+			require.True(t, bytes.Contains(valid, []byte(test.old)), "the compose file no longer contains %q", test.old)
+			project, err := load(t, bytes.ReplaceAll(valid, []byte(test.old), []byte(test.new)), nil, "*")
 			require.NoError(t, err)
 			assert.Contains(t, problems(project), test.problem)
 		})
@@ -147,10 +147,10 @@ func TestProblems_FindsEachMistake(t *testing.T) {
 
 // Without the demo's profile its services do not exist, so another service must not
 // require them.
-func TestComposeFile_RefusesARequiredDependencyOnAnotherProfile(t *testing.T) {
-	sound := read(t, composeFile)
-	broken := bytes.ReplaceAll(sound, []byte(", required: false}"), []byte("}"))
-	require.NotEqual(t, string(sound), string(broken))
+func TestComposeFile_RejectsARequiredDependencyOnAnotherProfile(t *testing.T) {
+	valid := read(t, composeFile)
+	broken := bytes.ReplaceAll(valid, []byte(", required: false}"), []byte("}"))
+	require.NotEqual(t, string(valid), string(broken))
 	_, err := load(t, broken, nil)
 	assert.ErrorContains(t, err, "kafka-topic")
 }

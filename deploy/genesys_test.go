@@ -72,7 +72,7 @@ func checkUniqueMembers(d *json.Decoder, path string) error {
 	return err
 }
 
-func TestCheckUniqueMembers_RefusesADuplicate(t *testing.T) {
+func TestCheckUniqueMembers_RejectsADuplicate(t *testing.T) {
 	require.NoError(t, checkUniqueMembers(json.NewDecoder(strings.NewReader(`{"a":[{"b":1},{"b":2}],"b":{"a":1}}`)), "x"))
 	require.EqualError(t, checkUniqueMembers(json.NewDecoder(strings.NewReader(`{"a":[{"b":1,"c":2,"b":3}]}`)), "x"), "x.a: the member b occurs twice")
 }

@@ -216,7 +216,7 @@ func dependencyProblems(project *types.Project, service types.ServiceConfig) []s
 	for name, dependency := range service.DependsOn {
 		awaited, exists := project.Services[name]
 		if !exists {
-			continue // it has another profile; the loader refuses it if it is required
+			continue // it has another profile; the loader rejects it if it is required
 		}
 		switch dependency.Condition {
 		case types.ServiceConditionHealthy:

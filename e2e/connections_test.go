@@ -18,22 +18,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// secureTarget is a target over TLS and HTTP/2, as most are behind a load balancer.
+// secureTarget is a target that uses TLS and HTTP/2, like most targets behind a load balancer.
 type secureTarget struct {
 	url string
-	ca  string // file of the certificate that signed its own
+	ca  string // file of the certificate to trust
 
 	mu   sync.Mutex
 	seen map[string]int // requests by event
 }
 
-// startSecure serves a target. script is called with the number of the request.
-func startSecure(t *testing.T, config *http.HTTP2Config, script func(w http.ResponseWriter, n int)) *secureTarget {
+// startSecureTarget starts a target. script is called with the number of each request.
+func startSecureTarget(t *testing.T, config *http.HTTP2Config, script func(w http.ResponseWriter, n int)) *secureTarget {
 	t.Helper()
 	s := &secureTarget{seen: make(map[string]int)}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		script(w, s.note(r.Header.Get("Idempotency-Key")))
+		script(w, s.record(r.Header.Get("Idempotency-Key")))
 	}))
 	server.EnableHTTP2 = true
 	server.Config.HTTP2 = config
@@ -46,7 +46,8 @@ func startSecure(t *testing.T, config *http.HTTP2Config, script func(w http.Resp
 	return s
 }
 
-func (s *secureTarget) note(event string) (n int) {
+// record counts a request for an event and returns the number of all requests.
+func (s *secureTarget) record(event string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen[event]++
@@ -62,8 +63,8 @@ func (s *secureTarget) events() int {
 	return len(s.seen)
 }
 
-// once asserts that no event came twice.
-func (s *secureTarget) once(t *testing.T) {
+// assertNoDuplicates asserts that no event came twice.
+func (s *secureTarget) assertNoDuplicates(t *testing.T) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,21 +73,21 @@ func (s *secureTarget) once(t *testing.T) {
 	}
 }
 
-// proxy passes bytes on to an address, each way after a delay. Connections that were
-// open when it was silenced stay open, and nothing passes on them any more.
-type proxy struct {
+// tcpProxy forwards bytes to an address and back, each way after a delay. silence makes it forward
+// nothing on the connections that are open then, which stay open.
+type tcpProxy struct {
 	address string
 	delay   time.Duration
-	silent  atomic.Int64 // connections up to this number pass nothing
-	opened  atomic.Int64
+	silent  atomic.Int64 // the number of the last connection that is silent
+	opened  atomic.Int64 // the number of connections so far
 }
 
-func startProxy(t *testing.T, target *secureTarget, delay time.Duration) *proxy {
+func startTCPProxy(t *testing.T, target *secureTarget, delay time.Duration) *tcpProxy {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = listener.Close() })
-	p := &proxy{address: listener.Addr().String(), delay: delay}
+	p := &tcpProxy{address: listener.Addr().String(), delay: delay}
 	go func() {
 		for {
 			from, err := listener.Accept()
@@ -99,14 +100,14 @@ func startProxy(t *testing.T, target *secureTarget, delay time.Duration) *proxy 
 				continue
 			}
 			n := p.opened.Add(1)
-			go p.pass(from, behind, n)
-			go p.pass(behind, from, n)
+			go p.forward(from, behind, n)
+			go p.forward(behind, from, n)
 		}
 	}()
 	return p
 }
 
-func (p *proxy) pass(from, to net.Conn, n int64) {
+func (p *tcpProxy) forward(from, to net.Conn, n int64) {
 	defer from.Close() //nolint:errcheck // the other direction closes it too
 	defer to.Close()   //nolint:errcheck // the other direction closes it too
 	buffer := make([]byte, 32<<10)
@@ -125,60 +126,64 @@ func (p *proxy) pass(from, to net.Conn, n int64) {
 	}
 }
 
-func (p *proxy) silence() { p.silent.Store(p.opened.Load()) }
+func (p *tcpProxy) silence() { p.silent.Store(p.opened.Load()) }
 
-// TestConnections_SilentHTTP2ConnectionTakesNoTargetAway: every request shared the
-// connection, and nothing found out that it was dead.
-func TestConnections_SilentHTTP2ConnectionTakesNoTargetAway(t *testing.T) {
+// All requests share one HTTP/2 connection. If the connection stops answering, the process must
+// notice it and open a new one.
+func TestConnections_SilentHTTP2ConnectionIsReplaced(t *testing.T) {
 	t.Parallel()
-	target := startSecure(t, nil, func(http.ResponseWriter, int) {})
-	between := startProxy(t, target, 0)
-	s := newStack(t, nil, "  - {name: analytics, url: 'https://"+between.address+"', max_attempts: 10, backoff: {initial: 1s, max: 5s}}\n")
+	target := startSecureTarget(t, nil, func(http.ResponseWriter, int) {})
+	proxy := startTCPProxy(t, target, 0)
+	s := newStack(t, nil, `
+  - {name: analytics, url: 'https://`+proxy.address+`', max_attempts: 10, backoff: {initial: 1s, max: 5s}}
+`)
 	s.run("worker", "SSL_CERT_FILE="+target.ca)
-	s.run("ingest", "FANOUT_EAGER_START=false") // so one process, and one connection, makes all attempts
+	s.run("ingest", "FANOUT_EAGER_START=false") // so that one process, on one connection, makes all attempts
 	s.publish(0, 8)
 	s.eventually(func() bool { return target.events() == 8 }, "8 events before the silence")
-	before := between.opened.Load()
-	between.silence()
+	before := proxy.opened.Load()
+	proxy.silence()
 	began := time.Now()
 	s.publish(8, 40)
 	s.eventually(func() bool { return target.events() == 48 }, "48 events")
 	assert.Less(t, time.Since(began), 60*time.Second)
-	assert.Greater(t, between.opened.Load(), before, "over new connections")
-	target.once(t)
+	assert.Greater(t, proxy.opened.Load(), before, "the requests used new connections")
+	target.assertNoDuplicates(t)
 	s.waitCommitted(48)
 	assert.Empty(t, s.records())
 }
 
-// TestConnections_RequestsGivenBackCostNoAttempt: with one attempt allowed, a
-// request that the target gave back unprocessed must not become a dead letter.
-func TestConnections_RequestsGivenBackCostNoAttempt(t *testing.T) {
+// The target may have only one attempt. A request that it returned unprocessed must not become a dead
+// letter.
+func TestConnections_UnprocessedRequestsSpendNoAttempt(t *testing.T) {
 	t.Parallel()
-	work := func() { // long enough for many requests to be in flight
+	work := func() { // takes long enough for many requests to be in flight
 		timer := time.NewTimer(200 * time.Millisecond)
 		<-timer.C
 	}
 	for name, target := range map[string]*secureTarget{
-		"goaway": startSecure(t, nil, func(w http.ResponseWriter, n int) {
+		"goaway": startSecureTarget(t, nil, func(w http.ResponseWriter, n int) {
 			work()
 			if n%25 == 0 {
-				w.Header().Set("Connection", "close") // in HTTP/2 a GOAWAY
+				w.Header().Set("Connection", "close") // net/http sends this as a GOAWAY in HTTP/2
 			}
 		}),
-		"streams": startSecure(t, &http.HTTP2Config{MaxConcurrentStreams: 4}, func(http.ResponseWriter, int) { work() }),
+		"streams": startSecureTarget(t, &http.HTTP2Config{MaxConcurrentStreams: 4}, func(http.ResponseWriter, int) { work() }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			const events = 300
-			// Requests are on their way while the target says that it takes no more.
-			between := startProxy(t, target, 20*time.Millisecond)
-			s := newStack(t, nil, "  - {name: analytics, url: 'https://"+between.address+"', max_attempts: 1}\n")
-			s.publish(0, events) // all at once, when the processes come
+			// The delay lets requests arrive at the target after it has sent its limit or GOAWAY.
+			proxy := startTCPProxy(t, target, 20*time.Millisecond)
+			s := newStack(t, nil, `
+  - {name: analytics, url: 'https://`+proxy.address+`', max_attempts: 1}
+`)
+			s.publish(0, events) // before the processes start, so that they get all at once
 			s.run("worker", "SSL_CERT_FILE="+target.ca)
 			s.run("ingest", "SSL_CERT_FILE="+target.ca)
 			s.eventually(func() bool { return target.events()+len(s.records()) == events }, "%d events", events)
 			assert.Empty(t, s.records())
-			target.once(t)
+			target.assertNoDuplicates(t)
 		})
 	}
 }

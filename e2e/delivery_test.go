@@ -23,14 +23,8 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-const threeTargets = `
-  - {name: analytics, url: $ANALYTICS}
-  - {name: notification, url: $NOTIFICATION}
-  - {name: compliance, url: $COMPLIANCE}
-`
-
-// TestEveryEventReachesEveryTarget: the healthy case, with what a target sees.
-func TestEveryEventReachesEveryTarget(t *testing.T) {
+// All targets are healthy. The test also checks the headers of the requests.
+func TestDelivery_EveryEventReachesEveryTargetOnce(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": ok}, threeTargets)
 	worker, ingest := s.run("worker"), s.run("ingest")
@@ -43,7 +37,7 @@ func TestEveryEventReachesEveryTarget(t *testing.T) {
 	s.waitStatus(s.id(0), enums.WORKFLOW_EXECUTION_STATUS_COMPLETED)
 
 	r := s.targets["analytics"].ByEvent(s.id(7))[0]
-	assert.Equal(t, sha256.Sum256(flat(s.id(7), "conversation.started")), r.SHA256, "the bytes of the message")
+	assert.Equal(t, sha256.Sum256(flatEvent(s.id(7), "conversation.started")), r.SHA256, "the body is the message, byte for byte")
 	assert.Equal(t, s.id(7), r.Header.Get("Idempotency-Key"))
 	assert.Equal(t, "conversation.started", r.Header.Get("X-Genesys-Event-Type"))
 	assert.Equal(t, "conv-"+s.id(7), r.Header.Get("X-Genesys-Interaction-ID"))
@@ -52,15 +46,15 @@ func TestEveryEventReachesEveryTarget(t *testing.T) {
 
 	assert.InDelta(t, 40, s.metric(ingest, `fanout_events_consumed_total{format="flat"}`), 0)
 	assert.InDelta(t, 40, s.metric(ingest, `fanout_workflows_started_total{result="started"}`), 0)
-	// The first attempts are made where the runs start, but for one whose start found no free task.
+	// ingest makes the first attempts, except when it has no free slot at the start of a run.
 	sum := func(sample string) float64 { return s.metric(worker, sample) + s.metric(ingest, sample) }
 	assert.InDelta(t, 40, sum(`fanout_deliveries_total{lane="fast",outcome="delivered",target="analytics"}`), 0)
 	s.eventually(func() bool { return sum("fanout_event_age_seconds_count") == 40 }, "the age of each event is counted")
 	assert.Positive(t, s.metric(ingest, `fanout_deliveries_total{lane="fast",outcome="delivered",target="analytics"}`))
 }
 
-// TestWithoutEagerStart: ingest sends no request and needs no target's secrets.
-func TestWithoutEagerStart(t *testing.T) {
+// So ingest does not need the secrets of targets.
+func TestDelivery_WithoutEagerStartIngestSendsNoRequest(t *testing.T) {
 	t.Parallel()
 	var withToken atomic.Int32
 	s := newStack(t, targetScripts{"analytics": func(r devstack.Request) devstack.Answer {
@@ -68,18 +62,20 @@ func TestWithoutEagerStart(t *testing.T) {
 			withToken.Add(1)
 		}
 		return devstack.Answer{Status: http.StatusOK}
-	}}, "  - {name: analytics, url: $ANALYTICS, headers: {Authorization: 'Bearer ${TOKEN}'}}\n")
+	}}, `
+  - {name: analytics, url: $ANALYTICS, headers: {Authorization: 'Bearer ${TOKEN}'}}
+`)
 	worker, ingest := s.run("worker", "TOKEN=for-the-target"), s.run("ingest", "FANOUT_EAGER_START=false")
 	s.publish(0, 20)
 	s.exactlyOnce("analytics", 20)
 	assert.EqualValues(t, 20, withToken.Load())
 	assert.InDelta(t, 20, s.metric(worker, `fanout_deliveries_total{lane="fast",outcome="delivered",target="analytics"}`), 0)
-	assert.NotContains(t, s.get(ingest, "/metrics"), "fanout_deliveries_total")
+	assert.NotContains(t, s.body(ingest, "/metrics"), "fanout_deliveries_total")
 }
 
-// TestTheRequestTable holds each row of the contract's table against the
-// processes: what is retried arrives, what is rejected is a dead letter.
-func TestTheRequestTable(t *testing.T) {
+// The test covers each kind of answer that the README lists. A retryable answer must lead to another
+// request, any other error to a dead letter.
+func TestDelivery_RetryOrDeadLetterForEachKindOfAnswer(t *testing.T) {
 	t.Parallel()
 	once := func(first devstack.Answer) devstack.Script {
 		var n atomic.Int32
@@ -92,14 +88,14 @@ func TestTheRequestTable(t *testing.T) {
 	}
 	header := func(name, value string) http.Header { return http.Header{name: {value}} }
 	scripts := targetScripts{
-		"accepted": status(http.StatusAccepted),
+		"accepted": answers(http.StatusAccepted),
 		"seconds":  once(devstack.Answer{Status: 429, Header: header("Retry-After", "4")}),
 		"date":     once(devstack.Answer{Status: 429, Header: header("Retry-After", time.Now().Add(12*time.Second).UTC().Format(http.TimeFormat))}),
 		"bare":     once(devstack.Answer{Status: 429}),
 		"listed":   once(devstack.Answer{Status: 503}),
 		"reset":    once(devstack.Answer{Reset: true}),
 		"hang":     once(devstack.Answer{Hang: true}),
-		"e400":     status(400), "e404": status(404), "e500": status(500), "e503": status(503),
+		"e400":     answers(400), "e404": answers(404), "e500": answers(500), "e503": answers(503),
 		"moved": func(devstack.Request) devstack.Answer {
 			return devstack.Answer{Status: 307, Header: header("Location", "http://127.0.0.1:1/")}
 		},
@@ -109,21 +105,21 @@ func TestTheRequestTable(t *testing.T) {
 	}
 	var yaml strings.Builder
 	for name := range scripts {
-		yaml.WriteString("  - {name: " + name + ", url: $" + strings.ToUpper(name) + ", timeout: 2s")
+		more := ""
 		if name == "listed" {
-			yaml.WriteString(", retry_statuses: [429, 503]")
+			more = ", retry_statuses: [429, 503]"
 		}
-		yaml.WriteString("}\n")
+		fmt.Fprintf(&yaml, "\n  - {name: %s, url: $%s, timeout: 2s%s}", name, strings.ToUpper(name), more)
 	}
 	s := newStack(t, scripts, yaml.String())
 	s.run("worker")
 	s.run("ingest")
 	s.publish(0, 1)
 
-	for name, floor := range map[string]time.Duration{"seconds": 4 * time.Second, "date": 0, "bare": 2 * time.Second, "listed": 2 * time.Second, "reset": 2 * time.Second, "hang": 2 * time.Second} {
+	for name, minWait := range map[string]time.Duration{"seconds": 4 * time.Second, "date": 0, "bare": 2 * time.Second, "listed": 2 * time.Second, "reset": 2 * time.Second, "hang": 2 * time.Second} {
 		s.waitFor(name, func(target *devstack.Target) bool { return target.Count() == 2 })
 		requests := s.targets[name].Requests()
-		assert.GreaterOrEqual(t, requests[1].Time.Sub(requests[0].Time), floor, name)
+		assert.GreaterOrEqual(t, requests[1].Time.Sub(requests[0].Time), minWait, name)
 		assert.Equal(t, 2, requests[1].Attempt, name)
 	}
 	for name, want := range map[string]deadletter.Record{
@@ -139,7 +135,7 @@ func TestTheRequestTable(t *testing.T) {
 		assert.Equal(t, want.StatusCode, got.StatusCode, name)
 		assert.Equal(t, want.Attempts, got.Attempts, name)
 		assert.Equal(t, want.Error, got.Error, name)
-		assert.Equal(t, flat(s.id(0), "conversation.started"), got.Message(), name)
+		assert.Equal(t, flatEvent(s.id(0), "conversation.started"), got.Message(), name)
 		assert.Equal(t, s.name, got.Source.Topic)
 		assert.Equal(t, fanout.WorkflowID(s.id(0)), got.WorkflowID)
 		assert.Equal(t, got.Attempts, s.targets[name].Count(), name)
@@ -154,9 +150,9 @@ func TestTheRequestTable(t *testing.T) {
 	}, "the failed run is found by its search attributes")
 }
 
-// TestA429HoldsTheWholeTarget: while the gate is closed nothing is sent to that
-// target, nothing is spent, and the others go on.
-func TestA429HoldsTheWholeTarget(t *testing.T) {
+// While the rate-limit gate is closed, nothing is sent to the target and no attempt is spent. The
+// other target gets its events.
+func TestRateLimitGate_429BlocksTheTargetUntilRetryAfter(t *testing.T) {
 	t.Parallel()
 	const closed = 6 * time.Second
 	var first atomic.Int64
@@ -165,7 +161,10 @@ func TestA429HoldsTheWholeTarget(t *testing.T) {
 			return devstack.Answer{Status: 429, Header: http.Header{"Retry-After": {"6"}}}
 		}
 		return devstack.Answer{Status: http.StatusOK, Delay: 100 * time.Millisecond}
-	}}, "  - {name: analytics, url: $ANALYTICS}\n  - {name: notification, url: $NOTIFICATION, max_attempts: 2}\n")
+	}}, `
+  - {name: analytics, url: $ANALYTICS}
+  - {name: notification, url: $NOTIFICATION, max_attempts: 2}
+`)
 	worker := s.run("worker")
 	s.run("ingest")
 	s.publish(0, 1)
@@ -178,103 +177,102 @@ func TestA429HoldsTheWholeTarget(t *testing.T) {
 	s.exactlyOnce("notification", 31)
 	requests := s.targets["notification"].Requests()
 	opened := time.Unix(0, first.Load()).Add(closed)
-	assert.False(t, requests[1].Time.Before(opened), "Retry-After is a floor")
-	assert.GreaterOrEqual(t, requests[2].Time.Sub(requests[1].Time), 100*time.Millisecond, "one goes out, and the next only after its answer")
+	assert.False(t, requests[1].Time.Before(opened), "no request before the end of Retry-After")
+	assert.GreaterOrEqual(t, requests[2].Time.Sub(requests[1].Time), 100*time.Millisecond, "the gate opens with one request, and the next one waits for its answer")
 	for i := range 31 {
 		s.waitStatus(s.id(i), enums.WORKFLOW_EXECUTION_STATUS_COMPLETED)
 	}
 	assert.Empty(t, s.records())
 }
 
-// TestAnOutageCostsTheOthersNothing: a target that is away for long gets all of
-// its events afterwards, with few attempts spent and no dead letter.
-func TestAnOutageCostsTheOthersNothing(t *testing.T) {
+// After an outage the target gets all of its events, and no event becomes a dead letter.
+func TestCircuitBreaker_OutageOfOneTargetDoesNotAffectOthers(t *testing.T) {
 	t.Parallel()
 	outage := map[string]struct {
-		answer devstack.Answer
-		down   bool
+		answer  devstack.Answer
+		stopped bool
 	}{
-		"refusing": {down: true},
+		"refusing": {stopped: true},
 		"failing":  {answer: devstack.Answer{Status: http.StatusServiceUnavailable}},
 		"hanging":  {answer: devstack.Answer{Hang: true}},
 	}
-	for kind, away := range outage {
+	for kind, down := range outage {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			s := newStack(t, targetScripts{"analytics": ok, "notification": func(devstack.Request) devstack.Answer { return away.answer }}, `
+			s := newStack(t, targetScripts{"analytics": ok, "notification": func(devstack.Request) devstack.Answer { return down.answer }}, `
   - {name: analytics, url: $ANALYTICS}
   - {name: notification, url: $NOTIFICATION, max_attempts: 4, timeout: 2s, retry_statuses: [429, 503]}
 `)
 			worker := s.run("worker")
 			s.run("ingest")
-			if away.down {
-				s.targets["notification"].Down()
+			if down.stopped {
+				s.targets["notification"].Stop()
 			}
 			s.publish(0, 200)
 			s.exactlyOnce("analytics", 200)
 			s.eventually(func() bool {
 				return s.metric(worker, `fanout_deliveries_total{lane="retry",outcome="held",target="notification"}`) >= 3
-			}, "probes go out")
+			}, "the breaker probes the target")
 			assert.InDelta(t, 1, s.metric(worker, `fanout_target_held{target="notification"}`), 0)
-			// At most 32 of the fast lane and 64 of the retry lane were out when it went away.
-			assert.Less(t, s.targets["notification"].Count(), 32+64+32, "a target that is away is left alone")
+			// At most 32 requests of the fast lane and 64 of the retry lane were in flight when the breaker opened.
+			assert.Less(t, s.targets["notification"].Count(), 32+64+32, "an open breaker lets only probes through")
 
 			s.targets["notification"].SetScript(ok)
-			require.NoError(t, s.targets["notification"].Up(s.ctx))
+			require.NoError(t, s.targets["notification"].Start(s.ctx))
 			s.exactlyOnce("notification", 200)
 			assert.Empty(t, s.records())
 		})
 	}
 }
 
-func TestMaxAgeEndsInExpired(t *testing.T) {
+func TestMaxAge_ExpiredEventBecomesDeadLetter(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, `
   - {name: analytics, url: $ANALYTICS}
   - {name: notification, url: $NOTIFICATION, max_age: 8s, max_attempts: 100, backoff: {initial: 1s, max: 1s}}
 `)
-	s.targets["notification"].Down()
+	s.targets["notification"].Stop()
 	s.run("worker")
 	s.run("ingest")
 	s.publish(0, 1)
 	got := s.record("notification", s.id(0))
 	assert.Equal(t, event.ReasonExpired, got.Reason)
 	assert.Contains(t, got.Error, "max_age")
-	assert.Contains(t, got.Error, "connection refused", "the last failure is told too")
+	assert.Contains(t, got.Error, "connection refused", "the error also contains the last failure")
 	s.waitStatus(s.id(0), enums.WORKFLOW_EXECUTION_STATUS_FAILED)
 }
 
-// TestATargetTakenOutOfTheFile: what waits for it waits on, and is delivered when
-// a worker knows it again.
-func TestATargetTakenOutOfTheFile(t *testing.T) {
+func TestTargetsFile_EventsOfARemovedTargetWaitUntilItIsBack(t *testing.T) {
 	t.Parallel()
-	both := "  - {name: analytics, url: $ANALYTICS}\n  - {name: notification, url: $NOTIFICATION, backoff: {initial: 1s}}\n"
+	const both = `
+  - {name: analytics, url: $ANALYTICS}
+  - {name: notification, url: $NOTIFICATION, backoff: {initial: 1s}}
+`
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, both)
-	s.targets["notification"].Down()
+	s.targets["notification"].Stop()
 	worker := s.run("worker")
 	s.run("ingest")
 	s.publish(0, 5)
 	s.waitFor("analytics", hasEvents(5))
 	stop(t, worker)
 
-	s.writeTargets("  - {name: analytics, url: $ANALYTICS}\n")
+	s.writeTargets(oneTarget)
 	worker = s.run("worker")
 	s.publish(5, 1)
 	s.waitFor("analytics", hasEvents(6))
 	stop(t, worker)
 
-	require.NoError(t, s.targets["notification"].Up(s.ctx))
+	require.NoError(t, s.targets["notification"].Start(s.ctx))
 	s.writeTargets(both)
 	s.run("worker")
 	s.waitFor("notification", hasEvents(6))
 	assert.Empty(t, s.records())
 }
 
-// TestARetiredTarget: what waits for it is dead-lettered.
-func TestARetiredTarget(t *testing.T) {
+func TestTargetState_EventsOfARetiredTargetBecomeDeadLetters(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, withState("active"))
-	s.targets["notification"].Down()
+	s.targets["notification"].Stop()
 	worker := s.run("worker")
 	s.run("ingest")
 	s.publish(0, 1)
@@ -285,8 +283,8 @@ func TestARetiredTarget(t *testing.T) {
 	assert.Equal(t, event.ReasonRetired, s.record("notification", s.id(0)).Reason)
 }
 
-// TestAPausedTarget: it is chosen, and what it is chosen for waits for it.
-func TestAPausedTarget(t *testing.T) {
+// Events are still matched to a paused target. They wait until the target is active.
+func TestTargetState_EventsOfAPausedTargetWait(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, withState("paused"))
 	worker := s.run("worker")
@@ -302,13 +300,15 @@ func TestAPausedTarget(t *testing.T) {
 }
 
 func withState(state string) string {
-	return "  - {name: analytics, url: $ANALYTICS}\n  - {name: notification, url: $NOTIFICATION, state: " + state + "}\n"
+	return `
+  - {name: analytics, url: $ANALYTICS}
+  - {name: notification, url: $NOTIFICATION, state: ` + state + `}
+`
 }
 
-// TestCancel: no further attempt; what was open is recorded.
-func TestCancel(t *testing.T) {
+func TestCancel_StopsRetriesAndRecordsADeadLetter(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "notification": status(429)}, `
+	s := newStack(t, targetScripts{"analytics": ok, "notification": answers(429)}, `
   - {name: analytics, url: $ANALYTICS}
   - {name: notification, url: $NOTIFICATION, max_attempts: 50, backoff: {initial: 1m}}
 `)
@@ -325,9 +325,8 @@ func TestCancel(t *testing.T) {
 	assert.Equal(t, 1, s.targets["notification"].Count())
 }
 
-// TestWhenChoosesTargets: an event goes where `when` says, and nowhere if no
-// target wants it.
-func TestWhenChoosesTargets(t *testing.T) {
+// An event for which no `when` is true starts no run.
+func TestWhen_SelectsTargets(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, `
   - {name: analytics, url: $ANALYTICS, when: 'event.type.startsWith("conversation.")'}
@@ -335,46 +334,46 @@ func TestWhenChoosesTargets(t *testing.T) {
 `)
 	s.run("worker")
 	ingest := s.run("ingest")
-	s.produce(flat(s.id(0), "user.presence"))
-	s.produce(flat(s.id(1), "conversation.started"))
-	s.produce(flat(s.id(2), "conversation.ended"))
+	s.produce(flatEvent(s.id(0), "user.presence"))
+	s.produce(flatEvent(s.id(1), "conversation.started"))
+	s.produce(flatEvent(s.id(2), "conversation.ended"))
 	s.waitFor("analytics", hasEvents(2))
 	s.waitFor("notification", hasEvents(1))
 	s.waitCommitted(3)
 	assert.Empty(t, s.targets["analytics"].ByEvent(s.id(0)))
 	assert.Empty(t, s.targets["notification"].ByEvent(s.id(1)))
 	assert.InDelta(t, 1, s.metric(ingest, `fanout_workflows_started_total{result="unmatched"}`), 0)
-	assert.Equal(t, enums.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED, s.status(s.id(0)), "no run")
+	assert.Equal(t, enums.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED, s.status(s.id(0)), "no run is started for an event that no target gets")
 }
 
-// TestRateLimit: a target with a rate gets no more than that.
-func TestRateLimit(t *testing.T) {
+func TestRateLimit_LimitsRequestsToTheTarget(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok}, "  - {name: analytics, url: $ANALYTICS, rate_limit: 5/s}\n")
+	s := newStack(t, targetScripts{"analytics": ok}, `
+  - {name: analytics, url: $ANALYTICS, rate_limit: 5/s}
+`)
 	s.run("worker")
 	s.run("ingest")
 	s.publish(0, 40)
 	s.waitFor("analytics", hasEvents(40))
 	requests := s.targets["analytics"].Requests()
-	took := requests[len(requests)-1].Time.Sub(requests[0].Time)
-	assert.Greater(t, took, 4*time.Second, "40 events at 5/s, less the burst of the queue's partitions")
+	duration := requests[len(requests)-1].Time.Sub(requests[0].Time)
+	assert.Greater(t, duration, 4*time.Second, "40 events at 5/s take 8 s, less the burst of each partition of the task queue")
 	s.exactlyOnce("analytics", 40)
 }
 
-// TestMegabyteMessages: 20 failing targets and a message of 1 MiB; no task and
-// no history is too large for Temporal.
-func TestMegabyteMessages(t *testing.T) {
+// No workflow task and no history may become too large for Temporal.
+func TestLargeMessages_1MiBTo20FailingTargetsFitsTemporalsLimits(t *testing.T) {
 	t.Parallel()
 	scripts := targetScripts{}
 	var yaml strings.Builder
 	for i := range 20 {
 		name := fmt.Sprintf("t%02d", i)
-		code := 429 // the retry lane, then exhausted
+		code := 429 // retried, then a dead letter
 		if i%2 == 0 {
 			code = 500
 		}
-		scripts[name] = status(code)
-		yaml.WriteString("  - {name: " + name + ", url: $" + strings.ToUpper(name) + ", timeout: 30s, max_attempts: 2, backoff: {initial: 1s}}\n")
+		scripts[name] = answers(code)
+		fmt.Fprintf(&yaml, "\n  - {name: %s, url: $%s, timeout: 30s, max_attempts: 2, backoff: {initial: 1s}}", name, strings.ToUpper(name))
 	}
 	s := newStack(t, scripts, yaml.String())
 	s.run("worker")
@@ -391,10 +390,9 @@ func TestMegabyteMessages(t *testing.T) {
 	s.waitStatus(s.id(0), enums.WORKFLOW_EXECUTION_STATUS_FAILED)
 }
 
-// TestUndecodableAndOversize: they block nothing and are kept.
-func TestUndecodableAndOversize(t *testing.T) {
+func TestUndecodableAndOversizeMessages_BecomeDeadLettersAndAreCommitted(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok}, "  - {name: analytics, url: $ANALYTICS}\n")
+	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
 	s.run("worker")
 	s.run("ingest")
 	s.produce([]byte("{not json"))
@@ -402,7 +400,7 @@ func TestUndecodableAndOversize(t *testing.T) {
 	big := append([]byte(`{"event_id":"`+s.id(1)+`","event_type":"big","text":"`), strings.Repeat("\x7f\xff", 1_550_000/2)...)
 	big = append(big, `"}`...)
 	s.produce(big)
-	s.produce(flat(s.id(2), "conversation.started"))
+	s.produce(flatEvent(s.id(2), "conversation.started"))
 	s.waitFor("analytics", hasEvents(1))
 	s.waitCommitted(4)
 
@@ -417,7 +415,7 @@ func TestUndecodableAndOversize(t *testing.T) {
 		var err error
 		bad, err = filepath.Glob(filepath.Join(s.deadLetters(), "_undecodable_*.json"))
 		return err == nil && len(bad) == 2
-	}, "two undecodable messages are kept")
+	}, "dead letters of two undecodable messages")
 	texts := ""
 	for _, file := range bad {
 		data, err := os.ReadFile(file)
@@ -429,10 +427,10 @@ func TestUndecodableAndOversize(t *testing.T) {
 	assert.Equal(t, 1, s.targets["analytics"].Count())
 }
 
-// TestHostileIDs: an id is data, wherever it ends up.
-func TestHostileIDs(t *testing.T) {
+// An event ID appears in file names, headers and workflow IDs, and must be harmless in each.
+func TestEventIDs_PathsControlCharactersAndLongIDsAreSafe(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": status(400)}, "  - {name: analytics, url: $ANALYTICS}\n")
+	s := newStack(t, targetScripts{"analytics": answers(400)}, oneTarget)
 	s.run("worker")
 	s.run("ingest")
 	ids := []string{"../../../tmp/x", "a\r\nX-Evil: 1", "a\x00b", "grüße", strings.Repeat("x", 4096), ".hidden", `c:\x`, "100%"}

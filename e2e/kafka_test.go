@@ -17,18 +17,18 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// publishTo puts n flat events on one partition of a topic.
+// publishTo writes n flat events to one partition of a topic. Their numbers start at from.
 func (s *stack) publishTo(topic string, partition int32, from, n int) {
 	s.t.Helper()
 	messages := make([]devstack.Message, 0, n)
 	for i := from; i < from+n; i++ {
-		messages = append(messages, devstack.Message{Topic: topic, Partition: partition, Value: flat(s.id(i), "conversation.started")})
+		messages = append(messages, devstack.Message{Topic: topic, Partition: partition, Value: flatEvent(s.id(i), "conversation.started")})
 	}
 	require.NoError(s.t, s.kafka.ProduceAll(s.ctx, messages...))
 }
 
-// ofPartition is a sample of the first partition of the stack's topic.
-func (s *stack) ofPartition(name string) string {
+// partitionSample returns the sample of a metric for the first partition of the stack's topic.
+func (s *stack) partitionSample(name string) string {
 	return fmt.Sprintf(`%s{partition="0",topic="%s"}`, name, s.name)
 }
 
@@ -42,8 +42,8 @@ func ownKafka(t *testing.T, options devstack.KafkaOptions) *devstack.Kafka {
 	return kafka
 }
 
-// TestKafka_DroppedMessagesAreReportedAndCounted: retention was faster than ingest.
-func TestKafka_DroppedMessagesAreReportedAndCounted(t *testing.T) {
+// Retention deletes messages that ingest has not read.
+func TestKafka_MessagesDeletedByRetentionAreReportedAndCounted(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
 	s.run("worker")
@@ -56,7 +56,7 @@ func TestKafka_DroppedMessagesAreReportedAndCounted(t *testing.T) {
 	ingest = s.run("ingest")
 	s.exactlyOnce("analytics", 20)
 	s.waitCommitted(40)
-	assert.EqualValues(t, 20, s.metric(ingest, s.ofPartition("fanout_messages_skipped_total")))
+	assert.EqualValues(t, 20, s.metric(ingest, s.partitionSample("fanout_messages_skipped_total")))
 	line, err := ingest.WaitLine(s.ctx, "Kafka dropped messages")
 	require.NoError(t, err)
 	for _, part := range []string{"level=WARN", "topic=" + s.name, "partition=0", "skipped=20"} {
@@ -64,9 +64,9 @@ func TestKafka_DroppedMessagesAreReportedAndCounted(t *testing.T) {
 	}
 }
 
-// TestKafka_ATopicCreatedAgainIsReadFromItsBeginning while ingest runs, though its
-// position is one that the new topic has too.
-func TestKafka_ATopicCreatedAgainIsReadFromItsBeginning(t *testing.T) {
+// The topic is recreated while ingest runs. The new topic has messages at the committed offset too, so
+// the offset alone does not show that it is another topic.
+func TestKafka_RecreatedTopicIsReadFromItsBeginning(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
 	s.run("worker")
@@ -84,9 +84,8 @@ func TestKafka_ATopicCreatedAgainIsReadFromItsBeginning(t *testing.T) {
 	assert.Contains(t, line, "level=ERROR")
 }
 
-// TestKafka_LagIsTrueWhileTemporalIsAway: nothing can be committed, and messages go
-// on coming.
-func TestKafka_LagIsTrueWhileTemporalIsAway(t *testing.T) {
+// While Temporal is down, nothing is committed and the lag grows with each message.
+func TestKafka_LagMetricsWhileTemporalIsDown(t *testing.T) {
 	t.Parallel()
 	temporal, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
 	require.NoError(t, err)
@@ -95,59 +94,61 @@ func TestKafka_LagIsTrueWhileTemporalIsAway(t *testing.T) {
 	ingest := s.run("ingest")
 	temporal.Kill()
 	require.NoError(t, ingest.WaitStatus(s.ctx, "/readyz", http.StatusServiceUnavailable))
-	lag := s.ofPartition("fanout_consumer_lag")
+	lag := s.partitionSample("fanout_consumer_lag")
 	for n := 0; n < 5000; n += 2500 {
 		s.publishTo(s.name, 0, n, 2500)
-		s.eventually(func() bool { return s.metric(ingest, lag) == float64(n+2500) }, "lag of %d", n+2500)
+		s.eventually(func() bool { return s.metric(ingest, lag) == float64(n+2500) }, "a lag of %d", n+2500)
 	}
-	s.eventually(func() bool { return s.metric(ingest, s.ofPartition("fanout_consumer_lag_seconds")) > 5 }, "age")
+	s.eventually(func() bool { return s.metric(ingest, s.partitionSample("fanout_consumer_lag_seconds")) > 5 }, "a lag of 5 s")
 	require.NoError(t, temporal.Start(s.ctx))
 	s.run("worker")
 	s.waitCommitted(5000)
 	s.eventually(func() bool {
-		return s.metric(ingest, lag) == 0 && s.metric(ingest, s.ofPartition("fanout_consumer_lag_seconds")) == 0
+		return s.metric(ingest, lag) == 0 && s.metric(ingest, s.partitionSample("fanout_consumer_lag_seconds")) == 0
 	}, "no lag")
 }
 
-// TestKafka_AbortedTransactionsAndCompactionLeaveNoLag, and count as no loss.
+// The gaps that they leave in the offsets do not count as lost messages.
 func TestKafka_AbortedTransactionsAndCompactionLeaveNoLag(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
 	compacted := s.name + "-compacted"
 	require.NoError(t, s.kafka.CreateTopicWith(s.ctx, compacted, 1, devstack.CompactedSettings()))
 	put := func(n int, key string) {
-		require.NoError(t, s.kafka.Produce(s.ctx, compacted, 0, []byte(key), flat(s.id(n), "conversation.started")))
+		require.NoError(t, s.kafka.Produce(s.ctx, compacted, 0, []byte(key), flatEvent(s.id(n), "conversation.started")))
 	}
 	for n := range 10 {
 		put(900+n, "one")
 	}
-	s.eventually(func() bool { // a segment that is full ends with the next message
+	s.eventually(func() bool { // the next message ends a segment that is full
 		put(910, "two")
 		ctx, cancel := context.WithTimeout(s.ctx, 5*time.Second)
 		defer cancel()
 		return s.kafka.Compact(ctx, compacted, 0) == nil
-	}, "compacted")
+	}, "the compaction of the topic")
 
 	s.run("worker")
 	ingest := s.run("ingest", "KAFKA_TOPIC="+s.name+","+compacted)
 	event := func(n int) devstack.Message {
-		return devstack.Message{Topic: s.name, Value: flat(s.id(n), "conversation.started")}
+		return devstack.Message{Topic: s.name, Value: flatEvent(s.id(n), "conversation.started")}
 	}
 	require.NoError(t, s.kafka.Transaction(s.ctx, kgo.TryCommit, event(0), event(1)))
 	require.NoError(t, s.kafka.Transaction(s.ctx, kgo.TryAbort, event(800), event(801), event(802)))
 	s.waitFor("analytics", func(target *devstack.Target) bool { return delivered(target)[s.id(1)] == 1 })
 	put(920, "three")
 	s.waitFor("analytics", func(target *devstack.Target) bool { return delivered(target)[s.id(920)] == 1 })
-	s.waitCommitted(7) // two and a control record, three and one
-	behind := fmt.Sprintf(`fanout_consumer_lag{partition="0",topic="%s"}`, compacted)
+	// Two messages and a control record of the committed transaction, three messages and a control record
+	// of the aborted one.
+	s.waitCommitted(7)
+	compactedLag := fmt.Sprintf(`fanout_consumer_lag{partition="0",topic="%s"}`, compacted)
 	s.eventually(func() bool {
-		return s.metric(ingest, s.ofPartition("fanout_consumer_lag")) == 0 && s.metric(ingest, behind) == 0
+		return s.metric(ingest, s.partitionSample("fanout_consumer_lag")) == 0 && s.metric(ingest, compactedLag) == 0
 	}, "no lag")
 	for _, n := range []int{800, 801, 802, 900} {
 		assert.Zero(t, delivered(s.targets["analytics"])[s.id(n)])
 	}
 	assert.NotContains(t, ingest.Text(), "dropped")
-	metrics := s.get(ingest, "/metrics")
+	metrics := s.body(ingest, "/metrics")
 	for line := range strings.Lines(metrics) {
 		if strings.HasPrefix(line, "fanout_messages_skipped_total{") {
 			assert.True(t, strings.HasSuffix(line, " 0\n"), line)
@@ -156,11 +157,11 @@ func TestKafka_AbortedTransactionsAndCompactionLeaveNoLag(t *testing.T) {
 	assert.Contains(t, metrics, "fanout_messages_skipped_total{")
 }
 
-// TestKafka_ABatchThatCannotBeReadMakesIngestNotReady, and stops its partition alone.
-func TestKafka_ABatchThatCannotBeReadMakesIngestNotReady(t *testing.T) {
+// The other partitions are still read.
+func TestKafka_CorruptBatchStallsItsPartitionAndMakesIngestNotReady(t *testing.T) {
 	t.Parallel()
 	if shared.kafka.Backend() != devstack.BackendKfake {
-		t.Skip("Apache Kafka takes no such batch")
+		t.Skip("Apache Kafka rejects a corrupt batch")
 	}
 	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
 	s.run("worker")
@@ -169,19 +170,19 @@ func TestKafka_ABatchThatCannotBeReadMakesIngestNotReady(t *testing.T) {
 	s.exactlyOnce("analytics", 3)
 	require.NoError(t, s.kafka.ProduceDamaged(s.ctx, s.name, 0, devstack.Gzip))
 	require.NoError(t, ingest.WaitStatus(s.ctx, "/readyz", http.StatusServiceUnavailable))
-	assert.Contains(t, s.get(ingest, "/readyz"), s.name+"[0] is stalled at offset 3")
+	assert.Contains(t, s.body(ingest, "/readyz"), s.name+"[0] is stalled at offset 3")
 	assert.Positive(t, s.metric(ingest, `fanout_kafka_errors_total{code="Local: Invalid compressed data"}`))
 	s.publishTo(s.name, 1, 3, 3)
 	s.exactlyOnce("analytics", 6)
 }
 
-// TestKafka_ATopicThatMayNotBeReadStopsOnlyItself until it may be read again.
-func TestKafka_ATopicThatMayNotBeReadStopsOnlyItself(t *testing.T) {
+// When ingest is authorized again, it continues to read the topic.
+func TestKafka_UnauthorizedTopicDoesNotStopOtherTopics(t *testing.T) {
 	t.Parallel()
 	s := newStackOn(t, shared.temporal, ownKafka(t, devstack.KafkaOptions{ACLs: true}), targetScripts{"analytics": ok}, oneTarget)
 	other := s.name + "-other"
 	require.NoError(t, s.kafka.CreateTopic(s.ctx, other, 2))
-	require.NoError(t, s.kafka.Deny(s.ctx, other))
+	require.NoError(t, s.kafka.DenyRead(s.ctx, other))
 	s.run("worker")
 	settings := []string{"KAFKA_TOPIC=" + s.name + "," + other, "KAFKA_OPTIONS=topic.metadata.refresh.interval.ms=2000"}
 	ingest := s.start("ingest", settings...)
@@ -192,41 +193,40 @@ func TestKafka_ATopicThatMayNotBeReadStopsOnlyItself(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, line, "refused="+other)
 	assert.Contains(t, line, "cure=")
-	s.eventually(func() bool { return strings.Contains(s.get(ingest, "/readyz"), "may not read "+other) }, "not ready")
+	s.eventually(func() bool { return strings.Contains(s.body(ingest, "/readyz"), "may not read "+other) }, "not ready")
 
-	require.NoError(t, s.kafka.Undeny(s.ctx, other))
+	require.NoError(t, s.kafka.AllowRead(s.ctx, other))
 	s.exactlyOnce("analytics", 20)
 	require.NoError(t, ingest.WaitReady(s.ctx))
 
-	require.NoError(t, s.kafka.Deny(s.ctx, other)) // while it runs
+	require.NoError(t, s.kafka.DenyRead(s.ctx, other)) // while it runs
 	require.NoError(t, ingest.WaitStatus(s.ctx, "/readyz", http.StatusServiceUnavailable))
 	s.publishTo(other, 1, 20, 10)
 	s.publishTo(s.name, 0, 30, 10)
 	s.exactlyOnce("analytics", 30)
 	assert.NotContains(t, ingest.Text(), "reading the connection details again")
 
-	require.NoError(t, s.kafka.Deny(s.ctx, s.name))
-	code, text := s.ends(s.start("ingest", append(settings, "KAFKA_GROUP_ID="+s.name+"-another")...))
-	assert.Equal(t, 1, code, "no topic at all")
+	require.NoError(t, s.kafka.DenyRead(s.ctx, s.name))
+	code, text := s.waitEnd(s.start("ingest", append(settings, "KAFKA_GROUP_ID="+s.name+"-another")...))
+	assert.Equal(t, 1, code, "ingest ends if it may read no topic")
 	assert.Contains(t, text, "may read KAFKA_TOPIC as KAFKA_GROUP_ID")
 }
 
-// TestKafka_BrokersThatMovedAreFound: the details, and the CA file with them, are
-// read again after a minute without any broker.
-func TestKafka_BrokersThatMovedAreFound(t *testing.T) {
+// After a minute without any broker, ingest reads the connection details and the CA file again.
+func TestKafka_NewBootstrapServersAreFetchedFromGenesys(t *testing.T) {
 	t.Parallel()
 	old := ownKafka(t, devstack.KafkaOptions{})
 	s := newStackOn(t, shared.temporal, old, targetScripts{"analytics": ok}, oneTarget)
-	genesys := s.genesys()
+	genesys := s.startGenesys()
 	ca := filepath.Join(s.dir, "ca.pem")
-	trust := func(kafka *devstack.Kafka) {
+	writeCA := func(kafka *devstack.Kafka) {
 		content, err := os.ReadFile(kafka.CAFile())
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(ca, content, 0o600))
 	}
-	trust(old)
+	writeCA(old)
 	s.run("worker")
-	ingest := s.run("ingest", append(s.fromGenesys(genesys), "KAFKA_SSL_CA_LOCATION="+ca)...)
+	ingest := s.run("ingest", append(s.genesysSettings(genesys), "KAFKA_SSL_CA_LOCATION="+ca)...)
 	s.publish(0, 10)
 	s.exactlyOnce("analytics", 10)
 
@@ -234,7 +234,7 @@ func TestKafka_BrokersThatMovedAreFound(t *testing.T) {
 	lost := time.Now()
 	s.kafka = ownKafka(t, devstack.KafkaOptions{})
 	require.NoError(t, s.kafka.CreateTopic(s.ctx, s.name, 4))
-	trust(s.kafka)
+	writeCA(s.kafka)
 	genesys.SetDetails(devstack.DetailsOf(s.kafka, s.name))
 	s.publish(10, 10)
 	_, err := ingest.WaitLine(s.ctx, "reading the connection details again")
@@ -245,11 +245,10 @@ func TestKafka_BrokersThatMovedAreFound(t *testing.T) {
 	require.NoError(t, ingest.WaitReady(s.ctx))
 }
 
-// TestKafka_OAuthBearer consumes with tokens of an OpenID Connect provider, whose
-// settings are in a file, and shows no secret.
-func TestKafka_OAuthBearer(t *testing.T) {
+// The tokens come from an OpenID Connect provider whose settings are in a file.
+func TestKafka_OAuthBearerConsumesAndHidesTheSecret(t *testing.T) {
 	t.Parallel()
-	tokens, err := devstack.StartTokens(t.Context(), time.Minute)
+	tokens, err := devstack.StartTokenEndpoint(t.Context(), time.Minute)
 	require.NoError(t, err)
 	t.Cleanup(tokens.Close)
 	s := newStackOn(t, shared.temporal, ownKafka(t, devstack.KafkaOptions{Tokens: tokens}), targetScripts{"analytics": ok}, oneTarget)
@@ -265,38 +264,37 @@ func TestKafka_OAuthBearer(t *testing.T) {
 	stop(t, ingest)
 	assert.NotContains(t, ingest.Text(), tokens.Secret())
 
-	code, text := s.ask("ingest", []string{"--check"}, s.env(settings...))
+	code, text := s.runToEnd("ingest", []string{"--check"}, s.env(settings...))
 	assert.Zero(t, code, text)
 	assert.Regexp(t, `KAFKA_OPTIONS +\(set\)`, text)
 	assert.NotContains(t, text, tokens.Secret())
-	code, text = s.ask("ingest", []string{"--preflight"}, s.env(settings...))
+	code, text = s.runToEnd("ingest", []string{"--preflight"}, s.env(settings...))
 	assert.Zero(t, code, text)
 	assert.Contains(t, text, "kafka authentication: SASL_SSL with OAUTHBEARER")
 
 	secret := tokens.Secret()
 	tokens.SetSecret("another-secret")
-	code, text = s.ends(s.start("ingest", settings...))
+	code, text = s.waitEnd(s.start("ingest", settings...))
 	assert.Equal(t, 1, code, text)
 	assert.Contains(t, text, "sasl.oauthbearer settings in KAFKA_OPTIONS")
 	assert.NotContains(t, text, secret)
 }
 
-// TestKafka_StaysReadyWhileSASLAuthenticatesAgain on each connection, every few
-// seconds.
-func TestKafka_StaysReadyWhileSASLAuthenticatesAgain(t *testing.T) {
+// Each connection authenticates again every two seconds.
+func TestKafka_StaysReadyDuringSASLReauthentication(t *testing.T) {
 	t.Parallel()
 	s := newStackOn(t, shared.temporal, ownKafka(t, devstack.KafkaOptions{Reauthenticate: 2 * time.Second}), targetScripts{"analytics": ok}, oneTarget)
 	s.run("worker")
 	ingest := s.run("ingest", "KAFKA_OPTIONS=statistics.interval.ms=50")
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
-	for n := range 20 { // a second each
+	for n := range 20 { // each takes a second
 		s.publish(n, 1)
 		for range 20 {
 			<-ticker.C
 			code, err := ingest.Get(s.ctx, "/readyz")
 			require.NoError(t, err)
-			require.Equal(t, http.StatusOK, code, s.get(ingest, "/readyz"))
+			require.Equal(t, http.StatusOK, code, s.body(ingest, "/readyz"))
 		}
 	}
 	s.exactlyOnce("analytics", 20)

@@ -21,7 +21,7 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// recordsOf waits until a target has n open records, and reads them.
+// recordsOf waits until a target has n open dead letters, and reads them.
 func (s *stack) recordsOf(target string, n int) []deadletter.Record {
 	s.t.Helper()
 	var files []string
@@ -39,15 +39,15 @@ func (s *stack) recordsOf(target string, n int) []deadletter.Record {
 	return records
 }
 
-func (s *stack) started(p *devstack.Process, result string) float64 {
+// starts returns the number of messages whose start had a result.
+func (s *stack) starts(p *devstack.Process, result string) float64 {
 	s.t.Helper()
 	return s.metric(p, `fanout_workflows_started_total{result="`+result+`"}`)
 }
 
-// TestIngest_WordsOfAnySizeBlockNoPartition: an event's own words may be larger
-// than what Temporal accepts. Such a message becomes a record that names it, and the
-// partition goes on.
-func TestIngest_WordsOfAnySizeBlockNoPartition(t *testing.T) {
+// An event's ID, type or interaction ID may be larger than Temporal accepts. Such a message becomes a
+// dead letter that names it, and ingest continues with the partition.
+func TestIngest_OversizeEventFieldsDoNotBlockThePartition(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
 	s.run("worker")
@@ -57,10 +57,10 @@ func TestIngest_WordsOfAnySizeBlockNoPartition(t *testing.T) {
 	s.produce([]byte(`{"event_id":"` + ids[0] + `","event_type":"` + strings.Repeat("\xff", 700_000) + `"}`))
 	s.produce([]byte(`{"event_id":"` + ids[1] + `","event_type":"conversation.started"}`))
 	s.produce([]byte(`{"event_id":"` + ids[2] + `","event_type":"conversation.ended","interaction":{"id":"` + separators + `"}}`))
-	s.produce(flat(s.id(3), "conversation.started"))
+	s.produce(flatEvent(s.id(3), "conversation.started"))
 	s.waitFor("analytics", hasEvents(1))
 	s.waitCommitted(4)
-	assert.InDelta(t, 3, s.started(ingest, "oversize"), 0)
+	assert.InDelta(t, 3, s.starts(ingest, "oversize"), 0)
 	for offset, id := range ids {
 		got := s.record(event.OversizeTarget, id)
 		assert.Equal(t, event.ReasonOversize, got.Reason)
@@ -68,8 +68,8 @@ func TestIngest_WordsOfAnySizeBlockNoPartition(t *testing.T) {
 		assert.Equal(t, s.name, got.Source.Topic)
 		assert.Nil(t, got.Message())
 		assert.Contains(t, got.Error, "bytes")
-		for _, word := range []string{got.EventID, got.EventType, got.InteractionID} {
-			assert.LessOrEqual(t, len(word), 160)
+		for _, field := range []string{got.EventID, got.EventType, got.InteractionID} {
+			assert.LessOrEqual(t, len(field), 160)
 		}
 		assert.Equal(t, fanout.WorkflowID(id), got.WorkflowID)
 		s.waitStatus(id, enums.WORKFLOW_EXECUTION_STATUS_FAILED)
@@ -84,13 +84,12 @@ func TestIngest_WordsOfAnySizeBlockNoPartition(t *testing.T) {
 	_, errs, code := s.deadletter("replay", "--all", "--yes")
 	assert.Equal(t, 1, code)
 	for _, record := range s.recordsOf(event.OversizeTarget, 3) {
-		assert.Contains(t, errs, record.EventID+": Kafka topic", "an id is printed as it is listed")
+		assert.Contains(t, errs, record.EventID+": Kafka topic", "replay prints the same ID as list")
 	}
 }
 
-// TestIngest_OneIDForTwoEventsIsAConflict: the second event is not dropped as a
-// duplicate of the first; a duplicate still is.
-func TestIngest_OneIDForTwoEventsIsAConflict(t *testing.T) {
+// The second event must not be dropped as a duplicate of the first. A real duplicate must be dropped.
+func TestIngest_TwoEventsWithOneIDAreAConflict(t *testing.T) {
 	t.Parallel()
 	var rejected atomic.Bool
 	s := newStack(t, targetScripts{"analytics": ok, "compliance": func(devstack.Request) devstack.Answer {
@@ -98,10 +97,7 @@ func TestIngest_OneIDForTwoEventsIsAConflict(t *testing.T) {
 			return devstack.Answer{Status: http.StatusUnprocessableEntity}
 		}
 		return devstack.Answer{Status: http.StatusOK}
-	}}, `
-  - {name: analytics, url: $ANALYTICS}
-  - {name: compliance, url: $COMPLIANCE}
-`)
+	}}, analyticsAndCompliance)
 	second := s.name + "-second"
 	require.NoError(t, s.kafka.CreateTopic(s.ctx, second, 1))
 	topics := "KAFKA_TOPIC=" + s.name + "," + second
@@ -109,7 +105,7 @@ func TestIngest_OneIDForTwoEventsIsAConflict(t *testing.T) {
 	ingest := s.run("ingest", topics)
 
 	id := s.id(1001)
-	began, ended := flat(id, "conversation.started"), flat(id, "conversation.ended")
+	began, ended := flatEvent(id, "conversation.started"), flatEvent(id, "conversation.ended")
 	toSecond := func(message []byte) { require.NoError(t, s.kafka.Produce(s.ctx, second, 0, nil, message)) }
 	s.produce(began)
 	s.waitStatus(id, enums.WORKFLOW_EXECUTION_STATUS_FAILED)
@@ -125,44 +121,45 @@ func TestIngest_OneIDForTwoEventsIsAConflict(t *testing.T) {
 		assert.Contains(t, conflict.Error, part)
 	}
 	s.waitStatus(conflict.EventID, enums.WORKFLOW_EXECUTION_STATUS_FAILED)
-	assert.InDelta(t, 1, s.started(ingest, "conflict"), 0)
+	assert.InDelta(t, 1, s.starts(ingest, "conflict"), 0)
 	assert.Contains(t, ingest.Text(), "level=WARN msg=\"two events have one id")
 
 	out, _, code := s.deadletter("show", event.ConflictTarget, conflict.EventID)
 	assert.Zero(t, code)
 	assert.Contains(t, out, "FANOUT_EVENT_ID")
 	out, errs, code := s.deadletter("replay", "--all", "--yes")
-	assert.Equal(t, 1, code, "the conflict is refused by name, and the rest is sent")
+	assert.Equal(t, 1, code, "replay names the conflict and sends the other record")
 	assert.Contains(t, errs, "_conflict: 1 refused")
 	assert.Contains(t, errs, "FANOUT_EVENT_ID")
 	assert.Contains(t, out, "delivered 1,")
 
-	// The run that has the id now is one of the replay.
+	// The latest run with the ID was started by the replay.
 	s.produce(began)
 	toSecond(began)
 	toSecond(ended)
-	s.eventually(func() bool { return s.started(ingest, "duplicate") == 3 }, "duplicates of the event and of the conflict")
-	s.produce(flat(id, "conversation.transferred"))
+	s.eventually(func() bool { return s.starts(ingest, "duplicate") == 3 }, "duplicates of the event and of the conflict")
+	s.produce(flatEvent(id, "conversation.transferred"))
 	s.recordsOf(event.ConflictTarget, 2)
 	assert.Len(t, s.targets["analytics"].Requests(), 1)
-	assert.InDelta(t, 2, s.started(ingest, "conflict"), 0)
+	assert.InDelta(t, 2, s.starts(ingest, "conflict"), 0)
 	stop(t, ingest)
 
-	// An expression that gives each event its own id cures it; the group reads all again.
+	// With an expression that gives each event its own ID, there is no conflict. The new group reads all
+	// messages again.
 	ingest = s.run("ingest", topics, "KAFKA_GROUP_ID="+s.name+"-again", `FANOUT_EVENT_ID=event.id + "-" + event.type`)
 	for _, kind := range []string{"started", "ended", "transferred"} {
 		s.waitStatus(id+"-conversation."+kind, enums.WORKFLOW_EXECUTION_STATUS_COMPLETED)
 	}
-	s.eventually(func() bool { return s.started(ingest, "duplicate") == 3 }, "equal events stay duplicates")
-	assert.InDelta(t, 3, s.started(ingest, "started"), 0)
-	assert.Zero(t, s.started(ingest, "conflict"))
+	s.eventually(func() bool { return s.starts(ingest, "duplicate") == 3 }, "equal events stay duplicates")
+	assert.InDelta(t, 3, s.starts(ingest, "started"), 0)
+	assert.Zero(t, s.starts(ingest, "conflict"))
 	request := s.targets["analytics"].ByEvent(id + "-conversation.ended")[0]
 	assert.Equal(t, id+"-conversation.ended", request.Header.Get("Idempotency-Key"))
 	s.recordsOf(event.ConflictTarget, 2)
 }
 
-// TestIngest_UndecodableMessagesOfTwoClustersAreTwo, though both have the same position.
-func TestIngest_UndecodableMessagesOfTwoClustersAreTwo(t *testing.T) {
+// Both messages have the same topic, partition and offset.
+func TestIngest_UndecodableMessagesOfTwoClustersAreBothRecorded(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
 	s.run("worker")
@@ -184,9 +181,9 @@ func TestIngest_UndecodableMessagesOfTwoClustersAreTwo(t *testing.T) {
 	assert.ElementsMatch(t, []string{"{first bad", "{second bad"}, bodies)
 }
 
-// TestIngest_ReadsWhatProducersWrite: forms that a producer or a connector gives to an
-// event, and what is none.
-func TestIngest_ReadsWhatProducersWrite(t *testing.T) {
+// The test covers the formats in which producers and connectors write an event, and messages that are
+// not events.
+func TestIngest_AcceptsMessageFormatsOfProducersAndConnectors(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok}, `
   - name: analytics
@@ -196,11 +193,11 @@ func TestIngest_ReadsWhatProducersWrite(t *testing.T) {
 	s.run("worker")
 	ingest := s.run("ingest")
 	const conversation = "d81f7c1a-52be-4a0e-8f0d-6b1f0f6a9b01"
-	marked := append([]byte("\uFEFF"), flat(s.id(0), "conversation.started")...)
+	withByteOrderMark := append([]byte("\uFEFF"), flatEvent(s.id(0), "conversation.started")...)
 	notification := fmt.Appendf(nil, `{"topicName":"v2.detail.events.conversation.%s.customer.start","note":%q,"eventBody":{"eventTime":1773480413589,"conversationId":%q,"mediaType":"VOICE"}}`,
 		conversation, s.name, conversation)
-	connect := fmt.Appendf(nil, `{"schema":null,"payload":%s}`, flat(s.id(1), "conversation.started"))
-	s.produce(marked)
+	connect := fmt.Appendf(nil, `{"schema":null,"payload":%s}`, flatEvent(s.id(1), "conversation.started"))
+	s.produce(withByteOrderMark)
 	s.produce(notification)
 	s.produce(connect)
 	s.produce(nil)
@@ -213,15 +210,15 @@ func TestIngest_ReadsWhatProducersWrite(t *testing.T) {
 	for _, r := range s.targets["analytics"].Requests() {
 		received[r.SHA256] = r
 	}
-	assert.Equal(t, s.id(0), received[sha256.Sum256(marked)].EventID, "with its byte order mark")
+	assert.Equal(t, s.id(0), received[sha256.Sum256(withByteOrderMark)].EventID, "the body has the byte order mark")
 	assert.Equal(t, s.id(1), received[sha256.Sum256(connect)].EventID)
 	notified := received[sha256.Sum256(notification)].Header
 	assert.Equal(t, conversation, notified.Get("X-Genesys-Interaction-ID"))
 	assert.Equal(t, "v2.detail.events.conversation.{id}.customer.start", notified.Get("X-Genesys-Event-Type"))
-	assert.Empty(t, s.records(), "a tombstone leaves no record")
+	assert.Empty(t, s.records(), "a tombstone is not a dead letter")
 
 	for i, message := range []string{
-		"", "\x00\x00\x00\x00\x07" + string(flat(s.id(2), "x")), "\x1f\x8b\x08\x00", string(flat(s.id(3), "x")) + "\n" + string(flat(s.id(4), "x")), string(flat(s.id(5), "x")) + "\x00",
+		"", "\x00\x00\x00\x00\x07" + string(flatEvent(s.id(2), "x")), "\x1f\x8b\x08\x00", string(flatEvent(s.id(3), "x")) + "\n" + string(flatEvent(s.id(4), "x")), string(flatEvent(s.id(5), "x")) + "\x00",
 	} {
 		s.produce([]byte(message))
 		s.recordsOf(event.UndecodableTarget, i+1)

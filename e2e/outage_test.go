@@ -14,11 +14,8 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-const oneTarget = "  - {name: analytics, url: $ANALYTICS}\n"
-
-// TestTemporalAwayAndBack: nothing is committed that Temporal does not hold, and
-// both processes go on by themselves.
-func TestTemporalAwayAndBack(t *testing.T) {
+// ingest commits a message only after Temporal has accepted it. Both processes recover by themselves.
+func TestTemporalOutage_NothingIsCommittedAndProcessesRecover(t *testing.T) {
 	temporal, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
 	require.NoError(t, err)
 	t.Cleanup(temporal.Close)
@@ -38,7 +35,7 @@ func TestTemporalAwayAndBack(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, http.StatusOK, code)
 	}
-	assert.EqualValues(t, 10, s.committed(), "what Temporal does not hold is not committed")
+	assert.EqualValues(t, 10, s.committed(), "nothing is committed that Temporal has not accepted")
 
 	require.NoError(t, temporal.Start(s.ctx))
 	require.NoError(t, worker.WaitReady(s.ctx))
@@ -47,8 +44,7 @@ func TestTemporalAwayAndBack(t *testing.T) {
 	s.waitCommitted(30)
 }
 
-// TestKafkaAwayAndBack: readiness follows, and the consumer goes on by itself.
-func TestKafkaAwayAndBack(t *testing.T) {
+func TestKafkaOutage_IngestIsNotReadyAndRecovers(t *testing.T) {
 	kafka, err := devstack.StartKafka(t.Context(), devstack.KafkaOptions{Dir: t.TempDir()})
 	require.NoError(t, err)
 	t.Cleanup(kafka.Close)
@@ -69,16 +65,15 @@ func TestKafkaAwayAndBack(t *testing.T) {
 	s.waitCommitted(20)
 }
 
-// TestCredentialsRotate: the connection details are read again, and the
-// consumer is built anew.
-func TestCredentialsRotate(t *testing.T) {
+// ingest reads the connection details again and makes a new consumer.
+func TestCredentialRotation_IngestFetchesNewCredentialsFromGenesys(t *testing.T) {
 	kafka, err := devstack.StartKafka(t.Context(), devstack.KafkaOptions{Dir: t.TempDir()})
 	require.NoError(t, err)
 	t.Cleanup(kafka.Close)
 	s := newStackOn(t, shared.temporal, kafka, targetScripts{"analytics": ok}, oneTarget)
-	genesys := s.genesys()
+	genesys := s.startGenesys()
 	s.run("worker")
-	ingest := s.run("ingest", s.fromGenesys(genesys)...)
+	ingest := s.run("ingest", s.genesysSettings(genesys)...)
 	s.publish(0, 10)
 	s.exactlyOnce("analytics", 10)
 
@@ -91,8 +86,8 @@ func TestCredentialsRotate(t *testing.T) {
 	assert.NotContains(t, ingest.Text(), "rotated-password")
 }
 
-// TestRedeliveredMessagesAreDropped: another group reads all again.
-func TestRedeliveredMessagesAreDropped(t *testing.T) {
+// Another consumer group reads all messages again.
+func TestRedelivery_DuplicateMessagesAreDropped(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
 	s.run("worker")
@@ -106,8 +101,8 @@ func TestRedeliveredMessagesAreDropped(t *testing.T) {
 	s.exactlyOnce("analytics", 21)
 }
 
-// TestTwoIngestsShareTheTopic: a rebalance in the midst of starts loses nothing.
-func TestTwoIngestsShareTheTopic(t *testing.T) {
+// Two ingest processes share the topic. Partitions are rebalanced while starts are in flight.
+func TestRebalance_LosesAndDuplicatesNoEvent(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
 	s.run("worker")
@@ -124,9 +119,8 @@ func TestTwoIngestsShareTheTopic(t *testing.T) {
 	stop(t, second)
 }
 
-// TestStopsCleanly: SIGTERM under load ends both with 0 in time, and what was
-// consumed is committed.
-func TestStopsCleanly(t *testing.T) {
+// Both processes end with 0 within the limit.
+func TestStop_SIGTERMUnderLoadLosesNoEvent(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": func(devstack.Request) devstack.Answer {
 		return devstack.Answer{Status: http.StatusOK, Delay: 50 * time.Millisecond}
@@ -148,13 +142,9 @@ func TestStopsCleanly(t *testing.T) {
 	s.waitCommitted(300)
 }
 
-// TestKilledProcesses: kill -9 under load loses nothing.
-func TestKilledProcesses(t *testing.T) {
+func TestKill_SIGKILLUnderLoadLosesNoEvent(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, `
-  - {name: analytics, url: $ANALYTICS}
-  - {name: notification, url: $NOTIFICATION}
-`)
+	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, analyticsAndNotification)
 	worker, ingest := s.run("worker"), s.run("ingest")
 	s.publish(0, 300)
 	s.waitFor("analytics", hasEvents(20))
@@ -162,7 +152,7 @@ func TestKilledProcesses(t *testing.T) {
 	ingest = s.run("ingest")
 	s.waitFor("analytics", hasEvents(100))
 	worker.Kill()
-	s.waitFor("analytics", hasEvents(120)) // ingest makes first attempts without it
+	s.waitFor("analytics", hasEvents(120)) // without a worker, because ingest makes the first attempts
 	ingest.Kill()
 	s.run("worker")
 	s.run("ingest")
@@ -171,9 +161,9 @@ func TestKilledProcesses(t *testing.T) {
 	s.waitCommitted(300)
 }
 
-// TestTenThousandEvents: nothing lost, nothing twice, and both processes small.
-func TestTenThousandEvents(t *testing.T) {
-	const n, most = 10_000, 150 << 20
+// The limit applies to the peak memory of each process.
+func TestLoad_TenThousandEventsAreDeliveredOnceWithin150MB(t *testing.T) {
+	const n, memoryLimit = 10_000, 150 << 20
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": ok}, threeTargets)
 	for i := 0; i < n; i += 1000 {
 		s.publish(i, 1000)
@@ -187,13 +177,14 @@ func TestTenThousandEvents(t *testing.T) {
 	for name, p := range map[string]*devstack.Process{"worker": worker, "ingest": ingest} {
 		memory, err := p.RSS()
 		require.NoError(t, err)
-		t.Logf("%s: %d MB at most", name, memory.Peak>>20)
-		assert.Less(t, memory.Peak, int64(most), name)
+		t.Logf("%s: peak memory %d MB", name, memory.Peak>>20)
+		assert.Less(t, memory.Peak, int64(memoryLimit), name)
 	}
 	assert.Empty(t, s.records())
 }
 
-func (s *stack) genesys() *devstack.Genesys {
+// startGenesys starts a stand-in for Genesys that returns the connection details of the stack's Kafka.
+func (s *stack) startGenesys() *devstack.Genesys {
 	s.t.Helper()
 	g, err := devstack.StartGenesys(s.ctx, devstack.GenesysOptions{Details: devstack.DetailsOf(s.kafka, s.name)})
 	require.NoError(s.t, err)
@@ -201,8 +192,8 @@ func (s *stack) genesys() *devstack.Genesys {
 	return g
 }
 
-// fromGenesys are the settings of an ingest that asks the Genesys API.
-func (s *stack) fromGenesys(g *devstack.Genesys) []string {
+// genesysSettings returns the settings of an ingest that reads the connection details from Genesys.
+func (s *stack) genesysSettings(g *devstack.Genesys) []string {
 	return []string{
 		"KAFKA_BOOTSTRAP_SERVERS=", "KAFKA_SASL_USERNAME=", "KAFKA_SASL_PASSWORD=", "KAFKA_TOPIC=",
 		"GENESYS_API_URL=" + g.URL(), "GENESYS_TOKEN_URL=" + g.TokenURL(),
@@ -210,9 +201,9 @@ func (s *stack) fromGenesys(g *devstack.Genesys) []string {
 	}
 }
 
-// TestABusyTemporal: a server that takes few requests a second is not drowned in
-// starts, and gets all of them.
-func TestABusyTemporal(t *testing.T) {
+// If the server accepts only few requests per second, ingest keeps few starts in flight, and still
+// starts all runs.
+func TestConcurrency_ThrottledTemporalLimitsStartsInFlight(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{DynamicConfig: []string{"frontend.namespaceRPS=60", "frontend.namespaceBurstRatio=1.0"}})
@@ -222,19 +213,19 @@ func TestABusyTemporal(t *testing.T) {
 	s.run("worker")
 	ingest := s.run("ingest")
 	s.publish(0, 600)
-	most := 0.0
+	maxInFlight := 0.0
 	s.eventually(func() bool {
-		most = max(most, s.metric(ingest, "fanout_starts_in_flight"))
+		maxInFlight = max(maxInFlight, s.metric(ingest, "fanout_starts_in_flight"))
 		return s.targets["analytics"].Events() == 600
 	}, "every event arrives")
 	s.exactlyOnce("analytics", 600)
-	assert.Less(t, most, 64.0, "of 256 that are allowed")
+	assert.Less(t, maxInFlight, 64.0, "FANOUT_MAX_STARTS allows 256")
 	s.waitCommitted(600)
 }
 
-// TestTemporalKilledUnderLoad: what was being delivered when Temporal went away
-// arrives once, whichever process gets the task that was lost.
-func TestTemporalKilledUnderLoad(t *testing.T) {
+// A delivery that was in flight when Temporal was killed must not be repeated, even if another process
+// gets the lost workflow task.
+func TestTemporalOutage_UnderLoadEventsAreDeliveredOnce(t *testing.T) {
 	t.Parallel()
 	temporal, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
 	require.NoError(t, err)
@@ -242,16 +233,14 @@ func TestTemporalKilledUnderLoad(t *testing.T) {
 	slow := func(devstack.Request) devstack.Answer {
 		return devstack.Answer{Status: http.StatusOK, Delay: 200 * time.Millisecond}
 	}
-	s := newStackOn(t, temporal, shared.kafka, targetScripts{"analytics": slow, "notification": ok}, `
-  - {name: analytics, url: $ANALYTICS}
-  - {name: notification, url: $NOTIFICATION}
-`)
+	s := newStackOn(t, temporal, shared.kafka, targetScripts{"analytics": slow, "notification": ok}, analyticsAndNotification)
 	worker := s.run("worker")
 	s.run("ingest")
 	s.publish(0, 400)
 	s.waitFor("analytics", hasEvents(50))
 	temporal.Kill()
-	// Longer than a workflow task may take (10 s) and than the SDK repeats its answer.
+	// The outage must last longer than the timeout of a workflow task (10 s), and longer than the SDK
+	// retries the completion of the task.
 	_, err = worker.WaitLine(s.ctx, "for=3")
 	require.NoError(t, err)
 	require.NoError(t, temporal.Start(s.ctx))

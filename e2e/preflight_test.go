@@ -3,6 +3,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,14 +14,15 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-const topicOfGenesys = "v2.detail.events.conversation.{id}.customer.start"
+// genesysTopic is a topic of events in Genesys Cloud.
+const genesysTopic = "v2.detail.events.conversation.{id}.customer.start"
 
-// preflight runs a binary's preflight and returns its exit status and its lines by
-// what they are about.
+// preflight runs a binary with --preflight. It returns the exit status, the lines by the name of their
+// check, and the whole output.
 func (s *stack) preflight(binary string, env ...string) (code int, lines map[string]string, text string) {
 	s.t.Helper()
 	began := time.Now()
-	code, text = s.ask(binary, []string{"--preflight"}, s.env(env...))
+	code, text = s.runToEnd(binary, []string{"--preflight"}, s.env(env...))
 	assert.Less(s.t, time.Since(began), 30*time.Second)
 	lines = make(map[string]string)
 	for line := range strings.Lines(text) {
@@ -31,7 +33,7 @@ func (s *stack) preflight(binary string, env ...string) (code int, lines map[str
 	return code, lines, text
 }
 
-// closedPort is an address that refuses connections.
+// closedPort returns an address on which nothing listens.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	port, err := devstack.FreePort(t.Context())
@@ -39,18 +41,22 @@ func closedPort(t *testing.T) string {
 	return devstack.Loopback(port)
 }
 
-// TestPreflightFindsAllWell: a line for each connection, in order, and exit 0.
-func TestPreflightFindsAllWell(t *testing.T) {
+// The preflight prints a line for each check, in order, and exits with 0.
+func TestPreflight_AllChecksPass(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "crm": ok}, "  - {name: analytics, url: '$ANALYTICS'}\n  - {name: crm, url: '$CRM'}\n  - {name: old, url: 'http://nowhere.invalid', state: retired}\n")
+	s := newStack(t, targetScripts{"analytics": ok, "crm": ok}, `
+  - {name: analytics, url: '$ANALYTICS'}
+  - {name: crm, url: '$CRM'}
+  - {name: old, url: 'http://nowhere.invalid', state: retired}
+`)
 	g, err := devstack.StartGenesys(s.ctx, devstack.GenesysOptions{
 		Details:      devstack.DetailsOf(s.kafka, s.name),
-		Integrations: []devstack.Integration{{Name: "events", Account: "123456789012", Region: "eu-west-1", Suffix: "fanout", Topics: []string{topicOfGenesys}}},
+		Integrations: []devstack.Integration{{Name: "events", Account: "123456789012", Region: "eu-west-1", Suffix: "fanout", Topics: []string{genesysTopic}}},
 	})
 	require.NoError(t, err)
 	t.Cleanup(g.Close)
 	s.publish(0, 3)
-	fromGenesys := append(s.fromGenesys(g), "GENESYS_INTEGRATION_CHECK=true")
+	fromGenesys := append(s.genesysSettings(g), "GENESYS_INTEGRATION_CHECK=true")
 	targets := []string{"ok target analytics: connected to ", "ok target crm: connected to ", "skipped target old: retired"}
 	temporal := []string{`ok temporal: ` + s.temporal.Address() + ` answers for namespace "default", which keeps closed runs for 1 day`, "ok search attributes: "}
 	kafka := []string{
@@ -63,21 +69,21 @@ func TestPreflightFindsAllWell(t *testing.T) {
 	genesys := []string{
 		"ok genesys token: issued to client " + g.ClientID(),
 		"ok genesys connection details: brokers " + s.kafka.Bootstrap() + ", topics " + s.name,
-		"ok genesys integration events: intended ENABLED, reported ACTIVE, account 123456789012, region eu-west-1, suffix fanout, 1 topics: " + topicOfGenesys,
+		"ok genesys integration events: intended ENABLED, reported ACTIVE, account 123456789012, region eu-west-1, suffix fanout, 1 topics: " + genesysTopic,
 		"ok genesys topics: ",
 	}
-	ingest := append(append(append([]string{}, kafka...), temporal...), retention)
+	ingest := slices.Concat(kafka, temporal, []string{retention})
 	for name, test := range map[string]struct {
 		binary string
 		env    []string
 		want   []string
 	}{
-		"worker":                    {"worker", nil, append(append(append([]string{}, temporal...), "ok dead letters: "), targets...)},
-		"worker without a tracker":  {"worker", []string{"FANOUT_DEAD_LETTERS=off"}, append(append([]string{}, temporal...), targets...)},
-		"ingest":                    {"ingest", nil, append(append([]string{}, ingest...), targets...)},
-		"ingest that sends nothing": {"ingest", []string{"FANOUT_EAGER_START=false"}, ingest},
-		"ingest that asks Genesys":  {"ingest", fromGenesys, append(append(append([]string{}, genesys...), ingest...), targets...)},
-		"ingest that knows brokers": {"ingest", append(fromGenesys, s.kafka.Settings(s.name, s.name)...), append(append(append([]string{}, genesys[2:]...), ingest...), targets...)},
+		"worker":                              {"worker", nil, slices.Concat(temporal, []string{"ok dead letters: "}, targets)},
+		"worker without a tracker":            {"worker", []string{"FANOUT_DEAD_LETTERS=off"}, slices.Concat(temporal, targets)},
+		"ingest":                              {"ingest", nil, slices.Concat(ingest, targets)},
+		"ingest without eager start":          {"ingest", []string{"FANOUT_EAGER_START=false"}, ingest},
+		"ingest with Genesys":                 {"ingest", fromGenesys, slices.Concat(genesys, ingest, targets)},
+		"ingest with Genesys and own brokers": {"ingest", slices.Concat(fromGenesys, s.kafka.Settings(s.name, s.name)), slices.Concat(genesys[2:], ingest, targets)},
 	} {
 		code, _, text := s.preflight(test.binary, test.env...)
 		assert.Zero(t, code, "%s: %s", name, text)
@@ -89,11 +95,11 @@ func TestPreflightFindsAllWell(t *testing.T) {
 		assert.NotContains(t, text, s.kafka.Password())
 		assert.NotContains(t, text, g.ClientSecret())
 	}
-	s.unchanged()
+	s.assertUnchanged()
 }
 
-// unchanged asserts that the preflights before left nothing behind.
-func (s *stack) unchanged() {
+// assertUnchanged asserts that the preflights so far have changed nothing.
+func (s *stack) assertUnchanged() {
 	s.t.Helper()
 	members, err := s.kafka.Members(s.ctx, s.name)
 	require.NoError(s.t, err)
@@ -108,12 +114,14 @@ func (s *stack) unchanged() {
 	}
 }
 
-// TestPreflightNamesWhatRefuses: one line, by its name, with what is wrong and the
-// cure, what depends on it skipped, and exit 1.
-func TestPreflightNamesWhatRefuses(t *testing.T) {
+// One check fails. Its line must say what is wrong and how to cure it. The checks that depend on it are
+// skipped, and the exit status is 1.
+func TestPreflight_NamesTheFailedCheckAndTheCure(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, nil, "  - {name: analytics, url: 'http://127.0.0.1:1', state: retired}\n")
-	g := s.genesys()
+	s := newStack(t, nil, `
+  - {name: analytics, url: 'http://127.0.0.1:1', state: retired}
+`)
+	g := s.startGenesys()
 	broker := func(certificate devstack.Certificate) *devstack.Kafka {
 		kafka, err := devstack.StartKafka(s.ctx, devstack.KafkaOptions{Backend: devstack.BackendKfake, Dir: t.TempDir(), Certificate: certificate})
 		require.NoError(t, err)
@@ -153,12 +161,12 @@ func TestPreflightNamesWhatRefuses(t *testing.T) {
 		"not a directory":     {"worker", []string{"FANOUT_DEAD_LETTERS=" + file}, "dead letters", []string{file, "FANOUT_DEAD_LETTERS", "off"}, nil},
 		"nor one to be made":  {"worker", []string{"FANOUT_DEAD_LETTERS=" + file + "/a/b"}, "dead letters", []string{file, "FANOUT_DEAD_LETTERS"}, nil},
 
-		"Genesys' secret":       {"ingest", append(s.fromGenesys(g), "GENESYS_CLIENT_SECRET=hush-secret"), "genesys token", []string{"POST /oauth/token", "401", "invalid_client", "GENESYS_CLIENT_SECRET", "region"}, []string{"genesys connection details", "kafka broker", "kafka group"}},
-		"Genesys' host":         {"ingest", append(s.fromGenesys(g), "GENESYS_API_URL=https://api.nowhere.invalid", "GENESYS_TOKEN_URL="), "genesys token", []string{"POST /oauth/token", "login.nowhere.invalid", "region", "GENESYS_API_URL"}, []string{"genesys connection details"}},
-		"API of nowhere":        {"ingest", append(s.fromGenesys(g), "GENESYS_API_URL=https://api.nowhere.invalid"), "genesys connection details", []string{"GET /api/v2/eventbridge", "api.nowhere.invalid", "region", "GENESYS_API_URL"}, []string{"kafka broker"}},
-		"API of another region": {"ingest", append(s.fromGenesys(g), "GENESYS_API_URL="+s.genesys().URL()), "genesys connection details", []string{"GET /api/v2/eventbridge", "401", "region", "GENESYS_API_URL"}, []string{"kafka broker"}},
-		"token of another":      {"ingest", append(s.fromGenesys(g), "GENESYS_TOKEN_URL="+s.genesys().TokenURL()), "genesys token", []string{"POST /oauth/token", "401", "region"}, []string{"genesys connection details"}},
-		"path":                  {"ingest", append(s.fromGenesys(g), "GENESYS_EVENTBRIDGE_PATH=/api/v2/nothing"), "genesys connection details", []string{"GET /api/v2/nothing", "404", "GENESYS_EVENTBRIDGE_PATH", "KAFKA_BOOTSTRAP_SERVERS"}, []string{"kafka broker"}},
+		"Genesys' secret":       {"ingest", append(s.genesysSettings(g), "GENESYS_CLIENT_SECRET=hush-secret"), "genesys token", []string{"POST /oauth/token", "401", "invalid_client", "GENESYS_CLIENT_SECRET", "region"}, []string{"genesys connection details", "kafka broker", "kafka group"}},
+		"Genesys' host":         {"ingest", append(s.genesysSettings(g), "GENESYS_API_URL=https://api.nowhere.invalid", "GENESYS_TOKEN_URL="), "genesys token", []string{"POST /oauth/token", "login.nowhere.invalid", "region", "GENESYS_API_URL"}, []string{"genesys connection details"}},
+		"API of nowhere":        {"ingest", append(s.genesysSettings(g), "GENESYS_API_URL=https://api.nowhere.invalid"), "genesys connection details", []string{"GET /api/v2/eventbridge", "api.nowhere.invalid", "region", "GENESYS_API_URL"}, []string{"kafka broker"}},
+		"API of another region": {"ingest", append(s.genesysSettings(g), "GENESYS_API_URL="+s.startGenesys().URL()), "genesys connection details", []string{"GET /api/v2/eventbridge", "401", "region", "GENESYS_API_URL"}, []string{"kafka broker"}},
+		"token of another":      {"ingest", append(s.genesysSettings(g), "GENESYS_TOKEN_URL="+s.startGenesys().TokenURL()), "genesys token", []string{"POST /oauth/token", "401", "region"}, []string{"genesys connection details"}},
+		"path":                  {"ingest", append(s.genesysSettings(g), "GENESYS_EVENTBRIDGE_PATH=/api/v2/nothing"), "genesys connection details", []string{"GET /api/v2/nothing", "404", "GENESYS_EVENTBRIDGE_PATH", "KAFKA_BOOTSTRAP_SERVERS"}, []string{"kafka broker"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := *s
@@ -184,5 +192,5 @@ func TestPreflightNamesWhatRefuses(t *testing.T) {
 			assert.NotContains(t, text, g.ClientSecret())
 		})
 	}
-	s.unchanged()
+	s.assertUnchanged()
 }

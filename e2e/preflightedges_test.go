@@ -16,9 +16,9 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// TestPreflightOfTargets: each that is not reached has its line, for the process
-// that sends to it.
-func TestPreflightOfTargets(t *testing.T) {
+// Each target that the process cannot reach has a line. ingest without eager start sends nothing to
+// targets, so it does not check them.
+func TestPreflight_UnreachableTargets(t *testing.T) {
 	t.Parallel()
 	closed := closedPort(t)
 	s := newStack(t, targetScripts{"analytics": ok}, `
@@ -51,12 +51,12 @@ func TestPreflightOfTargets(t *testing.T) {
 	}
 	code, lines, text := s.preflight("ingest", "FANOUT_EAGER_START=false")
 	assert.Zero(t, code, text)
-	assert.NotContains(t, lines, "target away", "it sends them nothing")
-	s.unchanged()
+	assert.NotContains(t, lines, "target away", "without eager start, ingest sends nothing to targets")
+	s.assertUnchanged()
 }
 
-// TestPreflightAsJSON: one array, whatever came of it, and the settings first.
-func TestPreflightAsJSON(t *testing.T) {
+// The output is one array, also if a check fails. Invalid settings are reported before any check.
+func TestPreflight_JSON(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
 	for name, test := range map[string]struct {
@@ -72,7 +72,7 @@ func TestPreflightAsJSON(t *testing.T) {
 			"temporal": "ok", "search attributes": "ok", "retention": "skipped", "target analytics": "ok",
 		}},
 	} {
-		code, text := s.ask(test.binary, []string{"--preflight", "--json"}, s.env(test.env...))
+		code, text := s.runToEnd(test.binary, []string{"--preflight", "--json"}, s.env(test.env...))
 		assert.Equal(t, test.code, code, text)
 		array, rest, _ := strings.Cut(text, "\n]")
 		assert.Equal(t, test.code == 1, strings.Contains(rest, "preflight: 1 of "), text)
@@ -89,27 +89,27 @@ func TestPreflightAsJSON(t *testing.T) {
 		assert.Equal(t, test.want, got, name)
 	}
 	for _, args := range [][]string{{"--json"}, {"--preflight", "--check"}} {
-		code, text := s.ask("worker", args, s.env())
+		code, text := s.runToEnd("worker", args, s.env())
 		assert.Equal(t, 2, code, text)
 		assert.Contains(t, text, args[len(args)-1]+": ")
 	}
-	code, text := s.ask("ingest", []string{"--preflight"}, s.env("KAFKA_SECURITY_PROTOCOL=TLS", "GENESYS_INTEGRATION_CHECK=true"))
+	code, text := s.runToEnd("ingest", []string{"--preflight"}, s.env("KAFKA_SECURITY_PROTOCOL=TLS", "GENESYS_INTEGRATION_CHECK=true"))
 	assert.Equal(t, 2, code, text)
 	for _, name := range []string{"KAFKA_SECURITY_PROTOCOL: ", "GENESYS_CLIENT_ID: ", "GENESYS_CLIENT_SECRET: "} {
 		assert.Contains(t, text, name)
 	}
 }
 
-// TestPreflightOfIntegrations: what the organisation sends to Amazon EventBridge,
-// and what a target waits for in vain.
-func TestPreflightOfIntegrations(t *testing.T) {
+// The preflight shows which topics the organisation sends to Amazon EventBridge, and warns of topics
+// that a target's `when` names but no integration sends.
+func TestPreflight_GenesysIntegrations(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok, "crm": ok}, `
-  - {name: analytics, url: '$ANALYTICS', when: 'event.type in ["`+topicOfGenesys+`", "conversation.started"] || event.type.startsWith("v2.detail.events.conversation.")'}
+  - {name: analytics, url: '$ANALYTICS', when: 'event.type in ["`+genesysTopic+`", "conversation.started"] || event.type.startsWith("v2.detail.events.conversation.")'}
   - {name: crm, url: '$CRM', when: 'event.type == "v2.detail.events.user.presence" || !(event.type == "v2.detail.not.asked")'}
   - {name: old, url: '$CRM', when: 'event.type == "v2.detail.of.a.retired.one"', state: retired}
 `)
-	events := devstack.Integration{Name: "events", Account: "123456789012", Region: "eu-west-1", Suffix: "fanout", Topics: []string{topicOfGenesys}}
+	events := devstack.Integration{Name: "events", Account: "123456789012", Region: "eu-west-1", Suffix: "fanout", Topics: []string{genesysTopic}}
 	off, broken, users := events, events, events
 	off.Name, off.Intended, off.Reported = "off", "DISABLED", "INACTIVE"
 	broken.Name, broken.Reported, broken.Message = "broken", "ERROR", "the event source is pending"
@@ -153,7 +153,7 @@ func TestPreflightOfIntegrations(t *testing.T) {
 			if test.failure != nil {
 				g.Fail(devstack.IntegrationsPath, *test.failure)
 			}
-			code, lines, text := s.preflight("ingest", append(s.fromGenesys(g), "GENESYS_INTEGRATION_CHECK=true")...)
+			code, lines, text := s.preflight("ingest", append(s.genesysSettings(g), "GENESYS_INTEGRATION_CHECK=true")...)
 			assert.Equal(t, test.code, code, text)
 			for line, want := range test.want {
 				assert.Regexp(t, want, lines[line], text)
@@ -161,27 +161,27 @@ func TestPreflightOfIntegrations(t *testing.T) {
 			assert.Contains(t, lines["genesys connection details"], "ok ", text)
 			assert.Contains(t, lines["kafka topic "+s.name], "ok ", text)
 			assert.Equal(t, 1, g.Calls(devstack.TokenPath))
-			_, lines, text = s.preflight("ingest", s.fromGenesys(g)...)
-			assert.NotContains(t, text, "genesys integration", "only where it is asked for")
+			_, lines, text = s.preflight("ingest", s.genesysSettings(g)...)
+			assert.NotContains(t, text, "genesys integration", "only with GENESYS_INTEGRATION_CHECK=true")
 			assert.NotContains(t, lines, "genesys topics")
 		})
 	}
-	// A role that is missing for the connection details.
-	g := s.genesys()
+	// The OAuth client lacks the role for the connection details.
+	g := s.startGenesys()
 	g.Fail(devstack.EventBridgePath, devstack.Failure{Status: http.StatusForbidden, Body: `{"message":"no","code":"missing.permissions","status":403,"contextId":"ctx-1"}`})
-	code, lines, text := s.preflight("ingest", s.fromGenesys(g)...)
+	code, lines, text := s.preflight("ingest", s.genesysSettings(g)...)
 	assert.Equal(t, 1, code, text)
 	assert.Regexp(t, `^ok `, lines["genesys token"])
 	assert.Regexp(t, `^failed .*status 403, code missing\.permissions.*ctx-1.*; .*role`, lines["genesys connection details"])
 }
 
-// silent is an address that takes connections and never says a word. Each is
-// told on taken.
-func silent(t *testing.T) (address string, taken <-chan struct{}) {
+// silentAddress returns an address that accepts connections and never answers. Each connection is
+// signaled on accepted.
+func silentAddress(t *testing.T) (address string, accepted <-chan struct{}) {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	told, done := make(chan struct{}, 100), make(chan struct{})
+	signals, done := make(chan struct{}, 100), make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
@@ -190,52 +190,54 @@ func silent(t *testing.T) (address string, taken <-chan struct{}) {
 				return
 			}
 			defer func() { _ = connection.Close() }()
-			told <- struct{}{}
+			signals <- struct{}{}
 		}
 	}()
 	t.Cleanup(func() { _ = listener.Close(); <-done })
-	return listener.Addr().String(), told
+	return listener.Addr().String(), signals
 }
 
-// TestPreflightWhereNothingAnswers ends within 30 s, and at once on a signal.
-func TestPreflightWhereNothingAnswers(t *testing.T) {
+// On a signal the preflight ends at once.
+func TestPreflight_EndsWithin30SecondsIfNoPeerAnswers(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		binary  string
-		env     func(s *stack, hung string) []string
+		env     func(s *stack, silent string) []string
 		failed  []string
 		skipped string
 	}{
 		"worker": {"worker", func(*stack, string) []string { return nil }, []string{"temporal", "target analytics"}, "search attributes"},
-		"ingest Genesys": {"ingest", func(s *stack, hung string) []string {
-			return append(s.fromGenesys(s.genesys()), "GENESYS_API_URL=http://"+hung, "GENESYS_INTEGRATION_CHECK=true")
+		"ingest Genesys": {"ingest", func(s *stack, silent string) []string {
+			return append(s.genesysSettings(s.startGenesys()), "GENESYS_API_URL=http://"+silent, "GENESYS_INTEGRATION_CHECK=true")
 		}, []string{"genesys connection details", "genesys integration", "temporal", "target analytics"}, "kafka group"},
-		"ingest the token": {"ingest", func(s *stack, hung string) []string {
-			return append(s.fromGenesys(s.genesys()), "GENESYS_TOKEN_URL=http://"+hung)
+		"ingest the token": {"ingest", func(s *stack, silent string) []string {
+			return append(s.genesysSettings(s.startGenesys()), "GENESYS_TOKEN_URL=http://"+silent)
 		}, []string{"genesys token", "temporal", "target analytics"}, "genesys connection details"},
-		"ingest TLS": {"ingest", func(_ *stack, hung string) []string {
-			return []string{"KAFKA_BOOTSTRAP_SERVERS=" + hung}
-		}, []string{"kafka broker $HUNG", "temporal", "target analytics"}, "kafka authentication"},
-		"ingest no TLS": {"ingest", func(_ *stack, hung string) []string {
-			return []string{"KAFKA_BOOTSTRAP_SERVERS=" + hung, "KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT"}
+		"ingest TLS": {"ingest", func(_ *stack, silent string) []string {
+			return []string{"KAFKA_BOOTSTRAP_SERVERS=" + silent}
+		}, []string{"kafka broker $SILENT", "temporal", "target analytics"}, "kafka authentication"},
+		"ingest no TLS": {"ingest", func(_ *stack, silent string) []string {
+			return []string{"KAFKA_BOOTSTRAP_SERVERS=" + silent, "KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT"}
 		}, []string{"kafka authentication", "temporal", "target analytics"}, "kafka topic"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			hung, taken := silent(t)
-			s := newStack(t, nil, "  - {name: analytics, url: 'https://"+hung+"'}\n")
-			env := append(test.env(s, hung), "TEMPORAL_ADDRESS="+hung)
+			silent, accepted := silentAddress(t)
+			s := newStack(t, nil, `
+  - {name: analytics, url: 'https://`+silent+`'}
+`)
+			env := append(test.env(s, silent), "TEMPORAL_ADDRESS="+silent)
 			code, lines, text := s.preflight(test.binary, env...)
 			assert.Equal(t, 1, code, text)
-			failed := strings.ReplaceAll(strings.Join(test.failed, ", "), "$HUNG", hung)
+			failed := strings.ReplaceAll(strings.Join(test.failed, ", "), "$SILENT", silent)
 			for name := range strings.SplitSeq(failed, ", ") {
 				assert.Regexp(t, "^failed +"+name+": .+; .+", lines[name], text)
 			}
 			assert.Contains(t, text, "failed: "+failed)
 			assert.Contains(t, lines[test.skipped], "waits for ", text)
 
-			for len(taken) > 0 {
-				<-taken
+			for len(accepted) > 0 {
+				<-accepted
 			}
 			p, err := devstack.StartProcess(s.ctx, devstack.ProcessOptions{
 				Path: filepath.Join(shared.bin, test.binary), Args: []string{"--preflight"}, Dir: s.dir, Env: s.env(env...),
@@ -243,13 +245,13 @@ func TestPreflightWhereNothingAnswers(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(p.Close)
 			select {
-			case <-taken:
+			case <-accepted:
 			case <-s.ctx.Done():
 				require.NoError(t, s.ctx.Err())
 			}
 			began := time.Now()
 			require.NoError(t, p.Signal(syscall.SIGINT))
-			code, text = s.ends(p)
+			code, text = s.waitEnd(p)
 			assert.Less(t, time.Since(began), 5*time.Second)
 			assert.Equal(t, 1, code, text)
 			assert.Contains(t, text, test.binary+": preflight: interrupted")

@@ -6,8 +6,8 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// proxy stands between the processes of a stack and Temporal.
-func (s *stack) proxy() *devstack.TemporalProxy {
+// startTemporalProxy starts a proxy of the stack's Temporal server.
+func (s *stack) startTemporalProxy() *devstack.TemporalProxy {
 	s.t.Helper()
 	proxy, err := devstack.StartTemporalProxy(s.ctx, s.temporal.Address())
 	require.NoError(s.t, err)

@@ -22,7 +22,7 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// deadletter runs the command to its end, without a terminal.
+// deadletter runs the command deadletter to its end, without a terminal.
 func (s *stack) deadletter(args ...string) (stdout, stderr string, code int) {
 	s.t.Helper()
 	command := exec.CommandContext(s.ctx, filepath.Join(shared.bin, "deadletter"), args...)
@@ -39,7 +39,7 @@ func (s *stack) deadletter(args ...string) (stdout, stderr string, code int) {
 	return out.String(), errs.String(), command.ProcessState.ExitCode()
 }
 
-// startDeadletter runs it in the background.
+// startDeadletter starts the command deadletter and returns at once.
 func (s *stack) startDeadletter(args ...string) *devstack.Process {
 	s.t.Helper()
 	p, err := devstack.StartProcess(s.ctx, devstack.ProcessOptions{Path: filepath.Join(shared.bin, "deadletter"), Args: args, Dir: s.dir, Env: s.env()})
@@ -53,34 +53,28 @@ func (s *stack) startDeadletter(args ...string) *devstack.Process {
 	return p
 }
 
-const mendable = `
-  - {name: analytics, url: $ANALYTICS}
-  - {name: notification, url: $NOTIFICATION}
-  - {name: compliance, url: $COMPLIANCE}
-`
-
-// TestHundredTargets_RejectAndAreReplayed: as many targets as there may be, with
-// the longest names, reject each event. All of it is on record, also after a
-// replay that they reject, and one that they accept resolves it.
-func TestHundredTargets_RejectAndAreReplayed(t *testing.T) {
+// The maximum number of targets, with names of the maximum length, reject each event. Every delivery
+// has a dead letter, also after a replay that the targets reject. A replay that they accept resolves
+// all of them.
+func TestReplay_HundredTargetsWithTheLongestNames(t *testing.T) {
 	t.Parallel()
-	var mended atomic.Bool
+	var repaired atomic.Bool
 	s := newStack(t, targetScripts{"all": func(devstack.Request) devstack.Answer {
-		if mended.Load() {
+		if repaired.Load() {
 			return devstack.Answer{Status: http.StatusOK}
 		}
 		return devstack.Answer{Status: http.StatusUnprocessableEntity, Body: strings.Repeat("\x01", 4<<10)}
 	}}, "")
 	var list strings.Builder
 	for i := range 100 {
-		fmt.Fprintf(&list, "  - {name: a-target-whose-name-has-forty-letters-%02d, url: $ALL}\n", i)
+		fmt.Fprintf(&list, "\n  - {name: a-target-whose-name-has-forty-letters-%02d, url: $ALL}", i)
 	}
 	s.writeTargets(list.String())
 	s.run("worker")
 	s.run("ingest")
 	const events = 3
 	s.publish(0, events)
-	s.eventually(func() bool { return len(s.records()) == 100*events }, "every delivery is on record")
+	s.eventually(func() bool { return len(s.records()) == 100*events }, "a dead letter of every delivery")
 	for i := range events {
 		s.waitStatus(s.id(i), failed)
 	}
@@ -89,17 +83,17 @@ func TestHundredTargets_RejectAndAreReplayed(t *testing.T) {
 	_, _, code := s.deadletter("replay", "--all", "--yes", "--rate", "1000/s")
 	assert.Equal(t, 1, code, "all failed again")
 	assert.Len(t, s.records(), 100*events)
-	mended.Store(true)
+	repaired.Store(true)
 	_, _, code = s.deadletter("replay", "--all", "--yes", "--rate", "1000/s")
 	assert.Zero(t, code)
 	assert.Empty(t, s.records())
 }
 
-// TestReplay: sixty events failed at one target. It is mended; one run is reset,
-// the rest are sent again by the command.
-func TestReplay(t *testing.T) {
+// Sixty events fail at one target, which is then repaired. One run is reset, and deadletter replay
+// sends the other events.
+func TestReplay_DeliversOnceAfterTheTargetIsRepaired(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": status(http.StatusUnprocessableEntity)}, mendable)
+	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": answers(http.StatusUnprocessableEntity)}, threeTargets)
 	s.run("worker")
 	ingest := s.run("ingest")
 	s.publish(0, 60)
@@ -124,7 +118,7 @@ func TestReplay(t *testing.T) {
 	_, _, code = s.deadletter("replay")
 	assert.Equal(t, 2, code, "no filter and no --all")
 	_, _, code = s.deadletter("replay", "--target", "compliance")
-	assert.Equal(t, 2, code, "it cannot ask")
+	assert.Equal(t, 2, code, "without a terminal it cannot ask for a confirmation")
 	_, errs, code := s.deadletter("replay", "--target", "complianz", "--yes")
 	assert.Equal(t, 2, code)
 	assert.Contains(t, errs, "complianz")
@@ -150,19 +144,19 @@ func TestReplay(t *testing.T) {
 		}
 	}
 	_, _, code = s.deadletter("replay", "--target", "compliance", "--yes")
-	assert.Zero(t, code, "there is nothing left to send")
+	assert.Zero(t, code, "nothing is left to send")
 
-	s.produce(flat(s.id(0), "conversation.started")) // redelivered
-	s.eventually(func() bool { return s.started(ingest, "duplicate") == 1 }, "a duplicate of the run that was reset")
+	s.produce(flatEvent(s.id(0), "conversation.started")) // redelivered
+	s.eventually(func() bool { return s.starts(ingest, "duplicate") == 1 }, "a duplicate of the run that was reset")
 	s.publish(60, 1)
 	s.waitFor("compliance", hasEvents(61))
 	s.exactlyOnce("compliance", 61)
 }
 
-// TestReplayOfTwoTargets, one after the other; and a replay that fails again.
-func TestReplayOfTwoTargets(t *testing.T) {
+// The first replay fails again.
+func TestReplay_OneTargetAfterTheOther(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "notification": status(http.StatusInternalServerError), "compliance": status(http.StatusUnprocessableEntity)}, mendable)
+	s := newStack(t, targetScripts{"analytics": ok, "notification": answers(http.StatusInternalServerError), "compliance": answers(http.StatusUnprocessableEntity)}, threeTargets)
 	s.run("worker")
 	s.run("ingest")
 	s.publish(0, 5)
@@ -179,13 +173,13 @@ func TestReplayOfTwoTargets(t *testing.T) {
 	assert.Equal(t, 5, s.count("compliance", "superseded"))
 	again := s.record("compliance", s.id(0))
 	assert.NotEqual(t, first.RunID, again.RunID)
-	assert.Equal(t, 1, again.Attempts, "those of that run")
+	assert.Equal(t, 1, again.Attempts, "Attempts counts those of the latest run only")
 
 	s.targets["compliance"].SetScript(ok)
 	s.targets["notification"].SetScript(ok)
 	_, _, code = s.deadletter("replay", "--target", "compliance", "--yes", "--rate", "50/s")
-	assert.Zero(t, code, "all that was selected is resolved")
-	s.waitStatus(s.id(0), failed) // for the record that is left
+	assert.Zero(t, code, "every selected record is resolved")
+	s.waitStatus(s.id(0), failed) // because of the record that was not selected
 	assert.Equal(t, 5, s.count("notification"))
 	_, _, code = s.deadletter("replay", "--all", "--yes", "--rate", "50/s")
 	assert.Zero(t, code)
@@ -198,10 +192,10 @@ func TestReplayOfTwoTargets(t *testing.T) {
 	assert.Empty(t, s.records())
 }
 
-// TestReplayIsKilled: the command, and then the worker, and each time it goes on.
-func TestReplayIsKilled(t *testing.T) {
+// First the command is killed, then the worker.
+func TestReplay_CanBeContinuedAfterSIGKILL(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": status(http.StatusUnprocessableEntity)}, mendable)
+	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": answers(http.StatusUnprocessableEntity)}, threeTargets)
 	worker := s.run("worker")
 	s.run("ingest")
 	const events = 60
@@ -214,12 +208,12 @@ func TestReplayIsKilled(t *testing.T) {
 		return devstack.Answer{Status: http.StatusOK, Delay: 50 * time.Millisecond}
 	})
 	replay := s.startDeadletter("replay", "--all", "--yes", "--rate", "20/s")
-	s.eventually(func() bool { return s.count("compliance", "resolved") >= 10 }, "it sends")
+	s.eventually(func() bool { return s.count("compliance", "resolved") >= 10 }, "the replay has resolved 10 records")
 	replay.Kill()
 	assert.Positive(t, s.count("compliance"))
 
 	replay = s.startDeadletter("replay", "--all", "--yes", "--rate", "20/s")
-	s.eventually(func() bool { return s.count("compliance", "resolved") >= 30 }, "it goes on")
+	s.eventually(func() bool { return s.count("compliance", "resolved") >= 30 }, "the second replay continues")
 	for name := range s.targets {
 		for id, times := range delivered(s.targets[name]) {
 			assert.Equal(t, 1, times, "%s at %s", id, name)
@@ -229,11 +223,11 @@ func TestReplayIsKilled(t *testing.T) {
 	s.run("worker")
 	_, err := replay.Wait(s.ctx)
 	require.NoError(t, err)
-	// A run of the first replay may still be open, as the worker that had its task was killed.
+	// A run of the first replay may still be open, because the worker that had its task was killed.
 	s.eventually(func() bool {
 		_, _, code := s.deadletter("replay", "--all", "--yes", "--rate", "50/s")
 		return code == 0
-	}, "a replay that leaves nothing")
+	}, "a replay that leaves no record")
 	s.atLeastOnce("compliance", events)
 	s.exactlyOnce("analytics", events)
 	s.exactlyOnce("notification", events)
@@ -241,10 +235,9 @@ func TestReplayIsKilled(t *testing.T) {
 	assert.Equal(t, events, s.count("compliance", "resolved"))
 }
 
-// TestReplayRate: no more is sent than asked for, and a signal stops it.
-func TestReplayRate(t *testing.T) {
+func TestReplay_KeepsTheRateAndStopsOnASignal(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": status(http.StatusUnprocessableEntity)}, mendable)
+	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": answers(http.StatusUnprocessableEntity)}, threeTargets)
 	s.run("worker")
 	s.run("ingest")
 	const events = 100
@@ -253,7 +246,7 @@ func TestReplayRate(t *testing.T) {
 	for i := range events {
 		s.waitStatus(s.id(i), failed)
 	}
-	s.targets["compliance"].Forget()
+	s.targets["compliance"].ClearRequests()
 	s.targets["compliance"].SetScript(ok)
 	replay := s.startDeadletter("replay", "--all", "--yes", "--rate", "5/s")
 	s.waitFor("compliance", hasEvents(10))
@@ -264,17 +257,16 @@ func TestReplayRate(t *testing.T) {
 	assert.Equal(t, 1, code, replay.Text())
 	left := s.count("compliance")
 	assert.Positive(t, left)
-	assert.Equal(t, events, left+s.count("compliance", "resolved"), "what was started was waited for")
+	assert.Equal(t, events, left+s.count("compliance", "resolved"), "the replay waits for the runs that it has started")
 	assert.Contains(t, replay.Text(), fmt.Sprint(left))
 	_, _, code = s.deadletter("replay", "--all", "--yes", "--rate", "100/s")
 	assert.Zero(t, code)
 	s.exactlyOnce("compliance", events)
 }
 
-// TestReplayRefusesByName what cannot be sent, and sends the rest.
-func TestReplayRefusesByName(t *testing.T) {
+func TestReplay_NamesExcludedRecordsAndSendsTheOthers(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "notification": status(http.StatusInternalServerError), "compliance": status(http.StatusUnprocessableEntity)}, mendable)
+	s := newStack(t, targetScripts{"analytics": ok, "notification": answers(http.StatusInternalServerError), "compliance": answers(http.StatusUnprocessableEntity)}, threeTargets)
 	worker := s.run("worker")
 	ingest := s.run("ingest")
 	s.publish(0, 2)
@@ -289,13 +281,13 @@ func TestReplayRefusesByName(t *testing.T) {
 	damaged := filepath.Join(s.deadLetters(), deadletter.FileName("compliance", s.id(1)))
 	require.NoError(t, os.WriteFile(damaged, []byte(`{"event_id":`), 0o600))
 	s.targets["compliance"].SetScript(ok)
-	s.writeTargets("  - {name: analytics, url: $ANALYTICS}\n  - {name: compliance, url: $COMPLIANCE}\n")
+	s.writeTargets(analyticsAndCompliance)
 	s.run("worker")
 
 	out, errs, code := s.deadletter("replay", "--all", "--yes", "--rate", "50/s")
 	assert.Equal(t, 1, code)
 	text := out + errs
-	assert.Contains(t, text, "notification", "which targets.yaml does not have")
+	assert.Contains(t, text, "notification", "a target that targets.yaml does not contain")
 	assert.Contains(t, text, event.UndecodableTarget)
 	assert.Contains(t, text, damaged)
 	s.exactlyOnce("compliance", 1)

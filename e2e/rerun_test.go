@@ -29,7 +29,7 @@ const (
 	running    = enums.WORKFLOW_EXECUTION_STATUS_RUNNING
 )
 
-// temporalCLI runs the command lines that the documents give.
+// temporalCLI runs the Temporal CLI, as in the command lines of the documents.
 func (s *stack) temporalCLI(args ...string) string {
 	s.t.Helper()
 	path, err := devstack.TemporalCLI()
@@ -40,30 +40,30 @@ func (s *stack) temporalCLI(args ...string) string {
 	return string(out)
 }
 
+// reset resets the run of an event to its first workflow task.
 func (s *stack) reset(eventID string) {
 	s.t.Helper()
-	s.temporalCLI("workflow", "reset", "--workflow-id", fanout.WorkflowID(eventID), "--type", "FirstWorkflowTask", "--reason", "the target is mended")
+	s.temporalCLI("workflow", "reset", "--workflow-id", fanout.WorkflowID(eventID), "--type", "FirstWorkflowTask", "--reason", "the target is repaired")
 }
 
-// waitRecorded waits until a target has n open records.
+// waitRecorded waits until a target has n open dead letters.
 func (s *stack) waitRecorded(target string, n int) {
 	s.t.Helper()
 	await.Equal(s.t, "open records of "+target, n, func() int { return s.count(target) })
 }
 
-// count is the number of a target's records in the tracker, or in a folder of it.
+// count returns the number of a target's records in the tracker's directory, or in a folder of it.
 func (s *stack) count(target string, folder ...string) int {
 	files, err := filepath.Glob(filepath.Join(append(append([]string{s.deadLetters()}, folder...), target+"_*")...))
 	require.NoError(s.t, err)
 	return len(files)
 }
 
-// TestResetAfterTheTargetIsMended: one run by its ID, others by a query. The
-// targets that have the event get nothing.
-func TestResetAfterTheTargetIsMended(t *testing.T) {
+// One run is reset by its ID, the others by a query. Targets that have the event do not get it again.
+func TestReset_DeliversOnlyToTheTargetThatFailed(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "compliance": status(http.StatusBadRequest)},
-		"  - {name: analytics, url: $ANALYTICS}\n  - {name: compliance, url: $COMPLIANCE}\n")
+	s := newStack(t, targetScripts{"analytics": ok, "compliance": answers(http.StatusBadRequest)},
+		analyticsAndCompliance)
 	s.run("worker")
 	ingest := s.run("ingest")
 	s.publish(0, 6)
@@ -80,7 +80,7 @@ func TestResetAfterTheTargetIsMended(t *testing.T) {
 		found, err := s.client.CountWorkflow(s.ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: query})
 		return err == nil && found.GetCount() == 6 // the first run of the one that was reset stays Failed
 	}, "the failed runs are found")
-	s.temporalCLI("workflow", "reset", "--query", query, "--type", "FirstWorkflowTask", "--reason", "the target is mended", "--yes")
+	s.temporalCLI("workflow", "reset", "--query", query, "--type", "FirstWorkflowTask", "--reason", "the target is repaired", "--yes")
 	for i := range 6 {
 		s.waitStatus(s.id(i), completed)
 	}
@@ -89,19 +89,19 @@ func TestResetAfterTheTargetIsMended(t *testing.T) {
 	assert.Empty(t, s.records())
 	assert.Equal(t, 6, s.count("compliance", "resolved"))
 
-	s.produce(flat(s.id(0), "conversation.started")) // redelivered
-	s.eventually(func() bool { return s.started(ingest, "duplicate") == 1 }, "a duplicate of the run that was reset")
+	s.produce(flatEvent(s.id(0), "conversation.started")) // redelivered
+	s.eventually(func() bool { return s.starts(ingest, "duplicate") == 1 }, "a duplicate of the run that was reset")
 	s.publish(6, 1)
 	s.waitFor("compliance", hasEvents(7))
 	s.exactlyOnce("compliance", 7)
 }
 
-// TestStartedByHand: UI's "Start Workflow Like This One" gives ID, type, queue and
-// the first argument as the run before had them.
-func TestStartedByHand(t *testing.T) {
+// The start has the ID, the type, the task queue and the first argument of the run before, as with
+// "Start Workflow Like This One" in the Temporal UI.
+func TestManualStart_DeliversOnlyToTheTargetThatFailed(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "compliance": status(http.StatusBadRequest)},
-		"  - {name: analytics, url: $ANALYTICS}\n  - {name: compliance, url: $COMPLIANCE}\n")
+	s := newStack(t, targetScripts{"analytics": ok, "compliance": answers(http.StatusBadRequest)},
+		analyticsAndCompliance)
 	s.run("worker")
 	s.run("ingest")
 	s.publish(0, 1)
@@ -125,20 +125,18 @@ func TestStartedByHand(t *testing.T) {
 			Query: `ExecutionStatus="Completed" AND InteractionId="conv-` + s.id(0) + `"`,
 		})
 		return err == nil && found.GetCount() == 1
-	}, "the run is found by its interaction")
+	}, "the run is found by its search attribute InteractionId")
 
 	byHand("once-more-" + s.id(0))
 	s.eventually(func() bool {
 		return delivered(s.targets["analytics"])[s.id(0)] == 2 && delivered(s.targets["compliance"])[s.id(0)] == 2
-	},
-		"under another ID it is sent again to every target")
+	}, "a run with another ID sends the event to every target again")
 }
 
-// TestWhateverAnOperatorClicks: cancel, terminate, reset of what runs: nothing is
-// lost, and nothing is wedged.
-func TestWhateverAnOperatorClicks(t *testing.T) {
+// An operator may cancel, terminate or reset a run. No delivery is lost, and no run hangs.
+func TestOperator_CancelTerminateAndResetLoseNoDelivery(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "notification": status(http.StatusServiceUnavailable)}, `
+	s := newStack(t, targetScripts{"analytics": ok, "notification": answers(http.StatusServiceUnavailable)}, `
   - {name: analytics, url: $ANALYTICS}
   - {name: notification, url: $NOTIFICATION, retry_statuses: [429, 503], max_attempts: 50, backoff: {initial: 1s, multiplier: 1}}
 `)
@@ -154,7 +152,7 @@ func TestWhateverAnOperatorClicks(t *testing.T) {
 	assert.Equal(t, event.ReasonCanceled, s.record("notification", s.id(0)).Reason)
 	s.temporalCLI("workflow", "terminate", "--workflow-id", id(1), "--reason", "a test")
 	s.waitStatus(s.id(1), terminated)
-	s.reset(s.id(2)) // it runs, and the reset ends it
+	s.reset(s.id(2)) // the reset terminates the running run and starts another
 	s.waitStatus(s.id(2), running)
 
 	s.targets["notification"].SetScript(ok)
@@ -168,8 +166,8 @@ func TestWhateverAnOperatorClicks(t *testing.T) {
 	assert.Equal(t, 1, times[s.id(0)])
 	assert.Equal(t, 1, times[s.id(3)])
 	times = delivered(s.targets["analytics"])
-	assert.Equal(t, 1, times[s.id(0)], "the canceled run had settled it")
-	assert.Equal(t, 2, times[s.id(1)], "what a terminated run delivered is not known")
+	assert.Equal(t, 1, times[s.id(0)], "the canceled run had delivered it")
+	assert.Equal(t, 2, times[s.id(1)], "the deliveries of a terminated run are unknown, so all are repeated")
 	assert.Empty(t, s.records())
 	assert.Equal(t, 1, s.count("notification", "resolved"))
 
@@ -186,10 +184,10 @@ func TestWhateverAnOperatorClicks(t *testing.T) {
 	assert.Equal(t, fanout.StateDelivered, statuses[0].State)
 }
 
-// TestActivityCommands: what UI and CLI offer for one delivery that waits.
-func TestActivityCommands(t *testing.T) {
+// The commands are those of the UI and the CLI for a waiting activity.
+func TestOperator_PausesResetsAndUnpausesADelivery(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "notification": status(http.StatusServiceUnavailable)}, `
+	s := newStack(t, targetScripts{"analytics": ok, "notification": answers(http.StatusServiceUnavailable)}, `
   - {name: analytics, url: $ANALYTICS}
   - {name: notification, url: $NOTIFICATION, retry_statuses: [429, 503], max_attempts: 50, backoff: {initial: 1s, multiplier: 1}}
 `)
@@ -201,7 +199,7 @@ func TestActivityCommands(t *testing.T) {
 		s.temporalCLI(append([]string{"activity", command, "--workflow-id", fanout.WorkflowID(s.id(i)), "--activity-id", "deliver-notification"}, args...)...)
 	}
 	activity(0, "pause")
-	activity(1, "reset") // at once, not after the backoff
+	activity(1, "reset") // the next attempt is made at once instead of after the backoff
 	s.targets["notification"].SetScript(ok)
 	for i := 1; i < 4; i++ {
 		s.waitStatus(s.id(i), completed)
@@ -214,10 +212,9 @@ func TestActivityCommands(t *testing.T) {
 	assert.Empty(t, s.records())
 }
 
-// TestTheFiltersOfTheDocuments: each is one that Temporal takes.
-func TestTheFiltersOfTheDocuments(t *testing.T) {
+func TestDocuments_VisibilityQueriesAreValid(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok}, "  - {name: analytics, url: $ANALYTICS}\n")
+	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
 	s.run("worker") // registers the search attributes
 	var filters []string
 	for file, filter := range map[string]*regexp.Regexp{
@@ -240,6 +237,6 @@ func TestTheFiltersOfTheDocuments(t *testing.T) {
 		s.eventually(func() bool {
 			_, err := s.client.CountWorkflow(s.ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: filter})
 			return err == nil
-		}, "Temporal does not take %s", filter)
+		}, "Temporal accepts the query %s", filter)
 	}
 }

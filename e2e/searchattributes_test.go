@@ -14,23 +14,23 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// TestSearchAttributes_AreUsedOnceTheyAreThere: the right to register them may
-// come long after the start, and the runs from then on can be searched.
-func TestSearchAttributes_AreUsedOnceTheyAreThere(t *testing.T) {
+// The right to register them may be granted after the processes have started. Runs that start after
+// that have search attributes.
+func TestSearchAttributes_AreSetOnceTheyCanBeRegistered(t *testing.T) {
 	t.Parallel()
 	temporal, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
 	require.NoError(t, err)
 	t.Cleanup(temporal.Close)
-	s := newStackOn(t, temporal, shared.kafka, targetScripts{"analytics": status(http.StatusBadRequest)}, oneTarget)
-	proxy := s.proxy()
-	proxy.Refuse("AddSearchAttributes", codes.PermissionDenied, "not you")
-	behind := "TEMPORAL_ADDRESS=" + proxy.Address()
-	worker, ingest := s.run("worker", behind), s.run("ingest", behind)
+	s := newStackOn(t, temporal, shared.kafka, targetScripts{"analytics": answers(http.StatusBadRequest)}, oneTarget)
+	proxy := s.startTemporalProxy()
+	proxy.Reject("AddSearchAttributes", codes.PermissionDenied, "not you")
+	throughProxy := "TEMPORAL_ADDRESS=" + proxy.Address()
+	worker, ingest := s.run("worker", throughProxy), s.run("ingest", throughProxy)
 	s.publish(0, 1)
 	s.record("analytics", s.id(0))
 	assert.Empty(t, s.attributes(s.id(0)))
 
-	proxy.Refuse("AddSearchAttributes", codes.OK, "")
+	proxy.Reject("AddSearchAttributes", codes.OK, "")
 	for _, p := range []*devstack.Process{worker, ingest} {
 		_, err := p.WaitLine(s.ctx, "search attributes are available")
 		require.NoError(t, err)
@@ -38,12 +38,11 @@ func TestSearchAttributes_AreUsedOnceTheyAreThere(t *testing.T) {
 	}
 	s.publish(1, 1)
 	s.record("analytics", s.id(1))
-	s.eventually(func() bool { return s.attributes(s.id(1))["DeadLetterTargets"] == `["analytics"]` }, "the run is marked")
+	s.eventually(func() bool { return s.attributes(s.id(1))["DeadLetterTargets"] == `["analytics"]` }, "the run has the search attribute DeadLetterTargets")
 	assert.Equal(t, `"conversation.started"`, s.attributes(s.id(1))["EventType"])
 }
 
-// attributes are the search attributes of the run of an event, as JSON, without
-// those of the server and of the SDK.
+// attributes returns the project's search attributes of the run of an event, as JSON.
 func (s *stack) attributes(eventID string) map[string]string {
 	s.t.Helper()
 	described, err := s.client.DescribeWorkflowExecution(s.ctx, fanout.WorkflowID(eventID), "")

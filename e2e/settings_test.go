@@ -16,8 +16,8 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// ends runs a process to its end and returns its exit status and what it printed.
-func (s *stack) ends(p *devstack.Process) (int, string) {
+// waitEnd waits for the end of a process and returns its exit status and its output.
+func (s *stack) waitEnd(p *devstack.Process) (int, string) {
 	s.t.Helper()
 	code, err := p.Wait(s.ctx)
 	require.NoError(s.t, err)
@@ -28,18 +28,18 @@ const secretTargets = `
   - {name: analytics, url: '$ANALYTICS/?key=hush-query', headers: {Authorization: "Bearer ${TOKEN}"}}
 `
 
-// ask runs a binary with arguments to its end.
-func (s *stack) ask(binary string, args, env []string) (int, string) {
+// runToEnd runs a binary with arguments to its end.
+func (s *stack) runToEnd(binary string, args, env []string) (int, string) {
 	s.t.Helper()
 	p, err := devstack.StartProcess(s.ctx, devstack.ProcessOptions{Path: filepath.Join(shared.bin, binary), Args: args, Dir: s.dir, Env: env})
 	require.NoError(s.t, err)
 	s.t.Cleanup(p.Close)
-	return s.ends(p)
+	return s.waitEnd(p)
 }
 
-func TestSettingsHelpAndVersion(t *testing.T) {
+func TestSettings_HelpAndVersion(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, nil, "  - {name: analytics, url: 'http://127.0.0.1:1'}\n")
+	s := newStack(t, nil, unreachableTarget)
 	both := []string{
 		"--targets=", "FANOUT_TARGETS", "targets.yaml", "--task-queue=", "FANOUT_TASK_QUEUE", "genesys-fanout", "--http-addr=", "FANOUT_HTTP_ADDR",
 		"--log-level=", "FANOUT_LOG_LEVEL", "--log-format=", "FANOUT_LOG_FORMAT", "--check", "--preflight", "--json", "TEMPORAL_ADDRESS", "TEMPORAL_API_KEY_FILE",
@@ -52,19 +52,19 @@ func TestSettingsHelpAndVersion(t *testing.T) {
 			`--kafka-group-id="genesys-fanout-processor"`, "KAFKA_GROUP_ID", "KAFKA_OPTIONS_FILE", "127.0.0.1:9465",
 		},
 	} {
-		code, text := s.ask(binary, []string{"--help"}, nil)
+		code, text := s.runToEnd(binary, []string{"--help"}, nil)
 		assert.Zero(t, code, text)
 		for _, part := range append(own, both...) {
 			assert.Contains(t, text, part, binary)
 		}
-		code, text = s.ask(binary, []string{"--version"}, nil)
+		code, text = s.runToEnd(binary, []string{"--version"}, nil)
 		assert.Zero(t, code, text)
 		assert.Regexp(t, "^"+binary+` \S+ \(go1\.[^)]*Temporal SDK v[^)]+\)$`, text)
 	}
 }
 
-// uncalled is an address that fails the test when somebody connects to it.
-func uncalled(t *testing.T) string {
+// forbiddenAddress returns an address that fails the test if a process connects to it.
+func forbiddenAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -84,39 +84,41 @@ func uncalled(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// TestCheckPrintsWhatWouldRun connects to nothing, needs not what the other
-// process needs, and shows no secret.
-func TestCheckPrintsWhatWouldRun(t *testing.T) {
+// --check connects to nothing, does not require the settings of the other process, and shows no secret.
+func TestCheck_PrintsSettingsWithoutSecretsOrConnections(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok}, secretTargets+"  - {name: notification, url: 'http://user:hush-url@127.0.0.1:1/api'}\n")
-	nobody := uncalled(t)
+	s := newStack(t, targetScripts{"analytics": ok}, secretTargets+`
+  - {name: notification, url: 'http://user:hush-url@127.0.0.1:1/api'}
+`)
+	nobody := forbiddenAddress(t)
 	for name, test := range map[string]struct {
 		binary string
 		env    []string
 	}{
 		"worker": {"worker", []string{"FANOUT_MAX_STARTS=ingest's", "KAFKA_SECURITY_PROTOCOL=ingest's", "GENESYS_API_URL=ingest's"}},
 		"ingest": {"ingest", []string{"KAFKA_BOOTSTRAP_SERVERS=" + nobody, "KAFKA_SASL_PASSWORD=hush-sasl", "FANOUT_DEAD_LETTERS=/no/such/folder"}},
-		"ingest that asks Genesys": {"ingest", []string{
+		"ingest with Genesys": {"ingest", []string{
 			"KAFKA_BOOTSTRAP_SERVERS=", "KAFKA_SASL_PASSWORD=", "GENESYS_API_URL=http://" + nobody,
 			"GENESYS_TOKEN_URL=http://" + nobody, "GENESYS_CLIENT_ID=client", "GENESYS_CLIENT_SECRET=hush-secret",
 		}},
 	} {
 		env := append(s.env("TOKEN=hush-token", "TEMPORAL_ADDRESS="+nobody, "TEMPORAL_API_KEY=hush-api-key"), test.env...)
-		code, text := s.ask(test.binary, []string{"--check"}, env)
+		code, text := s.runToEnd(test.binary, []string{"--check"}, env)
 		assert.Zero(t, code, "%s: %s", name, text)
 		assert.Contains(t, text, "analytics")
 		assert.Contains(t, text, s.targets["analytics"].URL())
 		assert.Contains(t, text, "@127.0.0.1:1/api")
 		assert.NotContains(t, text, "hush-", name)
-		assert.Contains(t, text, "\nwarning: "+s.targetsFile()+":3:5: targets[0].retry_statuses: holds no 5xx status", name)
+		assert.Contains(t, text, "\nwarning: "+s.targetsFile()+":2:5: targets[0].retry_statuses: holds no 5xx status", name)
 	}
 }
 
-// TestWrongSettingsAreToldAtOnce: every wrong setting and every wrong line, one
-// per line, with exit 2.
-func TestWrongSettingsAreToldAtOnce(t *testing.T) {
+// The process reports the invalid keys of targets.yaml in the same way, and exits with 2.
+func TestSettings_EveryInvalidSettingIsReportedOnItsOwnLine(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, nil, "  - {name: Analytics, url: ftp://a, timeout: 5, colour: red, headers: {X-Delivery-Attempt: 1, Authorization: '${MISSING}'}}\n")
+	s := newStack(t, nil, `
+  - {name: Analytics, url: ftp://a, timeout: 5, colour: red, headers: {X-Delivery-Attempt: 1, Authorization: '${MISSING}'}}
+`)
 	file := s.targetsFile()
 	for binary, want := range map[string][]string{
 		"worker": {
@@ -130,21 +132,21 @@ func TestWrongSettingsAreToldAtOnce(t *testing.T) {
 	} {
 		p := s.start(binary, "FANOUT_LOG_LEVEL=loud", "FANOUT_EAGER_START=maybe", "FANOUT_PAYLOAD_KEYS=hush-key", "FANOUT_TAGRETS=x", "FANOUT_MAX_STARTS=-1", "FANOUT_EVENT_ID=event.idd",
 			"KAFKA_SECURITY_PROTOCOL=TLS", "KAFKA_AUTO_OFFSET_RESET=now", "KAFKA_SSL_CA_LOCATION=/no/such/file", "KAFKA_OPTIONS=group.id=x", "KAFKA_BOOTSTRAP_SERVERS=nowhere")
-		code, text := s.ends(p)
+		code, text := s.waitEnd(p)
 		assert.Equal(t, 2, code, text)
 		for _, part := range want {
 			assert.Contains(t, text, part, binary)
 		}
 		for line := range strings.Lines(text) {
-			assert.Regexp(t, `^([A-Z_]+|\S+targets\.yaml:\d+:\d+: targets\[0\]\.[A-Za-z.-]+): .+; .+`, line, "what; cure")
+			assert.Regexp(t, `^([A-Z_]+|\S+targets\.yaml:\d+:\d+: targets\[0\]\.[A-Za-z.-]+): .+; .+`, line, "the line says what is wrong, and after a semicolon how to cure it")
 		}
 		assert.Contains(t, text, "FANOUT_PAYLOAD_KEYS: is not supported by this version; unset it\n")
 		assert.NotContains(t, text, "hush-")
 	}
 }
 
-// serviceLinks are what Kubernetes puts into every container of a namespace that
-// has Services named fanout and fanout-worker, the second with a named port.
+// serviceLinks are the environment variables that Kubernetes sets in every container of a namespace
+// that has Services named fanout and fanout-worker, the second with a named port.
 var serviceLinks = []string{
 	"FANOUT_SERVICE_HOST=10.96.0.10", "FANOUT_SERVICE_PORT=9465", "FANOUT_PORT=tcp://10.96.0.10:9465",
 	"FANOUT_PORT_9465_TCP=tcp://10.96.0.10:9465", "FANOUT_PORT_9465_TCP_PROTO=tcp", "FANOUT_PORT_9465_TCP_PORT=9465", "FANOUT_PORT_9465_TCP_ADDR=10.96.0.10",
@@ -152,57 +154,56 @@ var serviceLinks = []string{
 	"FANOUT_WORKER_PORT_9464_TCP=tcp://10.96.0.11:9464", "FANOUT_WORKER_PORT_9464_TCP_PROTO=tcp", "FANOUT_WORKER_PORT_9464_TCP_PORT=9464", "FANOUT_WORKER_PORT_9464_TCP_ADDR=10.96.0.11",
 }
 
-// TestServiceLinksOfKubernetesAreIgnored, and other unknown names are refused beside them.
-func TestServiceLinksOfKubernetesAreIgnored(t *testing.T) {
+// Other unknown names that begin with FANOUT_ are still invalid.
+func TestSettings_KubernetesServiceLinksAreIgnored(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
 	s.run("worker", serviceLinks...)
 	s.run("ingest", serviceLinks...)
 	s.publish(0, 1)
 	s.exactlyOnce("analytics", 1)
-	code, text := s.ask("deadletter", []string{"list"}, s.env(serviceLinks...))
+	code, text := s.runToEnd("deadletter", []string{"list"}, s.env(serviceLinks...))
 	assert.Zero(t, code, text)
 	for _, binary := range []string{"worker", "ingest", "deadletter"} {
 		args := []string{"--check"}
 		if binary == "deadletter" {
 			args = []string{"list"}
 		}
-		code, text := s.ask(binary, args, s.env(append([]string{"FANOUT_TARGET=typo.yaml", "FANOUT_WORKER_SERVICE=x"}, serviceLinks...)...))
+		code, text := s.runToEnd(binary, args, s.env(append([]string{"FANOUT_TARGET=typo.yaml", "FANOUT_WORKER_SERVICE=x"}, serviceLinks...)...))
 		assert.Equal(t, 2, code, text)
 		assert.Equal(t, "FANOUT_TARGET: is no setting; correct the name or unset it; --help lists the settings\n"+
 			"FANOUT_WORKER_SERVICE: is no setting; correct the name or unset it; --help lists the settings", text, binary)
 	}
 }
 
-// TestASecretInAVariableAndInAFileIsRefused, in the same words for a setting and
-// for a header.
-func TestASecretInAVariableAndInAFileIsRefused(t *testing.T) {
+// The message is the same for a setting and for a header.
+func TestSettings_SecretInBothVariableAndFileIsInvalid(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok}, secretTargets)
 	file := filepath.Join(s.dir, "secret")
 	require.NoError(t, os.WriteFile(file, []byte("hush-file\n"), 0o600))
 	twice := []string{"TOKEN=hush-token", "TOKEN_FILE=" + file, "KAFKA_SASL_PASSWORD_FILE=" + file}
-	code, text := s.ask("worker", []string{"--check"}, s.env(twice...))
+	code, text := s.runToEnd("worker", []string{"--check"}, s.env(twice...))
 	assert.Equal(t, 2, code, text)
-	assert.Regexp(t, `^\S+/targets\.yaml:3:\d+: targets\[0\]\.headers\.Authorization: TOKEN is set, and so is TOKEN_FILE; set one of the two$`, text)
-	code, text = s.ask("ingest", []string{"--check"}, s.env(twice...))
+	assert.Regexp(t, `^\S+/targets\.yaml:2:\d+: targets\[0\]\.headers\.Authorization: TOKEN is set, and so is TOKEN_FILE; set one of the two$`, text)
+	code, text = s.runToEnd("ingest", []string{"--check"}, s.env(twice...))
 	assert.Equal(t, 2, code, text)
 	assert.Contains(t, text, "KAFKA_SASL_PASSWORD: is set, and so is KAFKA_SASL_PASSWORD_FILE; set one of the two\n")
 	assert.Contains(t, text, "targets[0].headers.Authorization: TOKEN is set, and so is TOKEN_FILE; set one of the two")
 	assert.NotContains(t, text, "hush")
 }
 
-func TestSecretsComeFromFilesAndAreNeverShown(t *testing.T) {
+func TestSecrets_FromFilesAreNeverShown(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": status(http.StatusForbidden)}, secretTargets)
-	genesys := s.genesys()
+	s := newStack(t, targetScripts{"analytics": answers(http.StatusForbidden)}, secretTargets)
+	genesys := s.startGenesys()
 	file := func(name, secret string) string {
 		path := filepath.Join(s.dir, name)
 		require.NoError(t, os.WriteFile(path, []byte(secret+"\n"), 0o600))
 		return path
 	}
 	worker := s.run("worker", "TOKEN_FILE="+file("token", "hush-token"), "FANOUT_LOG_LEVEL=debug")
-	ingest := s.run("ingest", append(s.fromGenesys(genesys), "GENESYS_CLIENT_SECRET=",
+	ingest := s.run("ingest", append(s.genesysSettings(genesys), "GENESYS_CLIENT_SECRET=",
 		"GENESYS_CLIENT_SECRET_FILE="+file("client-secret", genesys.ClientSecret()), "TOKEN=hush-token", "FANOUT_LOG_LEVEL=debug", "OTEL_SERVICE_NAME=x", "OTEL_EXPORTER_OTLP_HEADERS=key=hush-otel")...)
 	s.publish(0, 1)
 	record := s.record("analytics", s.id(0))
@@ -220,32 +221,32 @@ func TestSecretsComeFromFilesAndAreNeverShown(t *testing.T) {
 	assert.NotContains(t, ingest.Text(), "hush-otel")
 }
 
-// TestSecretsOfGenesysAreNeverShown: neither the token nor the password that a
-// refusal follows or holds.
-func TestSecretsOfGenesysAreNeverShown(t *testing.T) {
+// Genesys issues a token, and then answers with an error that contains it, or with connection details
+// that are incomplete but contain a password.
+func TestSecrets_OfGenesysAnswersAreNeverShown(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, nil, "  - {name: analytics, url: 'http://127.0.0.1:1'}\n")
+	s := newStack(t, nil, unreachableTarget)
 	for _, answer := range []devstack.Failure{
 		{Status: http.StatusForbidden, Body: `{"message":"no access for hush-access-token","code":"missing.permissions"}`},
 		{Status: http.StatusOK, Body: `{"connectionDetails":{"bootstrapServers":"","saslUsername":"u","saslPassword":"hush-details"}}`},
 	} {
-		genesys := s.genesys()
+		genesys := s.startGenesys()
 		genesys.Fail(devstack.TokenPath, devstack.Failure{
 			Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
 			Body: `{"access_token":"hush-access-token","token_type":"bearer","expires_in":3600}`,
 		})
 		genesys.Fail(devstack.EventBridgePath, answer)
-		code, text := s.ends(s.start("ingest", append(s.fromGenesys(genesys), "FANOUT_LOG_LEVEL=debug")...))
+		code, text := s.waitEnd(s.start("ingest", append(s.genesysSettings(genesys), "FANOUT_LOG_LEVEL=debug")...))
 		assert.Equal(t, 1, code, text)
 		assert.Contains(t, text, "GET /api/v2/eventbridge")
 		assert.NotContains(t, text, "hush-")
 	}
 }
 
-// TestGenesysRefusals: each ends ingest with 1, in time, with what was asked and the cure.
-func TestGenesysRefusals(t *testing.T) {
+// ingest ends with 1. Its output names the request and the cure.
+func TestGenesys_RejectedRequestsEndIngestWithTheCure(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, nil, "  - {name: analytics, url: 'http://127.0.0.1:1'}\n")
+	s := newStack(t, nil, unreachableTarget)
 	for name, test := range map[string]struct {
 		path    string
 		failure devstack.Failure
@@ -278,11 +279,11 @@ func TestGenesysRefusals(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			genesys := s.genesys()
+			genesys := s.startGenesys()
 			test.failure.Header = http.Header{"ININ-Correlation-Id": {"corr-1"}}
 			genesys.Fail(test.path, test.failure, test.failure, test.failure)
 			began := time.Now()
-			code, text := s.ends(s.start("ingest", s.fromGenesys(genesys)...))
+			code, text := s.waitEnd(s.start("ingest", s.genesysSettings(genesys)...))
 			assert.Equal(t, 1, code, text)
 			assert.Less(t, time.Since(began), 20*time.Second)
 			for _, part := range test.want {
@@ -296,27 +297,27 @@ func TestGenesysRefusals(t *testing.T) {
 	}
 }
 
-// TestGenesysIsWaitedFor: what may pass is no reason to end.
-func TestGenesysIsWaitedFor(t *testing.T) {
+// ingest does not end, and waits for as long as Retry-After says.
+func TestGenesys_TransientErrorsAreRetried(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok}, oneTarget)
-	genesys := s.genesys()
+	genesys := s.startGenesys()
 	genesys.Fail(devstack.TokenPath, devstack.Failure{Status: 503})
 	genesys.Fail(devstack.EventBridgePath, devstack.Failure{Status: 429, Header: http.Header{"Retry-After": {"6"}}})
 	s.run("worker")
 	began := time.Now()
-	s.run("ingest", s.fromGenesys(genesys)...)
-	assert.GreaterOrEqual(t, time.Since(began), 6*time.Second, "Retry-After, longer than any backoff here")
-	assert.Equal(t, 2, genesys.Calls(devstack.EventBridgePath), "one answer was asked for and waited out")
+	s.run("ingest", s.genesysSettings(genesys)...)
+	assert.GreaterOrEqual(t, time.Since(began), 6*time.Second, "Retry-After is longer than any backoff in this test")
+	assert.Equal(t, 2, genesys.Calls(devstack.EventBridgePath), "one request was rejected, and the next one came after the wait")
 	s.publish(0, 1)
 	s.exactlyOnce("analytics", 1)
 }
 
-func TestKafkaRefusesTheCredentials(t *testing.T) {
+func TestKafka_WrongCredentialsEndIngest(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, nil, "  - {name: analytics, url: 'http://127.0.0.1:1'}\n")
+	s := newStack(t, nil, unreachableTarget)
 	began := time.Now()
-	code, text := s.ends(s.start("ingest", "KAFKA_SASL_PASSWORD=hush-wrong"))
+	code, text := s.waitEnd(s.start("ingest", "KAFKA_SASL_PASSWORD=hush-wrong"))
 	assert.Equal(t, 1, code, text)
 	assert.Less(t, time.Since(began), 20*time.Second)
 	for _, part := range []string{"SCRAM-SHA-512", s.kafka.Username(), s.kafka.Bootstrap(), "KAFKA_SASL_PASSWORD", "port"} {
@@ -325,19 +326,19 @@ func TestKafkaRefusesTheCredentials(t *testing.T) {
 	assert.NotContains(t, text, "hush-wrong")
 }
 
-func TestTemporalIsWaitedForOrRefuses(t *testing.T) {
+func TestTemporal_UnreachableIsRetriedAndMissingNamespaceEndsTheProcess(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, nil, "  - {name: analytics, url: 'http://127.0.0.1:1'}\n")
+	s := newStack(t, nil, unreachableTarget)
 	for _, binary := range []string{"worker", "ingest"} {
 		waiting := s.start(binary, "TEMPORAL_ADDRESS=127.0.0.1:1")
 		require.NoError(t, waiting.WaitStatus(s.ctx, "/readyz", http.StatusServiceUnavailable))
 		_, err := waiting.WaitLine(s.ctx, "waiting for Temporal")
 		require.NoError(t, err)
 		require.NoError(t, waiting.Signal(syscall.SIGTERM))
-		code, text := s.ends(waiting)
+		code, text := s.waitEnd(waiting)
 		assert.Zero(t, code, text)
 
-		code, text = s.ends(s.start(binary, "TEMPORAL_NAMESPACE=no-such-namespace"))
+		code, text = s.waitEnd(s.start(binary, "TEMPORAL_NAMESPACE=no-such-namespace"))
 		assert.Equal(t, 1, code, text)
 		assert.Contains(t, text, "TEMPORAL_NAMESPACE")
 	}

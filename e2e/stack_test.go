@@ -1,6 +1,6 @@
-// Package e2e runs the built binaries as users do: on a Temporal server, a Kafka
-// broker and targets that are reached over the network. It looks at nothing
-// inside them: only at requests, files, exit statuses and what Temporal shows.
+// Package e2e tests the built binaries from outside, with a Temporal server, a Kafka broker and
+// targets that they reach over the network. The tests see only what a user sees: requests, files,
+// output, exit statuses, metrics, and the runs in Temporal.
 package e2e
 
 import (
@@ -27,8 +27,8 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// shared are the parts that most tests use together: each has its own topic,
-// group, task queue and event ids there.
+// shared are the servers that most tests share. Each test has its own topic, consumer group, task
+// queue and event IDs there.
 var shared struct {
 	bin      string
 	temporal *devstack.Temporal
@@ -67,23 +67,46 @@ func fail(err error) int {
 	return 1
 }
 
-// stack is one test's fan-out.
+// stack is the fan-out of one test, with its targets.
 type stack struct {
 	t        *testing.T
 	ctx      context.Context
 	temporal *devstack.Temporal
 	kafka    *devstack.Kafka
 	client   client.Client
-	name     string // topic, group and task queue
+	name     string // of the topic, the consumer group and the task queue
 	dir      string
 	targets  map[string]*devstack.Target
 }
 
-// targetScripts are the targets of a stack by name.
+// targetScripts are the scripts of a stack's targets, by the target's name.
 type targetScripts map[string]devstack.Script
 
-// newStack starts the targets and writes targets.yaml: a list in which
-// $NAME, in upper case with underscores, stands for the URL of a target.
+// The lists of targets that several tests use.
+const (
+	oneTarget = `
+  - {name: analytics, url: $ANALYTICS}
+`
+	analyticsAndNotification = `
+  - {name: analytics, url: $ANALYTICS}
+  - {name: notification, url: $NOTIFICATION}
+`
+	analyticsAndCompliance = `
+  - {name: analytics, url: $ANALYTICS}
+  - {name: compliance, url: $COMPLIANCE}
+`
+	threeTargets = `
+  - {name: analytics, url: $ANALYTICS}
+  - {name: notification, url: $NOTIFICATION}
+  - {name: compliance, url: $COMPLIANCE}
+`
+	unreachableTarget = `
+  - {name: analytics, url: 'http://127.0.0.1:1'}
+`
+)
+
+// newStack starts targets and writes targets.yaml. yaml is the list in that file, and begins with a
+// line break. In yaml, $NAME is the URL of the target name, and $ONE_NAME that of the target one-name.
 func newStack(t *testing.T, scripts targetScripts, yaml string) *stack {
 	t.Helper()
 	return newStackOn(t, shared.temporal, shared.kafka, scripts, yaml)
@@ -104,7 +127,7 @@ func newStackOn(t *testing.T, temporal *devstack.Temporal, kafka *devstack.Kafka
 		s.targets[name] = target
 		await.Watch(t, name, func() any { return target.Progress() })
 	}
-	await.Watch(t, "dead letters", func() any { return s.progressOfRecords() })
+	await.Watch(t, "dead letters", func() any { return s.recordProgress() })
 	s.writeTargets(yaml)
 	require.NoError(t, kafka.CreateTopic(ctx, s.name, 4))
 	c, err := temporal.Client(ctx)
@@ -114,18 +137,19 @@ func newStackOn(t *testing.T, temporal *devstack.Temporal, kafka *devstack.Kafka
 	return s
 }
 
+// writeTargets writes targets.yaml. yaml is as in newStack.
 func (s *stack) writeTargets(yaml string) {
 	s.t.Helper()
 	for name, target := range s.targets {
 		yaml = strings.ReplaceAll(yaml, "$"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), target.URL())
 	}
-	require.NoError(s.t, os.WriteFile(s.targetsFile(), []byte("targets:\n"+yaml), 0o600))
+	require.NoError(s.t, os.WriteFile(s.targetsFile(), []byte("targets:"+yaml), 0o600))
 }
 
 func (s *stack) targetsFile() string { return filepath.Join(s.dir, "targets.yaml") }
 func (s *stack) deadLetters() string { return filepath.Join(s.dir, "dead-letters") }
 
-// env is what both processes need; extra settings come last and win.
+// env returns the settings that both processes need, followed by extra ones, which take precedence.
 func (s *stack) env(extra ...string) []string {
 	return append([]string{
 		"TEMPORAL_ADDRESS=" + s.temporal.Address(),
@@ -135,7 +159,7 @@ func (s *stack) env(extra ...string) []string {
 	}, slices.Concat(s.kafka.Settings(s.name, s.name), extra)...)
 }
 
-// start runs a binary without waiting for anything.
+// start starts a binary and returns at once.
 func (s *stack) start(binary string, extra ...string) *devstack.Process {
 	s.t.Helper()
 	port, err := devstack.FreePort(s.ctx)
@@ -155,7 +179,7 @@ func (s *stack) start(binary string, extra ...string) *devstack.Process {
 	return p
 }
 
-// run runs a binary until it is ready.
+// run starts a binary and waits until it is ready.
 func (s *stack) run(binary string, extra ...string) *devstack.Process {
 	s.t.Helper()
 	p := s.start(binary, extra...)
@@ -163,30 +187,31 @@ func (s *stack) run(binary string, extra ...string) *devstack.Process {
 	return p
 }
 
-// id makes an event id that no other test has.
+// id returns the ID of the nth event, which no other test uses.
 func (s *stack) id(n int) string { return fmt.Sprintf("%s-%04d", s.name, n) }
 
-// flat is a flat event.
-func flat(id, kind string) []byte {
+// flatEvent returns the message of a flat event.
+func flatEvent(id, kind string) []byte {
 	return fmt.Appendf(nil, `{"event_id": %q, "event_type": %q, "interaction": {"id": "conv-%s", "channel_type": "voice", "status": "active"}, "note": "<ä & ü>"}`, id, kind, id)
 }
 
-// publish puts n flat events on the topic, spread over its partitions.
+// publish writes n flat events to the topic, spread over its partitions. Their numbers start at from.
 func (s *stack) publish(from, n int) {
 	s.t.Helper()
 	messages := make([]devstack.Message, 0, n)
 	for i := from; i < from+n; i++ {
-		messages = append(messages, devstack.Message{Topic: s.name, Partition: int32(i % 4), Value: flat(s.id(i), "conversation.started")})
+		messages = append(messages, devstack.Message{Topic: s.name, Partition: int32(i % 4), Value: flatEvent(s.id(i), "conversation.started")})
 	}
 	require.NoError(s.t, s.kafka.ProduceAll(s.ctx, messages...))
 }
 
+// produce writes one message to the first partition.
 func (s *stack) produce(value []byte) {
 	s.t.Helper()
 	require.NoError(s.t, s.kafka.Produce(s.ctx, s.name, 0, nil, value))
 }
 
-// waitFor waits until a target's requests satisfy a condition.
+// waitFor waits until a condition of a target is true.
 func (s *stack) waitFor(target string, condition func(*devstack.Target) bool) {
 	s.t.Helper()
 	await.True(s.t, "requests at "+target, func() bool { return condition(s.targets[target]) })
@@ -196,14 +221,14 @@ func hasEvents(n int) func(*devstack.Target) bool {
 	return func(t *devstack.Target) bool { return t.Events() >= n }
 }
 
-// eventually waits for something that can only be asked for, as long as requests
-// come to the targets or records move.
+// eventually waits until a condition is true. The wait continues while requests arrive at the
+// targets or dead letters change.
 func (s *stack) eventually(condition func() bool, message string, args ...any) {
 	s.t.Helper()
 	await.True(s.t, fmt.Sprintf(message, args...), condition)
 }
 
-// waitCommitted waits until the group has committed n messages in all.
+// waitCommitted waits until the committed offsets of all partitions add up to n.
 func (s *stack) waitCommitted(n int64) {
 	s.t.Helper()
 	await.Equal(s.t, "committed messages", n, s.committed)
@@ -217,7 +242,7 @@ func (s *stack) committed() int64 {
 	return offsets.Sum(s.name)
 }
 
-// status is the state of the run of an event.
+// status returns the status of the run of an event.
 func (s *stack) status(eventID string) enums.WorkflowExecutionStatus {
 	d, err := s.client.DescribeWorkflowExecution(s.ctx, fanout.WorkflowID(eventID), "")
 	if err != nil {
@@ -231,7 +256,7 @@ func (s *stack) waitStatus(eventID string, want enums.WorkflowExecutionStatus) {
 	await.Equal(s.t, "the status of the run of "+eventID, want, func() enums.WorkflowExecutionStatus { return s.status(eventID) })
 }
 
-// record reads a dead letter as a user's script would.
+// record waits for a dead letter and reads its file, as a user's script does.
 func (s *stack) record(target, eventID string) deadletter.Record {
 	s.t.Helper()
 	file := filepath.Join(s.deadLetters(), deadletter.FileName(target, eventID))
@@ -243,35 +268,36 @@ func (s *stack) record(target, eventID string) deadletter.Record {
 	return record
 }
 
+// records returns the files of the open dead letters.
 func (s *stack) records() []string {
 	files, err := filepath.Glob(filepath.Join(s.deadLetters(), "*.json"))
 	require.NoError(s.t, err)
 	return files
 }
 
-// progressOfRecords says how many records there are, open and in the folders of
-// those that are no longer open.
-func (s *stack) progressOfRecords() string {
+// recordProgress describes how many dead letters are open and how many are closed.
+func (s *stack) recordProgress() string {
 	closed, err := filepath.Glob(filepath.Join(s.deadLetters(), "*", "*.json*"))
 	require.NoError(s.t, err)
 	return fmt.Sprintf("%d open and %d closed", len(s.records()), len(closed))
 }
 
-// metric reads one sample of a process; 0 when it is not there.
+// metric returns the value of a sample of a process, or 0 if there is no such sample.
 func (s *stack) metric(p *devstack.Process, sample string) float64 {
 	value, err := p.Metric(s.ctx, sample)
 	require.NoError(s.t, err)
 	return value
 }
 
-func (s *stack) get(p *devstack.Process, path string) string {
+// body returns the body of the answer to GET path.
+func (s *stack) body(p *devstack.Process, path string) string {
 	_, body, err := p.Read(s.ctx, path)
 	require.NoError(s.t, err)
 	return body
 }
 
-// exactlyOnce waits until each of n events was answered well, and asserts that
-// none was twice.
+// exactlyOnce waits until a target has answered n events with 2xx. It asserts that no event was
+// answered so twice.
 func (s *stack) exactlyOnce(target string, n int) {
 	s.t.Helper()
 	s.atLeastOnce(target, n)
@@ -280,13 +306,13 @@ func (s *stack) exactlyOnce(target string, n int) {
 	}
 }
 
-// atLeastOnce waits until each of n events was answered well.
+// atLeastOnce waits until a target has answered n events with 2xx.
 func (s *stack) atLeastOnce(target string, n int) {
 	s.t.Helper()
 	await.Equal(s.t, "events delivered at "+target, n, func() int { return len(delivered(s.targets[target])) })
 }
 
-// delivered counts the good answers per event.
+// delivered returns the number of 2xx answers by event ID.
 func delivered(target *devstack.Target) map[string]int {
 	times := make(map[string]int)
 	for _, r := range target.Requests() {
@@ -299,7 +325,8 @@ func delivered(target *devstack.Target) map[string]int {
 
 func ok(devstack.Request) devstack.Answer { return devstack.Answer{Status: http.StatusOK} }
 
-func status(code int) devstack.Script {
+// answers returns a script that answers every request with a status.
+func answers(code int) devstack.Script {
 	return func(devstack.Request) devstack.Answer {
 		return devstack.Answer{Status: code, Body: "answer " + http.StatusText(code)}
 	}

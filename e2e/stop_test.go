@@ -13,22 +13,21 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// stopLimit is the contract's: the longest target timeout, here the default of
-// 5 s, and 10 s.
+// stopLimit is the documented limit: the longest timeout of a target, here the default of 5 s, and
+// 10 s.
 const stopLimit = 15 * time.Second
 
-// TestStop_EndsInTimeWhilePeersAreSilent: SIGTERM ends both processes with 0
-// within one deadline, whatever no longer answers, and with starts and
-// deliveries in flight. What was cut off is in the log, and nothing is lost.
-func TestStop_EndsInTimeWhilePeersAreSilent(t *testing.T) {
+// SIGTERM ends both processes with 0 within the limit, whichever servers do not answer, and with starts
+// and deliveries in flight. The log names the parts that were not stopped in time. No event is lost.
+func TestStop_EndsWithinTheLimitIfPeersDoNotAnswer(t *testing.T) {
 	const (
 		queues = `msg="the stop was cut off" limit=15s unfinished="Temporal's task queues"`
 		group  = "Kafka did not answer the last commit or the leave of the group in time"
 	)
 	for name, test := range map[string]struct {
 		temporal, kafka bool
-		firstAttempts   string   // the process that makes them, and so has them in flight
-		cutOff          []string // what ingest says of its stop
+		firstAttempts   string   // the process that makes the first attempts, and so has requests in flight
+		cutOff          []string // parts of ingest's log about its stop
 	}{
 		"temporal":                   {true, false, "ingest", []string{queues}},
 		"kafka":                      {false, true, "ingest", []string{group}},
@@ -44,10 +43,10 @@ func TestStop_EndsInTimeWhilePeersAreSilent(t *testing.T) {
 				return devstack.Answer{Status: http.StatusOK, Delay: 3 * time.Second}
 			}
 			s := newStackOn(t, shared.temporal, kafka, targetScripts{"analytics": slow}, oneTarget)
-			proxy := s.proxy()
-			behind := "TEMPORAL_ADDRESS=" + proxy.Address()
+			proxy := s.startTemporalProxy()
+			throughProxy := "TEMPORAL_ADDRESS=" + proxy.Address()
 			eager := fmt.Sprintf("FANOUT_EAGER_START=%t", test.firstAttempts == "ingest")
-			worker, ingest := s.run("worker", behind), s.run("ingest", behind, eager)
+			worker, ingest := s.run("worker", throughProxy), s.run("ingest", throughProxy, eager)
 			s.publish(0, 200)
 			s.waitFor("analytics", hasEvents(10))
 
@@ -71,8 +70,8 @@ func TestStop_EndsInTimeWhilePeersAreSilent(t *testing.T) {
 				assert.Contains(t, ingest.Text(), part)
 			}
 
-			proxy.Speak()
-			kafka.Speak()
+			proxy.EndSilence()
+			kafka.EndSilence()
 			s.run("worker")
 			s.run("ingest")
 			s.atLeastOnce("analytics", 200)

@@ -17,9 +17,10 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// echoingTarget answers each request with 204 and, although that has no body, with
-// the Authorization header as one. It returns its URL and how many it answered.
-func echoingTarget(t *testing.T) (string, *atomic.Int32) {
+// startEchoingTarget starts a target that answers each request with 204, followed by the request's
+// Authorization header, although 204 has no body. It returns the target's URL and its count of
+// answers.
+func startEchoingTarget(t *testing.T) (string, *atomic.Int32) {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -49,21 +50,23 @@ func echoingTarget(t *testing.T) (string, *atomic.Int32) {
 	return "http://" + listener.Addr().String(), answered
 }
 
-// TestLogs_StandardLibraryQuotesNoSecret: net/http logs the bytes that it did not
-// expect, by a logger that knows neither our format nor our secrets.
-func TestLogs_StandardLibraryQuotesNoSecret(t *testing.T) {
+// net/http logs unexpected bytes of an answer with its own logger, which has neither the project's log
+// format nor its redaction.
+func TestLogs_NetHTTPLinesContainNoSecret(t *testing.T) {
 	t.Parallel()
-	url, answered := echoingTarget(t)
-	s := newStack(t, nil, "  - {name: analytics, url: '"+url+"', headers: {Authorization: \"Bearer ${TOKEN}\"}}\n")
+	url, answered := startEchoingTarget(t)
+	s := newStack(t, nil, `
+  - {name: analytics, url: '`+url+`', headers: {Authorization: "Bearer ${TOKEN}"}}
+`)
 	logs := []string{"TOKEN=hush-token", "FANOUT_LOG_LEVEL=debug", "FANOUT_LOG_FORMAT=json"}
-	for _, eager := range []string{"true", "false"} { // the process that sends is ingest, or worker
+	for _, eager := range []string{"true", "false"} { // with eager start ingest sends the requests, else worker
 		worker := s.run("worker", logs...)
 		ingest := s.run("ingest", append(logs, "FANOUT_EAGER_START="+eager)...)
 		sender := map[string]interface{ Text() string }{"true": ingest, "false": worker}[eager]
 		before := answered.Load()
 		s.publish(int(before), 5)
 		s.eventually(func() bool { return answered.Load() == before+5 }, "5 requests")
-		s.eventually(func() bool { return strings.Contains(sender.Text(), "Unsolicited response") }, "net/http's line")
+		s.eventually(func() bool { return strings.Contains(sender.Text(), "Unsolicited response") }, "the log line of net/http")
 		stop(t, ingest)
 		stop(t, worker)
 		for _, p := range []interface{ Text() string }{ingest, worker} {
@@ -72,7 +75,7 @@ func TestLogs_StandardLibraryQuotesNoSecret(t *testing.T) {
 		for line := range strings.Lines(sender.Text()) {
 			var entry struct {
 				Msg   string
-				Level any // librdkafka's lines have a second one, a number
+				Level any // any, because librdkafka's lines also have a number of this name
 			}
 			if assert.NoError(t, json.Unmarshal([]byte(line), &entry), line) && strings.Contains(entry.Msg, "Unsolicited") {
 				assert.Equal(t, "DEBUG", entry.Level)
@@ -81,9 +84,8 @@ func TestLogs_StandardLibraryQuotesNoSecret(t *testing.T) {
 	}
 }
 
-// TestPause_LongerThanMaxAgeEndsInExpired, because an event's age counts while its
-// target is paused too.
-func TestPause_LongerThanMaxAgeEndsInExpired(t *testing.T) {
+// max_age includes the time in which the target is paused.
+func TestMaxAge_EventsOfAPausedTargetExpire(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, `
   - {name: analytics, url: $ANALYTICS}
@@ -103,13 +105,15 @@ func TestPause_LongerThanMaxAgeEndsInExpired(t *testing.T) {
 	}, "the dead letter is counted")
 }
 
-// TestFanOut_ExpiresAtOnceIfTheTargetAsksForTooLongAWait: the dead letter names both.
-func TestFanOut_ExpiresAtOnceIfTheTargetAsksForTooLongAWait(t *testing.T) {
+// The dead letter names both durations.
+func TestMaxAge_RetryAfterBeyondItExpiresTheEventAtOnce(t *testing.T) {
 	t.Parallel()
-	asks := func(devstack.Request) devstack.Answer {
+	tooLong := func(devstack.Request) devstack.Answer {
 		return devstack.Answer{Status: http.StatusTooManyRequests, Header: http.Header{"Retry-After": {"7200"}}}
 	}
-	s := newStack(t, targetScripts{"analytics": asks}, "  - {name: analytics, url: $ANALYTICS, max_age: 10m}\n")
+	s := newStack(t, targetScripts{"analytics": tooLong}, `
+  - {name: analytics, url: $ANALYTICS, max_age: 10m}
+`)
 	s.run("worker")
 	s.run("ingest")
 	s.publish(0, 1)

@@ -14,21 +14,16 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-const oneOfTwoRejects = `
-  - {name: analytics, url: $ANALYTICS}
-  - {name: compliance, url: $COMPLIANCE}
-`
-
-// countIn is the number of files in a folder that match a pattern.
-func countIn(t *testing.T, elements ...string) int {
+// countFiles returns the number of files that match a pattern. The elements of the pattern are joined.
+func countFiles(t *testing.T, elements ...string) int {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(elements...))
 	require.NoError(t, err)
 	return len(files)
 }
 
-// waitReady waits until /readyz of a process answers with a status and a text.
-func (s *stack) waitReady(p *devstack.Process, status int, text string) {
+// waitReadyz waits until /readyz of a process answers with a status and a body that contains text.
+func (s *stack) waitReadyz(p *devstack.Process, status int, text string) {
 	s.t.Helper()
 	s.eventually(func() bool {
 		got, body, err := p.Read(s.ctx, "/readyz")
@@ -36,19 +31,18 @@ func (s *stack) waitReady(p *devstack.Process, status int, text string) {
 	}, "/readyz answers %d with %q", status, text)
 }
 
-// TestTwoTrackers_AResetSendsWhatTheOtherTrackerHas: two workers have a tracker of
-// their own each. Whichever of them a reset run asks, the event is sent once, and
-// its record is resolved in the tracker that has it.
-func TestTwoTrackers_AResetSendsWhatTheOtherTrackerHas(t *testing.T) {
+// Two workers have a tracker each. Whichever tracker a reset run asks, the event is sent once, and its
+// record is resolved in the tracker that has the record.
+func TestTwoTrackers_ResetResolvesTheRecordInItsTracker(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "compliance": status(http.StatusBadRequest)}, oneOfTwoRejects)
+	s := newStack(t, targetScripts{"analytics": ok, "compliance": answers(http.StatusBadRequest)}, analyticsAndCompliance)
 	other := filepath.Join(s.dir, "other-dead-letters")
 	workers := []*devstack.Process{s.run("worker"), s.run("worker", "FANOUT_DEAD_LETTERS="+other)}
 	s.run("ingest")
 	const events = 12
 	s.publish(0, events)
 	s.eventually(func() bool {
-		return countIn(t, s.deadLetters(), "compliance_*")+countIn(t, other, "compliance_*") == events
+		return countFiles(t, s.deadLetters(), "compliance_*")+countFiles(t, other, "compliance_*") == events
 	}, "%d dead letters in both trackers", events)
 	for i := range events {
 		s.waitStatus(s.id(i), failed)
@@ -63,79 +57,75 @@ func TestTwoTrackers_AResetSendsWhatTheOtherTrackerHas(t *testing.T) {
 	s.exactlyOnce("compliance", events)
 	s.exactlyOnce("analytics", events)
 	for _, tracker := range []string{s.deadLetters(), other} {
-		assert.Zero(t, countIn(t, tracker, "*.json"), "open records in %s", tracker)
+		assert.Zero(t, countFiles(t, tracker, "*.json"), "open records in %s", tracker)
 	}
-	resolved := countIn(t, s.deadLetters(), "resolved", "*.json") + countIn(t, other, "resolved", "*.json")
+	resolved := countFiles(t, s.deadLetters(), "resolved", "*.json") + countFiles(t, other, "resolved", "*.json")
 	assert.Equal(t, events, resolved)
 	for _, worker := range workers {
-		s.waitReady(worker, http.StatusServiceUnavailable, "another tracker")
+		s.waitReadyz(worker, http.StatusServiceUnavailable, "another tracker")
 	}
 }
 
-// TestTrackerThatVanishes_RecordsAreWrittenOnceItIsBack: the directory goes away
-// while the worker runs. It is not made anew, the worker says so, and the dead
-// letter is written when the directory is back.
-func TestTrackerThatVanishes_RecordsAreWrittenOnceItIsBack(t *testing.T) {
+// The directory disappears while the worker runs. The worker does not create it again, and is not ready.
+// It writes the dead letter when the directory is back.
+func TestTrackerOutage_RecordsAreWrittenWhenTheDirectoryIsBack(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "compliance": status(http.StatusBadRequest)}, oneOfTwoRejects)
+	s := newStack(t, targetScripts{"analytics": ok, "compliance": answers(http.StatusBadRequest)}, analyticsAndCompliance)
 	worker := s.run("worker")
 	s.run("ingest")
 	s.publish(0, 1)
 	s.waitRecorded("compliance", 1)
 	s.waitStatus(s.id(0), failed)
 
-	elsewhere := filepath.Join(s.dir, "unmounted")
-	require.NoError(t, os.Rename(s.deadLetters(), elsewhere))
-	s.waitReady(worker, http.StatusServiceUnavailable, "tracker")
+	moved := filepath.Join(s.dir, "unmounted")
+	require.NoError(t, os.Rename(s.deadLetters(), moved))
+	s.waitReadyz(worker, http.StatusServiceUnavailable, "tracker")
 	s.publish(1, 1)
 	s.eventually(func() bool { return s.metric(worker, "fanout_dead_letters_waiting") == 1 }, "a dead letter waits")
-	assert.NoDirExists(t, s.deadLetters(), "a missing directory is made at the start only")
+	assert.NoDirExists(t, s.deadLetters(), "the worker creates a missing directory only at its start")
 	s.targets["compliance"].SetScript(ok)
-	s.reset(s.id(0)) // what is outstanding cannot be known now
+	s.reset(s.id(0)) // the run cannot ask which records are open, so it waits
 
-	require.NoError(t, os.Rename(elsewhere, s.deadLetters()))
+	require.NoError(t, os.Rename(moved, s.deadLetters()))
 	s.waitStatus(s.id(1), failed)
 	assert.Equal(t, 1, s.count("compliance"))
 	s.waitStatus(s.id(0), completed)
 	s.exactlyOnce("compliance", 1)
-	s.waitReady(worker, http.StatusOK, "ready")
-	s.eventually(func() bool { return s.metric(worker, "fanout_dead_letters_waiting") == 0 }, "none waits any more")
+	s.waitReadyz(worker, http.StatusOK, "ready")
+	s.eventually(func() bool { return s.metric(worker, "fanout_dead_letters_waiting") == 0 }, "no dead letter waits")
 	assert.Equal(t, 1, s.count("compliance", "resolved"))
 }
 
-// TestTrackerThatVanishes_AnEmptyMountPointIsNoTracker: below a mount that went
-// away there is often an empty directory.
-func TestTrackerThatVanishes_AnEmptyMountPointIsNoTracker(t *testing.T) {
+// When a file system is unmounted, an empty directory is often left at its mount point.
+func TestTrackerOutage_EmptyMountPointIsNotUsedAsTracker(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "compliance": status(http.StatusBadRequest)}, oneOfTwoRejects)
+	s := newStack(t, targetScripts{"analytics": ok, "compliance": answers(http.StatusBadRequest)}, analyticsAndCompliance)
 	worker := s.run("worker")
 	s.run("ingest")
 	s.publish(0, 1)
 	s.waitRecorded("compliance", 1)
 	s.waitStatus(s.id(0), failed)
-	elsewhere := filepath.Join(s.dir, "unmounted")
-	require.NoError(t, os.Rename(s.deadLetters(), elsewhere))
+	moved := filepath.Join(s.dir, "unmounted")
+	require.NoError(t, os.Rename(s.deadLetters(), moved))
 	require.NoError(t, os.Mkdir(s.deadLetters(), 0o700))
-	s.waitReady(worker, http.StatusServiceUnavailable, "tracker")
+	s.waitReadyz(worker, http.StatusServiceUnavailable, "tracker")
 	s.publish(1, 1)
 	s.eventually(func() bool { return s.metric(worker, "fanout_dead_letters_waiting") == 1 }, "a dead letter waits")
 	s.targets["compliance"].SetScript(ok)
 	s.reset(s.id(0))
 	_, errs, code := s.deadletter("list")
 	assert.Zero(t, code, errs)
-	assert.Zero(t, countIn(t, s.deadLetters(), "*"), "nothing is written into what is not the tracker")
+	assert.Zero(t, countFiles(t, s.deadLetters(), "*"), "nothing is written into a directory that is not the tracker")
 	require.NoError(t, os.Remove(s.deadLetters()))
-	require.NoError(t, os.Rename(elsewhere, s.deadLetters()))
+	require.NoError(t, os.Rename(moved, s.deadLetters()))
 	s.waitStatus(s.id(1), failed)
 	s.waitStatus(s.id(0), completed)
 	s.exactlyOnce("compliance", 1)
 }
 
-// TestDiscardAndPrune_OpenDeadLettersReturnToZero: what nobody will send is closed,
-// and the worker's gauges show that none is left.
-func TestDiscardAndPrune_OpenDeadLettersReturnToZero(t *testing.T) {
+func TestDiscardAndPrune_OpenDeadLetterGaugesReturnToZero(t *testing.T) {
 	t.Parallel()
-	s := newStack(t, targetScripts{"analytics": ok, "compliance": status(http.StatusBadRequest)}, oneOfTwoRejects)
+	s := newStack(t, targetScripts{"analytics": ok, "compliance": answers(http.StatusBadRequest)}, analyticsAndCompliance)
 	worker := s.run("worker")
 	s.run("ingest")
 	s.publish(0, 3)
@@ -154,7 +144,7 @@ func TestDiscardAndPrune_OpenDeadLettersReturnToZero(t *testing.T) {
 	_, _, code = s.deadletter("discard", "compliance", s.id(0), "--note", "a test tenant")
 	assert.Zero(t, code)
 	s.targets["compliance"].SetScript(ok)
-	s.reset(s.id(0)) // nothing is outstanding any more
+	s.reset(s.id(0)) // the run has no open record, so it completes
 	s.waitStatus(s.id(0), completed)
 	_, _, code = s.deadletter("replay", "--event", s.id(1), "--yes")
 	assert.Zero(t, code)
@@ -163,10 +153,10 @@ func TestDiscardAndPrune_OpenDeadLettersReturnToZero(t *testing.T) {
 		assert.Zero(t, code)
 	}
 	assert.Empty(t, s.records())
-	s.eventually(func() bool { return open("compliance", "rejected") == 0 && open("_undecodable", "undecodable") == 0 }, "none is open")
+	s.eventually(func() bool { return open("compliance", "rejected") == 0 && open("_undecodable", "undecodable") == 0 }, "no record is open")
 	assert.Zero(t, s.metric(worker, `fanout_oldest_dead_letter_seconds{target="compliance"}`))
 	assert.Equal(t, 1, delivered(s.targets["compliance"])[s.id(1)])
-	assert.Len(t, delivered(s.targets["compliance"]), 1, "what was discarded is not sent")
+	assert.Len(t, delivered(s.targets["compliance"]), 1, "a discarded event is not sent")
 
 	_, _, code = s.deadletter("prune", "--older-than", "90d", "--yes")
 	assert.Zero(t, code)

@@ -13,9 +13,9 @@ import (
 )
 
 // startWithTokens starts a broker and the token endpoint that it trusts.
-func startWithTokens(t *testing.T, life, reauthenticate time.Duration) (*devstack.Kafka, *devstack.Tokens) {
+func startWithTokens(t *testing.T, life, reauthenticate time.Duration) (*devstack.Kafka, *devstack.TokenEndpoint) {
 	t.Helper()
-	tokens, err := devstack.StartTokens(t.Context(), life)
+	tokens, err := devstack.StartTokenEndpoint(t.Context(), life)
 	require.NoError(t, err)
 	t.Cleanup(tokens.Close)
 	broker, err := devstack.StartKafka(t.Context(), devstack.KafkaOptions{
@@ -27,12 +27,12 @@ func startWithTokens(t *testing.T, life, reauthenticate time.Duration) (*devstac
 }
 
 // byTokens connects with what the endpoint says of its client when it is asked.
-func byTokens(broker *devstack.Kafka, tokens *devstack.Tokens) func(*Options) {
+func byTokens(broker *devstack.Kafka, tokens *devstack.TokenEndpoint) func(*Options) {
 	return func(o *Options) {
 		o.Connect = func(context.Context) (Connection, error) {
 			c := connectionTo(broker)
 			c.SASLMechanism, c.SASLUsername, c.SASLPassword = OAuthBearer, "", ""
-			c.Extra = tokens.Extra()
+			c.Extra = tokens.LibrdkafkaSettings()
 			return c, nil
 		}
 	}

@@ -258,7 +258,7 @@ func TestFailsAgain(t *testing.T) {
 func TestReplay_LearnsEachOutcomeWhileAnotherTargetIsDown(t *testing.T) {
 	s := startStage(t, "mended", "rejects", "down").serve()
 	s.targets["rejects"].SetScript(unprocessable)
-	s.targets["down"].Down()
+	s.targets["down"].Stop()
 	for _, id := range []string{"evt-1", "evt-2"} {
 		for name := range s.targets {
 			s.record(name, id)
@@ -281,7 +281,7 @@ func TestReplay_LearnsEachOutcomeWhileAnotherTargetIsDown(t *testing.T) {
 	require.NoError(t, os.Rename(away, s.path))
 	await.True(t, "the line that the tracker is back", func() bool { return strings.Contains(told.String(), "the tracker answers again, after ") })
 
-	require.NoError(t, s.targets["down"].Up(s.ctx))
+	require.NoError(t, s.targets["down"].Start(s.ctx))
 	require.NoError(t, <-ended)
 	assert.Equal(t, replay.Counts{Deliveries: 6, Sent: 6, Delivered: 4, FailedAgain: 2}, r.Counts(), told.String())
 }

@@ -41,7 +41,10 @@ func parseOne(t *testing.T, lines string, pairs ...string) *Target {
 
 // one returns a file of one target whose line 4 is the first of lines.
 func one(lines string) string {
-	text := "targets:\n  - name: a\n    url: http://a.internal/\n"
+	text := `targets:
+  - name: a
+    url: http://a.internal/
+`
 	for line := range strings.Lines(lines) {
 		text += "    " + line
 	}
@@ -123,10 +126,12 @@ func TestValuesThatAreLegal(t *testing.T) {
 		"bounds of a status":                       "retry_statuses: [100, 599]",
 		"decimal rate":                             "rate_limit: 0.5/s",
 		"condition that is always false":           "when: false",
-		"condition in a block":                     "when: |\n  event.id == \"a\" &&\n  event.type == \"b\"",
-		"number in quotes as a header":             `headers: {X-Version: "2"}`,
-		"no headers":                               "headers: {}",
-		"dollar that begins no reference":          `headers: {X-Price: "$5 {x}"}`,
+		"condition in a block": `when: |
+  event.id == "a" &&
+  event.type == "b"`,
+		"number in quotes as a header":    `headers: {X-Version: "2"}`,
+		"no headers":                      "headers: {}",
+		"dollar that begins no reference": `headers: {X-Price: "$5 {x}"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := parseOne(t, lines)
@@ -149,7 +154,8 @@ func TestRefusedValues(t *testing.T) {
 		{"colour: red", "4:5: targets[0].colour: is not a known key"},
 		{"\"a\\nb\": red", `4:5: targets[0]."a\nb": is not a known key`},
 		{"signing_secret: ${X}", "4:5: targets[0].signing_secret: not supported by this version; remove it"},
-		{"tls:\n  ca: x", "4:5: targets[0].tls: not supported by this version; remove it"},
+		{`tls:
+  ca: x`, "4:5: targets[0].tls: not supported by this version; remove it"},
 		{"url: http://b", "4:5: targets[0].url: is given twice"},
 		{"timeout:", "4:14: targets[0].timeout: has no value"},
 		{"timeout: ~", "4:14: targets[0].timeout: has no value"},
@@ -157,7 +163,8 @@ func TestRefusedValues(t *testing.T) {
 		{"timeout: *t", "4:14: targets[0].timeout: uses a YAML anchor"},
 		{"timeout: !!str 5s", "4:14: targets[0].timeout: uses a YAML anchor"},
 		{"<<: {timeout: 5s}", "4:5: targets[0].\"<<\": is a key of a kind"},
-		{"? timeout\n: 5s", "4:5: targets[0].\"?\": is a key of a kind"},
+		{`? timeout
+: 5s`, "4:5: targets[0].\"?\": is a key of a kind"},
 
 		{"max_attempts: 0", "4:19: targets[0].max_attempts: 0 is out of range; give a whole number from 1 to"},
 		{"max_attempts: -1", "4:19: targets[0].max_attempts: -1 is out of range"},
@@ -186,7 +193,8 @@ func TestRefusedValues(t *testing.T) {
 		{"max_retry_after: soon", `4:22: targets[0].max_retry_after: "soon" is not a duration`},
 
 		{"backoff: 2s", "4:14: targets[0].backoff: is not a mapping"},
-		{"backoff:\n  max: 1s", "5:12: targets[0].backoff.max: 1s is less than the initial 2s"},
+		{`backoff:
+  max: 1s`, "5:12: targets[0].backoff.max: 1s is less than the initial 2s"},
 		{"backoff: {max: 5m, initial: 6m}", "4:20: targets[0].backoff.max: 5m0s is less than the initial 6m0s"},
 		{"backoff: {factor: 2}", "4:15: targets[0].backoff.factor: is not a known key; remove it, or use one of initial, max, multiplier"},
 		{"backoff: {multiplier: 0.5}", "4:27: targets[0].backoff.multiplier: is not a number in range"},
@@ -201,7 +209,8 @@ func TestRefusedValues(t *testing.T) {
 		{"retry_statuses: [429, 600]", "4:27: targets[0].retry_statuses[1]: 600 is out of range"},
 		{"retry_statuses: [99]", "4:22: targets[0].retry_statuses[0]: 99 is out of range"},
 		{"retry_statuses: [5xx]", "4:22: targets[0].retry_statuses[0]: is not a whole number"},
-		{"retry_statuses:\n  -", "5:9: targets[0].retry_statuses[0]: has no value"},
+		{`retry_statuses:
+  -`, "5:9: targets[0].retry_statuses[0]: has no value"},
 
 		{"rate_limit: 50", "4:17: targets[0].rate_limit: is not a text"},
 		{"rate_limit: 50/h", `4:17: targets[0].rate_limit: "50/h" is not a rate; write it as 50/s`},
@@ -216,8 +225,12 @@ func TestRefusedValues(t *testing.T) {
 
 		{"when: event.typ == 'x'", "4:16: targets[0].when: undefined field 'typ'"},
 		{"when: \"event.typ == 'x'\"", "4:17: targets[0].when: undefined field 'typ'"},
-		{"when: |\n  event.id == 'x' &&\n    event.typ == 'x'", "6:14: targets[0].when: undefined field 'typ'"},
-		{"when: >\n  event.id == 'x' &&\n  event.typ == 'x'", "4:11: targets[0].when: undefined field 'typ'"},
+		{`when: |
+  event.id == 'x' &&
+    event.typ == 'x'`, "6:14: targets[0].when: undefined field 'typ'"},
+		{`when: >
+  event.id == 'x' &&
+  event.typ == 'x'`, "4:11: targets[0].when: undefined field 'typ'"},
 		{"when: evnt.type == 'x'", "4:11: targets[0].when: undeclared reference to 'evnt'"},
 		{"when: event.type ==", "4:24: targets[0].when: Syntax error: mismatched input '<EOF>'; correct the CEL"},
 		{"when: event.type", "4:11: targets[0].when: the expression is of type string, not bool"},
@@ -267,7 +280,10 @@ func TestRefusedValues(t *testing.T) {
 }
 
 func TestRefusedFiles(t *testing.T) {
-	const good = "targets:\n  - name: a\n    url: http://a\n"
+	const good = `targets:
+  - name: a
+    url: http://a
+`
 	for _, tc := range []struct{ file, want string }{
 		{"", "1:1: targets: the file is empty"},
 		{"# nothing\n", "1:1: targets: the file is empty"},
@@ -276,8 +292,12 @@ func TestRefusedFiles(t *testing.T) {
 		{"targets: []\n", "1:10: targets: lists no target"},
 		{"targets: {}\n", "1:10: targets: is not a list"},
 		{"targets: x\n", "1:10: targets: is not a list"},
-		{"targets:\n  - x\n", "2:5: targets[0]: is not a mapping"},
-		{"targets:\n  -\n", "2:5: targets[0]: has no value"},
+		{`targets:
+  - x
+`, "2:5: targets[0]: is not a mapping"},
+		{`targets:
+  -
+`, "2:5: targets[0]: has no value"},
 		{"- name: a\n", "1:1: targets: is missing"},
 		{"x\n", "1:1: targets: is missing"},
 		{"{}\n", "1:1: targets: is missing"},
@@ -285,15 +305,33 @@ func TestRefusedFiles(t *testing.T) {
 		{good + "---\n" + good, "5:1: YAML: a second document begins here"},
 		{good + "\ttimeout: 5s\n", "4:1: YAML: "},
 		{"targets: [\n", "1:10: YAML: "},
-		{"targets:\n  - name: \"a\n", "2:11: YAML: "},
-		{"targets:\n  - url: http://a\n", "2:5: targets[0].name: is missing"},
-		{"targets:\n  - name: a\n", "2:5: targets[0].url: is missing"},
-		{good + "  - name: a\n    url: http://b\n", `4:11: targets[1].name: another target is named "a" already`},
-		{"targets:\n  - {name: A, url: http://a}\n", `2:12: targets[0].name: "A" is not a legal name; use 1 to 40`},
-		{"targets:\n  - {name: a_b, url: http://a}\n", `2:12: targets[0].name: "a_b" is not a legal name`},
-		{"targets:\n  - {name: 12, url: http://a}\n", `2:12: targets[0].name: is not a text; put the value in quotes`},
-		{"targets:\n  - {name: \"\", url: http://a}\n", `2:12: targets[0].name: "" is not a legal name`},
-		{"targets:\n  - {name: " + strings.Repeat("a", 41) + ", url: http://a}\n", `2:12: targets[0].name: "aaa`},
+		{`targets:
+  - name: "a
+`, "2:11: YAML: "},
+		{`targets:
+  - url: http://a
+`, "2:5: targets[0].name: is missing"},
+		{`targets:
+  - name: a
+`, "2:5: targets[0].url: is missing"},
+		{good + `  - name: a
+    url: http://b
+`, `4:11: targets[1].name: another target is named "a" already`},
+		{`targets:
+  - {name: A, url: http://a}
+`, `2:12: targets[0].name: "A" is not a legal name; use 1 to 40`},
+		{`targets:
+  - {name: a_b, url: http://a}
+`, `2:12: targets[0].name: "a_b" is not a legal name`},
+		{`targets:
+  - {name: 12, url: http://a}
+`, `2:12: targets[0].name: is not a text; put the value in quotes`},
+		{`targets:
+  - {name: "", url: http://a}
+`, `2:12: targets[0].name: "" is not a legal name`},
+		{`targets:
+  - {name: ` + strings.Repeat("a", 41) + `, url: http://a}
+`, `2:12: targets[0].name: "aaa`},
 	} {
 		t.Run(tc.file, func(t *testing.T) {
 			_, err := Parse("dir/targets.yaml", []byte(tc.file), env())
@@ -326,7 +364,10 @@ func TestRefusedURLs(t *testing.T) {
 		"http://a/?key=${KEY}&more=hush": "holds a ${}, which is resolved in headers only",
 	} {
 		t.Run(url, func(t *testing.T) {
-			_, err := Parse("t.yaml", []byte("targets:\n  - name: a\n    url: \""+url+"\"\n"), env("HOST", "a", "KEY", "b"))
+			_, err := Parse("t.yaml", []byte(`targets:
+  - name: a
+    url: "`+url+`"
+`), env("HOST", "a", "KEY", "b"))
 			require.Len(t, problemsOf(t, err), 1)
 			assert.Contains(t, err.Error(), "t.yaml:3:10: targets[0].url: "+want)
 			assert.NotContains(t, err.Error(), "hush")

@@ -1,9 +1,9 @@
-// Package await waits until something has come about that can only be asked for.
+// Package await waits for conditions that do not announce themselves. It is for tests and for the
+// parts that tests run on.
 //
-// A wait goes on as long as something moves, because a busy machine makes
-// everything slow and still brings it to its end. A wait gives up when nothing
-// has moved for Patience. Its error then names what it waited for, what stood
-// still, and for how long. The package is for tests and for the parts they run on.
+// A wait has no fixed time limit, because a busy machine makes everything slow and still makes
+// progress. Instead, a wait fails when its state has not changed for Patience. The error says what
+// the wait was for, the state that did not change, and for how long.
 package await
 
 import (
@@ -12,36 +12,36 @@ import (
 	"time"
 )
 
-// Patience is how long a wait goes on while nothing moves. It is far beyond what
-// the slowest step takes on a quiet machine: a workflow task that was lost comes
-// back after 10 s, a breaker's longest pause is 30 s.
+// Patience is how long a wait continues while its state does not change. It is far longer than the
+// slowest step takes on an idle machine: Temporal repeats a lost workflow task after 10 s, and the
+// longest pause of a circuit breaker is 30 s.
 const Patience = 90 * time.Second
 
-// The pause between two looks begins at shortest, so that what is there at once
-// is seen at once, and doubles up to longest.
+// The pause between two checks. It begins at the minimum, so that a wait for a condition that
+// already holds ends at once, and doubles up to the maximum.
 const (
-	shortest = time.Millisecond
-	longest  = 100 * time.Millisecond
+	minPause = time.Millisecond
+	maxPause = 100 * time.Millisecond
 )
 
-// Error says that what was waited for did not come about.
+// Error says that a wait failed.
 type Error struct {
-	What   string        // what was waited for
-	State  string        // what stood still, as it was seen last
+	What   string        // what the wait was for
+	State  string        // the state at the last check
 	Still  time.Duration // how long State had not changed
-	Waited time.Duration // in all
-	Err    error         // why the wait ended before Patience was over; nil otherwise
+	Waited time.Duration // the duration of the whole wait
+	Err    error         // why the wait failed before Patience was over; nil otherwise
 }
 
-// Error names what stood still, and for how long.
+// Error says what the wait was for, the state that did not change, and for how long.
 func (e *Error) Error() string {
-	text := fmt.Sprintf("gave up waiting for %s after %s: ", e.What, e.Waited.Round(longest))
+	text := fmt.Sprintf("gave up waiting for %s after %s: ", e.What, e.Waited.Round(maxPause))
 	if e.Err != nil {
 		text += e.Err.Error() + "; "
 	}
-	text += fmt.Sprintf("nothing moved for %s", e.Still.Round(longest))
+	text += fmt.Sprintf("nothing changed for %s", e.Still.Round(maxPause))
 	if e.State != "" {
-		text += ", last seen: " + e.State
+		text += ", last state: " + e.State
 	}
 	return text
 }
@@ -49,24 +49,24 @@ func (e *Error) Error() string {
 // Unwrap returns the context's error if the context ended the wait.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Until calls look again and again until look says that the wait is over. What
-// look returns as state is compared by its text: as long as it changes, the wait
-// goes on. The error is an *Error, after Patience without a change or when ctx ends.
-func Until(ctx context.Context, what string, look func() (state any, over bool)) error {
+// Until calls check again and again until check returns done. The wait continues as long as the
+// text of state changes. It fails with an *Error when the text has not changed for Patience, and
+// when ctx ends.
+func Until(ctx context.Context, what string, check func() (state any, done bool)) error {
 	began := time.Now()
-	moved, seen := began, ""
+	changed, last := began, ""
 	failed := func(cause error) error {
-		return &Error{What: what, State: seen, Still: time.Since(moved), Waited: time.Since(began), Err: cause}
+		return &Error{What: what, State: last, Still: time.Since(changed), Waited: time.Since(began), Err: cause}
 	}
-	for pause := shortest; ; pause = min(2*pause, longest) {
-		state, over := look()
-		if over {
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		state, done := check()
+		if done {
 			return nil
 		}
-		if text := fmt.Sprint(state); text != seen {
-			moved, seen = time.Now(), text
+		if text := fmt.Sprint(state); text != last {
+			changed, last = time.Now(), text
 		}
-		if time.Since(moved) >= Patience {
+		if time.Since(changed) >= Patience {
 			return failed(nil)
 		}
 		select {

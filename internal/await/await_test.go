@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestUntil_GoesOnAsLongAsSomethingMoves(t *testing.T) {
+func TestUntil_ContinuesWhileTheStateChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		err := Until(t.Context(), "an hour", func() (any, bool) {
@@ -20,11 +20,11 @@ func TestUntil_GoesOnAsLongAsSomethingMoves(t *testing.T) {
 			return since / (Patience - time.Second), since >= time.Hour
 		})
 		require.NoError(t, err)
-		assert.InDelta(t, time.Hour, time.Since(began), float64(longest))
+		assert.InDelta(t, time.Hour, time.Since(began), float64(maxPause))
 	})
 }
 
-func TestUntil_GivesUpAndNamesWhatStoodStill(t *testing.T) {
+func TestUntil_FailsAndNamesTheStateThatDidNotChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		err := Until(t.Context(), "40 events at analytics", func() (any, bool) {
@@ -33,39 +33,39 @@ func TestUntil_GivesUpAndNamesWhatStoodStill(t *testing.T) {
 		var failure *Error
 		require.ErrorAs(t, err, &failure)
 		assert.Equal(t, "39", failure.State)
-		assert.InDelta(t, Patience, failure.Still, float64(longest))
-		assert.InDelta(t, Patience+39*time.Second, failure.Waited, float64(2*longest))
-		assert.Regexp(t, `^gave up waiting for 40 events at analytics after 2m9(\.\d)?s: nothing moved for 1m30(\.\d)?s, last seen: 39$`, err.Error())
+		assert.InDelta(t, Patience, failure.Still, float64(maxPause))
+		assert.InDelta(t, Patience+39*time.Second, failure.Waited, float64(2*maxPause))
+		assert.Regexp(t, `^gave up waiting for 40 events at analytics after 2m9(\.\d)?s: nothing changed for 1m30(\.\d)?s, last state: 39$`, err.Error())
 	})
 }
 
-func TestUntil_EndsWithItsContext(t *testing.T) {
+func TestUntil_FailsWhenTheContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		err := Until(ctx, "the end", func() (any, bool) { return "", false })
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		assert.Equal(t, "gave up waiting for the end after 1s: context deadline exceeded; nothing moved for 1s", err.Error())
-		require.NoError(t, Until(ctx, "what is there", func() (any, bool) { return "", true }), "it looks before it gives up")
+		assert.Equal(t, "gave up waiting for the end after 1s: context deadline exceeded; nothing changed for 1s", err.Error())
+		require.NoError(t, Until(ctx, "a true condition", func() (any, bool) { return "", true }), "the condition is checked once even if the context has ended")
 	})
 }
 
-// scripted is a test that a wait may end.
-type scripted struct {
+// fakeT is a test that a wait can end.
+type fakeT struct {
 	*testing.T
 	deadline time.Time
 	fatal    string
 }
 
-func (s *scripted) Deadline() (time.Time, bool) { return s.deadline, !s.deadline.IsZero() }
+func (s *fakeT) Deadline() (time.Time, bool) { return s.deadline, !s.deadline.IsZero() }
 
-func (s *scripted) Fatal(args ...any) {
+func (s *fakeT) Fatal(args ...any) {
 	s.fatal = fmt.Sprint(args...)
 	runtime.Goexit()
 }
 
-// run calls wait and returns the reason for which it ended the test, empty if it did not.
-func (s *scripted) run(wait func(t T)) string {
+// run calls wait and returns the message with which wait ended the test, or "" if wait did not end it.
+func (s *fakeT) run(wait func(t T)) string {
 	s.fatal = ""
 	done := make(chan struct{})
 	go func() {
@@ -76,13 +76,13 @@ func (s *scripted) run(wait func(t T)) string {
 	return s.fatal
 }
 
-func TestTrueAndEqual_EndTheTest(t *testing.T) {
+func TestTrueEqualReceive_EndTheTestIfTheWaitFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &scripted{T: t}
+		s := &fakeT{T: t}
 		assert.Empty(t, s.run(func(t T) { True(t, "now", func() bool { return true }) }))
-		assert.Regexp(t, `^gave up waiting for never after 1m30(\.\d)?s: nothing moved for 1m30(\.\d)?s$`,
+		assert.Regexp(t, `^gave up waiting for never after 1m30(\.\d)?s: nothing changed for 1m30(\.\d)?s$`,
 			s.run(func(t T) { True(t, "never", func() bool { return false }) }))
-		assert.Regexp(t, `^gave up waiting for committed messages to be 3 after .*, last seen: 2$`,
+		assert.Regexp(t, `^gave up waiting for committed messages to be 3 after .*, last state: 2$`,
 			s.run(func(t T) { Equal(t, "committed messages", 3, func() int { return 2 }) }))
 
 		values := make(chan int)
@@ -94,22 +94,22 @@ func TestTrueAndEqual_EndTheTest(t *testing.T) {
 	})
 }
 
-func TestWatch_KeepsEveryWaitOfTheTestGoing(t *testing.T) {
+func TestWatch_WaitsContinueWhileAWatchedValueChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, began := &scripted{T: t}, time.Now()
+		s, began := &fakeT{T: t}, time.Now()
 		Watch(s, "requests", func() any { return min(int(time.Since(began)/time.Minute), 10) })
 		Watch(s, "records", func() any { return 7 })
 		text := s.run(func(t T) { Equal(t, "status", "Failed", func() string { return "Running" }) })
 		assert.Greater(t, time.Since(began), 10*time.Minute)
-		assert.Contains(t, text, "last seen: Running, requests 10, records 7")
+		assert.Contains(t, text, "last state: Running, requests 10, records 7")
 	})
 }
 
-func TestContext_EndsBeforeTheDeadlineOfGoTest(t *testing.T) {
+func TestWaits_FailBeforeTheDeadlineOfGoTest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &scripted{T: t, deadline: time.Now().Add(margin + time.Minute)}
+		s := &fakeT{T: t, deadline: time.Now().Add(margin + time.Minute)}
 		text := s.run(func(t T) { True(t, "never", func() bool { return false }) })
-		assert.Equal(t, "gave up waiting for never after 1m0s: the deadline of go test is near; nothing moved for 1m0s", text)
+		assert.Equal(t, "gave up waiting for never after 1m0s: the deadline of go test is near; nothing changed for 1m0s", text)
 		require.ErrorIs(t, context.Cause(Context(s)), errDeadline)
 	})
 }

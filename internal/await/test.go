@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// T is what a wait needs of a *testing.T.
+// T is the part of *testing.T that a wait uses.
 type T interface {
 	Helper()
 	Context() context.Context
@@ -18,21 +18,21 @@ type T interface {
 	Fatal(args ...any)
 }
 
-// margin is how long before the deadline of go test a wait gives up. Go test
-// would end the whole process there, and name no wait.
+// margin is how long before the deadline of go test a wait fails. At the deadline, go test ends the
+// whole process without saying which wait was open.
 const margin = 20 * time.Second
 
 var errDeadline = errors.New("the deadline of go test is near")
 
-// Context returns a context that ends with the test, or shortly before the
-// deadline of go test. It is for calls that need a context and no bound of their own.
+// Context returns a context that ends with the test, or shortly before the deadline of go test. It is
+// for calls that need a context but no time limit of their own.
 func Context(t T) context.Context {
-	ctx, cancel := bounded(t)
+	ctx, cancel := beforeDeadline(t)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-func bounded(t T) (context.Context, context.CancelFunc) {
+func beforeDeadline(t T) (context.Context, context.CancelFunc) {
 	deadline, ok := t.Deadline()
 	if !ok {
 		return context.WithCancel(t.Context())
@@ -40,31 +40,32 @@ func bounded(t T) (context.Context, context.CancelFunc) {
 	return context.WithDeadlineCause(t.Context(), deadline.Add(-margin), errDeadline)
 }
 
-// watched holds, by test, what the test's waits look at beside their own state.
+// watched contains, by test, the values that Watch adds to the state of the test's waits.
 var watched sync.Map // of T to func() string
 
-// Watch makes all waits of the test go on while value changes, such as the number
-// of requests that a target has had.
+// Watch adds a value to the state of all waits of the test, which then continue while the value
+// changes. An example is the number of requests that a target has received.
 func Watch(t T, name string, value func() any) {
-	before := watch(t)
-	watched.Store(t, func() string { return fmt.Sprintf("%s, %s %v", before(), name, value()) })
+	others := watchedState(t)
+	watched.Store(t, func() string { return fmt.Sprintf("%s, %s %v", others(), name, value()) })
 	t.Cleanup(func() { watched.Delete(t) })
 }
 
-func watch(t T) func() string {
+// watchedState returns a function that returns the values that Watch has added, as text.
+func watchedState(t T) func() string {
 	if value, ok := watched.Load(t); ok {
 		return value.(func() string)
 	}
 	return func() string { return "" }
 }
 
-// True waits until condition holds, and ends the test if it does not come to hold.
+// True waits until condition returns true. It ends the test if the wait fails.
 func True(t T, what string, condition func() bool) {
 	t.Helper()
 	until(t, what, func() (string, bool) { return "", condition() })
 }
 
-// Equal waits until get returns want, and ends the test if it does not come to that.
+// Equal waits until get returns want. It ends the test if the wait fails.
 func Equal[V comparable](t T, what string, want V, get func() V) {
 	t.Helper()
 	until(t, fmt.Sprintf("%s to be %v", what, want), func() (string, bool) {
@@ -73,8 +74,8 @@ func Equal[V comparable](t T, what string, want V, get func() V) {
 	})
 }
 
-// Receive waits for a value from a channel and returns it, the zero value if the
-// channel is closed. It ends the test if none comes.
+// Receive waits for a value from a channel and returns it, or the zero value if the channel is
+// closed. It ends the test if the wait fails.
 func Receive[V any](t T, what string, from <-chan V) (value V) {
 	t.Helper()
 	True(t, what, func() bool {
@@ -88,17 +89,17 @@ func Receive[V any](t T, what string, from <-chan V) (value V) {
 	return value
 }
 
-func until(t T, what string, look func() (state string, over bool)) {
+func until(t T, what string, check func() (state string, done bool)) {
 	t.Helper()
-	ctx, cancel := bounded(t)
+	ctx, cancel := beforeDeadline(t)
 	defer cancel()
-	others := watch(t)
+	others := watchedState(t)
 	err := Until(ctx, what, func() (any, bool) {
-		state, over := look()
-		if !over {
+		state, done := check()
+		if !done {
 			state = strings.TrimPrefix(state+others(), ", ")
 		}
-		return state, over
+		return state, done
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -7,7 +7,7 @@ import (
 	"genesys-fanout/internal/await"
 )
 
-// deadline is the context of a test whose steps take as long as they take.
+// deadline returns the context of a test whose steps have no time limit of their own.
 func deadline(t *testing.T) context.Context {
 	t.Helper()
 	return await.Context(t)

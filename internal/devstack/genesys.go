@@ -1,39 +1,41 @@
 package devstack
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/json"
 	"io"
-	"log"
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/google/uuid"
 )
 
-// The endpoints of Genesys.
+// The paths of the endpoints.
 const (
 	TokenPath        = "/oauth/token"
 	EventBridgePath  = "/api/v2/eventbridge"
 	IntegrationsPath = "/api/v2/integrations"
 )
 
-// tokenLife is what Genesys Cloud gives client credentials by default.
-const tokenLife = 24 * time.Hour
+// defaultTokenLifetime is the lifetime that Genesys Cloud gives to the tokens of an OAuth client by
+// default.
+const defaultTokenLifetime = 24 * time.Hour
 
-// GenesysOptions say whom the API knows and what it answers.
+// GenesysOptions say which client the API accepts, and what it answers.
 type GenesysOptions struct {
 	ClientID, ClientSecret string // default: random ones
 	Details                ConnectionDetails
 	Integrations           []Integration
-	TokenLife              time.Duration // default 24 h
+	TokenLife              time.Duration // lifetime of a token; default 24 h
 }
 
-// ConnectionDetails are what the API tells about the broker.
+// ConnectionDetails are what the API answers about the broker.
 type ConnectionDetails struct {
 	BootstrapServers string   `json:"bootstrapServers,omitempty"`
 	SASLMechanism    string   `json:"saslMechanism,omitempty"`
@@ -42,7 +44,7 @@ type ConnectionDetails struct {
 	Topics           []string `json:"-"`
 }
 
-// DetailsOf are the connection details of a broker.
+// DetailsOf returns the connection details of a broker.
 func DetailsOf(k *Kafka, topics ...string) ConnectionDetails {
 	return ConnectionDetails{
 		BootstrapServers: k.Bootstrap(),
@@ -53,24 +55,22 @@ func DetailsOf(k *Kafka, topics ...string) ConnectionDetails {
 	}
 }
 
-// Failure is an answer in place of the usual one. Without a body, it has the
-// error body of the endpoint.
+// Failure is an error answer in place of the usual one. If Body is empty, the answer has the usual
+// error body of its endpoint.
 type Failure struct {
 	Status int
 	Header http.Header
 	Body   string
 }
 
-// Genesys stands in for the OAuth server and the API of Genesys Cloud.
+// Genesys is a stand-in for the OAuth server and the API of Genesys Cloud.
 type Genesys struct {
+	*httpServer
 	options GenesysOptions
-	gate    *gate
-	server  *http.Server
-	served  chan struct{}
 
 	mu       sync.Mutex
 	details  ConnectionDetails
-	tokens   map[string]time.Time // to their end
+	tokens   map[string]time.Time // from a token to its expiry
 	failures map[string][]Failure // by path, in the order of use
 	calls    map[string]int       // by path
 	scope    string               // of the last token request
@@ -78,74 +78,64 @@ type Genesys struct {
 
 // StartGenesys starts the stand-in.
 func StartGenesys(ctx context.Context, options GenesysOptions) (*Genesys, error) {
-	options.ClientID = orDefault(options.ClientID, uuid.NewString())
-	options.ClientSecret = orDefault(options.ClientSecret, rand.Text())
-	if options.TokenLife == 0 {
-		options.TokenLife = tokenLife
-	}
-	gate, err := newGate(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
+	options.ClientID = cmp.Or(options.ClientID, uuid.NewString())
+	options.ClientSecret = cmp.Or(options.ClientSecret, rand.Text())
+	options.TokenLife = cmp.Or(options.TokenLife, defaultTokenLifetime)
 	g := &Genesys{
 		options:  options,
-		gate:     gate,
-		served:   make(chan struct{}),
 		details:  options.Details,
 		tokens:   make(map[string]time.Time),
 		failures: make(map[string][]Failure),
 		calls:    make(map[string]int),
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+TokenPath, g.scripted(TokenPath, tokenFailure, g.token))
-	mux.HandleFunc("GET "+EventBridgePath, g.scripted(EventBridgePath, apiFailure, g.eventBridge))
-	mux.HandleFunc("GET "+IntegrationsPath, g.scripted(IntegrationsPath, apiFailure, g.integrations))
+	mux.HandleFunc("POST "+TokenPath, g.withFailures(TokenPath, tokenError, g.serveToken))
+	mux.HandleFunc("GET "+EventBridgePath, g.withFailures(EventBridgePath, apiError, g.serveEventBridge))
+	mux.HandleFunc("GET "+IntegrationsPath, g.withFailures(IntegrationsPath, apiError, g.serveIntegrations))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		apiFailure(w, http.StatusNotFound, "not.found", "The requested resource was not found.")
+		apiError(w, http.StatusNotFound, "not.found", "The requested resource was not found.")
 	})
-	g.server = &http.Server{
-		Handler:           identified(mux),
-		ReadHeaderTimeout: time.Minute,
-		ErrorLog:          log.New(io.Discard, "", 0), // TLS and broken connections are the caller's to tell
+	var err error
+	if g.httpServer, err = startHTTPServer(ctx, 0, withCorrelationID(mux)); err != nil {
+		return nil, err
 	}
-	go func() {
-		defer close(g.served)
-		_ = g.server.Serve(gate) // ends with Close
-	}()
 	return g, nil
 }
 
-// correlationID is the header by which Genesys support finds a request.
+// correlationID is the header by which the support of Genesys finds a request.
 const correlationID = "ININ-Correlation-Id"
 
-// identified gives each answer an id.
-func identified(next http.Handler) http.Handler {
+// withCorrelationID gives each answer a correlation ID.
+func withCorrelationID(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(correlationID, uuid.NewString())
 		next.ServeHTTP(w, r)
 	})
 }
 
-type refuse func(w http.ResponseWriter, status int, code, message string)
+// writeError writes the error body of an endpoint.
+type writeError func(w http.ResponseWriter, status int, code, message string)
 
-// scripted counts the calls of an endpoint and lets its failures go first.
-func (g *Genesys) scripted(path string, refuse refuse, next http.HandlerFunc) http.HandlerFunc {
+// withFailures counts the calls of an endpoint, and answers with the failures that Fail has queued
+// for it, as long as there are any.
+func (g *Genesys) withFailures(path string, writeError writeError, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		failure, failed := g.called(path)
-		if !failed {
+		failure, fails := g.recordCall(path)
+		if !fails {
 			next(w, r)
 			return
 		}
 		maps.Copy(w.Header(), canonical(failure.Header))
 		if failure.Body == "" {
-			refuse(w, failure.Status, "scripted.failure", http.StatusText(failure.Status))
+			writeError(w, failure.Status, "scripted.failure", http.StatusText(failure.Status))
 			return
 		}
 		w.WriteHeader(failure.Status)
-		_, _ = io.WriteString(w, failure.Body) // the caller may be gone
+		_, _ = io.WriteString(w, failure.Body) // fails if the client has gone
 	}
 }
 
+// canonical returns a header with its names in canonical form.
 func canonical(header http.Header) http.Header {
 	all := make(http.Header, len(header))
 	for name, values := range header {
@@ -154,7 +144,8 @@ func canonical(header http.Header) http.Header {
 	return all
 }
 
-func (g *Genesys) called(path string) (Failure, bool) {
+// recordCall counts a call, and takes the next failure from the endpoint's queue if there is one.
+func (g *Genesys) recordCall(path string) (Failure, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.calls[path]++
@@ -166,15 +157,15 @@ func (g *Genesys) called(path string) (Failure, bool) {
 	return queue[0], true
 }
 
-func (g *Genesys) token(w http.ResponseWriter, r *http.Request) {
+func (g *Genesys) serveToken(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
 	if r.PostFormValue("grant_type") != "client_credentials" {
-		tokenFailure(w, http.StatusBadRequest, "unsupported_grant_type", "grant_type must be client_credentials")
+		tokenError(w, http.StatusBadRequest, "unsupported_grant_type", "grant_type must be client_credentials")
 		return
 	}
 	id, secret, _ := r.BasicAuth()
 	if !equal(id, g.options.ClientID) || !equal(secret, g.options.ClientSecret) {
-		tokenFailure(w, http.StatusUnauthorized, "invalid_client", "client not found or secret wrong")
+		tokenError(w, http.StatusUnauthorized, "invalid_client", "client not found or secret wrong")
 		return
 	}
 	token := rand.Text()
@@ -191,9 +182,9 @@ func (g *Genesys) token(w http.ResponseWriter, r *http.Request) {
 
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-func (g *Genesys) eventBridge(w http.ResponseWriter, r *http.Request) {
-	if !g.known(r.Header.Get("Authorization")) {
-		apiFailure(w, http.StatusUnauthorized, "bad.credentials", "Invalid login credentials.")
+func (g *Genesys) serveEventBridge(w http.ResponseWriter, r *http.Request) {
+	if !g.isAuthorized(r) {
+		apiError(w, http.StatusUnauthorized, "bad.credentials", "Invalid login credentials.")
 		return
 	}
 	g.mu.Lock()
@@ -206,24 +197,21 @@ func (g *Genesys) eventBridge(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, answer)
 }
 
-func (g *Genesys) known(authorization string) bool {
-	const bearer = "Bearer "
-	if len(authorization) < len(bearer) {
-		return false
-	}
+// isAuthorized reports whether a request has a token that is valid.
+func (g *Genesys) isAuthorized(r *http.Request) bool {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	end, known := g.tokens[authorization[len(bearer):]]
-	return known && time.Now().Before(end)
+	return ok && time.Now().Before(g.tokens[token])
 }
 
-// tokenFailure answers as login.mypurecloud.com does.
-func tokenFailure(w http.ResponseWriter, status int, code, message string) {
+// tokenError answers with an error as login.mypurecloud.com does.
+func tokenError(w http.ResponseWriter, status int, code, message string) {
 	writeJSON(w, status, map[string]any{"error": code, "description": message, "error_description": message})
 }
 
-// apiFailure answers as api.mypurecloud.com does.
-func apiFailure(w http.ResponseWriter, status int, code, message string) {
+// apiError answers with an error as api.mypurecloud.com does.
+func apiError(w http.ResponseWriter, status int, code, message string) {
 	writeJSON(w, status, map[string]any{
 		"message":           message,
 		"code":              code,
@@ -239,29 +227,27 @@ func apiFailure(w http.ResponseWriter, status int, code, message string) {
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the caller may be gone
+	_ = json.NewEncoder(w).Encode(body) // fails if the client has gone
 }
 
-// URL of the API, as for GENESYS_API_URL.
-func (g *Genesys) URL() string { return "http://" + g.gate.Addr().String() }
-
-// TokenURL is as for GENESYS_TOKEN_URL.
+// TokenURL returns the URL of the token endpoint, the value of GENESYS_TOKEN_URL. URL returns that of
+// the API, the value of GENESYS_API_URL.
 func (g *Genesys) TokenURL() string { return g.URL() + TokenPath }
 
-// ClientID is the one that the API knows.
+// ClientID returns the ID of the client that the API accepts.
 func (g *Genesys) ClientID() string { return g.options.ClientID }
 
-// ClientSecret is the one that the API knows.
+// ClientSecret returns the secret of the client that the API accepts.
 func (g *Genesys) ClientSecret() string { return g.options.ClientSecret }
 
-// SetDetails changes what the API answers from now on.
+// SetDetails changes the connection details that the API answers from now on.
 func (g *Genesys) SetDetails(details ConnectionDetails) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.details = details
 }
 
-// Fail queues answers for the next calls of TokenPath, EventBridgePath or
+// Fail queues failures as the answers to the next calls of TokenPath, EventBridgePath or
 // IntegrationsPath.
 func (g *Genesys) Fail(path string, failures ...Failure) {
 	g.mu.Lock()
@@ -269,35 +255,24 @@ func (g *Genesys) Fail(path string, failures ...Failure) {
 	g.failures[path] = append(g.failures[path], failures...)
 }
 
-// Revoke makes every token given so far invalid.
-func (g *Genesys) Revoke() {
+// RevokeTokens makes every token that was issued so far invalid.
+func (g *Genesys) RevokeTokens() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	clear(g.tokens)
 }
 
-// Calls counts the calls of such a path, failed ones too.
+// Calls returns the number of calls of TokenPath, EventBridgePath or IntegrationsPath. Calls that
+// failed count too.
 func (g *Genesys) Calls(path string) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.calls[path]
 }
 
-// Scope is that of the last token request that was granted.
+// Scope returns the scope of the last token request that succeeded.
 func (g *Genesys) Scope() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.scope
-}
-
-// Down closes the port and breaks every connection.
-func (g *Genesys) Down() { g.gate.shut() }
-
-// Up opens the same port again.
-func (g *Genesys) Up(ctx context.Context) error { return g.gate.open(ctx) }
-
-// Close ends the stand-in.
-func (g *Genesys) Close() {
-	_ = g.server.Close()
-	<-g.served
 }

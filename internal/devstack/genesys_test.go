@@ -13,12 +13,13 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-type genesysCaller struct {
+// genesysClient calls the stand-in as ingest does.
+type genesysClient struct {
 	t *testing.T
 	*devstack.Genesys
 }
 
-func (g genesysCaller) send(req *http.Request) (int, http.Header, map[string]any) {
+func (g genesysClient) send(req *http.Request) (int, http.Header, map[string]any) {
 	g.t.Helper()
 	resp, err := http.DefaultClient.Do(req)
 	require.NoError(g.t, err)
@@ -28,7 +29,7 @@ func (g genesysCaller) send(req *http.Request) (int, http.Header, map[string]any
 	return resp.StatusCode, resp.Header, body
 }
 
-func (g genesysCaller) token(secret string) (int, map[string]any) {
+func (g genesysClient) token(secret string) (int, map[string]any) {
 	g.t.Helper()
 	form := url.Values{"grant_type": {"client_credentials"}, "scope": {"eventbridge:read"}}
 	req, err := http.NewRequestWithContext(deadline(g.t), http.MethodPost, g.TokenURL(), strings.NewReader(form.Encode()))
@@ -39,7 +40,7 @@ func (g genesysCaller) token(secret string) (int, map[string]any) {
 	return status, body
 }
 
-func (g genesysCaller) details(token string) (int, http.Header, map[string]any) {
+func (g genesysClient) details(token string) (int, http.Header, map[string]any) {
 	g.t.Helper()
 	req, err := http.NewRequestWithContext(deadline(g.t), http.MethodGet, g.URL()+devstack.EventBridgePath, http.NoBody)
 	require.NoError(g.t, err)
@@ -47,18 +48,18 @@ func (g genesysCaller) details(token string) (int, http.Header, map[string]any) 
 	return g.send(req)
 }
 
-func TestGenesysGivesDetailsForAToken(t *testing.T) {
-	stand, err := devstack.StartGenesys(deadline(t), devstack.GenesysOptions{
+func TestGenesys_AnswersConnectionDetailsToAValidToken(t *testing.T) {
+	standIn, err := devstack.StartGenesys(deadline(t), devstack.GenesysOptions{
 		Details: devstack.ConnectionDetails{BootstrapServers: "127.0.0.1:9094", SASLUsername: "u", SASLPassword: "p", Topics: []string{"one"}},
 	})
 	require.NoError(t, err)
-	t.Cleanup(stand.Close)
-	g := genesysCaller{t, stand}
+	t.Cleanup(standIn.Close)
+	g := genesysClient{t, standIn}
 
-	status, refused := g.token("wrong")
+	status, rejected := g.token("wrong")
 	assert.Equal(t, http.StatusUnauthorized, status)
-	assert.Equal(t, "invalid_client", refused["error"])
-	assert.NotEmpty(t, refused["error_description"])
+	assert.Equal(t, "invalid_client", rejected["error"])
+	assert.NotEmpty(t, rejected["error_description"])
 
 	status, granted := g.token(g.ClientSecret())
 	require.Equal(t, http.StatusOK, status)
@@ -80,7 +81,7 @@ func TestGenesysGivesDetailsForAToken(t *testing.T) {
 	status, _, _ = g.details(token) // a failure is used once
 	assert.Equal(t, http.StatusOK, status)
 
-	g.Revoke()
+	g.RevokeTokens()
 	status, _, body = g.details(token)
 	assert.Equal(t, http.StatusUnauthorized, status)
 	assert.Equal(t, "bad.credentials", body["code"])

@@ -1,16 +1,17 @@
 package devstack
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
 )
 
-// Integration is one of Genesys Cloud with Amazon EventBridge.
+// Integration is an integration of Genesys Cloud, usually with Amazon EventBridge.
 type Integration struct {
 	Name                    string
 	Type                    string // default amazon-eventbridge-source
-	Intended, Reported      string // default ENABLED and ACTIVE
+	Intended, Reported      string // states; default ENABLED and ACTIVE
 	Message                 string // of the reported state
 	Account, Region, Suffix string
 	Topics                  []string
@@ -18,19 +19,20 @@ type Integration struct {
 
 const eventBridgeSource = "amazon-eventbridge-source"
 
-// integrations answers with one page of those of the type that is asked for. The
-// configuration is there only where it is asked for, as in the real API.
-func (g *Genesys) integrations(w http.ResponseWriter, r *http.Request) {
-	if !g.known(r.Header.Get("Authorization")) {
-		apiFailure(w, http.StatusUnauthorized, "bad.credentials", "Invalid login credentials.")
+// serveIntegrations answers with a page of the integrations of the requested type, or of all types if
+// the request names none. As in the real API, an integration contains its configuration only if the
+// request expands it.
+func (g *Genesys) serveIntegrations(w http.ResponseWriter, r *http.Request) {
+	if !g.isAuthorized(r) {
+		apiError(w, http.StatusUnauthorized, "bad.credentials", "Invalid login credentials.")
 		return
 	}
 	query := r.URL.Query()
-	number, size := atLeastOne(query.Get("pageNumber"), 1), atLeastOne(query.Get("pageSize"), 25)
+	number, size := parsePositive(query.Get("pageNumber"), 1), parsePositive(query.Get("pageSize"), 25)
 	var chosen []map[string]any
-	for i, one := range g.options.Integrations {
-		if kind := query.Get("integrationType"); kind == "" || kind == orDefault(one.Type, eventBridgeSource) {
-			chosen = append(chosen, one.entity(i+1, slices.Contains(query["expand"], "config.current")))
+	for i, integration := range g.options.Integrations {
+		if kind := query.Get("integrationType"); kind == "" || kind == cmp.Or(integration.Type, eventBridgeSource) {
+			chosen = append(chosen, integration.entity(i+1, slices.Contains(query["expand"], "config.current")))
 		}
 	}
 	from := min((number-1)*size, len(chosen))
@@ -42,7 +44,8 @@ func (g *Genesys) integrations(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, page)
 }
 
-func atLeastOne(text string, fallback int) int {
+// parsePositive returns the positive integer in text, or fallback if there is none.
+func parsePositive(text string, fallback int) int {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
 		return fallback
@@ -50,6 +53,7 @@ func atLeastOne(text string, fallback int) int {
 	return n
 }
 
+// entity returns an integration as the API writes it.
 func (i Integration) entity(id int, expanded bool) map[string]any {
 	config := map[string]any{}
 	if expanded {
@@ -58,9 +62,9 @@ func (i Integration) entity(id int, expanded bool) map[string]any {
 		}}
 	}
 	return map[string]any{
-		"id": strconv.Itoa(id), "name": i.Name, "integrationType": map[string]any{"id": orDefault(i.Type, eventBridgeSource)},
-		"intendedState": orDefault(i.Intended, "ENABLED"),
-		"reportedState": map[string]any{"code": orDefault(i.Reported, "ACTIVE"), "detail": map[string]any{"message": i.Message}},
+		"id": strconv.Itoa(id), "name": i.Name, "integrationType": map[string]any{"id": cmp.Or(i.Type, eventBridgeSource)},
+		"intendedState": cmp.Or(i.Intended, "ENABLED"),
+		"reportedState": map[string]any{"code": cmp.Or(i.Reported, "ACTIVE"), "detail": map[string]any{"message": i.Message}},
 		"config":        config,
 	}
 }

@@ -1,6 +1,7 @@
 package devstack
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -11,67 +12,66 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// The brokers that StartKafka knows.
+// The kinds of brokers that StartKafka can start.
 const (
 	BackendKfake  = "kfake"  // in memory, in this process; the default
 	BackendApache = "apache" // Apache Kafka on the Java of this machine
 )
 
-// KafkaOptions say which broker to run.
+// KafkaOptions say which broker to start.
 type KafkaOptions struct {
 	// Backend is BackendKfake or BackendApache; default $E2E_KAFKA, else kfake.
 	Backend string
-	// Dir keeps certificates and, of Apache Kafka, the log. Required.
+	// Dir is the folder for the certificates and, with Apache Kafka, for the log. Required.
 	Dir string
-	// Username and Password of the one user; default "fanout" and a random one.
+	// Username and Password of the one user; default "fanout" and a random password.
 	Username, Password string
 	// Certificate of the broker; default a valid one.
 	Certificate Certificate
 	// Topics to create at the start, with their number of partitions.
 	Topics map[string]int32
-	// ACLs lets the broker check what the user may do, which is everything but what
-	// Deny takes from it.
+	// ACLs makes the broker check the user's rights. The user may do everything except for what
+	// DenyRead forbids.
 	ACLs bool
-	// Reauthenticate is connections.max.reauth.ms: clients must authenticate anew
-	// on each connection within this time. Zero: never.
+	// Reauthenticate is connections.max.reauth.ms: a client must authenticate again on each
+	// connection within this time. If it is zero, clients need not.
 	Reauthenticate time.Duration
-	// Tokens, where set, is the endpoint whose tokens the broker accepts by
-	// OAUTHBEARER, beside the one user.
-	Tokens *Tokens
+	// Tokens is the endpoint whose tokens the broker accepts by OAUTHBEARER, in addition to the one
+	// user. If it is nil, the broker accepts no token.
+	Tokens *TokenEndpoint
 }
 
-// Kafka is one broker that wants SASL_SSL with SCRAM-SHA-512 and creates no
-// topic on its own.
+// Kafka is one broker that requires SASL_SSL with SCRAM-SHA-512, and does not create topics by
+// itself.
 type Kafka struct {
 	options      KafkaOptions
 	certificates *certificates
 	broker       broker
 
-	adminPassword string // of the superuser, where there are ACLs
+	adminPassword string // of the superuser; used only with ACLs
 
 	mu       sync.Mutex
 	password string
-	client   *kgo.Client // made when first needed, anew after a rotation
+	client   *kgo.Client // nil until it is needed, and again after the password has changed
 }
 
-// broker is what the two backends do differently.
+// broker is the part of a broker in which the backends differ.
 type broker interface {
 	bootstrap() string
-	// stop is an outage: nobody is served, every connection breaks.
+	// stop begins an outage: the port is closed and every connection breaks.
 	stop()
-	// start ends the outage, with address, data and users as before.
+	// start ends the outage. Address, data and users are as before.
 	start(ctx context.Context) error
-	// disconnect breaks the connections of now. The password is for a backend
-	// that must restart to do so.
+	// disconnect breaks all open connections. A backend that must restart to do so needs the password.
 	disconnect(ctx context.Context, password string) error
 	close()
 }
 
-// StartKafka starts a broker and returns when it answers.
+// StartKafka starts a broker and returns when the broker answers requests.
 func StartKafka(ctx context.Context, options KafkaOptions) (*Kafka, error) {
-	options.Backend = orDefault(orDefault(options.Backend, os.Getenv("E2E_KAFKA")), BackendKfake)
-	options.Username = orDefault(options.Username, "fanout")
-	options.Password = orDefault(options.Password, rand.Text())
+	options.Backend = cmp.Or(options.Backend, os.Getenv("E2E_KAFKA"), BackendKfake)
+	options.Username = cmp.Or(options.Username, "fanout")
+	options.Password = cmp.Or(options.Password, rand.Text())
 	if options.Dir == "" {
 		return nil, fmt.Errorf("start Kafka: Dir is empty; name a directory for its files")
 	}
@@ -85,7 +85,9 @@ func StartKafka(ctx context.Context, options KafkaOptions) (*Kafka, error) {
 	k := &Kafka{options: options, certificates: certificates, password: options.Password, adminPassword: rand.Text()}
 	switch options.Backend {
 	case BackendKfake:
-		k.password = rand.Text() // until prepare: kfake's gatekeeper learns only from changes
+		// A temporary password, which prepare changes to the real one: saslControl knows a password
+		// only if it has seen the request that set it.
+		k.password = rand.Text()
 		k.broker, err = startKfake(ctx, options, k.users(), certificates)
 	case BackendApache:
 		k.broker, err = startApache(ctx, options, k.users(), certificates)
@@ -102,6 +104,7 @@ func StartKafka(ctx context.Context, options KafkaOptions) (*Kafka, error) {
 	return k, nil
 }
 
+// prepare waits for the broker, and creates its password, rights and topics.
 func (k *Kafka) prepare(ctx context.Context) error {
 	if err := k.ping(ctx); err != nil {
 		return err
@@ -124,39 +127,27 @@ func (k *Kafka) prepare(ctx context.Context) error {
 	return nil
 }
 
-// account is a user that the broker knows.
-type account struct{ name, password string }
-
-// users are those that the broker knows. The first is a superuser, as which this
-// package speaks with the broker.
-func (k *Kafka) users() []account {
-	one := account{k.options.Username, k.Password()}
-	if !k.options.ACLs {
-		return []account{one}
-	}
-	return []account{{admin, k.adminPassword}, one}
-}
-
-// Backend is the name of the broker that runs.
+// Backend returns BackendKfake or BackendApache.
 func (k *Kafka) Backend() string { return k.options.Backend }
 
-// Bootstrap is the broker's host:port, as for KAFKA_BOOTSTRAP_SERVERS.
+// Bootstrap returns the broker's host:port, the value of KAFKA_BOOTSTRAP_SERVERS.
 func (k *Kafka) Bootstrap() string { return k.broker.bootstrap() }
 
-// Username is the SASL user.
+// Username returns the SASL user.
 func (k *Kafka) Username() string { return k.options.Username }
 
-// Password is the SASL password of now.
+// Password returns the current SASL password.
 func (k *Kafka) Password() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.password
 }
 
-// CAFile is the authority's certificate in PEM, as for KAFKA_SSL_CA_LOCATION.
+// CAFile returns the path of the certificate authority in PEM, the value of KAFKA_SSL_CA_LOCATION.
 func (k *Kafka) CAFile() string { return k.certificates.caFile }
 
-// Settings are those of an ingest that consumes topics, with commas, as a group.
+// Settings returns the settings, as NAME=value, of an ingest that consumes topics as a group. Topics
+// are separated by commas.
 func (k *Kafka) Settings(topics, group string) []string {
 	return []string{
 		"KAFKA_BOOTSTRAP_SERVERS=" + k.Bootstrap(),
@@ -171,8 +162,8 @@ func (k *Kafka) Settings(topics, group string) []string {
 // Stop begins an outage: the port is closed and every connection breaks.
 func (k *Kafka) Stop() { k.broker.stop() }
 
-// Start ends an outage: the same address with the same data. It returns when
-// the broker answers.
+// Start ends an outage, on the same address and with the same data. It returns when the broker
+// answers requests.
 func (k *Kafka) Start(ctx context.Context) error {
 	if err := k.broker.start(ctx); err != nil {
 		return err
@@ -180,15 +171,15 @@ func (k *Kafka) Start(ctx context.Context) error {
 	return k.ping(ctx)
 }
 
-// RenewCertificates gives the broker a certificate of a new authority, writes that
-// authority to CAFile, and breaks every connection.
+// RenewCertificates gives the broker a certificate of a new authority, writes that authority to
+// CAFile, and breaks every connection.
 func (k *Kafka) RenewCertificates(ctx context.Context) error {
 	renewed, err := newCertificates(k.options.Dir, k.options.Certificate)
 	if err != nil {
 		return err
 	}
 	k.certificates.replace(renewed)
-	k.forget()
+	k.closeClient()
 	if err := k.broker.disconnect(ctx, k.users()[0].password); err != nil {
 		return err
 	}
@@ -197,6 +188,6 @@ func (k *Kafka) RenewCertificates(ctx context.Context) error {
 
 // Close ends the broker.
 func (k *Kafka) Close() {
-	k.forget()
+	k.closeClient()
 	k.broker.close()
 }

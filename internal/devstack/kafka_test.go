@@ -31,7 +31,7 @@ func startKafka(t *testing.T) *devstack.Kafka {
 	return k
 }
 
-// consumer is librdkafka, as ingest uses it.
+// consumer makes a consumer of librdkafka, as ingest does.
 func consumer(t *testing.T, k *devstack.Kafka, password string) *kafka.Consumer {
 	t.Helper()
 	c, err := kafka.NewConsumer(&kafka.ConfigMap{
@@ -54,11 +54,11 @@ func consumer(t *testing.T, k *devstack.Kafka, password string) *kafka.Consumer 
 	return c
 }
 
-// next polls until pick takes an event.
+// next polls until pick accepts an event, and returns what pick made of it.
 func next[T any](ctx context.Context, t *testing.T, c *kafka.Consumer, pick func(kafka.Event) (T, bool)) T {
 	t.Helper()
 	for {
-		require.NoError(t, ctx.Err(), "nothing came from Kafka")
+		require.NoError(t, ctx.Err(), "no such event came from Kafka")
 		if event := c.Poll(100); event != nil {
 			if picked, ok := pick(event); ok {
 				return picked
@@ -72,12 +72,12 @@ func message(e kafka.Event) (*kafka.Message, bool) {
 	return m, ok
 }
 
-func refusal(e kafka.Event) (kafka.Error, bool) {
+func authenticationError(e kafka.Event) (kafka.Error, bool) {
 	err, ok := e.(kafka.Error)
 	return err, ok && err.Code() == kafka.ErrAuthentication
 }
 
-func TestKafkaServesLibrdkafka(t *testing.T) {
+func TestKafka_ServesLibrdkafka(t *testing.T) {
 	ctx, k := deadline(t), startKafka(t)
 	for i := range partitions {
 		require.NoError(t, k.Produce(ctx, topic, int32(i), []byte("k"), fmt.Appendf(nil, "event %d", i)))
@@ -106,14 +106,14 @@ func TestKafkaServesLibrdkafka(t *testing.T) {
 	assert.Equal(t, 1, members)
 }
 
-func TestKafkaRefusesAnotherPassword(t *testing.T) {
+func TestKafka_RejectsAWrongPassword(t *testing.T) {
 	ctx, k := deadline(t), startKafka(t)
 	c := consumer(t, k, "not "+k.Password())
 	require.NoError(t, c.Subscribe(topic, nil))
-	assert.Equal(t, kafka.ErrAuthentication, next(ctx, t, c, refusal).Code())
+	assert.Equal(t, kafka.ErrAuthentication, next(ctx, t, c, authenticationError).Code())
 }
 
-func TestKafkaRebalancesAGroup(t *testing.T) {
+func TestKafka_RebalancesAGroup(t *testing.T) {
 	ctx, k := deadline(t), startKafka(t)
 	first, second := consumer(t, k, k.Password()), consumer(t, k, k.Password())
 	require.NoError(t, first.Subscribe(topic, nil))
@@ -124,7 +124,7 @@ func TestKafkaRebalancesAGroup(t *testing.T) {
 	awaitShares(ctx, t, []int{partitions}, second)
 }
 
-// awaitShares polls all consumers until they have so many partitions, in any order.
+// awaitShares polls all consumers until the numbers of their partitions are want, in ascending order.
 func awaitShares(ctx context.Context, t *testing.T, want []int, consumers ...*kafka.Consumer) {
 	t.Helper()
 	for {
@@ -139,11 +139,11 @@ func awaitShares(ctx context.Context, t *testing.T, want []int, consumers ...*ka
 		if slices.Equal(want, shares) {
 			return
 		}
-		require.NoError(t, ctx.Err(), "shares are %v, want %v", shares, want)
+		require.NoError(t, ctx.Err(), "the consumers have %v partitions, want %v", shares, want)
 	}
 }
 
-func TestKafkaKeepsItsDataThroughAnOutage(t *testing.T) {
+func TestKafka_KeepsItsDataInAnOutage(t *testing.T) {
 	ctx, k := deadline(t), startKafka(t)
 	c := consumer(t, k, k.Password())
 	require.NoError(t, c.Subscribe(topic, nil))
@@ -171,7 +171,7 @@ func TestKafkaKeepsItsDataThroughAnOutage(t *testing.T) {
 	assert.EqualValues(t, 1, committed[topic][0])
 }
 
-func TestKafkaRotatesItsPassword(t *testing.T) {
+func TestKafka_SetPasswordBreaksConnectionsAndRejectsTheOldPassword(t *testing.T) {
 	ctx, k := deadline(t), startKafka(t)
 	old := k.Password()
 	c := consumer(t, k, old)
@@ -181,7 +181,7 @@ func TestKafkaRotatesItsPassword(t *testing.T) {
 
 	require.NoError(t, k.SetPassword(ctx, "rotated"))
 	assert.Equal(t, "rotated", k.Password())
-	assert.Equal(t, kafka.ErrAuthentication, next(ctx, t, c, refusal).Code()) // the connection was broken, and the old password is no longer good
+	assert.Equal(t, kafka.ErrAuthentication, next(ctx, t, c, authenticationError).Code()) // on a new connection, because the old one was broken
 	require.NoError(t, c.Close())
 
 	require.NoError(t, k.Produce(ctx, topic, 0, nil, []byte("after")))
@@ -191,11 +191,11 @@ func TestKafkaRotatesItsPassword(t *testing.T) {
 	assert.Equal(t, []string{"before", "after"}, values)
 
 	k.Stop()
-	require.NoError(t, k.Start(ctx)) // an outage keeps the new one
+	require.NoError(t, k.Start(ctx)) // the new password survives an outage
 	require.NoError(t, k.Produce(ctx, topic, 0, nil, []byte("again")))
 }
 
-func TestKafkaCreatesNoTopicByItself(t *testing.T) {
+func TestKafka_DoesNotCreateTopicsByItself(t *testing.T) {
 	ctx, k := deadline(t), startKafka(t)
 	short, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()

@@ -8,19 +8,19 @@ import (
 	"strconv"
 )
 
-// loopback is the only address of this package.
+// loopback is the only address on which this package listens, and to which it connects.
 const loopback = "127.0.0.1"
 
-// Ports are taken below the range from which systems give ports to outgoing
-// connections (32768 and up on Linux): a client that connects again and again to
-// a closed port of that range may connect to itself and so occupy it.
+// The range of ports. It lies below the ephemeral ports, which the system gives to outgoing
+// connections (from 32768 on Linux): a client that connects again and again to a closed port in that
+// range may get the same port for its own end, connect to itself, and so occupy the port.
 const (
 	firstPort = 10240
 	lastPort  = 32767
 )
 
-// FreePort returns a TCP port of 127.0.0.1 that nobody listens on. It stays
-// usable for something that is stopped and started again on it.
+// FreePort returns a TCP port of 127.0.0.1 on which nothing listens. A part can be stopped and
+// started again on it.
 func FreePort(ctx context.Context) (int, error) {
 	var err error
 	for range 100 {
@@ -33,7 +33,7 @@ func FreePort(ctx context.Context) (int, error) {
 	return 0, fmt.Errorf("find a free port on %s: %w", loopback, err)
 }
 
-// Loopback is the host:port of a port here.
+// Loopback returns the host:port of a port of 127.0.0.1.
 func Loopback(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
 
 func listen(ctx context.Context, address string) (net.Listener, error) {

@@ -18,30 +18,31 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// These make this test binary play the process under test, or the one that
-// started it, at an address.
+// Environment variables by which a test starts this test binary as another program: as the process
+// under test, or as a process that starts it. The value of the first two is the address of the
+// process under test.
 const (
 	asChild  = "DEVSTACK_CHILD"
 	asParent = "DEVSTACK_PARENT"
 
-	asServerParent = "DEVSTACK_SERVER_PARENT"
+	asServerParent = "DEVSTACK_SERVER_PARENT" // starts a Temporal server on PostgreSQL
 )
 
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(asChild); addr != "" {
-		os.Exit(child(addr))
+		os.Exit(runChild(addr))
 	}
 	if addr := os.Getenv(asParent); addr != "" {
-		os.Exit(parent(addr))
+		os.Exit(runParent(addr))
 	}
 	if os.Getenv(asServerParent) != "" {
-		os.Exit(untilKilled())
+		os.Exit(runServerParent())
 	}
 	os.Exit(m.Run())
 }
 
-// parent starts a child and lives until it is killed.
-func parent(addr string) int {
+// runParent starts a child and waits for its end.
+func runParent(addr string) int {
 	path, err := os.Executable()
 	if err != nil {
 		return 1
@@ -54,8 +55,8 @@ func parent(addr string) int {
 	return 0
 }
 
-// child serves /readyz, prints its environment and ends with 3 on SIGTERM.
-func child(addr string) int {
+// runChild serves /readyz, prints its environment, and ends with 3 on SIGTERM.
+func runChild(addr string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	http.HandleFunc("/readyz", func(http.ResponseWriter, *http.Request) {})
@@ -83,7 +84,7 @@ func startAs(t *testing.T, role string) *devstack.Process {
 	return p
 }
 
-func TestProcessIsWatchedToItsEnd(t *testing.T) {
+func TestProcess_ReadyOutputMemoryAndExitCode(t *testing.T) {
 	t.Setenv("LEAKED", "from the test")
 	ctx, p := deadline(t), startChild(t)
 	require.NoError(t, p.WaitReady(ctx))
@@ -107,7 +108,7 @@ func TestProcessIsWatchedToItsEnd(t *testing.T) {
 	require.ErrorIs(t, p.Signal(syscall.SIGTERM), os.ErrProcessDone)
 }
 
-func TestProcessIsKilled(t *testing.T) {
+func TestProcess_Kill(t *testing.T) {
 	ctx, p := deadline(t), startChild(t)
 	require.NoError(t, p.WaitReady(ctx))
 	p.Kill()
@@ -117,12 +118,12 @@ func TestProcessIsKilled(t *testing.T) {
 	require.ErrorContains(t, p.WaitReady(ctx), "ended with -1")
 }
 
-func TestProcessDiesWithItsParent(t *testing.T) {
+func TestProcess_EndsWithItsParent(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux ends a child with its parent")
 	}
 	ctx, p := deadline(t), startAs(t, asParent)
-	require.NoError(t, p.WaitReady(ctx)) // it is the grandchild that serves
+	require.NoError(t, p.WaitReady(ctx)) // answered by the grandchild
 	p.Kill()
 	await.True(t, "the end of the grandchild", func() bool {
 		_, err := p.Get(ctx, "/readyz")

@@ -1,12 +1,12 @@
 package devstack
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"log"
-	"net"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -16,56 +16,53 @@ import (
 	"genesys-fanout/internal/await"
 )
 
-// Request is one that a Target was asked.
+// Request is a request that a Target received.
 type Request struct {
 	Number  int // 1, 2, … in the order of arrival at this target
 	Time    time.Time
 	Method  string
 	Path    string
 	EventID string // X-Genesys-Event-ID
-	Attempt int    // X-Delivery-Attempt, 0 where it is not a number
-	// Header holds what the options keep; the script sees all of them.
+	Attempt int    // X-Delivery-Attempt; 0 if that is not a number
+	// Header contains the headers that the options name. A script gets all headers.
 	Header http.Header
 	SHA256 [sha256.Size]byte // of the body
 	Size   int               // of the body, in bytes
-	Body   []byte            // where the options keep bodies; the script always sees it
-	Status int               // that was answered, 0 for a reset or a request that the sender gave up
+	Body   []byte            // nil unless the options keep bodies; a script always gets it
+	Status int               // of the answer; 0 after a reset, or if the client gave up
 }
 
-// Answer is how a Target replies. The zero Answer is 200.
+// Answer is how a Target answers a request. The zero Answer is status 200.
 type Answer struct {
 	Status int
 	Header http.Header
 	Body   string
 	Delay  time.Duration // before the answer
-	Hang   bool          // no answer until the sender gives up, or the target closes
+	Hang   bool          // do not answer until the client gives up or the target closes
 	Reset  bool          // break the connection instead of answering
 }
 
-// Script decides on an answer. It is called concurrently.
+// Script chooses the answer to a request. It is called concurrently.
 type Script func(Request) Answer
 
 // TargetOptions say how a target behaves.
 type TargetOptions struct {
-	Script     Script   // default: 200 to everything
-	KeepBodies bool     // else only their hashes are kept
-	Headers    []string // names of the headers to keep, beside those that Request has fields for
-	Port       int      // default a free one
-	// Discard keeps no request, only their number.
+	Script     Script   // default: 200 for every request
+	KeepBodies bool     // default: keep only the bodies' hashes
+	Headers    []string // headers to keep, in addition to those that Request has fields for
+	Port       int      // default a free port
+	// Discard keeps no requests. Count still counts them.
 	Discard bool
-	// OnAnswer, where set, is called after each answer.
+	// OnAnswer, if set, is called after each answer.
 	OnAnswer func(Request)
 }
 
-// Target is an HTTP service that answers by a script and remembers what it was
-// asked.
+// Target is an HTTP target that answers by a script and records the requests that it receives.
 type Target struct {
+	*httpServer
 	options TargetOptions
-	gate    *gate
-	server  *http.Server
-	served  chan struct{}
-	closing context.Context // ends what hangs
-	close   context.CancelFunc
+	closing context.Context // ended by Close
+	cancel  context.CancelFunc
 
 	mu       sync.Mutex
 	script   Script
@@ -75,46 +72,24 @@ type Target struct {
 	byEvent  map[string][]*Request
 }
 
-// maxTargetBody bounds a body; the largest message of the project is far below.
+// maxTargetBody is the largest body that a target reads. The largest message of the project is far
+// smaller.
 const maxTargetBody = 64 << 20
 
 // StartTarget starts a target.
 func StartTarget(ctx context.Context, options TargetOptions) (*Target, error) {
-	gate, err := newGate(ctx, options.Port)
-	if err != nil {
+	t := &Target{options: options, byEvent: make(map[string][]*Request)}
+	t.closing, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	t.SetScript(options.Script)
+	var err error
+	if t.httpServer, err = startHTTPServer(ctx, options.Port, t); err != nil {
+		t.cancel()
 		return nil, err
 	}
-	closing, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	t := &Target{
-		options: options,
-		gate:    gate,
-		served:  make(chan struct{}),
-		closing: closing,
-		close:   cancel,
-		byEvent: make(map[string][]*Request),
-	}
-	t.SetScript(options.Script)
-	t.server = &http.Server{
-		Handler:           t,
-		ReadHeaderTimeout: time.Minute,
-		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return context.WithValue(ctx, connKey{}, conn)
-		},
-		ErrorLog: log.New(io.Discard, "", 0), // a reset is what a script asked for
-	}
-	go func() {
-		defer close(t.served)
-		_ = t.server.Serve(gate) // ends with Close
-	}()
 	return t, nil
 }
 
-type connKey struct{}
-
-// URL of the target, without a path.
-func (t *Target) URL() string { return "http://" + t.gate.Addr().String() }
-
-// SetScript changes how requests are answered from now on; nil is 200.
+// SetScript changes how the target answers from now on. A nil script answers 200.
 func (t *Target) SetScript(script Script) {
 	if script == nil {
 		script = func(Request) Answer { return Answer{} }
@@ -128,7 +103,7 @@ func (t *Target) SetScript(script Script) {
 func (t *Target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxTargetBody))
 	if err != nil {
-		return // the sender broke off: it asked nothing
+		return // the client broke off, so this is not a complete request
 	}
 	attempt, _ := strconv.Atoi(r.Header.Get("X-Delivery-Attempt"))
 	request := Request{
@@ -143,19 +118,19 @@ func (t *Target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Body:    body,
 	}
 	kept, script := t.record(&request)
-	answer := script(request)
-	status := t.reply(w, r, answer)
-	t.settle(kept, status)
+	status := t.reply(w, r, script(request))
+	t.recordAnswer(kept, status)
 	if t.options.OnAnswer != nil {
 		request.Status = status
 		t.options.OnAnswer(request)
 	}
 }
 
-// record numbers the request and keeps what the options ask for.
+// record numbers a request and keeps of it what the options say. It returns the record and the
+// current script.
 func (t *Target) record(request *Request) (*Request, Script) {
 	kept := *request
-	kept.Header = t.selected(request.Header)
+	kept.Header = t.selectHeaders(request.Header)
 	if !t.options.KeepBodies {
 		kept.Body = nil
 	}
@@ -170,27 +145,28 @@ func (t *Target) record(request *Request) (*Request, Script) {
 	return &kept, t.script
 }
 
-func (t *Target) selected(all http.Header) http.Header {
+func (t *Target) selectHeaders(all http.Header) http.Header {
 	if len(t.options.Headers) == 0 {
 		return nil
 	}
 	selected := make(http.Header, len(t.options.Headers))
 	for _, name := range t.options.Headers {
 		if values := all.Values(name); len(values) > 0 {
-			selected[http.CanonicalHeaderKey(name)] = slices.Clone(values) // or all other headers are kept with it
+			// A clone, because all headers of a request share one array, which would be kept with it.
+			selected[http.CanonicalHeaderKey(name)] = slices.Clone(values)
 		}
 	}
 	return selected
 }
 
-func (t *Target) settle(kept *Request, status int) {
+func (t *Target) recordAnswer(kept *Request, status int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	kept.Status = status
 	t.answered++
 }
 
-// reply answers and returns the status, or 0 where none was sent.
+// reply sends the answer and returns its status, or 0 if no answer was sent.
 func (t *Target) reply(w http.ResponseWriter, r *http.Request, answer Answer) int {
 	if answer.Delay > 0 && !t.delay(r.Context(), answer.Delay) {
 		return 0
@@ -202,24 +178,17 @@ func (t *Target) reply(w http.ResponseWriter, r *http.Request, answer Answer) in
 		}
 	}
 	if answer.Hang || answer.Reset {
-		if conn, ok := r.Context().Value(connKey{}).(*gateConn); ok {
-			conn.reset()
-		}
+		resetConnection(r)
 		return 0
 	}
-	for name, values := range answer.Header {
-		w.Header()[http.CanonicalHeaderKey(name)] = values
-	}
-	status := answer.Status
-	if status == 0 {
-		status = http.StatusOK
-	}
+	maps.Copy(w.Header(), canonical(answer.Header))
+	status := cmp.Or(answer.Status, http.StatusOK)
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, answer.Body) // the sender may be gone
+	_, _ = io.WriteString(w, answer.Body) // fails if the client has gone
 	return status
 }
 
-// delay waits and reports whether an answer still makes sense.
+// delay waits for d. It returns false if the client or the target gives up first.
 func (t *Target) delay(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -232,28 +201,28 @@ func (t *Target) delay(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// Count is the number of requests so far.
+// Count returns the number of requests so far.
 func (t *Target) Count() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.count
 }
 
-// Requests are all so far, in the order of arrival.
+// Requests returns all requests so far, in the order of arrival.
 func (t *Target) Requests() []Request {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return copied(t.requests)
 }
 
-// ByEvent are the requests for one event, in the order of arrival.
+// ByEvent returns the requests for one event, in the order of arrival.
 func (t *Target) ByEvent(id string) []Request {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return copied(t.byEvent[id])
 }
 
-// Events is the number of different events among the requests.
+// Events returns the number of different events among the requests.
 func (t *Target) Events() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -268,36 +237,29 @@ func copied(requests []*Request) []Request {
 	return list
 }
 
-// Forget drops the requests so far and begins to count anew.
-func (t *Target) Forget() {
+// ClearRequests deletes the recorded requests and sets Count to 0.
+func (t *Target) ClearRequests() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.count, t.answered, t.requests = 0, 0, nil
 	clear(t.byEvent)
 }
 
-// Progress says how far the requests to the target have come.
+// Progress describes how many requests have come and were answered.
 func (t *Target) Progress() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return fmt.Sprintf("%d requests for %d events, %d answered", t.count, len(t.byEvent), t.answered)
 }
 
-// Wait waits until condition holds. It fails when ctx ends, and when no request
-// and no answer has come for await.Patience.
+// Wait waits until condition returns true. It fails when ctx ends, and when no request has come and
+// none was answered for await.Patience.
 func (t *Target) Wait(ctx context.Context, condition func(*Target) bool) error {
 	return await.Until(ctx, "the requests to a target", func() (any, bool) { return t.Progress(), condition(t) })
 }
 
-// Down closes the port and breaks every connection, as a crash does.
-func (t *Target) Down() { t.gate.shut() }
-
-// Up opens the same port again.
-func (t *Target) Up(ctx context.Context) error { return t.gate.open(ctx) }
-
-// Close ends the target and what hangs in it.
+// Close ends the target and the requests that hang.
 func (t *Target) Close() {
-	t.close()
-	_ = t.server.Close()
-	<-t.served
+	t.cancel()
+	t.httpServer.Close()
 }

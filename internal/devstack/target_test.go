@@ -42,7 +42,7 @@ func post(ctx context.Context, c *http.Client, target *devstack.Target, event st
 	return resp.StatusCode, string(body), err
 }
 
-func TestTargetAnswersByItsScriptAndRemembers(t *testing.T) {
+func TestTarget_AnswersByItsScriptAndRecordsRequests(t *testing.T) {
 	ctx := deadline(t)
 	target := startTarget(t, devstack.TargetOptions{
 		Headers: []string{"idempotency-key"},
@@ -77,18 +77,18 @@ func TestTargetAnswersByItsScriptAndRemembers(t *testing.T) {
 	assert.Nil(t, of[0].Body)
 	assert.Equal(t, 2, target.Events())
 
-	target.Forget()
+	target.ClearRequests()
 	assert.Zero(t, target.Count())
 }
 
-func TestTargetResetsHangsAndGoesDown(t *testing.T) {
+func TestTarget_ResetHangAndOutage(t *testing.T) {
 	ctx := deadline(t)
 	target := startTarget(t, devstack.TargetOptions{})
 	ask := func(ctx context.Context) error {
 		_, _, err := post(ctx, http.DefaultClient, target, "a", 1)
 		return err
 	}
-	require.NoError(t, ask(ctx)) // leaves a connection to be reused
+	require.NoError(t, ask(ctx)) // leaves an idle connection, which the next request uses
 
 	target.SetScript(func(devstack.Request) devstack.Answer { return devstack.Answer{Reset: true} })
 	require.Error(t, ask(ctx))
@@ -105,14 +105,14 @@ func TestTargetResetsHangsAndGoesDown(t *testing.T) {
 	target.SetScript(nil)
 	require.NoError(t, ask(ctx))
 	url := target.URL()
-	target.Down()
+	target.Stop()
 	require.Error(t, ask(ctx))
-	require.NoError(t, target.Up(ctx))
+	require.NoError(t, target.Start(ctx))
 	assert.Equal(t, url, target.URL())
 	require.NoError(t, ask(ctx))
 }
 
-func TestTargetCountsUnderLoad(t *testing.T) {
+func TestTarget_CountsEveryRequestUnderLoad(t *testing.T) {
 	const senders, each = 8, 500
 	ctx := deadline(t)
 	target := startTarget(t, devstack.TargetOptions{})

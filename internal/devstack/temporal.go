@@ -1,11 +1,9 @@
 package devstack
 
 import (
+	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -14,36 +12,37 @@ import (
 	"go.temporal.io/sdk/log"
 )
 
-// Namespace is the only one that the dev server has.
+// Namespace is the namespace that the servers of this package serve.
 const Namespace = "default"
 
 // TemporalOptions say how to run the dev server.
 type TemporalOptions struct {
-	// CLI is the path of the Temporal CLI; default that of TemporalCLI.
+	// CLI is the path of the Temporal CLI; default the one that TemporalCLI returns.
 	CLI string
-	// DBFile keeps the data through Kill and Start; without it they live in memory.
+	// DBFile is the file for the data, which then survive Kill and Start. By default they are in
+	// memory.
 	DBFile string
-	// UI serves Temporal UI too, on a free port or on UIPort.
+	// UI serves the Temporal UI too, on UIPort, or on a free port if UIPort is 0.
 	UI     bool
 	UIPort int
-	// Port is the frontend's; default a free one.
+	// Port of the frontend; default a free port.
 	Port int
 	// LogLevel of the server; default "never".
 	LogLevel string
-	// OnLine, where set, gets each line that the server prints.
+	// OnLine, if set, is called with each line that the server prints.
 	OnLine func(line string)
-	// DynamicConfig are extra KEY=JSON settings of the server.
+	// DynamicConfig are additional settings of the server, as KEY=JSON.
 	DynamicConfig []string
 }
 
-// Temporal is a running dev server.
+// Temporal is a Temporal dev server, which the Temporal CLI runs in one process.
 type Temporal struct {
 	options  TemporalOptions
 	httpPort int
-	process  *Process
+	process  *Process // nil while killed
 }
 
-// StartTemporal starts the dev server and returns when it serves its namespace.
+// StartTemporal starts a dev server and returns when the server serves its namespace.
 func StartTemporal(ctx context.Context, options TemporalOptions) (*Temporal, error) {
 	if options.CLI == "" {
 		var err error
@@ -71,51 +70,8 @@ func StartTemporal(ctx context.Context, options TemporalOptions) (*Temporal, err
 	return t, nil
 }
 
-// TemporalCLI is the absolute path of the Temporal CLI: $TEMPORAL_CLI, else
-// .cache/bin/temporal of this module. The error names the cure where it is missing.
-func TemporalCLI() (string, error) {
-	path := os.Getenv("TEMPORAL_CLI")
-	if path == "" {
-		return tool("temporal", "make tools")
-	}
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("the Temporal CLI is missing (run: make tools): %w", err)
-	}
-	return filepath.Abs(path)
-}
-
-// tool is the absolute path of one of this module's pinned tools; cure builds it.
-func tool(name, cure string) (string, error) {
-	root, err := moduleRoot()
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(root, ".cache", "bin", name)
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%s is missing (run: %s): %w", name, cure, err)
-	}
-	return path, nil
-}
-
-// moduleRoot is the root of the main module: the next directory upwards that holds
-// the pins of the tools. Other modules lie below it, each with a go.mod of its own.
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for start := dir; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "tools", "go.mod")); err == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("no tools/go.mod in %s or above: run this from within the project", start)
-		}
-	}
-}
-
-// Start starts the server again after Kill, on the same ports and data, and
-// waits until it serves its namespace. It does nothing on a running server.
+// Start starts the server again after Kill, with the same ports and data, and waits until the server
+// serves its namespace. It does nothing if the server runs.
 func (t *Temporal) Start(ctx context.Context) error {
 	if t.process != nil {
 		return nil
@@ -125,7 +81,7 @@ func (t *Temporal) Start(ctx context.Context) error {
 		return err
 	}
 	t.process = process
-	if err := t.waitServed(ctx); err != nil {
+	if err := t.awaitNamespace(ctx); err != nil {
 		t.Kill()
 		return err
 	}
@@ -139,7 +95,7 @@ func (t *Temporal) args() []string {
 		"--ip", loopback,
 		"--port", strconv.Itoa(o.Port),
 		"--http-port", strconv.Itoa(t.httpPort),
-		"--log-level", orDefault(o.LogLevel, "never"),
+		"--log-level", cmp.Or(o.LogLevel, "never"),
 	}
 	if o.UI {
 		args = append(args, "--ui-ip", loopback, "--ui-port", strconv.Itoa(o.UIPort))
@@ -155,23 +111,17 @@ func (t *Temporal) args() []string {
 	return args
 }
 
-func orDefault(value, fallback string) string {
-	if value == "" {
-		return fallback
-	}
-	return value
+// requestTimeout limits a request to a server that may not be up yet.
+const requestTimeout = 2 * time.Second
+
+func (t *Temporal) awaitNamespace(ctx context.Context) error {
+	return t.process.awaitSuccess(ctx, "namespace "+Namespace, t.checkNamespace)
 }
 
-// askFor bounds one question to a server that may not be up yet.
-const askFor = 2 * time.Second
-
-func (t *Temporal) waitServed(ctx context.Context) error {
-	return t.process.awaitAnswer(ctx, "namespace "+Namespace, t.ask)
-}
-
-// ask reads the namespace and its runs: the first is served before the second.
-func (t *Temporal) ask(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
+// checkNamespace reads the namespace and counts its runs. It does both, because a server that starts
+// serves the namespace before its list of runs.
+func (t *Temporal) checkNamespace(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	c, err := t.Client(ctx)
 	if err != nil {
@@ -186,7 +136,7 @@ func (t *Temporal) ask(ctx context.Context) error {
 	return err
 }
 
-// Client connects to the server; the caller closes it.
+// Client returns a client of the server's namespace. The caller must close it.
 func (t *Temporal) Client(ctx context.Context) (client.Client, error) {
 	return client.DialContext(ctx, client.Options{
 		HostPort:  t.Address(),
@@ -195,10 +145,10 @@ func (t *Temporal) Client(ctx context.Context) (client.Client, error) {
 	})
 }
 
-// Address is the frontend's host:port, as for TEMPORAL_ADDRESS.
+// Address returns the host:port of the frontend, the value of TEMPORAL_ADDRESS.
 func (t *Temporal) Address() string { return Loopback(t.options.Port) }
 
-// UIURL is the address of Temporal UI, empty where it is not served.
+// UIURL returns the URL of the Temporal UI, or "" if the server does not serve the UI.
 func (t *Temporal) UIURL() string {
 	if !t.options.UI {
 		return ""
@@ -206,10 +156,10 @@ func (t *Temporal) UIURL() string {
 	return "http://" + Loopback(t.options.UIPort)
 }
 
-// CPU is the processor time that the server has used so far.
+// CPU returns the processor time that the server has used so far.
 func (t *Temporal) CPU() (time.Duration, error) { return t.process.CPU() }
 
-// Kill ends the server with SIGKILL, as a crash does. Start brings it back.
+// Kill ends the server with SIGKILL, as in a crash. Start starts it again.
 func (t *Temporal) Kill() {
 	if t.process != nil {
 		t.process.Kill()

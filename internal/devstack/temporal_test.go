@@ -12,7 +12,7 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-func TestTemporalKeepsItsDataThroughAKill(t *testing.T) {
+func TestTemporal_KeepsItsDataAfterAKill(t *testing.T) {
 	ctx := deadline(t)
 	temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
 	require.NoError(t, err)
@@ -36,8 +36,8 @@ func TestTemporalKeepsItsDataThroughAKill(t *testing.T) {
 	assert.Equal(t, run.GetRunID(), described.GetWorkflowExecutionInfo().GetExecution().GetRunId())
 }
 
-// Two servers at once take nothing from each other.
-func TestTemporalServesItsUI(t *testing.T) {
+// Two servers can run at the same time.
+func TestTemporal_ServesItsUI(t *testing.T) {
 	ctx := deadline(t)
 	urls := make(map[string]bool)
 	for range 2 {
@@ -57,7 +57,7 @@ func TestTemporalServesItsUI(t *testing.T) {
 	}
 }
 
-func TestTemporalNamesTheCureForAMissingCLI(t *testing.T) {
+func TestStartTemporal_MissingCLIErrorSaysHowToBuildIt(t *testing.T) {
 	t.Setenv("TEMPORAL_CLI", filepath.Join(t.TempDir(), "temporal"))
 	_, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{})
 	require.ErrorContains(t, err, "make tools")

@@ -14,75 +14,75 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TemporalProxy stands between a process and a Temporal server. It passes every
-// call on, until a test makes it refuse some or fall silent.
+// TemporalProxy is a gRPC proxy between a process and a Temporal server. It forwards every call,
+// unless a test makes it reject some calls or makes it silent.
 type TemporalProxy struct {
-	gate     *gate
+	listener *outageListener
 	server   *grpc.Server
 	upstream *grpc.ClientConn
 
-	mu      sync.Mutex
-	refused map[string]error // by the method's name
+	mu       sync.Mutex
+	rejected map[string]error // by the name of the method
 }
 
-// StartTemporalProxy serves on a free port what the frontend at address answers.
+// StartTemporalProxy starts a proxy, on a free port, of the Temporal frontend at address.
 func StartTemporalProxy(ctx context.Context, address string) (*TemporalProxy, error) {
 	upstream, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(frames{}), grpc.MaxCallRecvMsgSize(maxFrame)))
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(rawCodec{}), grpc.MaxCallRecvMsgSize(maxMessageBytes)))
 	if err != nil {
 		return nil, err
 	}
-	gate, err := newGate(ctx, 0)
+	listener, err := newListener(ctx, 0)
 	if err != nil {
 		_ = upstream.Close()
 		return nil, err
 	}
-	p := &TemporalProxy{gate: gate, upstream: upstream, refused: make(map[string]error)}
-	p.server = grpc.NewServer(grpc.ForceServerCodecV2(frames{}), grpc.MaxRecvMsgSize(maxFrame), grpc.UnknownServiceHandler(p.pass))
-	go func() { _ = p.server.Serve(gate) }()
+	p := &TemporalProxy{listener: listener, upstream: upstream, rejected: make(map[string]error)}
+	p.server = grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.MaxRecvMsgSize(maxMessageBytes), grpc.UnknownServiceHandler(p.forward))
+	go func() { _ = p.server.Serve(listener) }()
 	return p, nil
 }
 
-// maxFrame is larger than any message that the frontend takes.
-const maxFrame = 64 << 20
+// maxMessageBytes is larger than any message that the frontend accepts.
+const maxMessageBytes = 64 << 20
 
-// Address is the proxy's host:port, as for TEMPORAL_ADDRESS.
-func (p *TemporalProxy) Address() string { return p.gate.Addr().String() }
+// Address returns the proxy's host:port, a value of TEMPORAL_ADDRESS.
+func (p *TemporalProxy) Address() string { return p.listener.Addr().String() }
 
-// Refuse makes the proxy answer calls of a method, as "PollWorkflowTaskQueue",
-// with an error of its own. codes.OK ends that.
-func (p *TemporalProxy) Refuse(method string, code codes.Code, message string) {
+// Reject makes the proxy answer calls of a method, such as PollWorkflowTaskQueue, with an error.
+// codes.OK makes it forward them again.
+func (p *TemporalProxy) Reject(method string, code codes.Code, message string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.refused[method] = status.Error(code, message)
+	p.rejected[method] = status.Error(code, message)
 }
 
-// Silence keeps every connection open, and passes nothing on: neither what is
-// sent from here on nor what is under way. New connections are accepted.
-func (p *TemporalProxy) Silence() { p.gate.silence() }
+// Silence makes the proxy keep every connection open and forward nothing, not even the calls that
+// have begun. It accepts new connections. EndSilence ends it.
+func (p *TemporalProxy) Silence() { p.listener.beginSilence() }
 
-// Speak ends a silence. What was sent meanwhile arrives.
-func (p *TemporalProxy) Speak() { p.gate.speak() }
+// EndSilence ends a silence. What was sent during it then arrives.
+func (p *TemporalProxy) EndSilence() { p.listener.endSilence() }
 
 // Close ends the proxy and its connections.
 func (p *TemporalProxy) Close() {
-	_ = p.gate.Close()
+	_ = p.listener.Close()
 	p.server.Stop()
 	_ = p.upstream.Close()
 }
 
-// pass answers a call with what the server answers.
-func (p *TemporalProxy) pass(_ any, stream grpc.ServerStream) error {
+// forward answers a call with the server's answer.
+func (p *TemporalProxy) forward(_ any, stream grpc.ServerStream) error {
 	ctx := stream.Context()
 	method, ok := grpc.Method(ctx)
 	if !ok {
-		return status.Error(codes.Internal, "a call without a method")
+		return status.Error(codes.Internal, "the call has no method")
 	}
 	var request, answer []byte
 	if err := stream.RecvMsg(&request); err != nil {
 		return err
 	}
-	if err := p.refusal(path.Base(method)); err != nil {
+	if err := p.rejection(path.Base(method)); err != nil {
 		return err
 	}
 	if header, ok := metadata.FromIncomingContext(ctx); ok {
@@ -94,30 +94,30 @@ func (p *TemporalProxy) pass(_ any, stream grpc.ServerStream) error {
 	return stream.SendMsg(&answer)
 }
 
-func (p *TemporalProxy) refusal(method string) error {
+func (p *TemporalProxy) rejection(method string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.refused[method]
+	return p.rejected[method]
 }
 
-// frames passes messages on as they came.
-type frames struct{}
+// rawCodec leaves messages as the bytes that were received.
+type rawCodec struct{}
 
-func (frames) Name() string { return "proto" }
+func (rawCodec) Name() string { return "proto" }
 
-func (frames) Marshal(v any) (mem.BufferSlice, error) {
-	frame, ok := v.(*[]byte)
+func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
+	message, ok := v.(*[]byte)
 	if !ok {
-		return nil, fmt.Errorf("%T is no frame", v)
+		return nil, fmt.Errorf("%T is not a *[]byte", v)
 	}
-	return mem.BufferSlice{mem.SliceBuffer(*frame)}, nil
+	return mem.BufferSlice{mem.SliceBuffer(*message)}, nil
 }
 
-func (frames) Unmarshal(data mem.BufferSlice, v any) error {
-	frame, ok := v.(*[]byte)
+func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
+	message, ok := v.(*[]byte)
 	if !ok {
-		return fmt.Errorf("%T is no frame", v)
+		return fmt.Errorf("%T is not a *[]byte", v)
 	}
-	*frame = data.Materialize()
+	*message = data.Materialize()
 	return nil
 }

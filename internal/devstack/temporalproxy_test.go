@@ -16,8 +16,7 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// TestTemporalProxy_PassesRefusesAndFallsSilent in front of a real server.
-func TestTemporalProxy_PassesRefusesAndFallsSilent(t *testing.T) {
+func TestTemporalProxy_ForwardsRejectsAndIsSilent(t *testing.T) {
 	ctx := deadline(t)
 	temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{})
 	require.NoError(t, err)
@@ -28,11 +27,11 @@ func TestTemporalProxy_PassesRefusesAndFallsSilent(t *testing.T) {
 	c, err := client.NewLazyClient(client.Options{HostPort: proxy.Address(), Namespace: devstack.Namespace})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "passed", TaskQueue: "nobody"}, "Anything")
+	run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "forwarded", TaskQueue: "nobody"}, "Anything")
 	require.NoError(t, err)
 	assert.NotEmpty(t, run.GetRunID())
 	_, err = c.DescribeWorkflowExecution(ctx, "unknown", "")
-	require.ErrorAs(t, err, new(*serviceerror.NotFound), "with its details")
+	require.ErrorAs(t, err, new(*serviceerror.NotFound), "the proxy keeps the error's details")
 
 	describe := func(wait time.Duration) error {
 		ctx, cancel := context.WithTimeout(ctx, wait)
@@ -40,13 +39,13 @@ func TestTemporalProxy_PassesRefusesAndFallsSilent(t *testing.T) {
 		_, err := c.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{Namespace: devstack.Namespace})
 		return err
 	}
-	proxy.Refuse("DescribeNamespace", codes.PermissionDenied, "not you")
+	proxy.Reject("DescribeNamespace", codes.PermissionDenied, "not you")
 	require.ErrorContains(t, describe(await.Patience), "not you")
-	proxy.Refuse("DescribeNamespace", codes.OK, "")
+	proxy.Reject("DescribeNamespace", codes.OK, "")
 	require.NoError(t, describe(await.Patience))
 
 	proxy.Silence()
 	require.ErrorAs(t, describe(time.Second), new(*serviceerror.DeadlineExceeded))
-	proxy.Speak()
+	proxy.EndSilence()
 	require.NoError(t, describe(await.Patience))
 }

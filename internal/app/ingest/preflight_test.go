@@ -86,7 +86,10 @@ func TestTopicsThatNothingSends(t *testing.T) {
 		`event.type != "v2.detail.events.user"`:                                           false,
 		`event.channel_type == "voice"`:                                                   false,
 	} {
-		set, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: 'http://127.0.0.1:1', when: '"+when+"'}\n"), nil)
+		set, err := target.Parse("targets.yaml", []byte(`
+targets:
+  - {name: a, url: 'http://127.0.0.1:1', when: '`+when+`'}
+`), nil)
 		require.NoError(t, err, when)
 		g := &genesysChecks{targets: set, listed: []genesys.Integration{active, {IntendedState: "DISABLED", Topics: []string{"v2.detail.events.user.x"}}}}
 		result := g.unsentTopics()

@@ -13,13 +13,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// apacheBroker is one node of Apache Kafka on the Java of this machine.
+// apacheBroker is one node of Apache Kafka, which runs on the Java of this machine.
 type apacheBroker struct {
-	address string
-	java    string
-	lib     string // class path
-	config  string
-	process *Process
+	address    string
+	java       string // path of the program
+	classPath  string
+	configFile string
+	process    *Process // nil while stopped
 }
 
 func startApache(ctx context.Context, options KafkaOptions, users []account, certificates *certificates) (*apacheBroker, error) {
@@ -27,7 +27,7 @@ func startApache(ctx context.Context, options KafkaOptions, users []account, cer
 	if err != nil {
 		return nil, fmt.Errorf("find java for Apache Kafka (install a Java 17 runtime): %w", err)
 	}
-	lib, err := kafkaJars(ctx)
+	jars, err := kafkaJars(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -35,18 +35,18 @@ func startApache(ctx context.Context, options KafkaOptions, users []account, cer
 	if err != nil {
 		return nil, err
 	}
-	controller, err := FreePort(ctx)
+	controllerPort, err := FreePort(ctx)
 	if err != nil {
 		return nil, err
 	}
 	b := &apacheBroker{
-		address: Loopback(port),
-		java:    java,
-		lib:     filepath.Join(lib, "*"),
-		config:  filepath.Join(options.Dir, "server.properties"),
+		address:    Loopback(port),
+		java:       java,
+		classPath:  filepath.Join(jars, "*"),
+		configFile: filepath.Join(options.Dir, "server.properties"),
 	}
-	properties := serverProperties(options, users[0], certificates, b.address, Loopback(controller))
-	if err := os.WriteFile(b.config, []byte(properties), 0o600); err != nil {
+	properties := serverProperties(options, users[0], certificates, b.address, Loopback(controllerPort))
+	if err := os.WriteFile(b.configFile, []byte(properties), 0o600); err != nil {
 		return nil, err
 	}
 	if err := b.format(ctx, users); err != nil {
@@ -55,9 +55,9 @@ func startApache(ctx context.Context, options KafkaOptions, users []account, cer
 	return b, b.start(ctx)
 }
 
-// kafkaJars has Maven copy the broker and what it needs, once for each content of
-// the pom. Several processes may do so at once: a directory appears whole, and
-// the first one stays.
+// kafkaJars returns the folder of the broker's jars. Maven downloads them once for each content of
+// tools/kafka/pom.xml. Several processes may do so at the same time, because each downloads to a
+// folder of its own and renames it at the end; the first rename wins.
 func kafkaJars(ctx context.Context) (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
@@ -69,28 +69,28 @@ func kafkaJars(ctx context.Context) (string, error) {
 		return "", err
 	}
 	cache := filepath.Join(root, ".cache", "kafka")
-	lib := filepath.Join(cache, fmt.Sprintf("%x", sha256.Sum256(text))[:16])
-	if isDir(lib) {
-		return lib, nil
+	jars := filepath.Join(cache, fmt.Sprintf("%x", sha256.Sum256(text))[:16])
+	if isDir(jars) {
+		return jars, nil
 	}
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return "", err
 	}
-	fetched, err := os.MkdirTemp(cache, "fetch-")
+	downloaded, err := os.MkdirTemp(cache, "fetch-")
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = os.RemoveAll(fetched) }() // where it was not moved
-	if err := fetchJars(ctx, pom, fetched); err != nil {
+	defer func() { _ = os.RemoveAll(downloaded) }() // it exists only if the rename did not happen
+	if err := downloadJars(ctx, pom, downloaded); err != nil {
 		return "", err
 	}
-	if err := os.Rename(fetched, lib); err != nil && !isDir(lib) {
+	if err := os.Rename(downloaded, jars); err != nil && !isDir(jars) {
 		return "", err
 	}
-	return lib, nil
+	return jars, nil
 }
 
-func fetchJars(ctx context.Context, pom, dir string) error {
+func downloadJars(ctx context.Context, pom, dir string) error {
 	mvn, err := exec.LookPath("mvn")
 	if err != nil {
 		return fmt.Errorf("find mvn to fetch Apache Kafka (install Maven): %w", err)
@@ -140,15 +140,16 @@ func serverProperties(options KafkaOptions, broker account, certificates *certif
 	if options.ACLs {
 		lines = append(lines,
 			"authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-			"super.users=User:"+broker.name+";User:ANONYMOUS") // the controller's listener knows no user
+			"super.users=User:"+broker.name+";User:ANONYMOUS") // connections to the controller's listener have no user
 	}
 	return strings.Join(lines, "\n") + "\n"
 }
 
+// format creates the broker's storage, which contains the users' credentials.
 func (b *apacheBroker) format(ctx context.Context, users []account) error {
 	args := []string{
-		"-cp", b.lib, "kafka.tools.StorageTool", "format",
-		"-t", clusterID(), "-c", b.config,
+		"-cp", b.classPath, "kafka.tools.StorageTool", "format",
+		"-t", randomClusterID(), "-c", b.configFile,
 	}
 	for _, u := range users {
 		args = append(args, "--add-scram", fmt.Sprintf("SCRAM-SHA-512=[name=%s,password=%s]", u.name, u.password))
@@ -160,9 +161,9 @@ func (b *apacheBroker) format(ctx context.Context, users []account) error {
 	return nil
 }
 
-// clusterID is a random one as Kafka writes it: the 16 bytes of a UUID in base64.
-// The first bit is cleared: a leading dash would read as an option.
-func clusterID() string {
+// randomClusterID returns a cluster ID in Kafka's form: the 16 bytes of a UUID in base64. The first
+// bit is cleared, because StorageTool would read a leading dash as an option.
+func randomClusterID() string {
 	id := uuid.New()
 	id[0] &= 0x7f
 	return base64.RawURLEncoding.EncodeToString(id[:])
@@ -176,23 +177,23 @@ func (b *apacheBroker) start(ctx context.Context) error {
 	}
 	process, err := StartProcess(ctx, ProcessOptions{
 		Path: b.java,
-		Args: []string{"-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", b.lib, "kafka.Kafka", b.config},
+		Args: []string{"-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", b.classPath, "kafka.Kafka", b.configFile},
 	})
 	if err != nil {
 		return err
 	}
 	b.process = process
-	if err := b.listens(ctx); err != nil {
+	if err := b.awaitListening(ctx); err != nil {
 		b.stop()
 		return err
 	}
 	return nil
 }
 
-// listens waits until the port answers; without a logging configuration the
-// broker says nothing.
-func (b *apacheBroker) listens(ctx context.Context) error {
-	return b.process.awaitAnswer(ctx, "its port "+b.address, func(ctx context.Context) error {
+// awaitListening waits until the broker's port accepts a connection. The broker's output cannot be
+// used for this, because without a logging configuration the broker prints nothing.
+func (b *apacheBroker) awaitListening(ctx context.Context) error {
+	return b.process.awaitSuccess(ctx, "port "+b.address, func(ctx context.Context) error {
 		conn, err := dial(ctx, b.address)
 		if err != nil {
 			return err
@@ -208,28 +209,29 @@ func (b *apacheBroker) stop() {
 	}
 }
 
-// disconnect restarts the broker: it has no way to break the connections of a
-// user whose password has changed.
+// disconnect restarts the broker, because Apache Kafka cannot break the connections of a user whose
+// password has changed.
 func (b *apacheBroker) disconnect(ctx context.Context, password string) error {
 	b.stop()
-	if err := b.changePassword(password); err != nil {
+	if err := b.writePassword(password); err != nil {
 		return err
 	}
 	return b.start(ctx)
 }
 
-// changePassword writes the broker's own password, with which it talks to itself.
-func (b *apacheBroker) changePassword(password string) error {
-	text, err := os.ReadFile(b.config)
+// writePassword changes the password in the broker's configuration, with which the broker connects
+// to itself.
+func (b *apacheBroker) writePassword(password string) error {
+	text, err := os.ReadFile(b.configFile)
 	if err != nil {
 		return err
 	}
 	before, rest, found := strings.Cut(string(text), " password=")
 	_, after, ended := strings.Cut(rest, ";")
 	if !found || !ended {
-		return fmt.Errorf("%s: no password in it", b.config)
+		return fmt.Errorf("%s contains no password", b.configFile)
 	}
-	return os.WriteFile(b.config, []byte(fmt.Sprintf("%s password=%q;%s", before, password, after)), 0o600)
+	return os.WriteFile(b.configFile, []byte(fmt.Sprintf("%s password=%q;%s", before, password, after)), 0o600)
 }
 
 func (b *apacheBroker) close() { b.stop() }

@@ -18,48 +18,49 @@ import (
 	"time"
 )
 
-// certificates are a new authority and one server certificate of it for
-// 127.0.0.1 and localhost.
+// certificates are a certificate authority and one server certificate that it signed for 127.0.0.1
+// and localhost.
 type certificates struct {
 	caFile       string // PEM
 	keyStoreFile string // PEM: PKCS #8 key, then certificate, as Apache Kafka reads it
 	kind         Certificate
 
-	mu     sync.Mutex // guards what renewed certificates replace
+	mu     sync.Mutex // guards roots and server, which replace changes
 	roots  *x509.CertPool
 	server tls.Certificate
 }
 
-// replace takes over renewed certificates, which are in the same files.
+// replace uses other certificates from now on. They must be in the same files.
 func (c *certificates) replace(renewed *certificates) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.roots, c.server = renewed.roots, renewed.server
 }
 
-// get is tls.Config.GetCertificate of the server.
-func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// getCertificate is the GetCertificate function of the server's tls.Config.
+func (c *certificates) getCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	server := c.server
 	return &server, nil
 }
 
-// Certificate is what is wrong with a broker's certificate, if anything.
+// Certificate is a kind of broker certificate: a valid one, or one with a certain fault.
 type Certificate string
 
-// The certificates that a broker may have.
+// The kinds of certificates that a broker may have.
 const (
 	CertificateValid     Certificate = ""
-	CertificateExpired   Certificate = "expired"    // an hour ago
-	CertificateOtherHost Certificate = "other host" // that of OtherHost alone
+	CertificateExpired   Certificate = "expired"    // it expired an hour ago
+	CertificateOtherHost Certificate = "other host" // it is valid for OtherHost only
 )
 
-// OtherHost is whose certificate CertificateOtherHost is.
+// OtherHost is the host name in a certificate of the kind CertificateOtherHost.
 const OtherHost = "broker.example"
 
-// client is for a client that knows what is wrong and connects all the same.
-func (c *certificates) client() *tls.Config {
+// clientConfig returns the configuration of a client that connects in spite of the certificate's
+// fault.
+func (c *certificates) clientConfig() *tls.Config {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	config := &tls.Config{RootCAs: c.roots, MinVersion: tls.VersionTLS12}
@@ -72,8 +73,8 @@ func (c *certificates) client() *tls.Config {
 	return config
 }
 
-// certificateLife covers any run of a demo or a test.
-const certificateLife = 30 * 24 * time.Hour
+// certificateLifetime is longer than any run of the demo or of a test.
+const certificateLifetime = 30 * 24 * time.Hour
 
 func newCertificates(dir string, kind Certificate) (*certificates, error) {
 	now := time.Now()
@@ -81,7 +82,7 @@ func newCertificates(dir string, kind Certificate) (*certificates, error) {
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "devstack authority"},
 		NotBefore:             now.Add(-3 * time.Hour),
-		NotAfter:              now.Add(certificateLife),
+		NotAfter:              now.Add(certificateLifetime),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,

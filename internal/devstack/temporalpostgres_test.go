@@ -23,8 +23,8 @@ import (
 	"genesys-fanout/internal/process"
 )
 
-// needsPostgres skips a test that needs PostgreSQL and the built server, and
-// takes longer than the others of this package.
+// needsPostgres skips a test unless TEST_POSTGRES is set, because the test needs PostgreSQL and a
+// Temporal server that takes long to build.
 func needsPostgres(t *testing.T) {
 	t.Helper()
 	if os.Getenv("TEST_POSTGRES") == "" {
@@ -32,9 +32,9 @@ func needsPostgres(t *testing.T) {
 	}
 }
 
-func startTemporalServer(t *testing.T) *devstack.TemporalServer {
+func startTemporalOnPostgres(t *testing.T) *devstack.TemporalOnPostgres {
 	t.Helper()
-	server, err := devstack.StartTemporalServer(deadline(t))
+	server, err := devstack.StartTemporalOnPostgres(deadline(t))
 	require.NoError(t, err)
 	t.Cleanup(server.Close)
 	return server
@@ -44,9 +44,9 @@ const greetings = "greetings" // a task queue
 
 func greet(_ workflow.Context, name string) (string, error) { return "hello " + name, nil }
 
-func TestTemporalServerKeepsItsRunsThroughAKill(t *testing.T) {
+func TestTemporalOnPostgres_KeepsItsRunsAfterAKill(t *testing.T) {
 	needsPostgres(t)
-	ctx, server := deadline(t), startTemporalServer(t)
+	ctx, server := deadline(t), startTemporalOnPostgres(t)
 	address := server.Address()
 	c, err := server.Client(ctx)
 	require.NoError(t, err)
@@ -56,7 +56,7 @@ func TestTemporalServerKeepsItsRunsThroughAKill(t *testing.T) {
 	greeter.RegisterWorkflow(greet)
 	require.NoError(t, greeter.Start())
 	done, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "done", TaskQueue: greetings}, greet, "you")
-	require.NoError(t, err, "a start right after the server is said to be up")
+	require.NoError(t, err, "StartTemporalOnPostgres returns when the server accepts a start")
 	var said string
 	require.NoError(t, done.Get(ctx, &said))
 	assert.Equal(t, "hello you", said)
@@ -75,7 +75,7 @@ func TestTemporalServerKeepsItsRunsThroughAKill(t *testing.T) {
 	_, err = server.Client(ctx)
 	require.Error(t, err)
 	require.NoError(t, server.Start(ctx))
-	require.NoError(t, server.Start(ctx), "on a running server")
+	require.NoError(t, server.Start(ctx), "Start of a running server")
 	assert.Equal(t, address, server.Address())
 
 	require.NoError(t, c.GetWorkflow(ctx, "done", done.GetRunID()).Get(ctx, &said))
@@ -87,7 +87,7 @@ func TestTemporalServerKeepsItsRunsThroughAKill(t *testing.T) {
 	greeter.RegisterWorkflow(greet)
 	require.NoError(t, greeter.Start())
 	defer greeter.Stop()
-	require.NoError(t, open.Get(ctx, &said), "the server goes on with what was open")
+	require.NoError(t, open.Get(ctx, &said), "the server continues an open run")
 	assert.Equal(t, "hello again", said)
 
 	used, err := server.CPU()
@@ -95,9 +95,9 @@ func TestTemporalServerKeepsItsRunsThroughAKill(t *testing.T) {
 	assert.Positive(t, used)
 }
 
-func TestTemporalServerCountsItsWrites(t *testing.T) {
+func TestTemporalOnPostgres_CountsItsWrites(t *testing.T) {
 	needsPostgres(t)
-	ctx, server := deadline(t), startTemporalServer(t)
+	ctx, server := deadline(t), startTemporalOnPostgres(t)
 	c, err := server.Client(ctx)
 	require.NoError(t, err)
 	defer c.Close()
@@ -108,22 +108,22 @@ func TestTemporalServerCountsItsWrites(t *testing.T) {
 		_, err = c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: fmt.Sprint("run-", i), TaskQueue: "nobody-polls"}, "Any")
 		require.NoError(t, err)
 	}
-	// A start is eight rows and more: current and own execution, its history's tree
-	// and node, two tasks of its shard, one of its queue, its visibility.
+	// A start writes at least eight rows: the current execution, the execution, the tree and the node
+	// of its history, two tasks of its shard, a task of its queue, and its visibility.
 	const rowsOfStart = 8
 	var rows, transactions int64
 	assert.Eventually(t, func() bool {
 		after, err := server.Writes(ctx)
 		rows, transactions = after.Inserts-before.Inserts, after.Transactions-before.Transactions
 		return err == nil && rows >= runs*rowsOfStart && transactions > runs
-	}, devstack.WritesReportedAfter+3*time.Second, 100*time.Millisecond) // three to write what starts leave behind
+	}, devstack.WritesReportedAfter+3*time.Second, 100*time.Millisecond) // the server may need 3 s for the writes that follow a start
 	assert.GreaterOrEqual(t, rows, int64(runs*rowsOfStart))
 	t.Logf("%d runs: %d transactions, %d rows inserted", runs, transactions, rows)
 }
 
-// untilKilled plays a process that is killed while it has a server.
-func untilKilled() int {
-	if _, err := devstack.StartTemporalServer(context.Background()); err != nil {
+// runServerParent starts a Temporal server on PostgreSQL and waits until it is killed.
+func runServerParent() int {
+	if _, err := devstack.StartTemporalOnPostgres(context.Background()); err != nil {
 		fmt.Println(err)
 		return 1
 	}
@@ -131,9 +131,9 @@ func untilKilled() int {
 	select {}
 }
 
-// PostgreSQL removes its lock file and its shared memory when it is told to end,
-// and neither when it is killed.
-func TestTemporalServerEndsOrderlyWithItsParent(t *testing.T) {
+// PostgreSQL removes its lock file and its shared memory when a signal asks it to end, but not when
+// SIGKILL ends it.
+func TestTemporalOnPostgres_PostgresEndsOrderlyWithItsParent(t *testing.T) {
 	needsPostgres(t)
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux ends a child with its parent")

@@ -16,35 +16,35 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// TemporalServer is a Temporal server on a PostgreSQL of its own, all on this
-// machine, with the durability that both have by default. It serves Namespace.
-type TemporalServer struct {
-	Temporal        // its address and its clients
+// TemporalOnPostgres is a Temporal server with a PostgreSQL server of its own, both on this machine
+// and with their default durability. It serves Namespace.
+type TemporalOnPostgres struct {
+	Temporal        // for the address, the clients and the process
 	server   string // path of the binary
 	postgres *postgres
 	dir      string
 }
 
 const (
-	// historyShards is what Temporal's own images take.
+	// historyShards is the default of Temporal's images.
 	historyShards = 4
 
-	// serverRetention of the one namespace: the least there is.
-	serverRetention = 24 * time.Hour
+	// retention of the namespace. It is the shortest that Temporal allows.
+	retention = 24 * time.Hour
 
-	toolsCure = "make tools-postgres"
+	buildServer = "make tools-postgres"
 
 	storeDatabase, visibilityDatabase = "temporal", "temporal_visibility"
 )
 
-// StartTemporalServer starts both, with their data in a temporary folder. The
-// error says what to install or to build where something is missing.
-func StartTemporalServer(ctx context.Context) (_ *TemporalServer, err error) {
-	s := &TemporalServer{}
-	if s.server, err = tool("temporal-server", toolsCure); err != nil {
+// StartTemporalOnPostgres starts both servers, with their data in a temporary folder. If a program is
+// missing, the error says what to install or to build.
+func StartTemporalOnPostgres(ctx context.Context) (_ *TemporalOnPostgres, err error) {
+	s := &TemporalOnPostgres{}
+	if s.server, err = tool("temporal-server", buildServer); err != nil {
 		return nil, err
 	}
-	sql, err := tool("temporal-sql", toolsCure)
+	sql, err := tool("temporal-sql", buildServer)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func StartTemporalServer(ctx context.Context) (_ *TemporalServer, err error) {
 		return nil, err
 	}
 	for database, schema := range map[string]string{storeDatabase: "temporal", visibilityDatabase: "visibility"} {
-		if err := s.makeDatabase(ctx, sql, database, "postgresql/v12/"+schema); err != nil {
+		if err := s.createDatabase(ctx, sql, database, "postgresql/v12/"+schema); err != nil {
 			return nil, err
 		}
 	}
@@ -74,9 +74,9 @@ func StartTemporalServer(ctx context.Context) (_ *TemporalServer, err error) {
 	return s, s.Start(ctx)
 }
 
-// Start starts the server again after Kill, on the same ports and database, and
-// waits until it serves its namespace. It does nothing on a running server.
-func (s *TemporalServer) Start(ctx context.Context) error {
+// Start starts the Temporal server again after Kill, with the same ports and database, and waits
+// until the server serves its namespace. It does nothing if the server runs.
+func (s *TemporalOnPostgres) Start(ctx context.Context) error {
 	if s.process != nil {
 		return nil
 	}
@@ -87,14 +87,15 @@ func (s *TemporalServer) Start(ctx context.Context) error {
 		return err
 	}
 	s.process = process
-	if err := s.makeNamespace(ctx); err != nil {
+	if err := s.createNamespace(ctx); err != nil {
 		s.Kill()
 		return err
 	}
 	return nil
 }
 
-func (s *TemporalServer) makeDatabase(ctx context.Context, sql, database, schema string) error {
+// createDatabase creates a database with a schema. sql is the path of Temporal's SQL tool.
+func (s *TemporalOnPostgres) createDatabase(ctx context.Context, sql, database, schema string) error {
 	for _, args := range [][]string{
 		{"create-database"},
 		{"setup-schema", "--version", "0.0"},
@@ -104,7 +105,7 @@ func (s *TemporalServer) makeDatabase(ctx context.Context, sql, database, schema
 			"--plugin", "postgres12", "--endpoint", loopback, "--port", strconv.Itoa(s.postgres.port),
 			"--user", postgresUser, "--password", "none", "--database", database,
 		}, args...)...)
-		command.Env = withDefaults(nil) // SQL_TLS and the like are not meant for this one
+		command.Env = withDefaults(nil) // without SQL_TLS and other settings for the tool in the environment
 		if out, err := command.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s of database %s: %w:\n%s", args[0], database, err, out)
 		}
@@ -112,9 +113,9 @@ func (s *TemporalServer) makeDatabase(ctx context.Context, sql, database, schema
 	return nil
 }
 
-// configure chooses the ports and writes the configuration: as Temporal's own
-// example for PostgreSQL has it, without archival.
-func (s *TemporalServer) configure(ctx context.Context) (string, error) {
+// configure chooses the ports and returns the server's configuration. It is Temporal's own example
+// for PostgreSQL, without archival.
+func (s *TemporalOnPostgres) configure(ctx context.Context) (string, error) {
 	var ports [9]int
 	for i := range ports {
 		var err error
@@ -156,16 +157,17 @@ publicClient: {hostPort: %q}
 		Loopback(ports[0]), Loopback(ports[0])), nil
 }
 
-// makeNamespace waits until the server is up and serves the namespace.
-func (s *TemporalServer) makeNamespace(ctx context.Context) error {
-	if err := s.process.awaitAnswer(ctx, "namespace "+Namespace, s.register); err != nil {
+// createNamespace waits until the server is up, creates the namespace if it does not exist, and waits
+// until the server serves it.
+func (s *TemporalOnPostgres) createNamespace(ctx context.Context) error {
+	if err := s.process.awaitSuccess(ctx, "namespace "+Namespace, s.registerNamespace); err != nil {
 		return err
 	}
-	return s.waitServed(ctx)
+	return s.awaitNamespace(ctx)
 }
 
-func (s *TemporalServer) register(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
+func (s *TemporalOnPostgres) registerNamespace(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	c, err := client.NewNamespaceClient(client.Options{HostPort: s.Address()})
 	if err != nil {
@@ -173,7 +175,7 @@ func (s *TemporalServer) register(ctx context.Context) error {
 	}
 	defer c.Close()
 	err = c.Register(ctx, &workflowservice.RegisterNamespaceRequest{
-		Namespace: Namespace, WorkflowExecutionRetentionPeriod: durationpb.New(serverRetention),
+		Namespace: Namespace, WorkflowExecutionRetentionPeriod: durationpb.New(retention),
 	})
 	if _, ok := errors.AsType[*serviceerror.NamespaceAlreadyExists](err); ok {
 		return nil
@@ -181,8 +183,8 @@ func (s *TemporalServer) register(ctx context.Context) error {
 	return err
 }
 
-// CPU is the processor time that the server and its database have used so far.
-func (s *TemporalServer) CPU() (time.Duration, error) {
+// CPU returns the processor time that the server and its database have used so far.
+func (s *TemporalOnPostgres) CPU() (time.Duration, error) {
 	server, err := s.Temporal.CPU()
 	if err != nil {
 		return 0, err
@@ -191,25 +193,26 @@ func (s *TemporalServer) CPU() (time.Duration, error) {
 	return server + database, err
 }
 
-// Writes is what the database has committed so far.
+// Writes are the transactions that PostgreSQL has committed, and the rows that they wrote, in both of
+// Temporal's databases.
 type Writes struct {
 	Transactions              int64
-	Inserts, Updates, Deletes int64 // rows, of both of Temporal's databases
+	Inserts, Updates, Deletes int64 // rows
 }
 
-// Rows is the number of rows written, however.
+// Rows returns the number of rows that were inserted, updated or deleted.
 func (w Writes) Rows() int64 { return w.Inserts + w.Updates + w.Deletes }
 
-// WritesReportedAfter is how long after a write Writes surely counts it. A session
-// of PostgreSQL reports at most once a second, and what it held back when it next
-// works or has been idle for 10 s: 10 s, and one for the reporting. Most of the
-// server's sessions idle once the load ends.
+// WritesReportedAfter is the time after a write until Writes is sure to count it. A session of
+// PostgreSQL reports its statistics at most once a second. It reports what it has kept back when it
+// works again, or when it has been idle for 10 s. Most of the server's sessions are idle when the
+// load ends, so the time is these 10 s and one more for the report.
 const WritesReportedAfter = 11 * time.Second
 
-// Writes reads PostgreSQL's own statistics, which lag by up to WritesReportedAfter.
-// The server deletes finished tasks in sweeps, so the deletes of half a minute may
-// be those of other events, or none.
-func (s *TemporalServer) Writes(ctx context.Context) (Writes, error) {
+// Writes reads PostgreSQL's statistics, which lag by up to WritesReportedAfter. The Temporal server
+// deletes finished tasks in batches, so the deletes of half a minute may be those of earlier events,
+// or none.
+func (s *TemporalOnPostgres) Writes(ctx context.Context) (Writes, error) {
 	row, err := s.postgres.query(ctx, "postgres",
 		"select sum(xact_commit)::text, sum(tup_inserted)::text, sum(tup_updated)::text, sum(tup_deleted)::text from pg_stat_database where datname like 'temporal%'")
 	if err != nil {
@@ -222,8 +225,8 @@ func (s *TemporalServer) Writes(ctx context.Context) (Writes, error) {
 	return w, nil
 }
 
-// Close ends the server and its database, and removes their data.
-func (s *TemporalServer) Close() {
+// Close ends both servers and removes their data.
+func (s *TemporalOnPostgres) Close() {
 	s.Temporal.Close()
 	if s.postgres != nil {
 		s.postgres.close()
