@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"genesys-fanout/internal/redact"
 )
 
 // mostTargets is the largest number of targets that a file may list. A run writes something
@@ -84,6 +86,7 @@ func (r *reader) target(node ast.Node, field string, names map[string]bool) *Tar
 	// polled. An attempt in the fast lane would bypass both.
 	p.FastLane = t.State == Active && t.RateLimit == 0
 	r.surprises(t, field, node, given)
+	t.redactor = redact.New(t.allSecrets()...)
 	return t
 }
 

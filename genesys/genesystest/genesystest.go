@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"html"
 	"log/slog"
 	"maps"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -60,28 +62,32 @@ func (a Answer) write(w http.ResponseWriter) {
 // EchoBody is an error body that repeats every secret, plain and encoded, in every
 // field that an error may quote.
 func EchoBody() string {
-	basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(ClientID) + ":" + url.QueryEscape(ClientSecret)))
-	all := fmt.Sprintf("%s %s %s Basic %s Bearer %s %s", ClientSecret, url.QueryEscape(ClientSecret), url.PathEscape(ClientSecret), basic, AccessToken, SASLPassword)
+	all := strings.Join(secretForms(), " ")
 	return fmt.Sprintf(`{"message":%[1]q,"code":%[1]q,"contextId":%[1]q,"error":%[1]q,"error_description":%[1]q,"access_token":%[2]q,`+
 		`"connectionDetails":{"saslPassword":%[3]q}}`, all, AccessToken, SASLPassword)
 }
 
-// secretForms are the forms in which no secret may appear.
+// secretForms returns the secrets in every form in which a server may repeat them.
 func secretForms() []string {
 	quoted := strconv.Quote(ClientSecret)
 	inJSON, _ := json.Marshal(ClientSecret)
 	return []string{
-		quoted[1 : len(quoted)-1], string(inJSON[1 : len(inJSON)-1]),
-		ClientSecret, url.QueryEscape(ClientSecret), url.PathEscape(ClientSecret), AccessToken, SASLPassword,
+		ClientSecret,
+		quoted[1 : len(quoted)-1],         // in Go, and in the JSON of most languages
+		string(inJSON[1 : len(inJSON)-1]), // in Go's JSON
+		html.EscapeString(ClientSecret),
+		url.QueryEscape(ClientSecret),
+		url.PathEscape(ClientSecret),
 		base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(ClientID) + ":" + url.QueryEscape(ClientSecret))),
-		"Authorization",
+		AccessToken,
+		SASLPassword,
 	}
 }
 
 // AssertNoSecret fails the test if a text contains one of the scripted server's secrets.
 func AssertNoSecret(t *testing.T, text string) {
 	t.Helper()
-	for _, form := range secretForms() {
+	for _, form := range append(secretForms(), "Authorization") {
 		assert.NotContains(t, text, form)
 	}
 }

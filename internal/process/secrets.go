@@ -6,11 +6,9 @@ import (
 	"io"
 	"log/slog"
 
+	"genesys-fanout/internal/redact"
 	"genesys-fanout/internal/setting"
 )
-
-// Redacted is what is printed where a secret stands.
-const Redacted = "[redacted]"
 
 // Secret is a value that no log, error or format verb shows. Only Reveal gives
 // it away.
@@ -31,7 +29,7 @@ func (s Secret) String() string {
 	if s.value == "" {
 		return ""
 	}
-	return Redacted
+	return redact.Marker
 }
 
 // GoString hides the value from %#v.

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"genesys-fanout/internal/redact"
 	"genesys-fanout/target"
 )
 
@@ -179,7 +180,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	}
 	assert.NotContains(t, out.String(), "hunter2")
 	assert.NotContains(t, strings.ToLower(out.String()), fmt.Sprintf("%x", "hunter2"))
-	assert.Contains(t, out.String(), Redacted)
+	assert.Contains(t, out.String(), redact.Marker)
 	assert.Equal(t, "hunter2", secret.Reveal())
 }
 

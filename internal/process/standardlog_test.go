@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"log"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/internal/redact"
 )
 
 // capture makes the standard logger write JSON at a level, and sets it back when the
@@ -18,9 +19,7 @@ func capture(t *testing.T, level string) *syncBuffer {
 	flags, prefix := log.Flags(), log.Prefix()
 	t.Cleanup(func() { log.SetFlags(flags); log.SetPrefix(prefix); log.SetOutput(os.Stderr) })
 	out := &syncBuffer{}
-	CaptureStandardLog(Logger(out, level, "json"), func(text string) string {
-		return strings.ReplaceAll(text, "hunter2", Redacted)
-	})
+	CaptureStandardLog(Logger(out, level, "json"), redact.New("hunter2").String)
 	return out
 }
 
