@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"genesys-fanout/internal/outage"
 )
 
 var (
@@ -62,7 +64,7 @@ func (p *pollsUnderTest) ends(ctx context.Context, request any, err error) {
 
 // notReady is what /readyz says once Watch has looked.
 func (p *pollsUnderTest) notReady() string {
-	time.Sleep(pollsInterval) // by the bubble's clock
+	time.Sleep(pollCheckInterval) // by the bubble's clock
 	synctest.Wait()
 	return strings.Join(p.health.NotReady(), "\n")
 }
@@ -73,7 +75,7 @@ func TestPolls_ReadyOnceEveryQueueIsPolled(t *testing.T) {
 		assert.Equal(t, "queues: task queue fanout is not polled yet", p.notReady())
 		p.poll(t.Context(), workflowsQ)
 		assert.Equal(t, "queues: task queue fanout is not polled yet", p.notReady(), "it may yet be refused")
-		time.Sleep(settledPoll)
+		time.Sleep(acceptedAfter)
 		assert.Equal(t, "queues: task queue fanout/dead-letter is not polled yet", p.notReady())
 		p.ends(t.Context(), lettersQ, nil)
 		assert.Empty(t, p.notReady(), "a task, or none within the minute")
@@ -85,7 +87,7 @@ func TestPolls_ARefusalCountsUntilALaterPollIsAccepted(t *testing.T) {
 		p := watchPolls(t)
 		older := p.poll(t.Context(), workflowsQ)
 		p.ends(t.Context(), lettersQ, nil)
-		time.Sleep(settledPoll)
+		time.Sleep(acceptedAfter)
 		assert.Empty(t, p.notReady())
 
 		p.ends(t.Context(), workflowsQ, errDenied)
@@ -96,7 +98,7 @@ func TestPolls_ARefusalCountsUntilALaterPollIsAccepted(t *testing.T) {
 
 		newer := p.poll(t.Context(), workflowsQ)
 		assert.NotEmpty(t, p.notReady())
-		time.Sleep(settledPoll)
+		time.Sleep(acceptedAfter)
 		assert.Empty(t, p.notReady(), "the newer poll is open")
 
 		newer <- errDenied
@@ -156,7 +158,7 @@ func TestPolls_LogsARefusalAtOnceAndEvery30Seconds(t *testing.T) {
 func TestPolls_LogsThatNothingIsPolled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := watchPolls(t)
-		time.Sleep(remindInterval - time.Second)
+		time.Sleep(outage.Interval - time.Second)
 		assert.Empty(t, p.out.String())
 		time.Sleep(2 * time.Second)
 		assert.Contains(t, p.out.String(), `task_queue=fanout call=PollWorkflowTaskQueue error="is not polled yet"`)

@@ -42,25 +42,11 @@ func (p *TemporalProbe) Namespace(ctx context.Context) (retention time.Duration,
 	if err == nil {
 		return answer.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration(), nil
 	}
-	if refusal := refusalOf(p.temporal, err); refusal != nil {
-		return 0, refusal
+	if rejected := rejectedError(p.temporal, err); rejected != nil {
+		return 0, rejected
 	}
 	return 0, &UnreachableError{p.temporal.Options.HostPort, err}
 }
-
-// UnreachableError says that Temporal could not be asked.
-type UnreachableError struct {
-	Address string
-	Err     error
-}
-
-// Error says who did not answer, and why.
-func (u *UnreachableError) Error() string {
-	return fmt.Sprintf("Temporal at %s does not answer: %s", u.Address, answered(u.Err))
-}
-
-// Unwrap gives the cause.
-func (u *UnreachableError) Unwrap() error { return u.Err }
 
 // AttributeState is what a namespace has of the search attributes that were asked for.
 type AttributeState struct {
@@ -83,12 +69,12 @@ func (p *TemporalProbe) SearchAttributes(ctx context.Context, keys []temporal.Se
 	case errors.As(err, new(*typeClashError)):
 		found.Err = err
 	case err != nil:
-		found.Err = fmt.Errorf("cannot be listed: %w", answered(err))
+		found.Err = fmt.Errorf("cannot be listed: %w", withCode(err))
 	case len(missing) > 0:
 		found.Err = p.mayRegister(ctx, namespace)
 	default:
 		if err := catalog.usable(ctx); err != nil {
-			found.Err = &unusableError{answered(err)}
+			found.Err = &unusableError{withCode(err)}
 		}
 	}
 	if found.Err != nil {
@@ -104,10 +90,7 @@ func (p *TemporalProbe) mayRegister(ctx context.Context, namespace string) error
 	})
 	switch codeOf(err) {
 	case codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
-		return fmt.Errorf("may not be registered by this process: %w", answered(err))
+		return fmt.Errorf("may not be registered by this process: %w", withCode(err))
 	}
 	return nil
 }
-
-// answered puts the code before an answer, whose text may be empty.
-func answered(err error) error { return fmt.Errorf("%s: %s", codeOf(err), message(err)) }

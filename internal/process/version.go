@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -20,7 +21,7 @@ func Version() string {
 
 func versionOf(release string, info *debug.BuildInfo) string {
 	if release != "" || info == nil {
-		return firstNonEmpty(release, "unknown")
+		return cmp.Or(release, "unknown")
 	}
 	if info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return info.Main.Version
@@ -29,20 +30,11 @@ func versionOf(release string, info *debug.BuildInfo) string {
 	for _, setting := range info.Settings {
 		settings[setting.Key] = setting.Value
 	}
-	commit := firstNonEmpty(settings["vcs.revision"], "devel")
+	commit := cmp.Or(settings["vcs.revision"], "devel")
 	if settings["vcs.modified"] == "true" {
 		commit += "+dirty"
 	}
 	return commit
-}
-
-func firstNonEmpty(values ...string) string {
-	for _, value := range values {
-		if value != "" {
-			return value
-		}
-	}
-	return ""
 }
 
 // versionLine is what --version prints: all that a bug report needs.

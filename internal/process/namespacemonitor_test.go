@@ -165,9 +165,9 @@ func script(answer func(elapsed time.Duration) error) func(context.Context) erro
 	return func(context.Context) error { return answer(time.Since(start)) }
 }
 
-func doorTo(probe func(context.Context) error) (*door, *bytes.Buffer) {
+func monitorOf(probe func(context.Context) error) (*namespaceMonitor, *bytes.Buffer) {
 	out := &bytes.Buffer{}
-	return &door{probe: probe, health: NewHealth(CheckTemporal), outage: temporalOutage(slog.New(slog.NewTextHandler(out, nil)))}, out
+	return newNamespaceMonitor(probe, NewHealth(CheckTemporal), slog.New(slog.NewTextHandler(out, nil))), out
 }
 
 func TestARefusalOfANamespaceMustLast(t *testing.T) {
@@ -208,13 +208,13 @@ func TestARefusalOfANamespaceMustLast(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				d, _ := doorTo(script(test.answer))
+				m, _ := monitorOf(script(test.answer))
 				ctx, cancel := context.WithTimeout(t.Context(), 48*time.Hour) // of the bubble's clock
 				defer cancel()
-				err := d.await(ctx)
+				err := m.await(ctx)
 				assert.Equal(t, test.err, err)
 				assert.Equal(t, test.after, time.Since(start))
-				assert.Equal(t, err == nil, len(d.health.NotReady()) == 0)
+				assert.Equal(t, err == nil, len(m.health.NotReady()) == 0)
 			})
 		})
 	}
@@ -222,13 +222,13 @@ func TestARefusalOfANamespaceMustLast(t *testing.T) {
 
 func TestAnOutageIsLoggedAtOnceAndEvery30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d, out := doorTo(script(func(elapsed time.Duration) error {
+		m, out := monitorOf(script(func(elapsed time.Duration) error {
 			if elapsed < 95*time.Second {
 				return status.Error(codes.Unavailable, "away")
 			}
 			return nil
 		}))
-		require.NoError(t, d.await(t.Context()))
+		require.NoError(t, m.await(t.Context()))
 		assert.Equal(t, 4, strings.Count(out.String(), "waiting for Temporal"), out.String()) // at 0, 30, 60 and 90 s
 		assert.Equal(t, 1, strings.Count(out.String(), "Temporal answers again"))
 	})
@@ -238,7 +238,7 @@ func TestWatchFollowsTemporal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lost, back = 51 * time.Second, 111 * time.Second
 		start := time.Now()
-		d, out := doorTo(func(ctx context.Context) error {
+		m, out := monitorOf(func(ctx context.Context) error {
 			if elapsed := time.Since(start); elapsed < lost || elapsed >= back {
 				return nil
 			}
@@ -248,12 +248,12 @@ func TestWatchFollowsTemporal(t *testing.T) {
 			<-ctx.Done()
 			return serviceerror.NewDeadlineExceeded("timeout")
 		})
-		go d.watch(t.Context())
+		go m.watch(t.Context())
 		// The sleeps move the bubble's clock and take no time.
 		readyAt := func(elapsed time.Duration) bool {
 			time.Sleep(time.Until(start.Add(elapsed)))
 			synctest.Wait()
-			return len(d.health.NotReady()) == 0
+			return len(m.health.NotReady()) == 0
 		}
 		assert.True(t, readyAt(lost-time.Second))
 		assert.False(t, readyAt(lost+20*time.Second))
@@ -266,13 +266,13 @@ func TestWatchFollowsTemporal(t *testing.T) {
 
 func TestAProbeBrokenOffByTheStopSaysNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	d, out := doorTo(func(context.Context) error {
+	m, out := monitorOf(func(context.Context) error {
 		cancel()
 		return serviceerror.NewCanceled("context canceled")
 	})
-	d.health.Set(CheckTemporal, nil)
-	require.ErrorIs(t, d.ask(ctx), context.Canceled)
-	assert.Empty(t, d.health.NotReady())
+	m.health.Set(CheckTemporal, nil)
+	require.ErrorIs(t, m.check(ctx), context.Canceled)
+	assert.Empty(t, m.health.NotReady())
 	assert.Empty(t, out.String())
 }
 
@@ -300,8 +300,8 @@ func TestWatchAsksTheFrontend(t *testing.T) {
 	mu.Lock()
 	answer = status.Error(codes.PermissionDenied, "revoked")
 	mu.Unlock()
-	d := &door{probe: namespaceProbe(c, "fanout"), health: conn.Health, outage: temporalOutage(conn.Log)}
-	require.Error(t, d.ask(t.Context()))
+	m := newNamespaceMonitor(describeNamespace(c, "fanout"), conn.Health, conn.Log)
+	require.Error(t, m.check(t.Context()))
 	assert.Equal(t, []string{"temporal: PermissionDenied: revoked"}, conn.Health.NotReady())
 
 	families, err := registry.Gather()
