@@ -169,8 +169,8 @@ func TestServiceLinksOfKubernetesAreIgnored(t *testing.T) {
 		}
 		code, text := s.ask(binary, args, s.env(append([]string{"FANOUT_TARGET=typo.yaml", "FANOUT_WORKER_SERVICE=x"}, serviceLinks...)...))
 		assert.Equal(t, 2, code, text)
-		assert.Equal(t, "FANOUT_TARGET: is no setting; correct the name or unset it; --help lists the settings\n"+
-			"FANOUT_WORKER_SERVICE: is no setting; correct the name or unset it; --help lists the settings", text, binary)
+		assert.Equal(t, "FANOUT_TARGET: is not a setting; correct the name or unset it; --help lists the settings\n"+
+			"FANOUT_WORKER_SERVICE: is not a setting; correct the name or unset it; --help lists the settings", text, binary)
 	}
 }
 

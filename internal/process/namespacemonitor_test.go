@@ -26,7 +26,7 @@ import (
 	"genesys-fanout/internal/await"
 )
 
-// frontend is a Temporal frontend of which only what a test needs is there.
+// frontend is a Temporal frontend with the one call that the tests need.
 type frontend struct {
 	workflowservice.UnimplementedWorkflowServiceServer
 	describe func(ctx context.Context, namespace string) error
@@ -36,7 +36,8 @@ func (f *frontend) DescribeNamespace(ctx context.Context, request *workflowservi
 	return &workflowservice.DescribeNamespaceResponse{}, f.describe(ctx, request.GetNamespace())
 }
 
-// serve starts the frontend on listener; it answers 501 to the operator's calls.
+// serve starts the frontend on listener. It answers the calls of the operator service with
+// Unimplemented.
 func (f *frontend) serve(t *testing.T, listener net.Listener) {
 	t.Helper()
 	server := grpc.NewServer()
@@ -54,7 +55,7 @@ func listen(t *testing.T, address string) net.Listener {
 	return listener
 }
 
-// syncBuffer takes log lines from several goroutines.
+// syncBuffer is a buffer for the log lines of several goroutines.
 type syncBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -81,7 +82,7 @@ func connection(t *testing.T, env Env) (DialOptions, *syncBuffer) {
 	return DialOptions{Temporal: temporal, Log: Logger(out, "debug", "text"), Health: NewHealth(CheckTemporal)}, out
 }
 
-func TestARefusalEndsTheDialWithAskedCodeAndCure(t *testing.T) {
+func TestDial_FailsWithCodeAndCureIfTemporalRejectsIt(t *testing.T) {
 	for name, test := range map[string]struct {
 		code codes.Code
 		cure string
@@ -105,9 +106,9 @@ func TestARefusalEndsTheDialWithAskedCodeAndCure(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			_, err := Dial(ctx, conn)
-			var refusal *RejectedError
-			require.ErrorAs(t, err, &refusal)
-			assert.Equal(t, test.code, refusal.Code)
+			var rejected *RejectedError
+			require.ErrorAs(t, err, &rejected)
+			assert.Equal(t, test.code, rejected.Code)
 			assert.Equal(t, test.code, serviceerror.ToStatus(errors.Unwrap(err)).Code())
 			for _, want := range []string{listener.Addr().String(), `DescribeNamespace "fanout"`, test.code.String(), "request unauthorized", test.cure} {
 				assert.ErrorContains(t, err, want)
@@ -120,7 +121,7 @@ func TestARefusalEndsTheDialWithAskedCodeAndCure(t *testing.T) {
 	}
 }
 
-func TestDialWaitsForATemporalThatIsAway(t *testing.T) {
+func TestDial_WaitsUntilTemporalAnswers(t *testing.T) {
 	vacant := listen(t, "127.0.0.1:0")
 	address := vacant.Addr().String()
 	require.NoError(t, vacant.Close())
@@ -135,7 +136,7 @@ func TestDialWaitsForATemporalThatIsAway(t *testing.T) {
 		c, err := Dial(t.Context(), conn)
 		result <- dialed{c, err}
 	}()
-	await.True(t, "the line that Temporal is away", func() bool { return strings.Contains(out.String(), "waiting for Temporal") })
+	await.True(t, "the line that Temporal does not answer", func() bool { return strings.Contains(out.String(), "waiting for Temporal") })
 	assert.Contains(t, out.String(), address)
 	assert.Contains(t, out.String(), "connection refused")
 	assert.Contains(t, conn.Health.NotReady()[0], "temporal: Unavailable: ")
@@ -149,7 +150,7 @@ func TestDialWaitsForATemporalThatIsAway(t *testing.T) {
 	assert.Contains(t, out.String(), "Temporal answers again")
 }
 
-func TestDialEndsWithItsContext(t *testing.T) {
+func TestDial_EndsWithItsContext(t *testing.T) {
 	vacant := listen(t, "127.0.0.1:0")
 	require.NoError(t, vacant.Close())
 	conn, _ := connection(t, Env{"TEMPORAL_ADDRESS": vacant.Addr().String()})
@@ -159,8 +160,8 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// script is a Temporal that answers by the time since it was first asked.
-func script(answer func(elapsed time.Duration) error) func(context.Context) error {
+// answering returns a probe whose result depends on the time since answering was called.
+func answering(answer func(elapsed time.Duration) error) func(context.Context) error {
 	start := time.Now()
 	return func(context.Context) error { return answer(time.Since(start)) }
 }
@@ -170,7 +171,7 @@ func monitorOf(probe func(context.Context) error) (*namespaceMonitor, *bytes.Buf
 	return newNamespaceMonitor(probe, NewHealth(CheckTemporal), slog.New(slog.NewTextHandler(out, nil))), out
 }
 
-func TestARefusalOfANamespaceMustLast(t *testing.T) {
+func TestDial_FailsOnlyIfARejectionOfTheNamespaceLasts(t *testing.T) {
 	notFound := status.Error(codes.NotFound, "namespace not found")
 	unavailable := status.Error(codes.Unavailable, "starting")
 	for name, test := range map[string]struct {
@@ -192,13 +193,13 @@ func TestARefusalOfANamespaceMustLast(t *testing.T) {
 			return notFound
 		}, notFound, 19 * time.Second},
 		"credentials need not last": {func(time.Duration) error { return status.Error(codes.Unauthenticated, "no") }, status.Error(codes.Unauthenticated, "no"), 0},
-		"unreachable is no refusal": {func(elapsed time.Duration) error {
+		"unreachable is not a rejection": {func(elapsed time.Duration) error {
 			if elapsed < 24*time.Hour {
 				return unavailable
 			}
 			return nil
 		}, nil, 24 * time.Hour},
-		"busy is no refusal": {func(elapsed time.Duration) error {
+		"busy is not a rejection": {func(elapsed time.Duration) error {
 			if elapsed < time.Hour {
 				return status.Error(codes.ResourceExhausted, "busy")
 			}
@@ -208,7 +209,7 @@ func TestARefusalOfANamespaceMustLast(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				m, _ := monitorOf(script(test.answer))
+				m, _ := monitorOf(answering(test.answer))
 				ctx, cancel := context.WithTimeout(t.Context(), 48*time.Hour) // of the bubble's clock
 				defer cancel()
 				err := m.await(ctx)
@@ -220,9 +221,9 @@ func TestARefusalOfANamespaceMustLast(t *testing.T) {
 	}
 }
 
-func TestAnOutageIsLoggedAtOnceAndEvery30Seconds(t *testing.T) {
+func TestDial_LogsAnOutageAtOnceAndEvery30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, out := monitorOf(script(func(elapsed time.Duration) error {
+		m, out := monitorOf(answering(func(elapsed time.Duration) error {
 			if elapsed < 95*time.Second {
 				return status.Error(codes.Unavailable, "away")
 			}
@@ -234,7 +235,7 @@ func TestAnOutageIsLoggedAtOnceAndEvery30Seconds(t *testing.T) {
 	})
 }
 
-func TestWatchFollowsTemporal(t *testing.T) {
+func TestWatchTemporal_SetsReadinessWithin20Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const lost, back = 51 * time.Second, 111 * time.Second
 		start := time.Now()
@@ -242,7 +243,7 @@ func TestWatchFollowsTemporal(t *testing.T) {
 			if elapsed := time.Since(start); elapsed < lost || elapsed >= back {
 				return nil
 			}
-			// It does not even refuse: the call runs into its timeout.
+			// Temporal does not even reject the call, so the call runs into its timeout.
 			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 			defer cancel()
 			<-ctx.Done()
@@ -264,7 +265,7 @@ func TestWatchFollowsTemporal(t *testing.T) {
 	})
 }
 
-func TestAProbeBrokenOffByTheStopSaysNothing(t *testing.T) {
+func TestWatchTemporal_IgnoresAProbeThatItsContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	m, out := monitorOf(func(context.Context) error {
 		cancel()
@@ -276,7 +277,7 @@ func TestAProbeBrokenOffByTheStopSaysNothing(t *testing.T) {
 	assert.Empty(t, out.String())
 }
 
-func TestWatchAsksTheFrontend(t *testing.T) {
+func TestWatchTemporal_DescribesTheNamespace(t *testing.T) {
 	var mu sync.Mutex
 	var answer error
 	listener := listen(t, "127.0.0.1:0")

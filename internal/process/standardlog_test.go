@@ -12,8 +12,7 @@ import (
 	"genesys-fanout/internal/redact"
 )
 
-// capture makes the standard logger write JSON at a level, and sets it back when the
-// test ends.
+// capture makes the standard logger write JSON at the given level until the test ends.
 func capture(t *testing.T, level string) *syncBuffer {
 	t.Helper()
 	flags, prefix := log.Flags(), log.Prefix()
@@ -23,7 +22,7 @@ func capture(t *testing.T, level string) *syncBuffer {
 	return out
 }
 
-func TestCaptureStandardLog_CutsQuotedBytesAndSecrets(t *testing.T) {
+func TestCaptureStandardLog_RemovesQuotedTextAndSecrets(t *testing.T) {
 	out := capture(t, "debug")
 	for line, want := range map[string]string{
 		"Unsolicited response received on idle HTTP channel starting with \"Bearer hunter2\\n\"; err=<nil>": "Unsolicited response received on idle HTTP channel starting with [redacted]; err=<nil>",

@@ -14,27 +14,28 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// TemporalProbe asks Temporal what a preflight wants to know. Unlike Dial it waits for
-// nothing, and unlike EnsureSearchAttributes it changes nothing.
+// TemporalProbe asks Temporal for --preflight. Unlike Dial it does not wait for Temporal, and
+// unlike EnsureSearchAttributes it changes nothing.
 type TemporalProbe struct {
 	temporal TemporalConfig
 	client   client.Client
 }
 
-// NewTemporalProbe makes a Probe; it connects to nothing. Close frees it.
-func NewTemporalProbe(conn DialOptions) (*TemporalProbe, error) {
-	c, err := newClient(conn)
+// NewTemporalProbe returns a TemporalProbe, which connects with its first question. The caller
+// closes it.
+func NewTemporalProbe(o DialOptions) (*TemporalProbe, error) {
+	c, err := newClient(o)
 	if err != nil {
 		return nil, err
 	}
-	return &TemporalProbe{temporal: conn.Temporal, client: c}, nil
+	return &TemporalProbe{temporal: o.Temporal, client: c}, nil
 }
 
-// Close ends the connection.
+// Close closes the connection.
 func (p *TemporalProbe) Close() { p.client.Close() }
 
-// Namespace asks for the namespace once and tells how long it keeps closed runs,
-// 0 where it does not say. The error is a *RejectedError, or an *UnreachableError.
+// Namespace asks for the namespace once. It returns how long the namespace keeps closed runs, 0
+// if the answer does not say. The error is a *RejectedError or an *UnreachableError.
 func (p *TemporalProbe) Namespace(ctx context.Context) (retention time.Duration, err error) {
 	answer, err := p.client.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{
 		Namespace: p.temporal.Options.Namespace,
@@ -48,18 +49,17 @@ func (p *TemporalProbe) Namespace(ctx context.Context) (retention time.Duration,
 	return 0, &UnreachableError{p.temporal.Options.HostPort, err}
 }
 
-// AttributeState is what a namespace has of the search attributes that were asked for.
+// AttributeState says which search attributes a namespace has.
 type AttributeState struct {
-	Missing []string
-	// Err says why they cannot be used or, where any are missing, registered;
-	// Command is what an operator types then.
+	Missing []string // the names that are not registered
+	// Err says why the attributes cannot be used or, if some are missing, why this process
+	// cannot register them. Command is the command with which an operator corrects that.
 	Err     error
 	Command string
 }
 
-// SearchAttributes looks which of the attributes are registered. Where some are
-// missing it asks to register none at all: a server checks the rights before it
-// finds nothing to do.
+// SearchAttributes asks which of the attributes are registered. If some are missing, it finds
+// out whether this process has the right to register them.
 func (p *TemporalProbe) SearchAttributes(ctx context.Context, keys []temporal.SearchAttributeKey) AttributeState {
 	namespace, wanted := p.temporal.Options.Namespace, typesOf(keys)
 	catalog := catalogOf(p.client, namespace, wanted)
@@ -69,9 +69,9 @@ func (p *TemporalProbe) SearchAttributes(ctx context.Context, keys []temporal.Se
 	case errors.As(err, new(*typeClashError)):
 		found.Err = err
 	case err != nil:
-		found.Err = fmt.Errorf("cannot be listed: %w", withCode(err))
+		found.Err = fmt.Errorf("the search attributes cannot be listed: %w", withCode(err))
 	case len(missing) > 0:
-		found.Err = p.mayRegister(ctx, namespace)
+		found.Err = p.checkRightToRegister(ctx, namespace)
 	default:
 		if err := catalog.usable(ctx); err != nil {
 			found.Err = &unusableError{withCode(err)}
@@ -83,14 +83,16 @@ func (p *TemporalProbe) SearchAttributes(ctx context.Context, keys []temporal.Se
 	return found
 }
 
-// mayRegister is nil unless the server says that this process may not.
-func (p *TemporalProbe) mayRegister(ctx context.Context, namespace string) error {
+// checkRightToRegister returns an error if the server says that this process may not register
+// search attributes. It asks the server to register an empty list, because the server checks
+// the rights before it finds that there is nothing to register.
+func (p *TemporalProbe) checkRightToRegister(ctx context.Context, namespace string) error {
 	_, err := p.client.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
 		Namespace: namespace, SearchAttributes: map[string]enums.IndexedValueType{},
 	})
 	switch codeOf(err) {
 	case codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
-		return fmt.Errorf("may not be registered by this process: %w", withCode(err))
+		return fmt.Errorf("this process may not register search attributes: %w", withCode(err))
 	}
 	return nil
 }

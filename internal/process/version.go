@@ -10,10 +10,12 @@ import (
 	"go.temporal.io/sdk/temporal"
 )
 
-// version is set by a release build: -ldflags "-X genesys-fanout/internal/process.version=v1.2.3".
+// version is set by a release build with
+// -ldflags "-X genesys-fanout/internal/process.version=v1.2.3".
 var version string
 
-// Version names this build: the release, else the commit it was built from.
+// Version returns the release of this build. If the build is not a release, it returns the
+// commit that it was built from.
 func Version() string {
 	info, _ := debug.ReadBuildInfo()
 	return versionOf(version, info)
@@ -37,7 +39,8 @@ func versionOf(release string, info *debug.BuildInfo) string {
 	return commit
 }
 
-// versionLine is what --version prints: all that a bug report needs.
+// versionLine returns the line that --version prints, with all versions that a bug report
+// needs.
 func versionLine(name string) string {
 	return fmt.Sprintf("%s %s (%s, Temporal SDK v%s)", name, Version(), runtime.Version(), strings.TrimPrefix(temporal.SDKVersion, "v"))
 }

@@ -36,12 +36,12 @@ type Worker struct{ options Options }
 func New(options Options) *Worker { return &Worker{options} }
 
 // Run serves until ctx ends; what is in flight then ends first, within
-// process.StopLimit.
+// process.ShutdownLimit.
 func (w *Worker) Run(ctx context.Context) error {
-	return process.StopWithin(ctx, process.StopLimit(w.options.Targets), w.options.Log, w.run)
+	return process.RunAndShutdown(ctx, process.ShutdownLimit(w.options.Targets), w.options.Log, w.run)
 }
 
-func (w *Worker) run(ctx context.Context, stop *process.Shutdown) error {
+func (w *Worker) run(ctx context.Context, shutdown *process.Shutdown) error {
 	o := w.options
 	process.WarnTracing(o.Log, o.Env)
 	registry := process.NewRegistry()
@@ -99,7 +99,7 @@ func (w *Worker) run(ctx context.Context, stop *process.Shutdown) error {
 	if tracker != nil {
 		go acts.WatchTracker(ctx)
 	}
-	defer stop.WaitFor("Temporal's task queues", queues.UnfinishedTasks)()
+	defer shutdown.WaitFor("Temporal's task queues", queues.UnfinishedTasks)()
 	return serve(ctx, w.workers(temporal, acts, registry), func() {
 		o.Log.Info("worker polls", "http", server.Addr(), "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
 	})
