@@ -31,7 +31,7 @@ type ConnectionDetails struct {
 // with or without the Genesys SDK (module genesyssdk).
 type Source interface {
 	// ConnectionDetails sends a new request to Genesys Cloud on each call. The error
-	// is a *RejectedError if waiting cannot help. Every other error may be temporary.
+	// is a *RejectedError if waiting cannot help. Every other error may be transient.
 	ConnectionDetails(ctx context.Context) (ConnectionDetails, error)
 }
 
