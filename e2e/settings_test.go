@@ -108,7 +108,7 @@ func TestCheckPrintsWhatWouldRun(t *testing.T) {
 		assert.Contains(t, text, s.targets["analytics"].URL())
 		assert.Contains(t, text, "@127.0.0.1:1/api")
 		assert.NotContains(t, text, "hush-", name)
-		assert.Contains(t, text, "\nwarning: "+s.targetsFile()+":3:5: targets[0].retry_statuses: holds no 5xx status", name)
+		assert.Contains(t, text, "\nwarning: "+s.targetsFile()+":3:5: targets[0].retry_statuses: contains no 5xx status", name)
 	}
 }
 

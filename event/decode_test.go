@@ -15,7 +15,7 @@ import (
 
 const conversation = "d81f7c1a-52be-4a0e-8f0d-6b1f0f6a9b01"
 
-func TestDecodeRealShapes(t *testing.T) {
+func TestDecode_ReadsRealMessages(t *testing.T) {
 	const topic = "v2.detail.events.conversation.{id}."
 	second := time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
 	millisecond := second.Add(589 * time.Millisecond) // only the body of a notification has milliseconds
@@ -84,14 +84,14 @@ func assertReads(t *testing.T, want, got Event) {
 	assert.Equal(t, want, got)
 }
 
-// TestDecodeKnowsNoStatusWithoutAShape checks that shapes has a message for each known status.
-func TestDecodeKnowsNoStatusWithoutAShape(t *testing.T) {
+// TestDecode_KnowsNoStatusWithoutAShape checks that shapes has a message for each known status.
+func TestDecode_KnowsNoStatusWithoutAShape(t *testing.T) {
 	for _, s := range statuses {
 		assert.FileExists(t, filepath.Join("shapes", "envelope."+s.suffix+".json"))
 	}
 }
 
-func TestDecodeEveryShape(t *testing.T) {
+func TestDecode_ReadsEveryShape(t *testing.T) {
 	files, err := filepath.Glob("shapes/*.json")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
@@ -105,7 +105,7 @@ func TestDecodeEveryShape(t *testing.T) {
 	}
 }
 
-func TestDecodeOddShapes(t *testing.T) {
+func TestDecode_ReadsOddMessages(t *testing.T) {
 	for name, test := range map[string]struct {
 		message string
 		want    Event
@@ -166,7 +166,7 @@ func TestDecodeOddShapes(t *testing.T) {
 	}
 }
 
-func TestDecodeReadsTheTimeOfAFlatEvent(t *testing.T) {
+func TestDecode_ReadsTheTimeOfAFlatEvent(t *testing.T) {
 	second := time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
 	millisecond := second.Add(589 * time.Millisecond)
 	for members, want := range map[string]time.Time{
@@ -208,9 +208,9 @@ func TestDecodeReadsTheTimeOfAFlatEvent(t *testing.T) {
 	}
 }
 
-// TestDecodeKeepsEveryEventStartable checks that every decoded event can be written as
+// TestDecode_KeepsEveryEventStartable checks that every decoded event can be written as
 // JSON, because the input of a run must be.
-func TestDecodeKeepsEveryEventStartable(t *testing.T) {
+func TestDecode_KeepsEveryEventStartable(t *testing.T) {
 	for _, at := range []string{"9999-12-31T23:59:59-23:00", "0000-01-01T00:00:00+23:00", "0000-06-01T00:00:00Z"} {
 		got, err := Decode([]byte(`{"event_id":"a","timestamp":"` + at + `"}`))
 		require.NoError(t, err)
@@ -220,7 +220,7 @@ func TestDecodeKeepsEveryEventStartable(t *testing.T) {
 	}
 }
 
-func TestDecodeIdentityOfBytes(t *testing.T) {
+func TestDecode_IdentifiesAnEventByItsBytes(t *testing.T) {
 	id := func(message string) string {
 		e, err := Decode([]byte(message))
 		require.NoError(t, err)
@@ -244,7 +244,7 @@ func TestDecodeIdentityOfBytes(t *testing.T) {
 		id(`{"schema":{"version":2},"payload":{"topicName":"x","eventBody":{}}}`), "nor does Connect's schema")
 }
 
-func TestDecodeRefusesOnlyWhatIsNoJSON(t *testing.T) {
+func TestDecode_FailsOnlyIfTheMessageIsNotJSON(t *testing.T) {
 	for _, message := range []string{"", " \n", "\uFEFF", "\uFEFF\uFEFF{}", "{", `{"a":1}x`, "hello", `{"a":NaN}`, "\x00", `{"event_id":"a",}`, "\u00a0{}", "{}\u0085"} {
 		_, err := Decode([]byte(message))
 		assert.ErrorIs(t, err, ErrUndecodable, "%q", message)

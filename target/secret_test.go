@@ -21,7 +21,7 @@ const secretive = `targets:
       X-Literal: hush-literal
 `
 
-func TestRedactedURL(t *testing.T) {
+func TestRedactedURL_HidesCredentialsQueryAndFragment(t *testing.T) {
 	for url, want := range map[string]string{
 		"https://a.internal/api":                    "https://a.internal/api",
 		"https://a.internal:8443/api?x=1&y=2":       "https://a.internal:8443/api?x=REDACTED&y=REDACTED",
@@ -35,7 +35,7 @@ func TestRedactedURL(t *testing.T) {
 	}
 }
 
-func TestNoWayOfPrintingATargetShowsASecret(t *testing.T) {
+func TestTarget_IsNeverPrintedWithASecret(t *testing.T) {
 	set := parse(t, secretive, "TOKEN", "hush-token")
 	target := set.All()[0]
 	require.Equal(t, "Bearer hush-token", target.Headers["Authorization"])

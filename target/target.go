@@ -1,9 +1,9 @@
 // Package target reads targets.yaml. The file says which microservices want events, which
 // events each of them wants, and by which policy a delivery is tried, held back and given up.
 //
-// The package refuses to send anything, and it refuses to guess. If one line of the file is
-// wrong, it refuses the whole file and names every wrong line with path, line, column and
-// cure. It resolves secrets from the environment and never prints them.
+// The package sends nothing, and it does not guess. If one line of the file is wrong, it
+// rejects the whole file and names every wrong line with path, line, column and cure. It
+// resolves secrets from the environment and never prints them.
 package target
 
 import (
@@ -112,7 +112,7 @@ func (t *Target) allSecrets() []string {
 	}
 	parsed, err := url.Parse(t.URL)
 	if err != nil {
-		return secrets // Parse has refused the file
+		return secrets // Parse has rejected the file
 	}
 	if password, set := parsed.User.Password(); set {
 		add(minSecret, password)

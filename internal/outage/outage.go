@@ -2,7 +2,7 @@
 // lasts, and once when it is over. So a service that is away for an hour fills no log, and
 // an operator still reads in each log when it began and that it has ended.
 //
-// The package refuses to write: its caller logs or prints each report in its own words.
+// The package does not write to a log: its caller logs or prints each report in its own words.
 package outage
 
 import (

@@ -1,7 +1,7 @@
 // Package redact removes secrets from texts that other programs wrote. A server, a proxy or
 // a library may repeat a secret that it was sent, plain or encoded.
 //
-// The package refuses to decide what is a secret: the caller names each one.
+// The package does not decide what is a secret: the caller names each one.
 package redact
 
 import (
