@@ -1,5 +1,5 @@
 // Package genesys asks the Genesys Cloud API how to connect to the Kafka cluster
-// that holds the organisation's events. It gets an OAuth token by the client
+// that has the organisation's events. It gets an OAuth token by the client
 // credentials grant and reads the connection details with it.
 //
 // The package does not retry longer than its caller's context allows, does not

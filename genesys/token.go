@@ -106,7 +106,7 @@ func usedUntil(now, expiry time.Time) time.Time {
 	return now.Add(max(lifetime/2, lifetime-refreshEarly))
 }
 
-// checkToken returns an error unless the answer of the token endpoint holds a usable
+// checkToken returns an error unless the answer of the token endpoint contains a usable
 // token. parseErr is the Requester's error.
 func (c *Client) checkToken(got *answer, request string, parseErr error) error {
 	texts := got.texts()
@@ -129,7 +129,7 @@ func (c *Client) checkToken(got *answer, request string, parseErr error) error {
 	return rejected
 }
 
-// tokenProblem says what is wrong with a 2xx answer. It is empty if the answer holds a
+// tokenProblem says what is wrong with a 2xx answer. It is empty if the answer contains a
 // usable token.
 func tokenProblem(got *answer, texts map[string]string, parseErr error) string {
 	switch {

@@ -63,7 +63,7 @@ func TestChoose_EvaluatesWhen(t *testing.T) {
 		`payload.n.startsWith("")`: true,
 		`payload.list[7].k == "x"`: true,
 		`1 / (payload.n - 3) == 7`: true,
-		`payload.n == "3"`:         false, // values of different types are not equal, and that is no error
+		`payload.n == "3"`:         false, // values of different types are not equal, and that is not an error
 	} {
 		t.Run(when, func(t *testing.T) {
 			set := parse(t, one("when: "+strconv.Quote(when)))

@@ -23,7 +23,7 @@ func (r *reader) warn(field, what, cure string, at ...ast.Node) {
 }
 
 // surprises warns of the surprising effects of a target's settings. whole is the target's own
-// node, and given holds the values that the file gives, by key.
+// node, and given contains the values that the file gives, by key.
 func (r *reader) surprises(t *Target, field string, whole ast.Node, given map[string]ast.Node) {
 	if t.State == Retired {
 		return // a retired target gets no more events

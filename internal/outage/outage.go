@@ -34,7 +34,7 @@ type Outage struct {
 	mu       sync.Mutex
 	observed bool // the condition that Observe saw lasts
 	waiters  int
-	since    time.Time // zero: the condition does not hold
+	since    time.Time // zero: there is no outage
 	reported time.Time // zero: this outage was not reported yet
 	cause    string    // the key of the last report, for ObserveCause
 	last     error
@@ -50,7 +50,7 @@ func New(ongoing, over func(Report)) *Outage {
 	return &Outage{ongoing: ongoing, over: over}
 }
 
-// Observe records whether the condition holds now: an error means that it does, nil means
+// Observe records whether the condition lasts: an error means that it does, nil means
 // that it is over.
 func (o *Outage) Observe(err error) { o.ObserveCause("", err) }
 

@@ -34,8 +34,8 @@ type Shared struct {
 	Targets   string `env:"FANOUT_TARGETS" default:"targets.yaml" help:"Targets file; it is read at the start."`
 	TaskQueue string `env:"FANOUT_TASK_QUEUE" default:"genesys-fanout" help:"Task queue of workflows; the task queues of targets and of dead letters are named after it."`
 	HTTPAddr  string `env:"FANOUT_HTTP_ADDR" default:"${http_addr}" help:"Address of /metrics, /healthz and /readyz."`
-	LogLevel  string `env:"FANOUT_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
-	LogFormat string `env:"FANOUT_LOG_FORMAT" default:"text" help:"text or json."`
+	LogLevel  string `env:"FANOUT_LOG_LEVEL" default:"info" help:"Log level: debug, info, warn or error."`
+	LogFormat string `env:"FANOUT_LOG_FORMAT" default:"text" help:"Log format: text or json."`
 
 	Check     bool `help:"Validate every setting and file, print the settings in effect and exit. Connects to nothing."`
 	Version   bool `help:"Print the version and exit."`

@@ -2,7 +2,7 @@
 // targets, and records dead letters. Command reads the settings and runs the process. New and
 // Run are for a program that has the Options already, such as a test.
 //
-// The package takes no decision about an event: it composes the packages that do.
+// The package decides nothing about an event. It composes the packages that do.
 package worker
 
 import (
