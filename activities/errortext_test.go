@@ -32,8 +32,8 @@ targets:
 		"no\r\nsuch\tthing":   "no\r\nsuch\tthing",
 		"a\x00b\x1b[31mc\x7f": "a\uFFFDb\uFFFD[31mc\uFFFD",
 		"a\xffb":              "a\uFFFDb",
-		"token s3cr3t-token":  "token REDACTED",
-		strings.Repeat("x", quoteLimit-4) + "s3cr3t-token": strings.Repeat("x", quoteLimit-4) + "REDA",
+		"token s3cr3t-token":  "token [redacted]",
+		strings.Repeat("x", quoteLimit-4) + "s3cr3t-token": strings.Repeat("x", quoteLimit-4) + "[red",
 		strings.Repeat("x", quoteLimit-1) + "ü":            strings.Repeat("x", quoteLimit-1),
 		strings.Repeat("\x01", 5<<20):                      strings.Repeat("\uFFFD", quoteLimit/3),
 	} {

@@ -109,7 +109,7 @@ func TestCheck_PrintsSettingsWithoutSecretsOrConnections(t *testing.T) {
 		assert.Contains(t, text, s.targets["analytics"].URL())
 		assert.Contains(t, text, "@127.0.0.1:1/api")
 		assert.NotContains(t, text, "hush-", name)
-		assert.Contains(t, text, "\nwarning: "+s.targetsFile()+":2:5: targets[0].retry_statuses: holds no 5xx status", name)
+		assert.Contains(t, text, "\nwarning: "+s.targetsFile()+":2:5: targets[0].retry_statuses: contains no 5xx status", name)
 	}
 }
 
@@ -171,8 +171,8 @@ func TestSettings_KubernetesServiceLinksAreIgnored(t *testing.T) {
 		}
 		code, text := s.runToEnd(binary, args, s.env(append([]string{"FANOUT_TARGET=typo.yaml", "FANOUT_WORKER_SERVICE=x"}, serviceLinks...)...))
 		assert.Equal(t, 2, code, text)
-		assert.Equal(t, "FANOUT_TARGET: is no setting; correct the name or unset it; --help lists the settings\n"+
-			"FANOUT_WORKER_SERVICE: is no setting; correct the name or unset it; --help lists the settings", text, binary)
+		assert.Equal(t, "FANOUT_TARGET: is not a setting; correct the name or unset it; --help lists the settings\n"+
+			"FANOUT_WORKER_SERVICE: is not a setting; correct the name or unset it; --help lists the settings", text, binary)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestBodyForms(t *testing.T) {
+func TestBody_IsAStringOrBase64InJSON(t *testing.T) {
 	for in, want := range map[string]string{
 		`{"a":"<b>&"}`:                   `"{\"a\":\"<b>&\"}"`,
 		"\xff\xfe":                       `{"base64":"//4="}`,
@@ -27,7 +27,7 @@ func TestBodyForms(t *testing.T) {
 	}
 }
 
-func TestBodyReadsNull(t *testing.T) {
+func TestBody_ReadsNullAsEmpty(t *testing.T) {
 	var in struct {
 		Body Body `json:"body,omitzero"`
 	}

@@ -15,7 +15,7 @@ import (
 
 const conversation = "d81f7c1a-52be-4a0e-8f0d-6b1f0f6a9b01"
 
-func TestDecodeRealShapes(t *testing.T) {
+func TestDecode_ReadsRealMessages(t *testing.T) {
 	const topic = "v2.detail.events.conversation.{id}."
 	second := time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
 	millisecond := second.Add(589 * time.Millisecond) // only the body of a notification has milliseconds
@@ -84,14 +84,14 @@ func assertReads(t *testing.T, want, got Event) {
 	assert.Equal(t, want, got)
 }
 
-// TestDecodeKnowsNoStatusWithoutAShape checks that shapes has a message for each known status.
-func TestDecodeKnowsNoStatusWithoutAShape(t *testing.T) {
+// TestDecode_KnowsNoStatusWithoutAShape checks that shapes has a message for each known status.
+func TestDecode_KnowsNoStatusWithoutAShape(t *testing.T) {
 	for _, s := range statuses {
 		assert.FileExists(t, filepath.Join("shapes", "envelope."+s.suffix+".json"))
 	}
 }
 
-func TestDecodeEveryShape(t *testing.T) {
+func TestDecode_ReadsEveryShape(t *testing.T) {
 	files, err := filepath.Glob("shapes/*.json")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
@@ -105,14 +105,14 @@ func TestDecodeEveryShape(t *testing.T) {
 	}
 }
 
-func TestDecodeOddShapes(t *testing.T) {
+func TestDecode_ReadsOddMessages(t *testing.T) {
 	for name, test := range map[string]struct {
 		message string
 		want    Event
 	}{
 		"other names by case":       {`{"EVENT_ID":"a","Event_Type":"b"}`, Event{Format: Other, Type: "unknown"}},
 		"an id of the wrong type":   {`{"event_id":7,"event_type":"b"}`, Event{Format: Other, Type: "b"}},
-		"an id that is no text":     {"{\"event_id\":\"a\xff\"}", Event{Format: Flat, Type: "unknown"}},
+		"an id that is not text":    {"{\"event_id\":\"a\xff\"}", Event{Format: Flat, Type: "unknown"}},
 		"an empty id":               {`{"event_id":"","event_type":"b"}`, Event{Format: Other, Type: "b"}},
 		"flat before envelope":      {`{"event_id":"a","detail-type":"x","detail":{}}`, Event{Format: Flat, ID: "a", Type: "unknown"}},
 		"interaction of wrong type": {`{"event_id":"a","interaction":"i"}`, Event{Format: Flat, ID: "a", Type: "unknown"}},
@@ -124,9 +124,9 @@ func TestDecodeOddShapes(t *testing.T) {
 		"wrapped nothing known":     {`{"body":"{\"x\":1}"}`, Event{Format: Other, Type: "unknown"}},
 		"wrapped no JSON":           {`{"body":"hello"}`, Event{Format: Other, Type: "unknown"}},
 		"body and Message":          {`{"body":"{\"event_id\":\"a\"}","Message":"{\"event_id\":\"b\"}"}`, Event{Format: Wrapped, ID: "a", Type: "unknown"}},
-		"body is no event":          {`{"body":"{\"x\":1}","Message":"{\"event_id\":\"b\"}"}`, Event{Format: Wrapped, ID: "b", Type: "unknown"}},
-		"body is no JSON":           {`{"body":"hello","Message":"{\"event_id\":\"b\"}"}`, Event{Format: Wrapped, ID: "b", Type: "unknown"}},
-		"body is no string":         {`{"body":{"event_id":"a"},"Message":"{\"event_id\":\"b\"}"}`, Event{Format: Wrapped, ID: "b", Type: "unknown"}},
+		"body is not an event":      {`{"body":"{\"x\":1}","Message":"{\"event_id\":\"b\"}"}`, Event{Format: Wrapped, ID: "b", Type: "unknown"}},
+		"body is not JSON":          {`{"body":"hello","Message":"{\"event_id\":\"b\"}"}`, Event{Format: Wrapped, ID: "b", Type: "unknown"}},
+		"body is not a string":      {`{"body":{"event_id":"a"},"Message":"{\"event_id\":\"b\"}"}`, Event{Format: Wrapped, ID: "b", Type: "unknown"}},
 		"body wrapped twice":        {`{"body":"{\"Message\":\"{}\"}","Message":"{\"id\":\"b\",\"detail-type\":\"x\",\"detail\":{}}"}`, Event{Format: Wrapped, ID: "b", Type: "x"}},
 		"neither is an event":       {`{"body":"hello","Message":"[1]"}`, Event{Format: Other, Type: "unknown"}},
 		"wrapped without an id":     {`{"body":"{\"detail-type\":\"x\",\"detail\":{}}","messageId":"1"}`, Event{Format: Wrapped, Type: "x"}},
@@ -136,27 +136,27 @@ func TestDecodeOddShapes(t *testing.T) {
 			`{"topicName":"v2.detail.events.conversation.7.customer.end","eventBody":{"conversationId":"7","mediaType":"CHAT"}}`,
 			Event{Format: Notification, Type: "v2.detail.events.conversation.7.customer.end", InteractionID: "7", ChannelType: "chat", Status: "ended"},
 		},
-		"notification's own ids":     {`{"topicName":"x","eventBody":{"id":"b"},"id":"a"}`, Event{Format: Notification, Type: "x"}},
-		"eventBody of wrong type":    {`{"topicName":"x","eventBody":[]}`, Event{Format: Other, Type: "unknown"}},
-		"topicName of wrong type":    {`{"topicName":7,"eventBody":{}}`, Event{Format: Other, Type: "unknown"}},
-		"envelope with a topicName":  {`{"topicName":"x","eventBody":{},"detail-type":"y","detail":{}}`, Event{Format: Envelope, Type: "y"}},
-		"flat with a topicName":      {`{"topicName":"x","eventBody":{},"event_id":"a"}`, Event{Format: Flat, ID: "a", Type: "unknown"}},
-		"a notification in a body":   {`{"body":"{\"topicName\":\"x\",\"eventBody\":{}}"}`, Event{Format: Wrapped, Type: "x"}},
-		"payload beside a schema":    {`{"schema":{"type":"struct"},"payload":{"event_id":"a","event_type":"b"}}`, Event{Format: Wrapped, ID: "a", Type: "b"}},
-		"payload beside no schema":   {`{"schema":null,"payload":{"topicName":"x","eventBody":{}}}`, Event{Format: Wrapped, Type: "x"}},
-		"payload that is a string":   {`{"schema":{"type":"string"},"payload":"{\"event_id\":\"a\"}"}`, Event{Format: Wrapped, ID: "a", Type: "unknown"}},
-		"payload without a schema":   {`{"payload":{"event_id":"a"}}`, Event{Format: Other, Type: "unknown"}},
-		"payload that is no event":   {`{"schema":{},"payload":{"x":1}}`, Event{Format: Other, Type: "unknown"}},
-		"payload of wrong type":      {`{"schema":{},"payload":[{"event_id":"a"}]}`, Event{Format: Other, Type: "unknown"}},
-		"payload wrapped twice":      {`{"schema":{},"payload":{"body":"{\"event_id\":\"a\"}"}}`, Event{Format: Other, Type: "unknown"}},
-		"flat with schema":           {`{"schema":{},"payload":{"event_id":"b"},"event_id":"a"}`, Event{Format: Flat, ID: "a", Type: "unknown"}},
-		"byte order mark":            {"\uFEFF{\"event_id\":\"a\"}", Event{Format: Flat, ID: "a", Type: "unknown"}},
-		"byte order mark and blanks": {"\uFEFF \n{\"event_id\":\"a\"}\n", Event{Format: Flat, ID: "a", Type: "unknown"}},
-		"byte order mark inside":     {`{"body":"\ufeff{\"event_id\":\"a\"}"}`, Event{Format: Wrapped, ID: "a", Type: "unknown"}},
-		"array":                      {`[1,2]`, Event{Format: Other, Type: "unknown"}},
-		"number":                     {` 12 `, Event{Format: Other, Type: "unknown"}},
-		"null":                       {`null`, Event{Format: Other, Type: "unknown"}},
-		"empty string":               {`""`, Event{Format: Other, Type: "unknown"}},
+		"notification's own ids":       {`{"topicName":"x","eventBody":{"id":"b"},"id":"a"}`, Event{Format: Notification, Type: "x"}},
+		"eventBody of wrong type":      {`{"topicName":"x","eventBody":[]}`, Event{Format: Other, Type: "unknown"}},
+		"topicName of wrong type":      {`{"topicName":7,"eventBody":{}}`, Event{Format: Other, Type: "unknown"}},
+		"envelope with a topicName":    {`{"topicName":"x","eventBody":{},"detail-type":"y","detail":{}}`, Event{Format: Envelope, Type: "y"}},
+		"flat with a topicName":        {`{"topicName":"x","eventBody":{},"event_id":"a"}`, Event{Format: Flat, ID: "a", Type: "unknown"}},
+		"a notification in a body":     {`{"body":"{\"topicName\":\"x\",\"eventBody\":{}}"}`, Event{Format: Wrapped, Type: "x"}},
+		"payload beside a schema":      {`{"schema":{"type":"struct"},"payload":{"event_id":"a","event_type":"b"}}`, Event{Format: Wrapped, ID: "a", Type: "b"}},
+		"payload beside no schema":     {`{"schema":null,"payload":{"topicName":"x","eventBody":{}}}`, Event{Format: Wrapped, Type: "x"}},
+		"payload that is a string":     {`{"schema":{"type":"string"},"payload":"{\"event_id\":\"a\"}"}`, Event{Format: Wrapped, ID: "a", Type: "unknown"}},
+		"payload without a schema":     {`{"payload":{"event_id":"a"}}`, Event{Format: Other, Type: "unknown"}},
+		"payload that is not an event": {`{"schema":{},"payload":{"x":1}}`, Event{Format: Other, Type: "unknown"}},
+		"payload of wrong type":        {`{"schema":{},"payload":[{"event_id":"a"}]}`, Event{Format: Other, Type: "unknown"}},
+		"payload wrapped twice":        {`{"schema":{},"payload":{"body":"{\"event_id\":\"a\"}"}}`, Event{Format: Other, Type: "unknown"}},
+		"flat with schema":             {`{"schema":{},"payload":{"event_id":"b"},"event_id":"a"}`, Event{Format: Flat, ID: "a", Type: "unknown"}},
+		"byte order mark":              {"\uFEFF{\"event_id\":\"a\"}", Event{Format: Flat, ID: "a", Type: "unknown"}},
+		"byte order mark and blanks":   {"\uFEFF \n{\"event_id\":\"a\"}\n", Event{Format: Flat, ID: "a", Type: "unknown"}},
+		"byte order mark inside":       {`{"body":"\ufeff{\"event_id\":\"a\"}"}`, Event{Format: Wrapped, ID: "a", Type: "unknown"}},
+		"array":                        {`[1,2]`, Event{Format: Other, Type: "unknown"}},
+		"number":                       {` 12 `, Event{Format: Other, Type: "unknown"}},
+		"null":                         {`null`, Event{Format: Other, Type: "unknown"}},
+		"empty string":                 {`""`, Event{Format: Other, Type: "unknown"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Decode([]byte(test.message))
@@ -166,7 +166,7 @@ func TestDecodeOddShapes(t *testing.T) {
 	}
 }
 
-func TestDecodeReadsTheTimeOfAFlatEvent(t *testing.T) {
+func TestDecode_ReadsTheTimeOfAFlatEvent(t *testing.T) {
 	second := time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC)
 	millisecond := second.Add(589 * time.Millisecond)
 	for members, want := range map[string]time.Time{
@@ -208,9 +208,9 @@ func TestDecodeReadsTheTimeOfAFlatEvent(t *testing.T) {
 	}
 }
 
-// TestDecodeKeepsEveryEventStartable checks that every decoded event can be written as
+// TestDecode_KeepsEveryEventStartable checks that every decoded event can be written as
 // JSON, because the input of a run must be.
-func TestDecodeKeepsEveryEventStartable(t *testing.T) {
+func TestDecode_KeepsEveryEventStartable(t *testing.T) {
 	for _, at := range []string{"9999-12-31T23:59:59-23:00", "0000-01-01T00:00:00+23:00", "0000-06-01T00:00:00Z"} {
 		got, err := Decode([]byte(`{"event_id":"a","timestamp":"` + at + `"}`))
 		require.NoError(t, err)
@@ -220,7 +220,7 @@ func TestDecodeKeepsEveryEventStartable(t *testing.T) {
 	}
 }
 
-func TestDecodeIdentityOfBytes(t *testing.T) {
+func TestDecode_IdentifiesAnEventByItsBytes(t *testing.T) {
 	id := func(message string) string {
 		e, err := Decode([]byte(message))
 		require.NoError(t, err)
@@ -244,7 +244,7 @@ func TestDecodeIdentityOfBytes(t *testing.T) {
 		id(`{"schema":{"version":2},"payload":{"topicName":"x","eventBody":{}}}`), "nor does Connect's schema")
 }
 
-func TestDecodeRefusesOnlyWhatIsNoJSON(t *testing.T) {
+func TestDecode_FailsOnlyIfTheMessageIsNotJSON(t *testing.T) {
 	for _, message := range []string{"", " \n", "\uFEFF", "\uFEFF\uFEFF{}", "{", `{"a":1}x`, "hello", `{"a":NaN}`, "\x00", `{"event_id":"a",}`, "\u00a0{}", "{}\u0085"} {
 		_, err := Decode([]byte(message))
 		assert.ErrorIs(t, err, ErrUndecodable, "%q", message)

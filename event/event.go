@@ -2,9 +2,9 @@
 // an event arrives on Kafka, how an event is identified, and how its identifiers are escaped
 // for places that allow only some bytes.
 //
-// The package refuses to change a message. Decode reads the members that identity and
+// The package never changes a message. Decode reads the members that identity and
 // routing need and leaves the bytes as they are, so that a target receives exactly the bytes
-// that Kafka held. The package knows nothing of Kafka clients, Temporal or HTTP. It imports
+// that Kafka stored. The package knows nothing of Kafka clients, Temporal or HTTP. It imports
 // only the standard library and uuid.
 package event
 
@@ -27,7 +27,7 @@ const (
 const UnknownType = "unknown"
 
 // Event is the identity and the routing of one message, which is all that the fan-out needs
-// to know of it. The strings hold the original text. Escape writes them for headers, workflow
+// to know of it. The strings contain the original text. Escape writes them for headers, workflow
 // IDs and search attributes, and EscapeFileName for file names.
 type Event struct {
 	ID            string    `json:"id"`

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 	"time"
@@ -38,8 +39,8 @@ func readFlat(root members) Event {
 		ID:            root.text("event_id"),
 		Type:          root.text("event_type"),
 		InteractionID: interaction.text("id"),
-		ChannelType:   first(interaction.text("channel_type"), root.text("channel_type")),
-		Status:        first(interaction.text("status"), root.text("status")),
+		ChannelType:   cmp.Or(interaction.text("channel_type"), root.text("channel_type")),
+		Status:        cmp.Or(interaction.text("status"), root.text("status")),
 		PublishedAt:   published,
 	}
 }
@@ -66,7 +67,7 @@ func readBody(body members, topic string, published time.Time) Event {
 	return Event{
 		Type:          topic,
 		InteractionID: body.text("conversationId"),
-		ChannelType:   strings.ToLower(first(body.text("mediaType"), communicationMedia(body))),
+		ChannelType:   strings.ToLower(cmp.Or(body.text("mediaType"), communicationMedia(body))),
 		Status:        status(topic),
 		PublishedAt:   published,
 	}
@@ -151,12 +152,5 @@ func connectPayload(root members) string {
 	if _, ok := root["schema"]; !ok {
 		return ""
 	}
-	return first(root.text("payload"), string(root["payload"]))
-}
-
-func first(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
+	return cmp.Or(root.text("payload"), string(root["payload"]))
 }

@@ -56,7 +56,7 @@ func (e Event) Cut() Event {
 }
 
 // Undecodable returns the event of a message that is not JSON. Its id is made of the
-// message's position and of everything that Kafka holds there. The position alone is not
+// message's position and of everything that Kafka stores there. The position alone is not
 // enough, because a topic that was created anew, or a topic of another cluster, has other
 // messages at the same positions.
 func Undecodable(s Source, at time.Time, key, value []byte) Event {

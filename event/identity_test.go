@@ -60,9 +60,9 @@ func nastyWords() []string {
 	return words
 }
 
-// TestACutWordHasTheNamesOfTheWhole checks that a workflow ID, a header and a file name are
+// TestCut_KeepsTheNamesOfTheWholeWord checks that a workflow ID, a header and a file name are
 // the same if they are made of a word and if they are made of the result of Cut.
-func TestACutWordHasTheNamesOfTheWhole(t *testing.T) {
+func TestCut_KeepsTheNamesOfTheWholeWord(t *testing.T) {
 	for _, word := range nastyWords() {
 		cut := Cut(word)
 		require.LessOrEqual(t, len(cut), escapedLimit, "%.200q", word)
@@ -83,7 +83,7 @@ func TestACutWordHasTheNamesOfTheWhole(t *testing.T) {
 	}
 }
 
-func TestHashTellsEventsOfOneIDApart(t *testing.T) {
+func TestHash_DiffersForDifferentEventsWithTheSameID(t *testing.T) {
 	event := Event{ID: "a", Type: "conversation.started", InteractionID: "1", ChannelType: "voice"}
 	other := event
 	other.ID, other.ChannelType, other.Status = "b", "chat", "s"
@@ -101,9 +101,9 @@ func TestHashTellsEventsOfOneIDApart(t *testing.T) {
 	assert.NotEqual(t, Event{Type: "ab", InteractionID: "c"}.Hash(), Event{Type: "a", InteractionID: "bc"}.Hash())
 }
 
-// TestUndecodable_IDIsOfAllThatKafkaHolds checks that the id depends on more than the
+// TestUndecodable_IDDependsOnAllThatKafkaStores checks that the id depends on more than the
 // position, because a topic that is created anew has other messages at the old positions.
-func TestUndecodable_IDIsOfAllThatKafkaHolds(t *testing.T) {
+func TestUndecodable_IDDependsOnAllThatKafkaStores(t *testing.T) {
 	at := time.UnixMilli(1773480413589)
 	undecodableID := func(s Source, at time.Time, key, value []byte) string {
 		e := Undecodable(s, at, key, value)
@@ -128,7 +128,7 @@ func TestUndecodable_IDIsOfAllThatKafkaHolds(t *testing.T) {
 	assert.Equal(t, ids["one"], undecodableID(Source{"t", 1, 23}, at.UTC(), []byte("k"), []byte("{first bad")), "a redelivered message is the same")
 }
 
-func TestWithIDIgnoresAnIDThatIdentifiesNothing(t *testing.T) {
+func TestWithID_IgnoresAnIDThatIdentifiesNothing(t *testing.T) {
 	e, err := Decode([]byte(`{"event_id":"a"}`))
 	require.NoError(t, err)
 	assert.Equal(t, "b", e.WithID("b").ID)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// members holds the members of a JSON object by their exact names. It is a map, because
+// members contains the members of a JSON object by their exact names. It is a map, because
 // encoding/json ignores upper and lower case when it reads the names into a struct.
 type members map[string]json.RawMessage
 
@@ -22,7 +22,7 @@ func object(raw []byte) members {
 // text returns the string member of that name. It is empty if there is none.
 func (m members) text(name string) string { return text(m[name]) }
 
-// text returns the string that raw holds. It is empty if raw is not a JSON string.
+// text returns the string that raw contains. It is empty if raw is not a JSON string.
 func text(raw json.RawMessage) string {
 	if len(raw) < 2 || raw[0] != '"' {
 		return ""

@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDecodeNamesTheProducersSetting checks that the error names the kind of the bytes and
+// TestDecode_NamesTheProducersSetting checks that the error names the kind of the bytes and
 // what to change at the producer.
-func TestDecodeNamesTheProducersSetting(t *testing.T) {
+func TestDecode_NamesTheProducersSetting(t *testing.T) {
 	const document = `{"event_id":"a"}`
 	var zipped bytes.Buffer
 	w := gzip.NewWriter(&zipped)

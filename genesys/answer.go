@@ -61,8 +61,8 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 // ok reports whether the status is 2xx.
 func (a *answer) ok() bool { return a.status >= 200 && a.status <= 299 }
 
-// isTemporary reports whether the same request may succeed later.
-func (a *answer) isTemporary() bool {
+// isTransient reports whether the same request may succeed later.
+func (a *answer) isTransient() bool {
 	return a.status == http.StatusRequestTimeout || a.status == http.StatusTooManyRequests || a.status >= 500
 }
 
@@ -101,9 +101,9 @@ func (a *answer) texts() map[string]string {
 	return texts
 }
 
-// refusal describes the answer as a RejectedError without a cure. An error body is
+// rejection describes the answer as a RejectedError without a cure. An error body is
 // {message, code, contextId} from Genesys or {error, error_description} from OAuth.
-func (a *answer) refusal(request string, redact redactor) *RejectedError {
+func (a *answer) rejection(request string, redact redactor) *RejectedError {
 	redact = redact.with(a.secrets())
 	texts := a.texts()
 	message := cmp.Or(texts["message"], texts["error_description"], texts["description"])
@@ -120,9 +120,9 @@ func (a *answer) refusal(request string, redact redactor) *RejectedError {
 	}
 }
 
-// temporary describes the answer as a TransientError.
-func (a *answer) temporary(request string, redact redactor) *TransientError {
-	r := a.refusal(request, redact)
+// transient describes the answer as a TransientError.
+func (a *answer) transient(request string, redact redactor) *TransientError {
+	r := a.rejection(request, redact)
 	return &TransientError{
 		Request: r.Request, Status: r.Status, Code: r.Code, ContextID: r.ContextID, CorrelationID: r.CorrelationID, Message: r.Message,
 		RetryAfter: a.retryAfter(),

@@ -120,7 +120,7 @@ func (c *Client) get(ctx context.Context, address *url.URL) (got *answer, redact
 	return got, c.redactor().with(token.AccessToken), nil
 }
 
-// redactor removes every secret that the client holds.
+// redactor removes every secret that the client has.
 func (c *Client) redactor() redactor {
 	c.mu.Lock()
 	defer c.mu.Unlock()

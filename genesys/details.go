@@ -14,8 +14,8 @@ import (
 // readDetails turns the answer of GENESYS_EVENTBRIDGE_PATH into connection details.
 // The error is a *RejectedError or a *TransientError.
 func readDetails(got *answer, request string, redact redactor) (ConnectionDetails, error) {
-	if got.isTemporary() {
-		return ConnectionDetails{}, got.temporary(request, redact)
+	if got.isTransient() {
+		return ConnectionDetails{}, got.transient(request, redact)
 	}
 	var problem string
 	if got.ok() {
@@ -24,12 +24,12 @@ func readDetails(got *answer, request string, redact redactor) (ConnectionDetail
 			return details, nil
 		}
 	}
-	refusal := got.refusal(request, redact)
-	refusal.Cure = detailsCure(got.status)
+	rejected := got.rejection(request, redact)
+	rejected.Cure = detailsCure(got.status)
 	if problem != "" {
-		refusal.Message = redact.with(got.secrets()).text(problem)
+		rejected.Message = redact.with(got.secrets()).text(problem)
 	}
-	return ConnectionDetails{}, refusal
+	return ConnectionDetails{}, rejected
 }
 
 // detailsAnswer is the JSON document of GENESYS_EVENTBRIDGE_PATH. Other fields are
@@ -131,7 +131,7 @@ func topicsProblem(topics []string) string {
 	return ""
 }
 
-// detailsCure names the settings to check if the API refused the connection details.
+// detailsCure names the settings to check if the API rejected the connection details.
 func detailsCure(status int) string {
 	const withoutAPI = "or set KAFKA_BOOTSTRAP_SERVERS, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD to connect without the Genesys API"
 	switch {

@@ -36,7 +36,7 @@ type TransientError struct {
 	Request string
 	// Status is the HTTP status; 0 if no answer came.
 	Status int
-	// Code, ContextID, CorrelationID and Message are as in Refusal.
+	// Code, ContextID, CorrelationID and Message are as in RejectedError.
 	Code, ContextID, CorrelationID, Message string
 	// RetryAfter is the wait that the server asks for; 0 if it asks for none.
 	RetryAfter time.Duration

@@ -1,5 +1,5 @@
 // Package genesys asks the Genesys Cloud API how to connect to the Kafka cluster
-// that holds the organisation's events. It gets an OAuth token by the client
+// that has the organisation's events. It gets an OAuth token by the client
 // credentials grant and reads the connection details with it.
 //
 // The package does not retry longer than its caller's context allows, does not
@@ -31,7 +31,7 @@ type ConnectionDetails struct {
 // with or without the Genesys SDK (module genesyssdk).
 type Source interface {
 	// ConnectionDetails sends a new request to Genesys Cloud on each call. The error
-	// is a *RejectedError if waiting cannot help. Every other error may be temporary.
+	// is a *RejectedError if waiting cannot help. Every other error may be transient.
 	ConnectionDetails(ctx context.Context) (ConnectionDetails, error)
 }
 

@@ -108,22 +108,22 @@ type integrationsAnswer struct {
 
 // readIntegrations reads one page and reports whether another follows.
 func readIntegrations(got *answer, request string, redact redactor) (found []Integration, more bool, err error) {
-	if got.isTemporary() {
-		return nil, false, got.temporary(request, redact)
+	if got.isTransient() {
+		return nil, false, got.transient(request, redact)
 	}
 	var page integrationsAnswer
-	refusal := got.refusal(request, redact)
-	refusal.Cure = integrationsCure(got.status)
+	rejected := got.rejection(request, redact)
+	rejected.Cure = integrationsCure(got.status)
 	switch {
 	case !got.ok():
-		return nil, false, refusal
+		return nil, false, rejected
 	case got.truncated:
-		refusal.Message = answerTooLong
-		return nil, false, refusal
+		rejected.Message = answerTooLong
+		return nil, false, rejected
 	}
 	if err := json.Unmarshal(got.body, &page); err != nil {
-		refusal.Message = jsonProblem(err)
-		return nil, false, refusal
+		rejected.Message = jsonProblem(err)
+		return nil, false, rejected
 	}
 	for _, one := range page.Entities {
 		if one.IntegrationType.ID != EventBridgeIntegration {
@@ -144,7 +144,7 @@ func readIntegrations(got *answer, request string, redact redactor) (found []Int
 	return found, page.NextURI != "", nil
 }
 
-// integrationsCure names the settings to check if the API refused the list.
+// integrationsCure names the settings to check if the API rejected the list.
 func integrationsCure(status int) string {
 	const withoutCheck = ", or unset GENESYS_INTEGRATION_CHECK"
 	switch status {

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// The environment variables that hold an address, as errors name them.
+// The environment variables that contain an address, as errors name them.
 const (
 	apiURLSetting          = "GENESYS_API_URL"
 	tokenURLSetting        = "GENESYS_TOKEN_URL"
@@ -28,7 +28,7 @@ const (
 )
 
 // Options are the settings of a Client. Every error about one of them names the
-// environment variable that holds it.
+// environment variable that contains it.
 type Options struct {
 	// APIURL is the URL of the API in the organisation's region (GENESYS_API_URL). It
 	// must be https, or http on loopback. DefaultAPIURL if empty.
@@ -129,7 +129,7 @@ func ValidatePath(value string) error {
 }
 
 // baseURL parses and checks an address. Its errors do not quote the address, because
-// it may hold a password.
+// it may contain a password.
 func baseURL(setting, raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	switch {

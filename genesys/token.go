@@ -26,7 +26,7 @@ type cachedToken struct {
 
 // token returns the cached token, or waits for a new one. Concurrent callers share
 // one request and its result. They share its failure too, because otherwise each of
-// them would repeat a request that was refused. fresh reports whether the token was
+// them would repeat a request that was rejected. fresh reports whether the token was
 // issued during this call.
 func (c *Client) token(ctx context.Context) (token *oauth2.Token, fresh bool, err error) {
 	if token := c.validToken(); token != nil {
@@ -106,30 +106,30 @@ func usedUntil(now, expiry time.Time) time.Time {
 	return now.Add(max(lifetime/2, lifetime-refreshEarly))
 }
 
-// checkToken returns an error unless the answer of the token endpoint holds a usable
+// checkToken returns an error unless the answer of the token endpoint contains a usable
 // token. parseErr is the Requester's error.
 func (c *Client) checkToken(got *answer, request string, parseErr error) error {
 	texts := got.texts()
 	redact := c.redactor()
-	if got.isTemporary() {
-		return got.temporary(request, redact)
+	if got.isTransient() {
+		return got.transient(request, redact)
 	}
-	refusal := got.refusal(request, redact)
-	refusal.Cure = tokenCure(got.status, texts["error"])
+	rejected := got.rejection(request, redact)
+	rejected.Cure = tokenCure(got.status, texts["error"])
 	if !got.ok() {
-		return refusal
+		return rejected
 	}
 	problem := tokenProblem(got, texts, parseErr)
 	if problem == "" {
 		return nil
 	}
-	if refusal.Message == "" {
-		refusal.Message = problem
+	if rejected.Message == "" {
+		rejected.Message = problem
 	}
-	return refusal
+	return rejected
 }
 
-// tokenProblem says what is wrong with a 2xx answer. It is empty if the answer holds a
+// tokenProblem says what is wrong with a 2xx answer. It is empty if the answer contains a
 // usable token.
 func tokenProblem(got *answer, texts map[string]string, parseErr error) string {
 	switch {
@@ -149,7 +149,7 @@ func tokenProblem(got *answer, texts map[string]string, parseErr error) string {
 	return ""
 }
 
-// tokenCure names the settings to check if the token was refused.
+// tokenCure names the settings to check if the token request was rejected.
 func tokenCure(status int, code string) string {
 	switch {
 	case code == "invalid_scope":

@@ -64,8 +64,8 @@ func reservedForLastTry(limit time.Duration) time.Duration { return min(requestT
 func nextWait(earlier int, err error, left time.Duration) (wait time.Duration, ok bool) {
 	backoff := min(firstWait<<min(earlier, 5), longestWait)
 	floor := firstWait
-	if temporary, ok := errors.AsType[*TransientError](err); ok {
-		floor = max(floor, temporary.RetryAfter)
+	if transient, ok := errors.AsType[*TransientError](err); ok {
+		floor = max(floor, transient.RetryAfter)
 	}
 	wait = max(backoff, floor)
 	wait += time.Duration(rand.Float64() * jitterFactor * float64(wait))

@@ -91,7 +91,7 @@ func TestWaitForDetails_WaitsAtLeastRetryAfter(t *testing.T) {
 }
 
 func TestWaitForDetails_GivesUp(t *testing.T) {
-	refusal := &genesys.RejectedError{Request: "POST /oauth/token", Status: 401}
+	rejected := &genesys.RejectedError{Request: "POST /oauth/token", Status: 401}
 	other := errors.New("an error of another Source")
 	hang := func(ctx context.Context, _ int) error {
 		<-ctx.Done()
@@ -103,13 +103,13 @@ func TestWaitForDetails_GivesUp(t *testing.T) {
 		want        error
 		least, most time.Duration
 	}{
-		{"at once on a refusal", func(context.Context, int) error { return refusal }, refusal, 0, 0},
-		{"on a later refusal", func(_ context.Context, try int) error {
+		{"at once on a rejection", func(context.Context, int) error { return rejected }, rejected, 0, 0},
+		{"on a later rejection", func(_ context.Context, try int) error {
 			if try == 1 {
 				return busy
 			}
-			return refusal
-		}, refusal, time.Second, 2 * time.Second},
+			return rejected
+		}, rejected, time.Second, 2 * time.Second},
 		{"at the limit", func(context.Context, int) error { return busy }, busy, limit - 11*time.Second, limit - 10*time.Second},
 		{"at the limit, with errors of an unknown type", func(context.Context, int) error { return other }, other, limit - 11*time.Second, limit - 10*time.Second},
 		{"at once if Retry-After is longer than the limit", func(context.Context, int) error {

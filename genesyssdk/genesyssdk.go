@@ -3,7 +3,7 @@
 // CallAPI gets the connection details. The Client of package genesys does everything
 // else.
 //
-// The package is a module of its own because some module mirrors refuse the SDK. It
+// The package is a module of its own because some module mirrors do not serve the SDK. It
 // does not read the SDK's configuration files, and does not let the SDK refresh a
 // token or retry a request. The SDK is not safe for concurrent use, so calls share
 // nothing that the SDK writes to.

@@ -25,7 +25,7 @@ func newSDK() *platformclientv2.Configuration {
 	return &config
 }
 
-func TestSDK_HidesTheAnswerOfATemporaryFailure(t *testing.T) {
+func TestSDK_HidesTheAnswerOfATransientFailure(t *testing.T) {
 	for status, hidden := range map[int]bool{429: true, 500: true, 503: true, 400: false, 403: false, 404: false} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "7")

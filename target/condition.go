@@ -79,7 +79,7 @@ func newCondition(expression string) (*condition, []fault) {
 	return &condition{program, evaluationLimit, eventTypes(ast.NativeRep().Expr())}, nil
 }
 
-// compile compiles an expression over event and payload. It refuses an expression whose
+// compile compiles an expression over event and payload. It rejects an expression whose
 // result is not of the given type.
 func compile(expression string, result *cel.Type, options ...cel.ProgramOption) (cel.Program, *cel.Ast, []fault) {
 	env, err := expressionEnv()

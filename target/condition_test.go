@@ -26,7 +26,7 @@ func voiceStart() event.Event {
 	}
 }
 
-func TestWhen(t *testing.T) {
+func TestChoose_EvaluatesWhen(t *testing.T) {
 	for when, want := range map[string]bool{
 		`event.id == "e-1"`: true,
 		`event.type.startsWith("conversation.") && event.channel_type == "voice"`: true,
@@ -63,7 +63,7 @@ func TestWhen(t *testing.T) {
 		`payload.n.startsWith("")`: true,
 		`payload.list[7].k == "x"`: true,
 		`1 / (payload.n - 3) == 7`: true,
-		`payload.n == "3"`:         false, // values of different types are not equal, and that is no error
+		`payload.n == "3"`:         false, // values of different types are not equal, and that is not an error
 	} {
 		t.Run(when, func(t *testing.T) {
 			set := parse(t, one("when: "+strconv.Quote(when)))
@@ -72,7 +72,7 @@ func TestWhen(t *testing.T) {
 	}
 }
 
-func TestChooseKeepsTheOrderOfTheFile(t *testing.T) {
+func TestChoose_KeepsTheOrderOfTheFile(t *testing.T) {
 	set := parse(t, `targets:
   - {name: z, url: http://z}
   - {name: retired, url: http://r, state: retired}
@@ -98,7 +98,7 @@ func TestChooseKeepsTheOrderOfTheFile(t *testing.T) {
 	assert.NotNil(t, set.All()[0])
 }
 
-func TestPayloadIsDecodedOnceAndOnlyWhenAsked(t *testing.T) {
+func TestChoose_DecodesThePayloadOnceAndOnlyIfAWhenUsesIt(t *testing.T) {
 	set := parse(t, `targets:
   - {name: a, url: http://a, when: payload.n == 3}
   - {name: b, url: http://b, when: payload.n == 4}
@@ -114,7 +114,7 @@ func TestPayloadIsDecodedOnceAndOnlyWhenAsked(t *testing.T) {
 	assert.False(t, set.targets[1].when.matches(vars))
 }
 
-func TestPayloadThatIsNotJSONIsWanted(t *testing.T) {
+func TestChoose_CountsAPayloadThatIsNotJSONAsAMatch(t *testing.T) {
 	set := parse(t, one(`when: payload.n == 4`))
 	for _, document := range []string{"", "{", "{} {}", "\xff", strings.Repeat("[", 20_000)} {
 		assert.Len(t, set.Choose(event.Event{Document: []byte(document)}), 1, "%.10s", document)
@@ -125,7 +125,7 @@ func TestPayloadThatIsNotJSONIsWanted(t *testing.T) {
 	assert.Empty(t, set.Choose(event.Event{Document: []byte(`{"n": 5}`)}))
 }
 
-func TestEvaluationIsBounded(t *testing.T) {
+func TestChoose_BoundsTheEvaluation(t *testing.T) {
 	document, err := json.Marshal(map[string]any{"list": make([]int, 20_000)})
 	require.NoError(t, err)
 	ev := event.Event{Document: document}
@@ -139,7 +139,7 @@ func TestEvaluationIsBounded(t *testing.T) {
 	assert.Len(t, squared.Choose(ev), 1)
 }
 
-func TestASetIsSafeForConcurrentUse(t *testing.T) {
+func TestSet_IsSafeForConcurrentUse(t *testing.T) {
 	set := parse(t, one(`when: payload.list.exists(i, i.k == "b") && event.type.matches("start$")`))
 	var group sync.WaitGroup
 	for range 8 {

@@ -13,7 +13,7 @@ import (
 	"genesys-fanout/event"
 )
 
-func TestEventID(t *testing.T) {
+func TestEventID_EvaluatesTheExpression(t *testing.T) {
 	e, err := event.Decode([]byte(`{"event_id":"1001","event_type":"started","interaction":{"id":"i"},"sequence":7,"list":["b","a"]}`))
 	require.NoError(t, err)
 	for expression, want := range map[string]string{
@@ -44,7 +44,7 @@ func TestEventID(t *testing.T) {
 	}
 }
 
-func TestParseEventIDNamesEveryFault(t *testing.T) {
+func TestParseEventID_NamesEveryMistake(t *testing.T) {
 	for expression, want := range map[string]string{
 		``:                           "line 1, column",
 		`event.idd`:                  "line 1, column 6: undefined field 'idd'",
@@ -63,9 +63,9 @@ func TestParseEventIDNamesEveryFault(t *testing.T) {
 	assert.Len(t, errs, 2)
 }
 
-// TestEventIDIsAPureFunction checks that an id depends only on the message, and neither on
+// TestEventID_IsAPureFunction checks that an id depends only on the message, and neither on
 // the order of Go's maps nor on the speed of the machine.
-func TestEventIDIsAPureFunction(t *testing.T) {
+func TestEventID_IsAPureFunction(t *testing.T) {
 	members := map[string]any{}
 	for i := range 50 {
 		members[fmt.Sprintf("k%02d", i)] = i
@@ -93,7 +93,7 @@ func TestEventIDIsAPureFunction(t *testing.T) {
 	assert.Empty(t, got)
 }
 
-func TestEventIDOfAHugeWord(t *testing.T) {
+func TestEventID_OfAHugeWord(t *testing.T) {
 	e, err := event.Decode([]byte(`{"event_id":"` + strings.Repeat("\u2028", 300_000) + `"}`))
 	require.NoError(t, err)
 	x, errs := ParseEventID(`event.id + "-" + event.type`)

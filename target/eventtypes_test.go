@@ -7,9 +7,9 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestEventTypesThatAWhenAsksFor checks which event types are listed, and that all others
+// TestEventTypes_ListsTheTypesThatAWhenAsksFor checks which event types are listed, and that all others
 // are left out.
-func TestEventTypesThatAWhenAsksFor(t *testing.T) {
+func TestEventTypes_ListsTheTypesThatAWhenAsksFor(t *testing.T) {
 	exact := func(texts ...string) (types []EventType) {
 		for _, text := range texts {
 			types = append(types, EventType{Text: text})

@@ -40,9 +40,9 @@ func (r *reader) headers(node ast.Node, field string, t *Target) {
 		case !httpguts.ValidHeaderFieldName(name):
 			r.add(key, at, "is not a legal header name", "use letters, digits and -")
 		case reserved(name):
-			r.add(key, at, "is reserved: the delivery sets it", "remove it")
+			r.add(key, at, "is reserved, because each delivery sets it", "remove it")
 		case seen[canonical]:
-			r.add(key, at, "is given twice, upper and lower case being the same", "remove one of the two")
+			r.add(key, at, "is given twice, because header names ignore upper and lower case", "remove one of the two")
 		case r.usable(value, at):
 			t.Headers[name] = r.header(value, at, t)
 		}
@@ -63,7 +63,7 @@ func (r *reader) header(node ast.Node, field string, t *Target) string {
 		return ""
 	}
 	if !httpguts.ValidHeaderFieldValue(value) {
-		r.add(node, field, "holds a character that no header may hold, such as a line break", "remove it from the value, or from the variable behind it")
+		r.add(node, field, "contains a character that is not allowed in a header, such as a line break", "remove it from the value, or from the variable")
 	}
 	t.secrets = append(t.secrets, secrets...)
 	return value
@@ -82,7 +82,7 @@ func expand(text string, lookupEnv func(string) (string, bool)) (value string, s
 	value = reference.ReplaceAllStringFunc(text, func(match string) string {
 		name, closed := strings.CutSuffix(strings.TrimPrefix(match, "${"), "}")
 		if !closed || !variableName.MatchString(name) {
-			wrong = append(wrong, unresolved{"holds a ${ that is no reference to a variable", "write ${NAME}, NAME being letters, digits and _"})
+			wrong = append(wrong, unresolved{"contains a ${ that is not a reference to a variable", "write ${NAME}, where NAME consists of letters, digits and _"})
 			return ""
 		}
 		secret, err := lookup(name, lookupEnv)
@@ -108,7 +108,7 @@ func lookup(name string, lookupEnv func(string) (string, bool)) (string, *unreso
 	case errors.As(err, &problem):
 		return "", &unresolved{problem.Variable + " " + problem.What, problem.Cure}
 	case !set:
-		return "", &unresolved{name + " is not set", fmt.Sprintf("set %s, or %s_FILE to a file that holds it", name, name)}
+		return "", &unresolved{name + " is not set", fmt.Sprintf("set %s, or set %s_FILE to a file that contains it", name, name)}
 	}
 	return value, nil
 }

@@ -51,9 +51,9 @@ func one(lines string) string {
 	return text
 }
 
-// TestParse_RefusesMoreThanAHundredTargets checks that the problem is at the line of the
+// TestParse_RejectsMoreThanAHundredTargets checks that the problem is at the line of the
 // first target that is too many.
-func TestParse_RefusesMoreThanAHundredTargets(t *testing.T) {
+func TestParse_RejectsMoreThanAHundredTargets(t *testing.T) {
 	text := "targets:\n"
 	for i := range 100 {
 		text += fmt.Sprintf("  - {name: target-%d, url: http://a}\n", i)
@@ -65,7 +65,7 @@ func TestParse_RefusesMoreThanAHundredTargets(t *testing.T) {
 	assert.Len(t, problemsOf(t, err), 1)
 }
 
-func TestDefaultsAreTheContracts(t *testing.T) {
+func TestParse_HasTheDefaultsOfTheContract(t *testing.T) {
 	got := parseOne(t, "")
 	assert.Equal(t, Policy{
 		Target:        "a",
@@ -85,7 +85,7 @@ func TestDefaultsAreTheContracts(t *testing.T) {
 	assert.Nil(t, got.when)
 }
 
-func TestEveryKeyIsRead(t *testing.T) {
+func TestParse_ReadsEveryKey(t *testing.T) {
 	got := parseOne(t, `
 max_attempts: 20
 backoff: {initial: 500ms, multiplier: 1.5, max: 10m}
@@ -117,7 +117,7 @@ headers:
 	assert.NotNil(t, got.when)
 }
 
-func TestValuesThatAreLegal(t *testing.T) {
+func TestParse_AcceptsLegalValues(t *testing.T) {
 	for name, lines := range map[string]string{
 		"an initial backoff above the default max": "backoff: {initial: 10m}",
 		"max equal to initial":                     "backoff: {initial: 10m, max: 10m}",
@@ -142,14 +142,14 @@ func TestValuesThatAreLegal(t *testing.T) {
 	assert.Equal(t, []int{}, parseOne(t, "retry_statuses: []").RetryStatuses)
 }
 
-func TestFastLane(t *testing.T) {
+func TestParse_DecidesWhetherATargetHasTheFastLane(t *testing.T) {
 	assert.True(t, parseOne(t, "state: active").Policy.FastLane)
 	assert.False(t, parseOne(t, "state: paused").Policy.FastLane)
 	assert.False(t, parseOne(t, "rate_limit: 5/s").Policy.FastLane)
 }
 
-// TestRefusedValues checks each problem as it is printed, without the path.
-func TestRefusedValues(t *testing.T) {
+// TestParse_RejectsWrongValues checks each problem as it is printed, without the path.
+func TestParse_RejectsWrongValues(t *testing.T) {
 	for _, tc := range []struct{ lines, want string }{
 		{"colour: red", "4:5: targets[0].colour: is not a known key"},
 		{"\"a\\nb\": red", `4:5: targets[0]."a\nb": is not a known key`},
@@ -166,16 +166,16 @@ func TestRefusedValues(t *testing.T) {
 		{`? timeout
 : 5s`, "4:5: targets[0].\"?\": is a key of a kind"},
 
-		{"max_attempts: 0", "4:19: targets[0].max_attempts: 0 is out of range; give a whole number from 1 to"},
-		{"max_attempts: -1", "4:19: targets[0].max_attempts: -1 is out of range"},
-		{"max_attempts: 2.5", "4:19: targets[0].max_attempts: is not a whole number"},
-		{`max_attempts: "3"`, "4:19: targets[0].max_attempts: is not a whole number"},
-		{"max_attempts: three", "4:19: targets[0].max_attempts: is not a whole number"},
-		{"max_attempts: 2147483648", "4:19: targets[0].max_attempts: 2147483648 is out of range"},
-		{"max_attempts: 18446744073709551615", "4:19: targets[0].max_attempts: 18446744073709551615 is out of range"},
-		{"max_attempts: 99999999999999999999999", "4:19: targets[0].max_attempts: is not a whole number"},
-		{"max_concurrency: 0", "4:22: targets[0].max_concurrency: 0 is out of range"},
-		{"max_concurrency: 65536", "4:22: targets[0].max_concurrency: 65536 is out of range"},
+		{"max_attempts: 0", "4:19: targets[0].max_attempts: must be a whole number from 1 to 2147483647; correct 0"},
+		{"max_attempts: -1", "4:19: targets[0].max_attempts: must be a whole number from 1 to 2147483647; correct -1"},
+		{"max_attempts: 2.5", "4:19: targets[0].max_attempts: must be a whole number from 1 to 2147483647; correct the value"},
+		{`max_attempts: "3"`, "4:19: targets[0].max_attempts: must be a whole number from 1 to 2147483647; correct the value"},
+		{"max_attempts: three", "4:19: targets[0].max_attempts: must be a whole number from 1 to 2147483647; correct the value"},
+		{"max_attempts: 2147483648", "4:19: targets[0].max_attempts: must be a whole number from 1 to 2147483647; correct 2147483648"},
+		{"max_attempts: 18446744073709551615", "4:19: targets[0].max_attempts: must be a whole number from 1 to 2147483647; correct 18446744073709551615"},
+		{"max_attempts: 99999999999999999999999", "4:19: targets[0].max_attempts: must be a whole number from 1 to 2147483647; correct the value"},
+		{"max_concurrency: 0", "4:22: targets[0].max_concurrency: must be a whole number from 1 to 65535; correct 0"},
+		{"max_concurrency: 65536", "4:22: targets[0].max_concurrency: must be a whole number from 1 to 65535; correct 65536"},
 
 		{"timeout: 5", "4:14: targets[0].timeout: has no unit; write a number with its unit"},
 		{"timeout: 0", "4:14: targets[0].timeout: has no unit"},
@@ -184,11 +184,11 @@ func TestRefusedValues(t *testing.T) {
 		{`timeout: "0"`, `4:14: targets[0].timeout: "0" has no unit`},
 		{"timeout: 1d", `4:14: targets[0].timeout: "1d" is not a duration`},
 		{"timeout: -5s", "4:14: targets[0].timeout: -5s is below zero"},
-		{"timeout: 0s", "4:14: targets[0].timeout: 0s is no time at all"},
+		{"timeout: 0s", "4:14: targets[0].timeout: 0s is zero"},
 		{"timeout: [5s]", "4:14: targets[0].timeout: is not a text"},
 		{"timeout: 9999999h", `4:14: targets[0].timeout: "9999999h" is not a duration`},
 		{"max_age: -1ns", "4:14: targets[0].max_age: -1ns is below zero"},
-		{"max_age: 0m", "4:14: targets[0].max_age: 0m is no time at all"},
+		{"max_age: 0m", "4:14: targets[0].max_age: 0m is zero"},
 		{"max_age: 87601h", "4:14: targets[0].max_age: 87601h is longer than ten years"},
 		{"max_retry_after: soon", `4:22: targets[0].max_retry_after: "soon" is not a duration`},
 
@@ -197,18 +197,18 @@ func TestRefusedValues(t *testing.T) {
   max: 1s`, "5:12: targets[0].backoff.max: 1s is less than the initial 2s"},
 		{"backoff: {max: 5m, initial: 6m}", "4:20: targets[0].backoff.max: 5m0s is less than the initial 6m0s"},
 		{"backoff: {factor: 2}", "4:15: targets[0].backoff.factor: is not a known key; remove it, or use one of initial, max, multiplier"},
-		{"backoff: {multiplier: 0.5}", "4:27: targets[0].backoff.multiplier: is not a number in range"},
-		{"backoff: {multiplier: .nan}", "4:27: targets[0].backoff.multiplier: is not a number in range"},
-		{"backoff: {multiplier: .inf}", "4:27: targets[0].backoff.multiplier: is not a number in range"},
-		{"backoff: {multiplier: -2}", "4:27: targets[0].backoff.multiplier: is not a number in range"},
-		{"backoff: {multiplier: 1001}", "4:27: targets[0].backoff.multiplier: is not a number in range"},
-		{`backoff: {multiplier: "2"}`, "4:27: targets[0].backoff.multiplier: is not a number in range"},
-		{"backoff: {initial: 0s}", "4:24: targets[0].backoff.initial: 0s is no time at all"},
+		{"backoff: {multiplier: 0.5}", "4:27: targets[0].backoff.multiplier: must be a number from 1 to 1000; correct the value, and write it without quotes"},
+		{"backoff: {multiplier: .nan}", "4:27: targets[0].backoff.multiplier: must be a number from 1 to 1000; correct the value, and write it without quotes"},
+		{"backoff: {multiplier: .inf}", "4:27: targets[0].backoff.multiplier: must be a number from 1 to 1000; correct the value, and write it without quotes"},
+		{"backoff: {multiplier: -2}", "4:27: targets[0].backoff.multiplier: must be a number from 1 to 1000; correct the value, and write it without quotes"},
+		{"backoff: {multiplier: 1001}", "4:27: targets[0].backoff.multiplier: must be a number from 1 to 1000; correct the value, and write it without quotes"},
+		{`backoff: {multiplier: "2"}`, "4:27: targets[0].backoff.multiplier: must be a number from 1 to 1000; correct the value, and write it without quotes"},
+		{"backoff: {initial: 0s}", "4:24: targets[0].backoff.initial: 0s is zero"},
 
 		{"retry_statuses: 429", "4:21: targets[0].retry_statuses: is not a list"},
-		{"retry_statuses: [429, 600]", "4:27: targets[0].retry_statuses[1]: 600 is out of range"},
-		{"retry_statuses: [99]", "4:22: targets[0].retry_statuses[0]: 99 is out of range"},
-		{"retry_statuses: [5xx]", "4:22: targets[0].retry_statuses[0]: is not a whole number"},
+		{"retry_statuses: [429, 600]", "4:27: targets[0].retry_statuses[1]: must be a whole number from 100 to 599; correct 600"},
+		{"retry_statuses: [99]", "4:22: targets[0].retry_statuses[0]: must be a whole number from 100 to 599; correct 99"},
+		{"retry_statuses: [5xx]", "4:22: targets[0].retry_statuses[0]: must be a whole number from 100 to 599; correct the value"},
 		{`retry_statuses:
   -`, "5:9: targets[0].retry_statuses[0]: has no value"},
 
@@ -259,13 +259,13 @@ func TestRefusedValues(t *testing.T) {
 		{"headers: {Host: b}", "4:15: targets[0].headers.Host: is reserved"},
 		{"headers: {Transfer-Encoding: b}", "4:15: targets[0].headers.Transfer-Encoding: is reserved"},
 		{"headers: {Connection: b}", "4:15: targets[0].headers.Connection: is reserved"},
-		{`headers: {X-A: "hush\r\nX-B: c"}`, "4:20: targets[0].headers.X-A: holds a character that no header may hold"},
-		{`headers: {X-A: "Bearer ${UNSET}"}`, "4:20: targets[0].headers.X-A: UNSET is not set; set UNSET, or UNSET_FILE"},
+		{`headers: {X-A: "hush\r\nX-B: c"}`, "4:20: targets[0].headers.X-A: contains a character that is not allowed in a header"},
+		{`headers: {X-A: "Bearer ${UNSET}"}`, "4:20: targets[0].headers.X-A: UNSET is not set; set UNSET, or set UNSET_FILE"},
 		{`headers: {X-A: "${EMPTY}"}`, "4:20: targets[0].headers.X-A: EMPTY is not set"},
-		{`headers: {X-A: "${BROKEN}"}`, "4:20: targets[0].headers.X-A: holds a character that no header may hold"},
-		{`headers: {X-A: "${}"}`, "4:20: targets[0].headers.X-A: holds a ${ that is no reference"},
-		{`headers: {X-A: "${A-B}"}`, "4:20: targets[0].headers.X-A: holds a ${ that is no reference"},
-		{`headers: {X-A: "${BROKEN"}`, "4:20: targets[0].headers.X-A: holds a ${ that is no reference"},
+		{`headers: {X-A: "${BROKEN}"}`, "4:20: targets[0].headers.X-A: contains a character that is not allowed in a header"},
+		{`headers: {X-A: "${}"}`, "4:20: targets[0].headers.X-A: contains a ${ that is not a reference"},
+		{`headers: {X-A: "${A-B}"}`, "4:20: targets[0].headers.X-A: contains a ${ that is not a reference"},
+		{`headers: {X-A: "${BROKEN"}`, "4:20: targets[0].headers.X-A: contains a ${ that is not a reference"},
 	} {
 		t.Run(tc.lines, func(t *testing.T) {
 			_, err := Parse("targets.yaml", []byte(one(tc.lines)), env("EMPTY", "", "BROKEN", "hush\r\nX-B: c"))
@@ -279,7 +279,7 @@ func TestRefusedValues(t *testing.T) {
 	}
 }
 
-func TestRefusedFiles(t *testing.T) {
+func TestParse_RejectsWrongFiles(t *testing.T) {
 	const good = `targets:
   - name: a
     url: http://a
@@ -343,7 +343,7 @@ func TestRefusedFiles(t *testing.T) {
 	parse(t, "---\n"+good+"...\n")
 }
 
-func TestRefusedURLs(t *testing.T) {
+func TestParse_RejectsWrongURLs(t *testing.T) {
 	for url, want := range map[string]string{
 		"analytics.internal/api":         "is neither http nor https",
 		"ftp://a":                        "is neither http nor https",
@@ -360,8 +360,8 @@ func TestRefusedURLs(t *testing.T) {
 		"http://user:hu sh@a/":           "is not a URL",
 		"http://user:hush@a:port/":       "is not a URL",
 		"http://user:hush@a/?k=hush#x":   "has a fragment",
-		"http://${HOST}/":                "holds a ${}, which is resolved in headers only",
-		"http://a/?key=${KEY}&more=hush": "holds a ${}, which is resolved in headers only",
+		"http://${HOST}/":                "contains a ${}, which is replaced in headers only",
+		"http://a/?key=${KEY}&more=hush": "contains a ${}, which is replaced in headers only",
 	} {
 		t.Run(url, func(t *testing.T) {
 			_, err := Parse("t.yaml", []byte(`targets:
@@ -376,7 +376,7 @@ func TestRefusedURLs(t *testing.T) {
 	}
 }
 
-func TestAllProblemsAtOnceInOrder(t *testing.T) {
+func TestParse_ReportsAllProblemsInOrder(t *testing.T) {
 	_, err := Parse("targets.yaml", []byte(`targets:
   - timeout: 5
     headers:
@@ -406,7 +406,7 @@ other: 1
 	}, got)
 }
 
-func TestLoadNamesTheSettingOfAMissingFile(t *testing.T) {
+func TestLoad_NamesTheSettingOfAMissingFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "targets.yaml")
 	_, err := Load(path, env())
 	require.NotEmpty(t, problemsOf(t, err))
@@ -417,7 +417,7 @@ func TestLoadNamesTheSettingOfAMissingFile(t *testing.T) {
 	assert.ErrorContains(t, err, "FANOUT_TARGETS")
 }
 
-func TestSecretFromAFile(t *testing.T) {
+func TestParse_ReadsASecretFromAFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	write := func(content string) {
 		t.Helper()
@@ -434,22 +434,22 @@ func TestSecretFromAFile(t *testing.T) {
 		assert.Equal(t, want, parseOne(t, text, "TOKEN_FILE", file, "TOKEN", "").Headers["Authorization"])
 	}
 
-	refused := func(want string, others ...string) {
+	rejected := func(want string, others ...string) {
 		t.Helper()
 		_, err := Parse("t.yaml", []byte(one(text)), env(append(others, "TOKEN_FILE", file)...))
 		assert.ErrorContains(t, err, "t.yaml:4:30: targets[0].headers.Authorization: "+want)
 		assert.NotContains(t, err.Error(), "hush")
 	}
-	refused("TOKEN is set, and so is TOKEN_FILE; set one of the two", "TOKEN", "hush-direct")
+	rejected("TOKEN is set, and so is TOKEN_FILE; set one of the two", "TOKEN", "hush-direct")
 	write("hush\n\n")
-	refused("holds a character")
+	rejected("contains a character")
 	write("\n")
-	refused("TOKEN_FILE names ")
+	rejected("TOKEN_FILE names ")
 	require.NoError(t, os.Remove(file))
-	refused("TOKEN_FILE names ")
+	rejected("TOKEN_FILE names ")
 }
 
-func TestShippedFiles(t *testing.T) {
+func TestParse_AcceptsTheShippedFiles(t *testing.T) {
 	plain, err := Load("../targets.yaml", env())
 	require.NoError(t, err)
 	assert.Equal(t, "analytics-service, notification-service, compliance-service", plain.String())
@@ -476,9 +476,9 @@ func TestShippedFiles(t *testing.T) {
 	assert.Equal(t, first.MaxConcurrency, spelled.MaxConcurrency)
 }
 
-// TestExampleNamesEveryKey checks that the example shows every known key. The reader itself
+// TestExampleFile_NamesEveryKey checks that the example shows every known key. The reader itself
 // lists these keys in the cure of an unknown key.
-func TestExampleNamesEveryKey(t *testing.T) {
+func TestExampleFile_NamesEveryKey(t *testing.T) {
 	data, err := os.ReadFile("../targets.example.yaml")
 	require.NoError(t, err)
 	var file struct{ Targets []map[string]any }

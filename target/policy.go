@@ -22,7 +22,7 @@ type Policy struct {
 type Backoff struct {
 	Initial    Duration `json:"initial"`
 	Multiplier float64  `json:"multiplier"`
-	Max        Duration `json:"max"` // never below Initial, because Temporal refuses such a policy for ever
+	Max        Duration `json:"max"` // never below Initial, because Temporal rejects such a policy for ever
 }
 
 // The defaults of targets.yaml.
@@ -54,7 +54,7 @@ const (
 	maxMultiplier = 1000
 )
 
-// Normalized returns the policy without values that Temporal would refuse or that
+// Normalized returns the policy without values that Temporal would reject or that
 // would block a run: a value that is zero or out of bounds becomes the default, and
 // a Max below Initial becomes Initial. The policies of a Set are normalized already,
 // but those in the input of a run that was started by hand may not be.

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestBackoffAfter(t *testing.T) {
+func TestBackoff_WaitsAfterEachAttempt(t *testing.T) {
 	seconds := func(n float64) Duration { return Duration(n * float64(time.Second)) }
 	tutorial := Backoff{seconds(2), 2, seconds(300)}
 	for _, tc := range []struct {
@@ -40,7 +40,7 @@ func TestBackoffAfter(t *testing.T) {
 	}
 }
 
-func TestNormalizedFillsWhatIsMissing(t *testing.T) {
+func TestNormalized_FillsInMissingValues(t *testing.T) {
 	want := defaultPolicy()
 	want.Target, want.FastLane = "a", false
 	assert.Equal(t, want, Policy{Target: "a"}.Normalized())
@@ -51,7 +51,7 @@ func TestNormalizedFillsWhatIsMissing(t *testing.T) {
 	assert.Equal(t, Duration(time.Hour), raised.Backoff.Max)
 }
 
-func TestNormalizedMakesAnyPolicyOneThatTemporalTakes(t *testing.T) {
+func TestNormalized_ReturnsAPolicyThatTemporalAccepts(t *testing.T) {
 	odd := []int64{0, 1, -1, math.MinInt64, math.MaxInt64, int64(time.Second), int64(time.Hour), int64(maxDuration), int64(maxDuration) + 1}
 	factors := []float64{0, 1, -1, 0.99, 2, math.NaN(), math.Inf(1), math.Inf(-1), 1000, 1001}
 	pick := func(r *rand.Rand) Duration { return Duration(odd[r.IntN(len(odd))]) }
@@ -75,9 +75,9 @@ func TestNormalizedMakesAnyPolicyOneThatTemporalTakes(t *testing.T) {
 	}
 }
 
-// TestEveryLegalFileGivesALegalPolicy parses random legal files. Whatever they contain or
+// TestParse_ReturnsPoliciesThatTemporalAccepts parses random legal files. Whatever they contain or
 // leave out, Temporal accepts the policy, and Normalized does not change it.
-func TestEveryLegalFileGivesALegalPolicy(t *testing.T) {
+func TestParse_ReturnsPoliciesThatTemporalAccepts(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4)) // makes the same files on every run
 	duration := func() string {
 		return fmt.Sprintf("%d%s", 1+r.IntN(90), []string{"ms", "s", "m", "h"}[r.IntN(4)])
@@ -118,7 +118,7 @@ func TestEveryLegalFileGivesALegalPolicy(t *testing.T) {
 	assert.Positive(t, raised, "no file had an initial backoff above the default max")
 }
 
-func TestPolicyReadsWellAsJSON(t *testing.T) {
+func TestPolicy_ReadsWellAsJSON(t *testing.T) {
 	p := parseOne(t, "").Policy
 	data, err := json.Marshal(p)
 	require.NoError(t, err)

@@ -13,7 +13,7 @@ import (
 
 // reader walks the YAML of a targets file and collects its problems. Its methods continue
 // after a problem, so that one pass finds all problems. After a problem their results do not
-// matter, because the file is refused.
+// matter, because the file is rejected.
 type reader struct {
 	path      string
 	lines     [][]byte
@@ -122,7 +122,7 @@ func (r *reader) sequence(node ast.Node, field string, each handler) {
 }
 
 // usable returns false, and adds a problem, if a value is empty or is a YAML anchor, alias or
-// tag. Those are refused, because they give a file another meaning than it seems to have.
+// tag. Those are rejected, because they give a file another meaning than it seems to have.
 func (r *reader) usable(value ast.Node, field string) bool {
 	switch value.(type) {
 	case nil, *ast.NullNode:
@@ -156,10 +156,10 @@ func (r *reader) text(node ast.Node, field string) (string, bool) {
 
 // whole reads a whole number between least and most.
 func (r *reader) whole(node ast.Node, field string, least, most int, into *int) {
-	cure := fmt.Sprintf("give a whole number from %d to %d, without quotes", least, most)
+	rule := fmt.Sprintf("must be a whole number from %d to %d", least, most)
 	integer, ok := node.(*ast.IntegerNode)
 	if !ok {
-		r.add(node, field, "is not a whole number in range", cure)
+		r.add(node, field, rule, "correct the value, and write it without quotes")
 		return
 	}
 	var number int
@@ -170,7 +170,7 @@ func (r *reader) whole(node ast.Node, field string, least, most int, into *int) 
 		number = int(min(value, uint64(most)+1)) // cannot overflow, because most is an int
 	}
 	if number < least || number > most {
-		r.add(node, field, fmt.Sprintf("%s is out of range", integer.Token.Value), cure)
+		r.add(node, field, rule, "correct "+integer.Token.Value)
 		return
 	}
 	*into = number

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"genesys-fanout/internal/redact"
 )
 
 // mostTargets is the largest number of targets that a file may list. A run writes something
@@ -47,7 +49,7 @@ func (r *reader) root(node ast.Node) []*Target {
 	return targets
 }
 
-// target reads one item of the list. names holds the names of the items before it.
+// target reads one item of the list. names contains the names of the items before it.
 func (r *reader) target(node ast.Node, field string, names map[string]bool) *Target {
 	t := &Target{
 		Policy:         defaultPolicy(),
@@ -84,6 +86,7 @@ func (r *reader) target(node ast.Node, field string, names map[string]bool) *Tar
 	// polled. An attempt in the fast lane would bypass both.
 	p.FastLane = t.State == Active && t.RateLimit == 0
 	r.surprises(t, field, node, given)
+	t.redactor = redact.New(t.allSecrets()...)
 	return t
 }
 
@@ -119,7 +122,7 @@ func (r *reader) url(node ast.Node, field string) string {
 	parsed, err := url.Parse(text)
 	switch {
 	case strings.Contains(text, "${"):
-		r.add(node, field, "holds a ${}, which is resolved in headers only", "write the URL out, and put the secret into a header")
+		r.add(node, field, "contains a ${}, which is replaced in headers only", "write the URL out, and put the secret into a header")
 	case err != nil:
 		r.add(node, field, "is not a URL", cure)
 	case parsed.Scheme != "http" && parsed.Scheme != "https":
@@ -175,7 +178,7 @@ func (r *reader) multiplier(node ast.Node, field string, into *float64) {
 		}
 	}
 	if !legalMultiplier(number) {
-		r.add(node, field, "is not a number in range", fmt.Sprintf("give a number from 1 to %d, without quotes", maxMultiplier))
+		r.add(node, field, fmt.Sprintf("must be a number from 1 to %d", maxMultiplier), "correct the value, and write it without quotes")
 		return
 	}
 	*into = number
@@ -203,7 +206,7 @@ func (r *reader) duration(node ast.Node, field string, into *Duration) bool {
 	case parsed < 0:
 		r.add(node, field, text+" is below zero", "give a duration above zero")
 	case parsed == 0:
-		r.add(node, field, text+" is no time at all", "give a duration above zero")
+		r.add(node, field, text+" is zero", "give a duration above zero")
 	case parsed > maxDuration:
 		r.add(node, field, text+" is longer than ten years", "give a shorter duration")
 	default:

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"html"
 	"log/slog"
+	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -19,7 +21,7 @@ const secretive = `targets:
       X-Literal: hush-literal
 `
 
-func TestRedactedURL(t *testing.T) {
+func TestRedactedURL_HidesCredentialsQueryAndFragment(t *testing.T) {
 	for url, want := range map[string]string{
 		"https://a.internal/api":                    "https://a.internal/api",
 		"https://a.internal:8443/api?x=1&y=2":       "https://a.internal:8443/api?x=REDACTED&y=REDACTED",
@@ -33,7 +35,7 @@ func TestRedactedURL(t *testing.T) {
 	}
 }
 
-func TestNoWayOfPrintingATargetShowsASecret(t *testing.T) {
+func TestTarget_IsNeverPrintedWithASecret(t *testing.T) {
 	set := parse(t, secretive, "TOKEN", "hush-token")
 	target := set.All()[0]
 	require.Equal(t, "Bearer hush-token", target.Headers["Authorization"])
@@ -68,23 +70,48 @@ func TestNoWayOfPrintingATargetShowsASecret(t *testing.T) {
 	assert.NotContains(t, printed.String(), fmt.Sprintf("%X", "hush"))
 }
 
-func TestRedactTakesSecretsOutOfWhatATargetAnswers(t *testing.T) {
+func TestRedact_RemovesTheSecretsThatATargetEchoes(t *testing.T) {
 	target := parse(t, secretive, "TOKEN", "tok").All()[0]
 	for text, want := range map[string]string{
 		"401 Unauthorized":                                   "401 Unauthorized",
-		"bad header Authorization: Bearer tok":               "bad header Authorization: REDACTED",
-		"no such token tok":                                  "no such REDACTEDen REDACTED",
-		"X-Literal was hush-literal":                         "X-Literal was REDACTED",
-		"password hush-url, key hush-query":                  "password REDACTED, key REDACTED",
-		"Authorization: Basic aHVzaHVzZXI6aHVzaC11cmw= sent": "Authorization: Basic REDACTED sent",
+		"bad header Authorization: Bearer tok":               "bad header Authorization: [redacted]",
+		"no such token tok":                                  "no such [redacted]en [redacted]",
+		"X-Literal was hush-literal":                         "X-Literal was [redacted]",
+		"password hush-url, key hush-query":                  "password [redacted], key [redacted]",
+		"Authorization: Basic aHVzaHVzZXI6aHVzaC11cmw= sent": "Authorization: Basic [redacted] sent",
 	} {
 		assert.Equal(t, want, target.Redact(text))
 	}
+}
 
-	byHand := Target{Headers: Headers{"Authorization": "Bearer abcdef", "X-Longer": "abcdefghi", "X-Short": "prod"}}
-	assert.Equal(t, "REDACTED and REDACTED in prod", byHand.Redact("abcdef and abcdefghi in prod"))
+func TestRedact_RemovesTheLongerOfTwoSecretsWhole(t *testing.T) {
+	target := parse(t, `
+targets:
+  - name: a
+    url: http://a
+    headers: {Authorization: Bearer abcdef, X-Longer: abcdefghi, X-Short: prod}
+`).All()[0]
+	assert.Equal(t, "[redacted] and [redacted] in prod", target.Redact("abcdef and abcdefghi in prod"))
+}
 
-	// net/http quotes an answer that it cannot read.
-	odd := Target{Headers: Headers{"Authorization": "pa\"ss\\wörd"}}
-	assert.Equal(t, `malformed HTTP response "REDACTED"`, odd.Redact(fmt.Sprintf("malformed HTTP response %q", odd.Headers["Authorization"])))
+func TestRedact_FindsASecretThatAnAnswerEscapes(t *testing.T) {
+	const secret = `pa"ss\w<o>&rd`
+	set := parse(t, `
+targets:
+  - name: a
+    url: http://a
+    headers: {Authorization: "Bearer ${TOKEN}"}
+`, "TOKEN", secret)
+	inJSON, err := json.Marshal(map[string]string{"token": secret})
+	require.NoError(t, err)
+	for echo, want := range map[string]string{
+		string(inJSON):                                    `{"token":"[redacted]"}`,
+		`{"token": "pa\"ss\\w<o>&rd"}`:                    `{"token": "[redacted]"}`, // JSON of another language than Go
+		"<p>" + html.EscapeString(secret) + "</p>":        "<p>[redacted]</p>",
+		fmt.Sprintf("malformed HTTP response %q", secret): `malformed HTTP response "[redacted]"`,
+		"retry with ?token=" + url.QueryEscape(secret):    "retry with ?token=[redacted]",
+	} {
+		assert.Equal(t, want, set.All()[0].Redact(echo))
+		assert.Equal(t, want, set.Redact(echo), "by the Redact of all targets")
+	}
 }

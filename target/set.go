@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"genesys-fanout/event"
+	"genesys-fanout/internal/redact"
 )
 
 // Set contains the targets of one targets.yaml. It does not change, so any number of
@@ -16,13 +17,17 @@ type Set struct {
 	targets  []*Target
 	byName   map[string]*Target
 	warnings Problems
+	redactor redact.Redactor
 }
 
 func newSet(targets []*Target) *Set {
 	s := &Set{targets: targets, byName: make(map[string]*Target, len(targets))}
+	var secrets []string
 	for _, t := range targets {
 		s.byName[t.Name()] = t
+		secrets = append(secrets, t.allSecrets()...)
 	}
+	s.redactor = redact.New(secrets...)
 	return s
 }
 
@@ -40,12 +45,7 @@ func (s *Set) Get(name string) (*Target, bool) {
 func (s *Set) Warnings() Problems { return slices.Clone(s.warnings) }
 
 // Redact replaces the secrets of every target in a text.
-func (s *Set) Redact(text string) string {
-	for _, t := range s.targets {
-		text = t.Redact(text)
-	}
-	return text
-}
+func (s *Set) Redact(text string) string { return s.redactor.String(text) }
 
 // LongestTimeout returns the longest timeout of one attempt at any of the targets.
 func (s *Set) LongestTimeout() time.Duration {

@@ -1,22 +1,21 @@
 // Package target reads targets.yaml. The file says which microservices want events, which
 // events each of them wants, and by which policy a delivery is tried, held back and given up.
 //
-// The package refuses to send anything, and it refuses to guess. If one line of the file is
-// wrong, it refuses the whole file and names every wrong line with path, line, column and
-// cure. It resolves secrets from the environment and never prints them.
+// The package sends nothing, and it does not guess. If one line of the file is wrong, it
+// rejects the whole file and names every wrong line with path, line, column and cure. It
+// resolves secrets from the environment and never prints them.
 package target
 
 import (
-	"cmp"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
+
+	"genesys-fanout/internal/redact"
 )
 
 // State says whether a target gets events.
@@ -44,6 +43,7 @@ type Target struct {
 	Headers        Headers    // with the ${} replaced, so they may contain secrets
 	when           *condition // nil if the target wants every event
 	secrets        []string   // the values of the ${} in the headers
+	redactor       redact.Redactor
 }
 
 // Name returns the target's unique name, [a-z0-9-]{1,40}.
@@ -66,7 +66,7 @@ func (t Target) RedactedURL() string {
 	return parsed.String()
 }
 
-// redacted is the text that replaces a secret. It needs no escaping anywhere in a URL.
+// redacted replaces a secret inside a URL. Unlike redact.Marker it needs no escaping there.
 const redacted = "REDACTED"
 
 func redactedQuery(query string) string {
@@ -91,45 +91,39 @@ const (
 )
 
 // Redact replaces the target's secrets in a text that came from elsewhere, such as an answer
-// that echoes the request's headers.
-func (t Target) Redact(text string) string {
+// that echoes the request's headers. It finds them in each form that package redact lists.
+func (t Target) Redact(text string) string { return t.redactor.String(text) }
+
+// allSecrets returns everything in the target that Redact must replace.
+func (t *Target) allSecrets() []string {
 	var secrets []string
-	add := func(secret string, atLeast int) {
+	add := func(atLeast int, secret string) {
 		if len(secret) >= atLeast {
 			secrets = append(secrets, secret)
-			if written := strconv.Quote(secret); written != `"`+secret+`"` { // as net/http quotes bytes that it cannot read
-				secrets = append(secrets, written[1:len(written)-1])
-			}
 		}
 	}
 	for _, secret := range t.secrets {
-		add(secret, minSecret)
+		add(minSecret, secret)
 	}
 	for _, value := range t.Headers {
-		add(value, minValue)
-		if _, credentials, found := strings.Cut(value, " "); found { // "Bearer abc"
-			add(credentials, minValue)
+		add(minValue, value)
+		_, credentials, _ := strings.Cut(value, " ") // "Bearer abc"
+		add(minValue, credentials)
+	}
+	parsed, err := url.Parse(t.URL)
+	if err != nil {
+		return secrets // Parse has rejected the file
+	}
+	if password, set := parsed.User.Password(); set {
+		add(minSecret, password)
+		add(minSecret, parsed.User.Username()+":"+password) // net/http sends it in base64
+	}
+	for _, values := range parsed.Query() {
+		for _, value := range values {
+			add(minValue, value)
 		}
 	}
-	if parsed, err := url.Parse(t.URL); err == nil {
-		if password, set := parsed.User.Password(); set {
-			add(password, minSecret)
-			add(base64.StdEncoding.EncodeToString([]byte(parsed.User.Username()+":"+password)), minSecret)
-		}
-		for _, values := range parsed.Query() {
-			for _, value := range values {
-				add(value, minValue)
-				add(url.QueryEscape(value), minValue)
-			}
-		}
-	}
-	// The longest secret is replaced first. If a secret begins with a shorter one and the
-	// shorter one were replaced first, the rest of the longer one would stay readable.
-	slices.SortFunc(secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
-	for _, secret := range secrets {
-		text = strings.ReplaceAll(text, secret, redacted)
-	}
-	return text
+	return secrets
 }
 
 // String returns the target's name, URL and state without its secrets.

@@ -23,7 +23,7 @@ func (r *reader) warn(field, what, cure string, at ...ast.Node) {
 }
 
 // surprises warns of the surprising effects of a target's settings. whole is the target's own
-// node, and given holds the values that the file gives, by key.
+// node, and given contains the values that the file gives, by key.
 func (r *reader) surprises(t *Target, field string, whole ast.Node, given map[string]ast.Node) {
 	if t.State == Retired {
 		return // a retired target gets no more events
@@ -31,11 +31,11 @@ func (r *reader) surprises(t *Target, field string, whole ast.Node, given map[st
 	p := t.Policy
 	statuses := join(field, "retry_statuses")
 	if !slices.ContainsFunc(t.RetryStatuses, func(status int) bool { return status >= http.StatusInternalServerError }) {
-		r.warn(statuses, "holds no 5xx status, so an answer such as 503 makes the event a dead letter at once",
+		r.warn(statuses, "contains no 5xx status, so an answer such as 503 makes the event a dead letter at once",
 			"add the statuses that are transient for this target, such as [408, 425, 429, 500, 502, 503, 504]", given["retry_statuses"], whole)
 	}
 	if !slices.Contains(t.RetryStatuses, http.StatusTooManyRequests) {
-		r.warn(statuses, "does not hold 429, so an event that meets the target's rate limit becomes a dead letter at once",
+		r.warn(statuses, "does not contain 429, so an event that meets the target's rate limit becomes a dead letter at once",
 			"add 429", given["retry_statuses"], whole)
 	}
 	if fit := fitting(p.Backoff, p.MaxAttempts, time.Duration(p.MaxAge)); fit < p.MaxAttempts {

@@ -12,8 +12,8 @@ import (
 // and that the file is accepted.
 func TestWarnings_NameSettingsThatSurprise(t *testing.T) {
 	const (
-		no5xx = "holds no 5xx status, so an answer such as 503 makes the event a dead letter at once; add the statuses that are transient for this target, such as [408, 425, 429, 500, 502, 503, 504]"
-		no429 = "does not hold 429, so an event that meets the target's rate limit becomes a dead letter at once; add 429"
+		no5xx = "contains no 5xx status, so an answer such as 503 makes the event a dead letter at once; add the statuses that are transient for this target, such as [408, 425, 429, 500, 502, 503, 504]"
+		no429 = "does not contain 429, so an event that meets the target's rate limit becomes a dead letter at once; add 429"
 	)
 	for name, test := range map[string]struct {
 		yaml string
@@ -84,8 +84,8 @@ targets:
 	}
 }
 
-// TestFitting compares the result of the formula with a count.
-func TestFitting(t *testing.T) {
+// TestFitting_EqualsACount compares the result of the formula with a count.
+func TestFitting_EqualsACount(t *testing.T) {
 	count := func(b Backoff, attempts int, age time.Duration) int {
 		var sum time.Duration
 		for n := 1; n < attempts; n++ {

@@ -340,7 +340,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"prune", "--older-than", "0d", "--yes"}, []string{`--older-than: "0d" cannot be read`}},
 		{[]string{"prune", "--older-than", "1d"}, []string{"--yes: is not given, and there is no terminal to ask on"}},
 		{[]string{"list", "--dead-letters", "off"}, []string{"FANOUT_DEAD_LETTERS: is off"}},
-		{[]string{"show", "old", "evt-1", "--temporal-ui-url", "h:1"}, []string{"TEMPORAL_UI_URL: is no absolute URL"}},
+		{[]string{"show", "old", "evt-1", "--temporal-ui-url", "h:1"}, []string{"TEMPORAL_UI_URL: is not an absolute http or https URL"}},
 	} {
 		out, errs, code := d.run(test.args...)
 		assert.Equal(t, process.ExitUsage, code, test.args)
@@ -355,7 +355,7 @@ func TestUsage(t *testing.T) {
 	d.env["FANOUT_MAX_STARTS"] = "of ingest"
 	_, errs, code := d.run("list")
 	assert.Equal(t, process.ExitUsage, code)
-	assert.Equal(t, "FANOUT_TYPO: is no setting; correct the name or unset it; --help lists the settings\n", errs)
+	assert.Equal(t, "FANOUT_TYPO: is not a setting; correct the name or unset it; --help lists the settings\n", errs)
 }
 
 func TestMoments(t *testing.T) {

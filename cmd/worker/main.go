@@ -1,4 +1,4 @@
-// Command worker runs FanOut: it delivers events to their targets, and keeps dead
+// Command worker runs the workflow FanOut: it delivers events to their targets, and records dead
 // letters.
 package main
 

@@ -25,8 +25,8 @@ func testConnectionErrors(t *testing.T, newSource NewSource) {
 	t.Run("connection failures name the cure", func(t *testing.T) { testConnectionFailures(t, newSource) })
 }
 
-// temporaryError makes a Source with the options and returns its *TransientError.
-func temporaryError(t *testing.T, newSource NewSource, o genesys.Options) *genesys.TransientError {
+// transientError makes a Source with the options and returns its *TransientError.
+func transientError(t *testing.T, newSource NewSource, o genesys.Options) *genesys.TransientError {
 	t.Helper()
 	o.ClientID, o.ClientSecret = ClientID, ClientSecret
 	_, err := newSource(t, o).ConnectionDetails(t.Context())
@@ -48,20 +48,20 @@ func testTLSFailures(t *testing.T, newSource NewSource) {
 	t.Cleanup(plain.Close)
 
 	t.Run("an unknown authority", func(t *testing.T) {
-		got := temporaryError(t, newSource, genesys.Options{APIURL: secure.URL, HTTPClient: &http.Client{Transport: &http.Transport{}}})
+		got := transientError(t, newSource, genesys.Options{APIURL: secure.URL, HTTPClient: &http.Client{Transport: &http.Transport{}}})
 		require.ErrorAs(t, got, new(x509.UnknownAuthorityError))
 		assert.Contains(t, got.Cure, "SSL_CERT_FILE")
 		assert.Contains(t, got.Cure, "GENESYS_API_URL")
 	})
 	t.Run("the certificate of another host", func(t *testing.T) {
 		url := strings.Replace(secure.URL, "127.0.0.1", "localhost", 1)
-		got := temporaryError(t, newSource, genesys.Options{APIURL: url, HTTPClient: secure.Client()})
+		got := transientError(t, newSource, genesys.Options{APIURL: url, HTTPClient: secure.Client()})
 		require.ErrorAs(t, got, new(x509.HostnameError))
 		assert.Contains(t, got.Cure, "belongs to another host: check the host in GENESYS_API_URL")
 	})
 	t.Run("a server without TLS", func(t *testing.T) {
 		url := strings.Replace(plain.URL, "http:", "https:", 1)
-		got := temporaryError(t, newSource, genesys.Options{APIURL: url, HTTPClient: &http.Client{Transport: &http.Transport{}}})
+		got := transientError(t, newSource, genesys.Options{APIURL: url, HTTPClient: &http.Client{Transport: &http.Transport{}}})
 		assert.Contains(t, got.Cure, "check scheme, host and port in GENESYS_API_URL")
 	})
 }
@@ -84,7 +84,7 @@ func testConnectionFailures(t *testing.T, newSource NewSource) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			broken := roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, tt.err })
-			got := temporaryError(t, newSource, genesys.Options{TokenURL: tt.tokenURL, HTTPClient: &http.Client{Transport: broken}})
+			got := transientError(t, newSource, genesys.Options{TokenURL: tt.tokenURL, HTTPClient: &http.Client{Transport: broken}})
 			for _, text := range tt.cure {
 				assert.Contains(t, got.Cure, text)
 			}
@@ -92,11 +92,11 @@ func testConnectionFailures(t *testing.T, newSource NewSource) {
 	}
 	t.Run("a broken connection has no cure", func(t *testing.T) {
 		broken := roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF })
-		assert.Empty(t, temporaryError(t, newSource, genesys.Options{HTTPClient: &http.Client{Transport: broken}}).Cure)
+		assert.Empty(t, transientError(t, newSource, genesys.Options{HTTPClient: &http.Client{Transport: broken}}).Cure)
 	})
 	t.Run("a failure of the connection details names the setting of the API host", func(t *testing.T) {
 		details := &fakeCloud{onDetails: func(int32, *http.Request) (*http.Response, error) { return nil, noHost }}
-		got := temporaryError(t, newSource, genesys.Options{TokenURL: "https://sso.example.com/oauth/token", HTTPClient: &http.Client{Transport: details}})
+		got := transientError(t, newSource, genesys.Options{TokenURL: "https://sso.example.com/oauth/token", HTTPClient: &http.Client{Transport: details}})
 		assert.Contains(t, got.Cure, "check the host in GENESYS_API_URL")
 	})
 }

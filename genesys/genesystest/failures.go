@@ -26,8 +26,8 @@ import (
 func testFailures(t *testing.T, newSource NewSource) {
 	t.Run("Retry-After in seconds and as a date", func(t *testing.T) { testRetryAfter(t, newSource) })
 	t.Run("a request times out after ten seconds", func(t *testing.T) { testRequestTimeout(t, newSource) })
-	t.Run("a body that breaks off is temporary", func(t *testing.T) { testBrokenBody(t, newSource) })
-	t.Run("a body over 1 MiB is refused", func(t *testing.T) { testBodyLimit(t, newSource) })
+	t.Run("a body that breaks off is transient", func(t *testing.T) { testBrokenBody(t, newSource) })
+	t.Run("a body over 1 MiB is rejected", func(t *testing.T) { testBodyLimit(t, newSource) })
 	t.Run("a canceled context ends the request", func(t *testing.T) { testCanceledContext(t, newSource) })
 	t.Run("concurrent use of several sources", func(t *testing.T) { testConcurrentUse(t, newSource) })
 	t.Run("a connection error shows no secret", func(t *testing.T) { testConnectionErrorShowsNoSecret(t, newSource) })
@@ -69,9 +69,9 @@ func testRequestTimeout(t *testing.T, newSource NewSource) {
 		synctest.Test(t, func(t *testing.T) {
 			begin := time.Now()
 			_, err := newSource.withTransport(t, genesysCloud).ConnectionDetails(t.Context())
-			var temporary *genesys.TransientError
-			require.ErrorAs(t, err, &temporary)
-			assert.Equal(t, request, temporary.Request)
+			var transient *genesys.TransientError
+			require.ErrorAs(t, err, &transient)
+			assert.Equal(t, request, transient.Request)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 			assert.Equal(t, 10*time.Second, time.Since(begin))
 		})
@@ -98,10 +98,10 @@ func testBodyLimit(t *testing.T, newSource NewSource) {
 	}
 	for request, genesysCloud := range map[string]*fakeCloud{tokenRequest: {onToken: endless}, detailsRequest: {onDetails: endless}} {
 		_, err := newSource.withTransport(t, genesysCloud).ConnectionDetails(t.Context())
-		var refusal *genesys.RejectedError
-		require.ErrorAs(t, err, &refusal)
-		assert.Equal(t, request, refusal.Request)
-		assert.Contains(t, refusal.Message, "1 MiB")
+		var rejected *genesys.RejectedError
+		require.ErrorAs(t, err, &rejected)
+		assert.Equal(t, request, rejected.Request)
+		assert.Contains(t, rejected.Message, "1 MiB")
 		assert.LessOrEqual(t, read, 1<<20+1)
 		read = 0
 	}
@@ -164,9 +164,9 @@ func testConcurrentUse(t *testing.T, newSource NewSource) {
 				})
 				callers.Go(func() {
 					_, err := other.ConnectionDetails(t.Context())
-					var temporary *genesys.TransientError
-					if assert.ErrorAs(t, err, &temporary) {
-						assert.Equal(t, 3*time.Second, temporary.RetryAfter)
+					var transient *genesys.TransientError
+					if assert.ErrorAs(t, err, &transient) {
+						assert.Equal(t, 3*time.Second, transient.RetryAfter)
 					}
 				})
 			}
@@ -201,7 +201,7 @@ func testConnectionErrorShowsNoSecret(t *testing.T, newSource NewSource) {
 	}
 }
 
-// testErrorShowsNoEarlierSecret checks refusals that quote the token and the password
+// testErrorShowsNoEarlierSecret checks rejections that quote the token and the password
 // of an earlier answer.
 func testErrorShowsNoEarlierSecret(t *testing.T, newSource NewSource) {
 	echo := `{"message":"` + AccessToken + ` ` + SASLPassword + `"}`
@@ -226,9 +226,9 @@ func testErrorShowsNoEarlierSecret(t *testing.T, newSource NewSource) {
 // testShortSecret checks that a secret of one letter is not replaced again inside the
 // word that replaced it.
 func testShortSecret(t *testing.T, newSource NewSource) {
-	refuse := &fakeCloud{onToken: respondAlways(http.StatusUnauthorized, `{"error":"x","error_description":"bend"}`)}
-	_, err := newSource.withTransport(t, refuse, func(o *genesys.Options) { o.ClientSecret = "e" }).ConnectionDetails(t.Context())
-	var refusal *genesys.RejectedError
-	require.ErrorAs(t, err, &refusal)
-	assert.Equal(t, "b[redacted]nd", refusal.Message)
+	rejecting := &fakeCloud{onToken: respondAlways(http.StatusUnauthorized, `{"error":"x","error_description":"bend"}`)}
+	_, err := newSource.withTransport(t, rejecting, func(o *genesys.Options) { o.ClientSecret = "e" }).ConnectionDetails(t.Context())
+	var rejected *genesys.RejectedError
+	require.ErrorAs(t, err, &rejected)
+	assert.Equal(t, "b[redacted]nd", rejected.Message)
 }

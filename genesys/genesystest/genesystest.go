@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"html"
 	"log/slog"
 	"maps"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -60,28 +62,32 @@ func (a Answer) write(w http.ResponseWriter) {
 // EchoBody is an error body that repeats every secret, plain and encoded, in every
 // field that an error may quote.
 func EchoBody() string {
-	basic := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(ClientID) + ":" + url.QueryEscape(ClientSecret)))
-	all := fmt.Sprintf("%s %s %s Basic %s Bearer %s %s", ClientSecret, url.QueryEscape(ClientSecret), url.PathEscape(ClientSecret), basic, AccessToken, SASLPassword)
+	all := strings.Join(secretForms(), " ")
 	return fmt.Sprintf(`{"message":%[1]q,"code":%[1]q,"contextId":%[1]q,"error":%[1]q,"error_description":%[1]q,"access_token":%[2]q,`+
 		`"connectionDetails":{"saslPassword":%[3]q}}`, all, AccessToken, SASLPassword)
 }
 
-// secretForms are the forms in which no secret may appear.
+// secretForms returns the secrets in every form in which a server may repeat them.
 func secretForms() []string {
 	quoted := strconv.Quote(ClientSecret)
 	inJSON, _ := json.Marshal(ClientSecret)
 	return []string{
-		quoted[1 : len(quoted)-1], string(inJSON[1 : len(inJSON)-1]),
-		ClientSecret, url.QueryEscape(ClientSecret), url.PathEscape(ClientSecret), AccessToken, SASLPassword,
+		ClientSecret,
+		quoted[1 : len(quoted)-1],         // in Go, and in the JSON of most languages
+		string(inJSON[1 : len(inJSON)-1]), // in Go's JSON
+		html.EscapeString(ClientSecret),
+		url.QueryEscape(ClientSecret),
+		url.PathEscape(ClientSecret),
 		base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(ClientID) + ":" + url.QueryEscape(ClientSecret))),
-		"Authorization",
+		AccessToken,
+		SASLPassword,
 	}
 }
 
 // AssertNoSecret fails the test if a text contains one of the scripted server's secrets.
 func AssertNoSecret(t *testing.T, text string) {
 	t.Helper()
-	for _, form := range secretForms() {
+	for _, form := range append(secretForms(), "Authorization") {
 		assert.NotContains(t, text, form)
 	}
 }
@@ -91,8 +97,8 @@ type answerCase struct {
 	name     string
 	token    Answer
 	details  Answer
-	refused  string   // the request that is refused; empty if the failure is temporary
-	code     string   // Refusal.Code; any if empty
+	rejected string   // the request that is rejected; empty if the failure is transient
+	code     string   // RejectedError.Code; any if empty
 	contains []string // parts of the error text
 }
 
@@ -107,26 +113,26 @@ const (
 func answerCases() []answerCase {
 	genesysError := `{"message":"No permission","code":"missing.permission","status":403,"contextId":"ctx-1"}`
 	table := []answerCase{
-		{name: "token: bad client", token: Answer{Status: 401, Body: `{"error":"invalid_client","description":"client not found"}`}, refused: tokenRequest, code: "invalid_client", contains: []string{"401", "GENESYS_CLIENT_SECRET"}},
-		{name: "token: without access_token", token: granted(`{"token_type":"bearer","expires_in":60}`), refused: tokenRequest, contains: []string{"access_token"}},
-		{name: "token: not JSON", token: granted(`<html>`), refused: tokenRequest, contains: []string{"JSON"}},
-		{name: "details: 403", details: Answer{Status: 403, Body: genesysError}, refused: detailsRequest, code: "missing.permission", contains: []string{"ctx-1", "role", "403"}},
-		{name: "details: not JSON", details: granted(`<html>`), refused: detailsRequest, contains: []string{"JSON"}},
-		{name: "details: an array", details: granted(`[]`), refused: detailsRequest, contains: []string{"JSON object"}},
-		{name: "details: empty", details: Answer{Status: 204}, refused: detailsRequest, contains: []string{"JSON"}},
-		{name: "details: no fields", details: granted(`{}`), refused: detailsRequest, contains: []string{"connectionDetails.bootstrapServers", "connectionDetails.saslUsername", "connectionDetails.saslPassword"}},
-		{name: "details: password of the wrong type", details: granted(`{"connectionDetails":{"bootstrapServers":"h:1","saslUsername":"u","saslPassword":55555}}`), refused: detailsRequest, contains: []string{"connectionDetails.saslPassword"}},
-		{name: "details: topic is a pattern", details: granted(`{"connectionDetails":{"bootstrapServers":"h:1","saslUsername":"u","saslPassword":"p4ss"},"topics":["a","^.*"]}`), refused: detailsRequest, contains: []string{"topics[1]"}},
+		{name: "token: bad client", token: Answer{Status: 401, Body: `{"error":"invalid_client","description":"client not found"}`}, rejected: tokenRequest, code: "invalid_client", contains: []string{"401", "GENESYS_CLIENT_SECRET"}},
+		{name: "token: without access_token", token: granted(`{"token_type":"bearer","expires_in":60}`), rejected: tokenRequest, contains: []string{"access_token"}},
+		{name: "token: not JSON", token: granted(`<html>`), rejected: tokenRequest, contains: []string{"JSON"}},
+		{name: "details: 403", details: Answer{Status: 403, Body: genesysError}, rejected: detailsRequest, code: "missing.permission", contains: []string{"ctx-1", "role", "403"}},
+		{name: "details: not JSON", details: granted(`<html>`), rejected: detailsRequest, contains: []string{"JSON"}},
+		{name: "details: an array", details: granted(`[]`), rejected: detailsRequest, contains: []string{"JSON object"}},
+		{name: "details: empty", details: Answer{Status: 204}, rejected: detailsRequest, contains: []string{"JSON"}},
+		{name: "details: no fields", details: granted(`{}`), rejected: detailsRequest, contains: []string{"connectionDetails.bootstrapServers", "connectionDetails.saslUsername", "connectionDetails.saslPassword"}},
+		{name: "details: password of the wrong type", details: granted(`{"connectionDetails":{"bootstrapServers":"h:1","saslUsername":"u","saslPassword":55555}}`), rejected: detailsRequest, contains: []string{"connectionDetails.saslPassword"}},
+		{name: "details: topic is a pattern", details: granted(`{"connectionDetails":{"bootstrapServers":"h:1","saslUsername":"u","saslPassword":"p4ss"},"topics":["a","^.*"]}`), rejected: detailsRequest, contains: []string{"topics[1]"}},
 	}
 	for _, status := range []int{400, 403, 404, 405, 301, 302, 307, 308} {
-		table = append(table, answerCase{name: fmt.Sprintf("token: %d", status), token: Answer{Status: status, Header: http.Header{"Location": {"/elsewhere"}}, Body: `{}`}, refused: tokenRequest, contains: []string{fmt.Sprint(status), "GENESYS_"}})
+		table = append(table, answerCase{name: fmt.Sprintf("token: %d", status), token: Answer{Status: status, Header: http.Header{"Location": {"/elsewhere"}}, Body: `{}`}, rejected: tokenRequest, contains: []string{fmt.Sprint(status), "GENESYS_"}})
 	}
 	for _, status := range []int{400, 401, 404, 405, 410, 422, 301, 302, 307, 308} {
-		table = append(table, answerCase{name: fmt.Sprintf("details: %d", status), details: Answer{Status: status, Header: http.Header{"Location": {"/elsewhere"}}, Body: `{}`}, refused: detailsRequest, contains: []string{fmt.Sprint(status), "GENESYS_"}})
+		table = append(table, answerCase{name: fmt.Sprintf("details: %d", status), details: Answer{Status: status, Header: http.Header{"Location": {"/elsewhere"}}, Body: `{}`}, rejected: detailsRequest, contains: []string{fmt.Sprint(status), "GENESYS_"}})
 	}
 	for _, servers := range []string{"h1", "h1:", ":9094", "h1:0", "h1:65536", "h1:x", "h1:9094,", "SASL_SSL://h1:9094", "h 1:9094", "h1:9094;h2:9094"} {
 		body := fmt.Sprintf(`{"connectionDetails":{"bootstrapServers":%q,"saslUsername":"u","saslPassword":"p4ss"}}`, servers)
-		table = append(table, answerCase{name: "details: bootstrapServers " + servers, details: granted(body), refused: detailsRequest, contains: []string{"connectionDetails.bootstrapServers", "host:port"}})
+		table = append(table, answerCase{name: "details: bootstrapServers " + servers, details: granted(body), rejected: detailsRequest, contains: []string{"connectionDetails.bootstrapServers", "host:port"}})
 	}
 	for _, status := range []int{408, 429, 500, 502, 503, 504} {
 		table = append(table,
@@ -136,8 +142,8 @@ func answerCases() []answerCase {
 	// null is valid JSON but not an object: a pointer that it is decoded into is nil.
 	for _, status := range []int{200, 400, 401, 403, 404} {
 		table = append(table,
-			answerCase{name: fmt.Sprintf("token: %d null", status), token: Answer{Status: status, Body: `null`}, refused: tokenRequest, contains: []string{fmt.Sprint(status), "GENESYS_"}},
-			answerCase{name: fmt.Sprintf("details: %d null", status), details: Answer{Status: status, Body: `null`}, refused: detailsRequest, contains: []string{fmt.Sprint(status), "GENESYS_"}})
+			answerCase{name: fmt.Sprintf("token: %d null", status), token: Answer{Status: status, Body: `null`}, rejected: tokenRequest, contains: []string{fmt.Sprint(status), "GENESYS_"}},
+			answerCase{name: fmt.Sprintf("details: %d null", status), details: Answer{Status: status, Body: `null`}, rejected: detailsRequest, contains: []string{fmt.Sprint(status), "GENESYS_"}})
 	}
 	for _, status := range []int{429, 500, 501} {
 		table = append(table,
@@ -150,8 +156,8 @@ func answerCases() []answerCase {
 	}
 	for _, status := range []int{200, 302, 400, 401, 403, 404} {
 		table = append(table,
-			answerCase{name: fmt.Sprintf("token: %d that echoes the secrets", status), token: echo(status), refused: tokenRequest},
-			answerCase{name: fmt.Sprintf("details: %d that echoes the secrets", status), details: echo(status), refused: detailsRequest})
+			answerCase{name: fmt.Sprintf("token: %d that echoes the secrets", status), token: echo(status), rejected: tokenRequest},
+			answerCase{name: fmt.Sprintf("details: %d that echoes the secrets", status), details: echo(status), rejected: detailsRequest})
 	}
 	for _, status := range []int{429, 500, 503} {
 		table = append(table,
@@ -159,9 +165,9 @@ func answerCases() []answerCase {
 			answerCase{name: fmt.Sprintf("details: %d that echoes the secrets", status), details: echo(status)})
 	}
 	return append(table, answerCase{
-		name:    "details: bootstrapServers is the password",
-		details: granted(fmt.Sprintf(`{"connectionDetails":{"bootstrapServers":%[1]q,"saslUsername":"u","saslPassword":%[1]q}}`, SASLPassword)),
-		refused: detailsRequest, contains: []string{"connectionDetails.bootstrapServers"},
+		name:     "details: bootstrapServers is the password",
+		details:  granted(fmt.Sprintf(`{"connectionDetails":{"bootstrapServers":%[1]q,"saslUsername":"u","saslPassword":%[1]q}}`, SASLPassword)),
+		rejected: detailsRequest, contains: []string{"connectionDetails.bootstrapServers"},
 	})
 }
 
@@ -255,18 +261,18 @@ func (c answerCase) check(t *testing.T, err error) {
 		AssertNoSecret(t, fmt.Sprintf(verb, err))
 	}
 	assert.NotContains(t, err.Error(), "\n")
-	if c.refused == "" {
+	if c.rejected == "" {
 		assert.NotErrorAs(t, err, new(*genesys.RejectedError))
 		return
 	}
-	var refusal *genesys.RejectedError
-	require.ErrorAs(t, err, &refusal)
-	assert.Equal(t, c.refused, refusal.Request)
+	var rejected *genesys.RejectedError
+	require.ErrorAs(t, err, &rejected)
+	assert.Equal(t, c.rejected, rejected.Request)
 	if c.code != "" {
-		assert.Equal(t, c.code, refusal.Code)
+		assert.Equal(t, c.code, rejected.Code)
 	}
-	assert.NotEmpty(t, refusal.Cure)
-	for _, part := range append(c.contains, c.refused) {
+	assert.NotEmpty(t, rejected.Cure)
+	for _, part := range append(c.contains, c.rejected) {
 		assert.Contains(t, err.Error(), part)
 	}
 }

@@ -24,7 +24,7 @@ func testIntegrations(t *testing.T, newSource NewSource) {
 		return
 	}
 	t.Run("integrations: every page is read", func(t *testing.T) { testIntegrationPages(t, newSource) })
-	t.Run("integrations: a refusal names the cure", func(t *testing.T) { testRefusedIntegrations(t, newSource) })
+	t.Run("integrations: a rejection names the cure", func(t *testing.T) { testRejectedIntegrations(t, newSource) })
 }
 
 func listIntegrations(t *testing.T, source genesys.Source) ([]genesys.Integration, error) {
@@ -63,9 +63,9 @@ func testIntegrationPages(t *testing.T, newSource NewSource) {
 	assert.EqualValues(t, 2, c.tokenRequests.Load())
 }
 
-// testRefusedIntegrations checks that an error names the request and the cure, and
+// testRejectedIntegrations checks that an error names the request and the cure, and
 // shows no secret.
-func testRefusedIntegrations(t *testing.T, newSource NewSource) {
+func testRejectedIntegrations(t *testing.T, newSource NewSource) {
 	for name, test := range map[string]struct {
 		status   int
 		body     string

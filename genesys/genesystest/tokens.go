@@ -112,7 +112,7 @@ func testUnauthorized(t *testing.T, newSource NewSource) {
 	for _, tt := range []struct {
 		name            string
 		granted         func(n int32) bool
-		refused         bool
+		rejected        bool
 		tokens, details int32
 	}{
 		{"the token was revoked", func(n int32) bool { return n != 2 }, false, 2, 3},
@@ -137,11 +137,11 @@ func testUnauthorized(t *testing.T, newSource NewSource) {
 			_, err := src.ConnectionDetails(t.Context())
 			require.NoError(t, err)
 			_, err = src.ConnectionDetails(t.Context())
-			if tt.refused {
-				var refusal *genesys.RejectedError
-				require.ErrorAs(t, err, &refusal)
-				assert.Equal(t, 401, refusal.Status)
-				assert.Equal(t, "bad.credentials", refusal.Code)
+			if tt.rejected {
+				var rejected *genesys.RejectedError
+				require.ErrorAs(t, err, &rejected)
+				assert.Equal(t, 401, rejected.Status)
+				assert.Equal(t, "bad.credentials", rejected.Code)
 			} else {
 				require.NoError(t, err)
 			}

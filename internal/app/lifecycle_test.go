@@ -23,8 +23,8 @@ import (
 
 const topic = "events"
 
-// TestLifecycle_BothProcessesStartStopAndStartAgain in one test process: each holds no
-// state beside its Options.
+// Both processes run twice in one test process, because they must have no state outside their
+// Options.
 func TestLifecycle_BothProcessesStartStopAndStartAgain(t *testing.T) {
 	ctx := await.Context(t)
 	temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{})
@@ -70,13 +70,13 @@ targets:
 		require.NoError(t, kafka.Produce(ctx, topic, 0, nil, fmt.Appendf(nil, `{"event_id":"evt-%d"}`, round)))
 		await.Equal(t, "events at the target", round+1, analytics.Events)
 		stop()
-		assert.Zero(t, status(ctx, t, "http://"+workerAddr+"/healthz"), "it listens no more")
+		assert.Zero(t, status(ctx, t, "http://"+workerAddr+"/healthz"), "the process no longer listens")
 	}
 	assert.Equal(t, 2, analytics.Count(), "each event was delivered once")
 }
 
-// start runs processes, and returns the function that stops them and asserts that they
-// ended without an error.
+// start runs processes. It returns a function that stops them and asserts that they end
+// without an error.
 func start(ctx context.Context, t *testing.T, runs ...func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
@@ -93,7 +93,7 @@ func start(ctx context.Context, t *testing.T, runs ...func(context.Context) erro
 	}
 }
 
-// status asks an address, and returns 0 if nothing answers there.
+// status returns the HTTP status of a GET request, or 0 if nothing answers.
 func status(ctx context.Context, t *testing.T, url string) int {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -2,7 +2,7 @@
 // lasts, and once when it is over. So a service that is away for an hour fills no log, and
 // an operator still reads in each log when it began and that it has ended.
 //
-// The package refuses to write: its caller logs or prints each report in its own words.
+// The package does not write to a log: its caller logs or prints each report in its own words.
 package outage
 
 import (
@@ -34,7 +34,7 @@ type Outage struct {
 	mu       sync.Mutex
 	observed bool // the condition that Observe saw lasts
 	waiters  int
-	since    time.Time // zero: the condition does not hold
+	since    time.Time // zero: there is no outage
 	reported time.Time // zero: this outage was not reported yet
 	cause    string    // the key of the last report, for ObserveCause
 	last     error
@@ -50,7 +50,7 @@ func New(ongoing, over func(Report)) *Outage {
 	return &Outage{ongoing: ongoing, over: over}
 }
 
-// Observe records whether the condition holds now: an error means that it does, nil means
+// Observe records whether the condition lasts: an error means that it does, nil means
 // that it is over.
 func (o *Outage) Observe(err error) { o.ObserveCause("", err) }
 

@@ -8,19 +8,20 @@ import (
 	"strings"
 )
 
-// Report runs the checks and prints them to w: a line each as they come, or with
-// asJSON one array at the end. The error is that of Verdict, or of w.
+// Report makes the checks and prints the results to w: one line for each as soon as it is
+// known, or one JSON array at the end if asJSON is true. The error is that of FailedChecks, or
+// that of w.
 func Report(ctx context.Context, w io.Writer, asJSON bool, checks []Check) error {
 	var printed error
-	tell := func(r Result) {
-		if _, err := fmt.Fprintln(w, line(r)); err != nil && printed == nil {
+	emit := func(r Result) {
+		if _, err := fmt.Fprintln(w, r.line()); err != nil && printed == nil {
 			printed = err
 		}
 	}
 	if asJSON {
-		tell = func(Result) {}
+		emit = func(Result) {}
 	}
-	results := Run(ctx, checks, tell)
+	results := Run(ctx, checks, emit)
 	if asJSON {
 		encoder := json.NewEncoder(w)
 		encoder.SetEscapeHTML(false)
@@ -28,13 +29,13 @@ func Report(ctx context.Context, w io.Writer, asJSON bool, checks []Check) error
 		printed = encoder.Encode(results)
 	}
 	if printed != nil {
-		return fmt.Errorf("print what came of the preflight: %w", printed)
+		return fmt.Errorf("print the results of the preflight: %w", printed)
 	}
-	return Verdict(ctx, results)
+	return FailedChecks(ctx, results)
 }
 
-// line is a result as a person reads it.
-func line(r Result) string {
+// line returns the line of the output that describes the result.
+func (r Result) line() string {
 	text := fmt.Sprintf("%-8s %s: %s", r.Status, r.Check, r.Detail)
 	if r.Cure != "" {
 		text += "; " + r.Cure
@@ -43,5 +44,3 @@ func line(r Result) string {
 }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
-
-func list(items []string) string { return strings.Join(items, ", ") }

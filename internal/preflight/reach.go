@@ -11,34 +11,35 @@ import (
 	"time"
 )
 
-// Step is where a connection that did not come about ended.
+// Step is the step in which a connection failed. The failures of a TLS handshake are several
+// steps, because each needs another cure.
 type Step int
 
-// The steps in their order; those of TLS say what is wrong with the certificate.
+// The steps, in the order in which a connection takes them.
 const (
 	Resolve   Step = iota // the name has no address
-	Connect               // nobody listens, or nothing answers
-	Untrusted             // TLS: the certificate is of an authority that is not trusted
-	OutOfTime             // TLS: the certificate has expired, or is not valid yet
-	OtherHost             // TLS: the certificate is another host's
-	Handshake             // TLS: anything else, as where the other side speaks none
+	Connect               // nobody listens at the address, or nothing answers
+	Untrusted             // TLS: the authority that signed the certificate is not trusted
+	Expired               // TLS: the certificate has expired, or is not valid yet
+	OtherHost             // TLS: the certificate belongs to another host
+	Handshake             // TLS: any other failure, for example because the server does not speak TLS
 )
 
-// ReachError is a connection that did not come about.
+// ReachError says in which step a connection failed, and why.
 type ReachError struct {
 	Step Step
 	Err  error
 }
 
-// Error is what was wrong, with the addresses that were dialed.
+// Error returns the cause, which names the address.
 func (f *ReachError) Error() string { return f.Err.Error() }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (f *ReachError) Unwrap() error { return f.Err }
 
-// Reach resolves the name in address, host:port, connects to it and, where config
-// is not nil, makes the handshake of TLS, then closes the connection. It tells
-// what it reached; the error is a *Fault. config may be shared: it is not changed.
+// Reach resolves the host in address, which is host:port, connects to it and closes the
+// connection. If config is not nil, it also makes a TLS handshake. It returns a description of
+// what it reached. The error is a *ReachError. Reach does not change config.
 func Reach(ctx context.Context, address string, config *tls.Config) (reached string, err error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -48,7 +49,7 @@ func Reach(ctx context.Context, address string, config *tls.Config) (reached str
 		}
 		return "", &ReachError{step, err}
 	}
-	defer func() { _ = conn.Close() }() // nothing was sent that could be lost
+	defer func() { _ = conn.Close() }() // Reach has sent nothing, so no data can be lost
 	reached = "connected to " + address
 	if remote := conn.RemoteAddr().String(); remote != address {
 		reached += " (" + remote + ")"
@@ -58,23 +59,23 @@ func Reach(ctx context.Context, address string, config *tls.Config) (reached str
 	}
 	config = config.Clone()
 	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(address) // which was dialed, so it is one
+		config.ServerName, _, _ = net.SplitHostPort(address) // no error, because the address was dialed
 	}
 	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
-		return "", handshakeFault(ctx, address, err)
+		return "", handshakeError(ctx, address, err)
 	}
-	return reached + ", " + describe(secured.ConnectionState()), nil
+	return reached + ", " + describeTLS(secured.ConnectionState()), nil
 }
 
-func handshakeFault(ctx context.Context, address string, err error) *ReachError {
+func handshakeError(ctx context.Context, address string, err error) *ReachError {
 	var invalid x509.CertificateInvalidError
 	step := Handshake
 	switch {
 	case ctx.Err() != nil:
-		err = errors.New("no answer to the handshake in time")
+		err = errors.New("no answer to the handshake within the time limit")
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		step = OutOfTime
+		step = Expired
 	case errors.As(err, new(x509.HostnameError)):
 		step = OtherHost
 	case errors.As(err, new(x509.UnknownAuthorityError)), errors.As(err, new(x509.SystemRootsError)), errors.As(err, new(*tls.CertificateVerificationError)):
@@ -85,7 +86,7 @@ func handshakeFault(ctx context.Context, address string, err error) *ReachError 
 	return &ReachError{step, fmt.Errorf("TLS with %s: %w", address, err)}
 }
 
-func describe(state tls.ConnectionState) string {
+func describeTLS(state tls.ConnectionState) string {
 	text := tls.VersionName(state.Version)
 	if len(state.PeerCertificates) > 0 {
 		text += ", certificate valid until " + state.PeerCertificates[0].NotAfter.UTC().Format(time.DateOnly)

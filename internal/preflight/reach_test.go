@@ -16,8 +16,8 @@ import (
 	"genesys-fanout/internal/process"
 )
 
-// TestReach: each fault has its step and words that name it.
-func TestReach(t *testing.T) {
+// TestReach_NamesTheStepThatFailed checks the step and the text of each error.
+func TestReach_NamesTheStepThatFailed(t *testing.T) {
 	secured := httptest.NewTLSServer(nil)
 	t.Cleanup(secured.Close)
 	plain := httptest.NewServer(nil)
@@ -42,15 +42,15 @@ func TestReach(t *testing.T) {
 		"no such host":      {"nowhere.invalid:1", nil, Resolve, "nowhere.invalid"},
 		"nobody listens":    {vacant.Addr().String(), nil, Connect, "connection refused"},
 		"unknown authority": {address, &tls.Config{MinVersion: tls.VersionTLS12}, Untrusted, "unknown authority"},
-		"expired":           {address, trusting(func(c *tls.Config) { c.Time = func() time.Time { return time.Now().AddDate(200, 0, 0) } }), OutOfTime, "has expired"},
+		"expired":           {address, trusting(func(c *tls.Config) { c.Time = func() time.Time { return time.Now().AddDate(200, 0, 0) } }), Expired, "has expired"},
 		"another host's":    {address, trusting(func(c *tls.Config) { c.ServerName = "broker.internal" }), OtherHost, "not broker.internal"},
 		"no TLS":            {plain.Listener.Addr().String(), trusting(func(*tls.Config) {}), Handshake, "TLS handshake"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Reach(t.Context(), test.address, test.config)
-			var fault *ReachError
-			require.ErrorAs(t, err, &fault)
-			assert.Equal(t, test.step, fault.Step, err)
+			var failed *ReachError
+			require.ErrorAs(t, err, &failed)
+			assert.Equal(t, test.step, failed.Step, err)
 			assert.ErrorContains(t, err, test.says)
 			require.Error(t, errors.Unwrap(err))
 		})
@@ -63,8 +63,8 @@ func TestReach(t *testing.T) {
 	assert.Equal(t, "connected to "+plain.Listener.Addr().String(), reached)
 }
 
-// TestACertificateOfTemporalIsNamed: gRPC only says that it is unavailable.
-func TestACertificateOfTemporalIsNamed(t *testing.T) {
+// gRPC itself reports only that the server is unavailable.
+func TestTemporalChecks_ReportACertificateThatIsNotTrusted(t *testing.T) {
 	server := httptest.NewUnstartedServer(nil)
 	server.EnableHTTP2 = true
 	server.StartTLS()
@@ -83,10 +83,10 @@ func TestACertificateOfTemporalIsNamed(t *testing.T) {
 	assert.Contains(t, results[0].Detail, "signed by unknown authority")
 	assert.Contains(t, results[0].Cure, "TEMPORAL_TLS_SERVER_CA_CERT_PATH")
 	assert.Equal(t, Skipped, results[1].Status)
-	assert.NotContains(t, line(results[0]), "hunter2")
+	assert.NotContains(t, results[0].line(), "hunter2")
 }
 
-func TestSpan(t *testing.T) {
+func TestFormatDays_UsesDaysIfTheyAreWhole(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "an unknown time", 24 * time.Hour: "1 day", 7 * 24 * time.Hour: "7 days", 36 * time.Hour: "36h0m0s",
 	} {

@@ -11,9 +11,9 @@ import (
 	"genesys-fanout/target"
 )
 
-// Targets makes a check for each target: its name, its port and, for https, its
-// certificate. No request is sent. Where a proxy leads to a target only the proxy
-// is reached.
+// Targets returns one check for each target. It resolves the target's host, connects to the port
+// and, for https, verifies the certificate. It sends no request. If the target is behind a
+// proxy, it connects to the proxy only.
 func Targets(set *target.Set) []Check {
 	var checks []Check
 	for _, t := range set.All() {
@@ -26,41 +26,41 @@ func Targets(set *target.Set) []Check {
 
 func reachTarget(ctx context.Context, t *target.Target) Result {
 	if t.State == target.Retired {
-		return Skip("retired: it is sent nothing")
+		return Skip("retired, so nothing is sent to it")
 	}
 	result := dialTarget(ctx, t)
 	if t.State == target.Paused && result.Status == Failed {
 		result.Status = Warning
-		result.Detail += " (paused: its queue waits)"
+		result.Detail += " (the target is paused, so its deliveries wait)"
 	}
 	return result
 }
 
 func dialTarget(ctx context.Context, t *target.Target) Result {
 	address, err := url.Parse(t.URL)
-	if err != nil { // target.Load has read it
-		return Fail("its URL cannot be read", urlCure(t))
+	if err != nil { // never, because target.Load has parsed it
+		return Fail("the target's URL is not valid", urlCure(t))
 	}
 	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: address})
 	if err != nil {
-		return Fail("the proxy's address cannot be read", proxyCure)
+		return Fail("the proxy's URL is not valid", proxyCure)
 	}
 	if proxy != nil {
 		reached, err := Reach(ctx, hostPort(proxy), secured(proxy))
 		if err != nil {
-			return Fail("its proxy: "+err.Error(), proxyCure)
+			return Fail("the target's proxy: "+err.Error(), proxyCure)
 		}
-		return Pass("%s, its proxy (the target behind it was not tried)", reached)
+		return Pass("%s, the target's proxy; the target behind it was not tried", reached)
 	}
 	reached, err := Reach(ctx, hostPort(address), secured(address))
-	if fault, ok := errors.AsType[*ReachError](err); ok {
-		return Fail(fault.Error(), targetCure(t, fault.Step))
+	if failed, ok := errors.AsType[*ReachError](err); ok {
+		return Fail(failed.Error(), targetCure(t, failed.Step))
 	}
 	return Pass("%s", reached)
 }
 
-// secured is nil for a URL without TLS. Deliveries verify as crypto/tls does by
-// default.
+// secured returns the TLS configuration for a URL, or nil for a URL without TLS. It is the
+// default configuration of crypto/tls, with which deliveries verify certificates too.
 func secured(u *url.URL) *tls.Config {
 	if u.Scheme != "https" {
 		return nil
@@ -68,7 +68,7 @@ func secured(u *url.URL) *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12}
 }
 
-// hostPort is what is dialed for a URL.
+// hostPort returns the address that a URL stands for.
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	switch {
@@ -92,13 +92,13 @@ func targetCure(t *target.Target, step Step) string {
 	case Resolve:
 		return urlCure(t) + ", and check this machine's DNS"
 	case Connect:
-		return urlCure(t) + ", see that the service runs and that a firewall lets its port through"
+		return urlCure(t) + ", and check that the service runs and that no firewall blocks its port"
 	case Untrusted:
 		return "add the CA of its certificate to the system's roots, or name its file in SSL_CERT_FILE"
-	case OutOfTime:
+	case Expired:
 		return "renew its certificate, or correct this machine's clock"
 	case OtherHost:
-		return urlCure(t) + ": the certificate is another host's"
+		return urlCure(t) + ": the certificate belongs to another host"
 	}
-	return urlCure(t) + ": what answers there does not speak TLS as https needs it"
+	return urlCure(t) + ": the server at this address does not speak TLS as https needs it"
 }

@@ -15,23 +15,23 @@ import (
 	"genesys-fanout/internal/process"
 )
 
-// CheckTemporal is the check of address, credentials and namespace. What needs the
-// namespace stands After it.
+// CheckTemporal is the name of the check of address, credentials and namespace. A check that
+// needs the namespace has CheckTemporal in its After.
 const CheckTemporal = "temporal"
 
-// TemporalChecks checks the server that a process is to use.
+// TemporalChecks are the checks of the Temporal server that a process uses.
 type TemporalChecks struct {
 	options process.TemporalConfig
 	keys    []temporal.SearchAttributeKey
 	probe   *process.TemporalProbe
 
-	// Retention is how long the namespace keeps closed runs, once CheckTemporal
-	// has passed; 0 where it does not say.
+	// Retention is how long the namespace keeps closed runs. It is set when CheckTemporal has
+	// succeeded, and 0 if the server does not say.
 	Retention time.Duration
 }
 
-// NewTemporalChecks prepares the checks; keys are the search attributes of a run. The
-// caller closes it.
+// NewTemporalChecks returns the checks for a server. keys are the search attributes of runs. The
+// caller closes the TemporalChecks.
 func NewTemporalChecks(options process.TemporalConfig, keys []temporal.SearchAttributeKey) (*TemporalChecks, error) {
 	probe, err := process.NewTemporalProbe(process.DialOptions{Temporal: options, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -40,10 +40,10 @@ func NewTemporalChecks(options process.TemporalConfig, keys []temporal.SearchAtt
 	return &TemporalChecks{options: options, keys: keys, probe: probe}, nil
 }
 
-// Close ends the connection.
+// Close closes the connection.
 func (t *TemporalChecks) Close() { t.probe.Close() }
 
-// Checks are those of the server and of the search attributes.
+// Checks returns the check of the server and the check of the search attributes.
 func (t *TemporalChecks) Checks() []Check {
 	return []Check{
 		{Name: CheckTemporal, Run: t.namespace},
@@ -51,50 +51,51 @@ func (t *TemporalChecks) Checks() []Check {
 	}
 }
 
-// askBound is for the question itself. What is left of DefaultBound is for finding
-// out why nothing answered.
-const askBound = 6 * time.Second
+// describeLimit bounds the call DescribeNamespace. If the call gets no answer, the rest of
+// DefaultBound is for Reach, which finds out why.
+const describeLimit = 6 * time.Second
 
 func (t *TemporalChecks) namespace(ctx context.Context) []Result {
-	asking, cancel := context.WithTimeout(ctx, askBound)
+	limited, cancel := context.WithTimeout(ctx, describeLimit)
 	defer cancel()
-	retention, err := t.probe.Namespace(asking)
+	retention, err := t.probe.Namespace(limited)
 	if err != nil {
-		return []Result{t.refused(ctx, err)}
+		return []Result{t.explain(ctx, err)}
 	}
 	t.Retention = retention
 	o := t.options.Options
 	return []Result{Pass("%s answers for namespace %q, which keeps closed runs for %s", o.HostPort, o.Namespace, FormatDays(retention))}
 }
 
-// refused explains why the namespace was not answered for. Where nothing answered,
-// a connection of our own tells more than gRPC, whose errors are texts.
-func (t *TemporalChecks) refused(ctx context.Context, err error) Result {
-	if refusal, ok := errors.AsType[*process.RejectedError](err); ok {
-		return Fail(refusal.What(), refusal.Cure())
+// explain returns the failed result for an error of TemporalProbe.Namespace. If the server did
+// not answer, explain makes a connection of its own, because gRPC reports the cause of a failed
+// connection only as text.
+func (t *TemporalChecks) explain(ctx context.Context, err error) Result {
+	if rejected, ok := errors.AsType[*process.RejectedError](err); ok {
+		return Fail(rejected.What(), rejected.Cure())
 	}
 	o := t.options.Options
-	var fault *ReachError
-	if direct(o.HostPort) {
+	var failed *ReachError
+	if dialedDirectly(o.HostPort) {
 		_, dialErr := Reach(ctx, o.HostPort, o.ConnectionOptions.TLS)
-		errors.As(dialErr, &fault)
+		errors.As(dialErr, &failed)
 	}
-	if fault == nil {
-		return Fail(err.Error(), "see that TEMPORAL_ADDRESS is a Temporal frontend, and whether it speaks TLS (TEMPORAL_TLS, TEMPORAL_API_KEY)")
+	if failed == nil {
+		return Fail(err.Error(), "check that TEMPORAL_ADDRESS is a Temporal frontend, and whether it needs TLS (TEMPORAL_TLS, TEMPORAL_API_KEY)")
 	}
-	return Fail(fault.Error(), map[Step]string{
+	return Fail(failed.Error(), map[Step]string{
 		Resolve:   "correct the host in TEMPORAL_ADDRESS, and check this machine's DNS",
-		Connect:   "correct TEMPORAL_ADDRESS, see that the server runs and that a firewall lets its port through",
+		Connect:   "correct TEMPORAL_ADDRESS, and check that the server runs and that no firewall blocks its port",
 		Untrusted: "name the CA of the server's certificate in TEMPORAL_TLS_SERVER_CA_CERT_PATH",
-		OutOfTime: "renew the server's certificate, or correct this machine's clock",
-		OtherHost: "correct the host in TEMPORAL_ADDRESS, or name the certificate's in TEMPORAL_TLS_SERVER_NAME",
-		Handshake: "see that the port in TEMPORAL_ADDRESS speaks TLS; TEMPORAL_TLS=false is for one that does not",
-	}[fault.Step])
+		Expired:   "renew the server's certificate, or correct this machine's clock",
+		OtherHost: "correct the host in TEMPORAL_ADDRESS, or set TEMPORAL_TLS_SERVER_NAME to the host of the certificate",
+		Handshake: "correct the port in TEMPORAL_ADDRESS, or set TEMPORAL_TLS=false if the server does not speak TLS",
+	}[failed.Step])
 }
 
-// direct tells whether gRPC dials the address itself: not by a resolver of its
-// own, nor through a proxy.
-func direct(address string) bool {
+// dialedDirectly reports whether gRPC dials the address itself, without one of its resolvers
+// and without a proxy.
+func dialedDirectly(address string) bool {
 	if strings.Contains(address, "/") {
 		return false
 	}
@@ -103,21 +104,22 @@ func direct(address string) bool {
 }
 
 func (t *TemporalChecks) searchAttributes(ctx context.Context) []Result {
-	var all []string
+	var wanted []string
 	for _, key := range t.keys {
-		all = append(all, key.GetName())
+		wanted = append(wanted, key.GetName())
 	}
+	all := strings.Join(wanted, ", ")
 	found := t.probe.SearchAttributes(ctx, t.keys)
 	switch {
 	case found.Err != nil:
-		return []Result{Warn("runs could not be searched by "+list(all)+": "+found.Err.Error(), "run: "+found.Command)}
+		return []Result{Warn("runs cannot be searched by "+all+": "+found.Err.Error(), "run: "+found.Command)}
 	case len(found.Missing) > 0:
-		return []Result{Pass("%s are not registered yet: the process registers them at its start", list(found.Missing))}
+		return []Result{Pass("%s are not registered yet; the process registers them at its start", strings.Join(found.Missing, ", "))}
 	}
-	return []Result{Pass("%s", list(all))}
+	return []Result{Pass("%s", all)}
 }
 
-// FormatDays writes a duration in whole days where it is one.
+// FormatDays formats a duration, in days if it is a whole number of days.
 func FormatDays(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// mostDays bounds the days of a duration: 136 years, far below what time.Duration
-// holds.
+// mostDays is the largest number of days in a duration. It is 136 years, and the largest
+// time.Duration is 292 years.
 const mostDays = 50_000
 
-// ParseDuration reads a duration as time.ParseDuration does, with whole days before
-// it if there are any: d is 24 h, as in 90d or 1d12h.
+// ParseDuration parses a duration as time.ParseDuration does, and also accepts whole days
+// before it, as in 90d or 1d12h. A day has 24 hours.
 func ParseDuration(value string) (time.Duration, error) {
 	digits, rest, found := strings.Cut(value, "d") // no other unit has a d
 	if !found {

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestParseDuration(t *testing.T) {
+func TestParseDuration_AcceptsWholeDays(t *testing.T) {
 	for value, want := range map[string]time.Duration{
 		"90d": 90 * 24 * time.Hour, "1d12h": 36 * time.Hour, "1d1h1m1s": 25*time.Hour + time.Minute + time.Second,
 		"24h": 24 * time.Hour, "90m": 90 * time.Minute, "0d": 0, "1d0s": 24 * time.Hour,

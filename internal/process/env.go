@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Env is a process environment without its empty variables: a variable set to
-// the empty string counts as unset, because that is how compose files pass one
-// that nobody set. It implements envconfig.EnvLookup.
+// Env is the environment of a process without its empty variables. A variable that is set to
+// the empty string counts as not set, because compose files pass a variable that nobody set
+// in this way. Env implements envconfig.EnvLookup.
 type Env map[string]string
 
 // Environ reads the environment of this process.
@@ -23,14 +23,13 @@ func Environ() Env {
 	return env
 }
 
-// LookupEnv returns the value of a variable and whether it is set to more than
-// the empty string.
+// LookupEnv returns the value of a variable, and reports whether the value is not empty.
 func (e Env) LookupEnv(name string) (string, bool) {
 	value := e[name]
 	return value, value != ""
 }
 
-// Environ lists the variables as NAME=value, by name.
+// Environ returns the variables as NAME=value, sorted by name.
 func (e Env) Environ() []string {
 	pairs := make([]string, 0, len(e))
 	for _, name := range e.names() {
@@ -39,8 +38,8 @@ func (e Env) Environ() []string {
 	return pairs
 }
 
-// names lists the variables that are set, sorted, so that whatever is reported
-// about them comes in the same order every time.
+// names returns the names of the variables that are set. They are sorted, so that reports
+// about them always have the same order.
 func (e Env) names() []string {
 	names := make([]string, 0, len(e))
 	for _, name := range slices.Sorted(maps.Keys(e)) {

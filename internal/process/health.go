@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,41 +9,39 @@ import (
 	"sync"
 )
 
-// notYet is the state of a check that nothing has reported on.
-type notYet struct{}
+// errStarting is the state of a check until the first Set.
+var errStarting = errors.New("starting")
 
-func (notYet) Error() string { return "starting" }
-
-// Health is what /readyz answers from: named checks, each ready or not.
+// Health contains the named checks of /readyz. Each of them is ready or not.
 type Health struct {
 	mu     sync.Mutex
 	checks map[string]error
 }
 
-// NewHealth begins with the named checks, none of them ready.
+// NewHealth returns a Health with the named checks, none of which is ready yet.
 func NewHealth(checks ...string) *Health {
 	h := &Health{checks: map[string]error{}}
 	for _, name := range checks {
-		h.checks[name] = notYet{}
+		h.checks[name] = errStarting
 	}
 	return h
 }
 
-// Set reports on a check: nil means ready. The error is shown to whoever asks
-// /readyz, so it must hold no secret.
+// Set sets the state of a check. If err is nil, the check is ready. /readyz shows err, so it
+// must not contain a secret.
 func (h *Health) Set(name string, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.checks[name] = err
 }
 
-// NotReady lists the checks that are not ready, by name, one line each. A
-// process without any check is not ready.
+// NotReady returns one line for each check that is not ready, sorted by name. A process
+// without any check is not ready.
 func (h *Health) NotReady() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.checks) == 0 {
-		return []string{notYet{}.Error()}
+		return []string{errStarting.Error()}
 	}
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(h.checks)) {

@@ -23,7 +23,7 @@ func get(t *testing.T, url string) (status int, body string) {
 	return response.StatusCode, string(content)
 }
 
-func TestReadinessFollowsTheChecks(t *testing.T) {
+func TestReadyz_AnswersByTheChecks(t *testing.T) {
 	health := NewHealth("temporal", "kafka")
 	server, err := Listen(t.Context(), "127.0.0.1:0", NewRegistry(), health)
 	require.NoError(t, err)
@@ -62,11 +62,11 @@ func TestReadinessFollowsTheChecks(t *testing.T) {
 	require.NoError(t, second.Shutdown(t.Context()))
 }
 
-func TestNoCheckAtAllIsNotReady(t *testing.T) {
+func TestHealth_WithoutChecksIsNotReady(t *testing.T) {
 	assert.Equal(t, []string{"starting"}, NewHealth().NotReady())
 }
 
-func TestAnAddressInUseIsAFailureWithItsCure(t *testing.T) {
+func TestListen_NamesTheSettingIfTheAddressIsInUse(t *testing.T) {
 	first, err := Listen(t.Context(), "127.0.0.1:0", NewRegistry(), NewHealth())
 	require.NoError(t, err)
 	defer func() { _ = first.Shutdown(context.WithoutCancel(t.Context())) }()

@@ -15,8 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// NewRegistry is the process's own Prometheus registry, with Go's and the
-// operating system's figures about it.
+// NewRegistry returns a Prometheus registry with the metrics of the Go runtime and of the
+// operating system about this process.
 func NewRegistry() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -33,13 +33,13 @@ type Server struct {
 	served  chan error
 }
 
-// Listen starts serving on addr, the value of FANOUT_HTTP_ADDR. An address that
-// cannot be had is a failure, named with its cure.
+// Listen starts serving on addr, the value of FANOUT_HTTP_ADDR. If it cannot listen there, the
+// error names the setting and the cure.
 func Listen(ctx context.Context, addr string, registry *prometheus.Registry, health *Health) (*Server, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("FANOUT_HTTP_ADDR: %w; stop what uses the address or set another", err)
+		return nil, fmt.Errorf("FANOUT_HTTP_ADDR: %w; stop the process that uses the address, or set another address", err)
 	}
 	s := &Server{
 		server:  &http.Server{Handler: routes(registry, health), ReadHeaderTimeout: 5 * time.Second},
@@ -50,11 +50,11 @@ func Listen(ctx context.Context, addr string, registry *prometheus.Registry, hea
 	return s, nil
 }
 
-// Addr is the address that is listened on, with the port that was chosen where
-// port 0 was asked for.
+// Addr returns the address on which the server listens. If addr of Listen had port 0, it
+// contains the port that the operating system chose.
 func (s *Server) Addr() string { return s.address }
 
-// Shutdown stops listening and waits for requests in flight until ctx ends.
+// Shutdown stops listening, and waits for the requests in flight until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if err := s.server.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("stop answering on %s: %w", s.address, err), s.server.Close())
@@ -65,16 +65,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// Close stops listening at the end of the process: requests in flight get a second.
+// Close stops listening, and waits for the requests in flight for at most a second. It is for
+// the end of the process.
 func (s *Server) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = s.Shutdown(ctx) // the process ends either way
+	_ = s.Shutdown(ctx) // the process ends in any case
 }
 
 func routes(registry *prometheus.Registry, health *Health) http.Handler {
 	mux := http.NewServeMux()
-	// One collector that fails must not hide what all others report.
+	// If one collector fails, the metrics of all others must still be served.
 	metrics := promhttp.HandlerOpts{Registry: registry, ErrorHandling: promhttp.ContinueOnError}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, metrics))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })

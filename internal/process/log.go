@@ -8,14 +8,15 @@ import (
 	temporallog "go.temporal.io/sdk/log"
 )
 
-// The values of FANOUT_LOG_LEVEL and FANOUT_LOG_FORMAT.
+// The valid values of FANOUT_LOG_LEVEL and FANOUT_LOG_FORMAT.
 var (
 	logLevels  = []string{"debug", "info", "warn", "error"}
 	logFormats = []string{"text", "json"}
 )
 
-// Logger writes log lines to w. Level and format are those of FANOUT_LOG_LEVEL
-// and FANOUT_LOG_FORMAT, which Parse has checked; anything else means info and text.
+// Logger returns a logger that writes to w. level and format are the values of
+// FANOUT_LOG_LEVEL and FANOUT_LOG_FORMAT, which Parse has checked. Any other value means info
+// or text.
 func Logger(w io.Writer, level, format string) *slog.Logger {
 	var threshold slog.Level
 	if err := threshold.UnmarshalText([]byte(level)); err != nil {
@@ -28,12 +29,13 @@ func Logger(w io.Writer, level, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// TemporalLogger hands the Temporal SDK's log lines to log.
+// TemporalLogger returns a logger for the Temporal SDK that writes to log.
 func TemporalLogger(log *slog.Logger) temporallog.Logger {
 	return temporallog.NewStructuredLogger(log.With("component", "temporal-sdk"))
 }
 
-// WarnTracing says once that OpenTelemetry's variables are set to no effect.
+// WarnTracing logs one warning if variables of OpenTelemetry are set, because they have no
+// effect.
 func WarnTracing(log *slog.Logger, env Env) {
 	var set []string
 	for _, name := range env.names() {
@@ -42,6 +44,6 @@ func WarnTracing(log *slog.Logger, env Env) {
 		}
 	}
 	if len(set) > 0 {
-		log.Warn("tracing is not supported by this version: these variables have no effect", "variables", set)
+		log.Warn("tracing is not supported by this version, so these variables have no effect; unset them", "variables", set)
 	}
 }

@@ -12,30 +12,31 @@ import (
 
 // The exit statuses of every process.
 const (
-	ExitDone    = 0 // what was asked for is done
+	ExitDone    = 0 // success
 	ExitFailure = 1 // a failure while running
-	ExitUsage   = 2 // settings or files are wrong
+	ExitUsage   = 2 // a setting or a file is wrong
 )
 
-// ExitError ends the process with a status of its own; any other error ends it
+// ExitError is an error that ends the process with the status Code. Any other error ends it
 // with ExitFailure.
 type ExitError struct {
 	Code int
 	Err  error
 }
 
-// Error is the message of what went wrong.
+// Error returns the text of Err.
 func (e *ExitError) Error() string { return e.Err.Error() }
 
-// Unwrap gives what went wrong.
+// Unwrap returns Err.
 func (e *ExitError) Unwrap() error { return e.Err }
 
-// Main runs a process and returns its exit status: os.Exit(process.Main("worker", run)).
+// Main runs a process and returns its exit status. A main function is
+// os.Exit(process.Main("worker", run)).
 //
-// SIGTERM and SIGINT cancel the context given to run, which then stops
-// gracefully and returns nil; a second signal ends the process at once with
-// ExitFailure. What run returns is printed to standard error: wrong settings
-// one per line as they are, a failure behind the process's name.
+// The first SIGTERM or SIGINT cancels the context of run, which then stops gracefully and
+// returns nil. A second signal ends the process at once with ExitFailure. Main prints the
+// error of run to standard error. It prints wrong settings unchanged, one per line, and any
+// other error behind the name of the process.
 func Main(name string, run func(ctx context.Context) error) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -64,14 +65,14 @@ func supervise(name string, signals <-chan os.Signal, exit func(int), stderr io.
 	return exitStatus(name, stderr, run(ctx), ctx.Err() != nil)
 }
 
-// exitStatus prints err and chooses the status. A process that a signal stopped
-// before it was fully up ends with context.Canceled, which is no failure.
+// exitStatus prints err and returns the status. context.Canceled is not a failure if a signal
+// arrived, because run may return it if the signal arrives while the process starts.
 func exitStatus(name string, stderr io.Writer, err error, signaled bool) int {
 	if err == nil || signaled && errors.Is(err, context.Canceled) {
 		return ExitDone
 	}
-	var exitErr *ExitError
-	if !errors.As(err, &exitErr) {
+	exitErr, ok := errors.AsType[*ExitError](err)
+	if !ok {
 		exitErr = &ExitError{Code: ExitFailure, Err: err}
 	}
 	if exitErr.Code == ExitUsage {

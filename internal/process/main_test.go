@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestExitStatusAndMessage(t *testing.T) {
+func TestExitStatus_FollowsFromTheError(t *testing.T) {
 	usage := &Problems{}
 	usage.Add("A", "is bad", "change it")
 	usage.Add("B", "is bad", "change it")
@@ -40,7 +40,7 @@ func TestExitStatusAndMessage(t *testing.T) {
 	}
 }
 
-func TestTheFirstSignalStopsTheSecondKills(t *testing.T) {
+func TestSupervise_FirstSignalStopsAndSecondSignalKills(t *testing.T) {
 	signals := make(chan os.Signal)
 	killed := make(chan int, 1)
 	exit := func(status int) { killed <- status }
@@ -56,7 +56,7 @@ func TestTheFirstSignalStopsTheSecondKills(t *testing.T) {
 	assert.Equal(t, ExitDone, status)
 }
 
-func TestMainTurnsASignalIntoAContext(t *testing.T) {
+func TestProcessMain_CancelsItsContextOnSIGTERM(t *testing.T) {
 	assert.Equal(t, ExitDone, Main("worker", func(ctx context.Context) error {
 		require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGTERM))
 		<-ctx.Done()
@@ -64,7 +64,7 @@ func TestMainTurnsASignalIntoAContext(t *testing.T) {
 	}))
 }
 
-func TestVersionOf(t *testing.T) {
+func TestVersion_IsTheReleaseOrTheCommit(t *testing.T) {
 	info := func(version string, settings ...debug.BuildSetting) *debug.BuildInfo {
 		return &debug.BuildInfo{Main: debug.Module{Version: version}, Settings: settings}
 	}

@@ -12,11 +12,11 @@ import (
 	"go.temporal.io/sdk/contrib/opentelemetry"
 )
 
-// latencyBuckets are in seconds, from a call on loopback to a long poll of one
-// minute; OpenTelemetry's own are made for milliseconds.
+// latencyBuckets are in seconds. They cover calls from one on loopback to a long poll of one
+// minute. OpenTelemetry's default buckets are for milliseconds.
 var latencyBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 
-// TemporalMetrics shows the Temporal SDK's own metrics on registry.
+// TemporalMetrics returns a handler that registers the Temporal SDK's own metrics on registry.
 func TemporalMetrics(registry *prometheus.Registry, log *slog.Logger) (client.MetricsHandler, error) {
 	exporter, err := otelprometheus.New(
 		otelprometheus.WithRegisterer(registry),
@@ -37,8 +37,7 @@ func TemporalMetrics(registry *prometheus.Registry, log *slog.Logger) (client.Me
 	return opentelemetry.NewMetricsHandler(opentelemetry.MetricsHandlerOptions{
 		Meter:                provider.Meter("temporal-sdk-go"),
 		UseMonotonicCounters: true,
-		// A metric that cannot be kept is no reason to end the process, as the
-		// handler otherwise would.
-		OnError: func(err error) { log.Error("Temporal SDK metric", "error", err) },
+		// The default panics. A metric that cannot be recorded must not end the process.
+		OnError: func(err error) { log.Error("a metric of the Temporal SDK cannot be recorded", "error", err) },
 	}), nil
 }

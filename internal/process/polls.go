@@ -14,47 +14,50 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"genesys-fanout/internal/outage"
 )
 
-// CheckQueues is the name of the health check that Polls.Watch reports to.
+// CheckQueues is the name of the health check that PollMonitor.Watch sets.
 const CheckQueues = "queues"
 
 const (
-	// settledPoll is how long a poll must be open to count as accepted: Temporal
-	// refuses one at once, and keeps an accepted one for up to a minute.
-	settledPoll = 2 * time.Second
+	// acceptedAfter is how long a poll must be in flight to count as accepted. Temporal
+	// rejects a poll at once, and keeps an accepted one for up to a minute.
+	acceptedAfter = 2 * time.Second
 
-	// pollsInterval is how soon /readyz follows a change.
-	pollsInterval = 500 * time.Millisecond
+	// pollCheckInterval is the time after which /readyz follows a change.
+	pollCheckInterval = 500 * time.Millisecond
 )
 
-// PollMonitor knows whether Temporal accepts the polls of the task queues that a
-// process cannot do without. Whether a namespace can be described says nothing
-// of that: the credentials may be allowed one and not the other.
+// PollMonitor reports whether Temporal accepts the polls of the task queues that a process
+// cannot do without. WatchTemporal cannot find that out, because the credentials may be
+// allowed to describe the namespace and not to poll.
 type PollMonitor struct {
 	mu     sync.Mutex
 	queues []*polledQueue
 }
 
-// polledQueue is one task queue. All pollers of it in this process count alike.
+// polledQueue is the state of one task queue. It covers all pollers of the queue in this
+// process.
 type polledQueue struct {
 	name string
 	kind enums.TaskQueueType
 
-	open    map[*poll]bool
-	ended   bool      // a poll has
-	refusal error     // of the poll that ended last
-	since   time.Time // when that was
+	inFlight map[*poll]bool
+	ended    bool      // at least one poll has ended
+	lastErr  error     // the error of the poll that ended last
+	lastEnd  time.Time // when that poll ended
 }
 
 type poll struct{ began time.Time }
 
-// NewPollMonitor looks at the queue of workflow tasks and at the queues of activities
-// that are named here, and at no other.
+// NewPollMonitor returns a monitor of one queue of workflow tasks and of the given queues of
+// activities. It ignores all other queues.
 func NewPollMonitor(workflows string, activities ...string) *PollMonitor {
 	p := &PollMonitor{}
 	add := func(name string, kind enums.TaskQueueType) {
-		p.queues = append(p.queues, &polledQueue{name: name, kind: kind, open: make(map[*poll]bool)})
+		p.queues = append(p.queues, &polledQueue{name: name, kind: kind, inFlight: make(map[*poll]bool)})
 	}
 	add(workflows, enums.TASK_QUEUE_TYPE_WORKFLOW)
 	for _, name := range activities {
@@ -63,7 +66,7 @@ func NewPollMonitor(workflows string, activities ...string) *PollMonitor {
 	return p
 }
 
-// intercept is a grpc.UnaryClientInterceptor.
+// intercept is a grpc.UnaryClientInterceptor. It observes the polls among the client's calls.
 func (p *PollMonitor) intercept(ctx context.Context, method string, request, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption) error {
 	ended := p.begin(request)
 	err := invoke(ctx, method, request, reply, conn, options...)
@@ -71,7 +74,8 @@ func (p *PollMonitor) intercept(ctx context.Context, method string, request, rep
 	return err
 }
 
-// begin notes that a poll begins. Any other call is none.
+// begin records that a poll of a monitored queue begins. It ignores every other request. The
+// caller calls ended with the result.
 func (p *PollMonitor) begin(request any) (ended func(context.Context, error)) {
 	var queue *polledQueue
 	switch request := request.(type) {
@@ -86,18 +90,20 @@ func (p *PollMonitor) begin(request any) (ended func(context.Context, error)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	one := &poll{began: time.Now()}
-	queue.open[one] = true
+	queue.inFlight[one] = true
 	return func(ctx context.Context, err error) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		delete(queue.open, one)
-		if ctx.Err() == nil || status.Code(err) != codes.Canceled { // a poll that this process broke off says nothing
-			queue.ended, queue.refusal, queue.since = true, err, time.Now()
+		delete(queue.inFlight, one)
+		if ctx.Err() != nil && status.Code(err) == codes.Canceled {
+			return // this process broke the poll off, so the error does not come from Temporal
 		}
+		queue.ended, queue.lastErr, queue.lastEnd = true, err, time.Now()
 	}
 }
 
-// find leaves out the queue that a worker's cached runs have to themselves.
+// find returns the monitored queue that a poll asks for, or nil. A sticky queue, from which a
+// worker gets the tasks of the runs in its cache, is not monitored.
 func (p *PollMonitor) find(asked *taskqueue.TaskQueue, kind enums.TaskQueueType) *polledQueue {
 	for _, queue := range p.queues {
 		if queue.name == asked.GetName() && queue.kind == kind && asked.GetKind() != enums.TASK_QUEUE_KIND_STICKY {
@@ -107,86 +113,97 @@ func (p *PollMonitor) find(asked *taskqueue.TaskQueue, kind enums.TaskQueueType)
 	return nil
 }
 
-// errNotPolled is what a queue says of itself before a poll was accepted.
+// errNotPolled is the problem of a queue until Temporal has accepted or rejected a poll.
 var errNotPolled = errors.New("is not polled yet")
 
-// problem is nil if the poll that ended last was accepted, or if one that began
-// after a refusal has been open for settledPoll.
+// problem returns nil if Temporal accepted the poll that ended last, or if a poll that began
+// after a rejection has been in flight for acceptedAfter.
 func (q *polledQueue) problem() error {
-	if q.ended && q.refusal == nil {
+	if q.ended && q.lastErr == nil {
 		return nil
 	}
-	for one := range q.open {
-		if time.Since(one.began) >= settledPoll && one.began.After(q.since) {
+	for one := range q.inFlight {
+		if time.Since(one.began) >= acceptedAfter && one.began.After(q.lastEnd) {
 			return nil
 		}
 	}
 	if q.ended {
-		return q.refusal
+		return q.lastErr
 	}
 	return errNotPolled
 }
 
-// pollProblem says which queue Temporal does not let this process poll.
-type pollProblem struct {
+// pollError says which queue Temporal does not let this process poll.
+type pollError struct {
 	queue string
 	call  string
 	err   error
 }
 
-// Error says what was asked, what came back and what to do.
-func (e *pollProblem) Error() string {
+// Error returns the queue, the call, the answer and the cure.
+func (e *pollError) Error() string {
 	if errors.Is(e.err, errNotPolled) {
 		return fmt.Sprintf("task queue %s %s", e.queue, errNotPolled)
 	}
-	return fmt.Sprintf("task queue %s: %s: %s: %s; %s", e.queue, e.call, codeOf(e.err), message(e.err), e.cure())
+	return fmt.Sprintf("task queue %s: %s: %s; %s", e.queue, e.call, withCode(e.err), e.cure())
 }
 
-// Unwrap gives Temporal's answer.
-func (e *pollProblem) Unwrap() error { return e.err }
+// Unwrap returns Temporal's answer.
+func (e *pollError) Unwrap() error { return e.err }
 
-func (e *pollProblem) cure() string {
+func (e *pollError) cure() string {
 	switch codeOf(e.err) {
 	case codes.Unauthenticated, codes.PermissionDenied:
 		return "allow these credentials (TEMPORAL_API_KEY, or the client certificate in TEMPORAL_TLS_*) to poll task queues of TEMPORAL_NAMESPACE"
 	case codes.NotFound, codes.InvalidArgument:
 		return "correct TEMPORAL_NAMESPACE or FANOUT_TASK_QUEUE"
 	default:
-		return "none needed unless this lasts: it is polled again"
+		return "nothing to do unless this lasts, because the process polls again"
 	}
 }
 
-// problem is that of the first queue that has one.
-func (p *PollMonitor) problem() *pollProblem {
+// problem returns the problem of the first queue that has one, or nil.
+func (p *PollMonitor) problem() *pollError {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, queue := range p.queues {
 		if err := queue.problem(); err != nil {
-			return &pollProblem{queue: queue.name, call: "Poll" + queue.kind.String() + "TaskQueue", err: err}
+			return &pollError{queue: queue.name, call: "Poll" + queue.kind.String() + "TaskQueue", err: err}
 		}
 	}
 	return nil
 }
 
-// Watch keeps the health check CheckQueues true until ctx ends. It logs when
-// Temporal refuses the polls of a queue, every 30 s while it does, and the end
-// of that.
+// Watch sets the health check CheckQueues until ctx ends. It logs that Temporal rejects the
+// polls of a queue when that begins, every 30 s while it lasts, and when it is over. It also
+// logs a queue that is not polled 30 s after the start.
 func (p *PollMonitor) Watch(ctx context.Context, health *Health, log *slog.Logger) {
 	began := time.Now()
-	refused := newOutage(log, "waiting to poll a task queue", "Temporal accepts the polls of every task queue again")
-	for pause(ctx, pollsInterval) {
-		problem := p.problem()
-		switch {
-		case problem == nil:
+	var last *pollError
+	rejected := outage.New(
+		func(r outage.Report) {
+			details := []any{"for", r.Age, "task_queue", last.queue, "call", last.call}
+			if errors.Is(last, errNotPolled) {
+				details = append(details, "error", errNotPolled)
+			} else {
+				details = append(details, "code", codeOf(last.err).String(), "error", messageOf(last.err), "cure", last.cure())
+			}
+			log.Warn("waiting to poll a task queue", details...)
+		},
+		func(r outage.Report) {
+			log.Info("Temporal accepts the polls of every task queue again", "after", r.Age)
+		},
+	)
+	for pause(ctx, pollCheckInterval) {
+		last = p.problem()
+		if last == nil {
 			health.Set(CheckQueues, nil)
-			refused.over()
+			rejected.Observe(nil)
 			continue
-		case !errors.Is(problem, errNotPolled):
-			refused.goesOn("task_queue", problem.queue, "call", problem.call,
-				"code", codeOf(problem.err).String(), "error", message(problem.err), "cure", problem.cure())
-		case time.Since(began) >= remindInterval:
-			refused.goesOn("task_queue", problem.queue, "call", problem.call, "error", errNotPolled)
 		}
-		health.Set(CheckQueues, problem)
+		health.Set(CheckQueues, last)
+		if !errors.Is(last, errNotPolled) || time.Since(began) >= outage.Interval {
+			rejected.Observe(last)
+		}
 	}
 }

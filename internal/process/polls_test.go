@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"genesys-fanout/internal/outage"
 )
 
 var (
@@ -24,7 +26,7 @@ var (
 	targetQ    = &workflowservice.PollActivityTaskQueueRequest{TaskQueue: &taskqueue.TaskQueue{Name: "fanout/target/a"}}
 )
 
-// pollsUnderTest are polls of the two queues, with what Watch says of them.
+// pollsUnderTest is a PollMonitor of two queues, with the check and the log lines of its Watch.
 type pollsUnderTest struct {
 	*PollMonitor
 	health *Health
@@ -38,7 +40,7 @@ func watchPolls(t *testing.T) *pollsUnderTest {
 	return p
 }
 
-// poll begins a call, which ends with the error that is sent to end.
+// poll begins a call. The call ends with the error that is sent to end.
 func (p *pollsUnderTest) poll(ctx context.Context, request any) (end chan<- error) {
 	answer := make(chan error)
 	go func() {
@@ -55,14 +57,14 @@ func (p *pollsUnderTest) poll(ctx context.Context, request any) (end chan<- erro
 	return answer
 }
 
-// ends is a poll that Temporal answers at once.
+// ends makes a poll that Temporal answers at once with err.
 func (p *pollsUnderTest) ends(ctx context.Context, request any, err error) {
 	p.poll(ctx, request) <- err
 }
 
-// notReady is what /readyz says once Watch has looked.
+// notReady returns the lines of /readyz after the next pass of Watch.
 func (p *pollsUnderTest) notReady() string {
-	time.Sleep(pollsInterval) // by the bubble's clock
+	time.Sleep(pollCheckInterval) // by the bubble's clock
 	synctest.Wait()
 	return strings.Join(p.health.NotReady(), "\n")
 }
@@ -72,20 +74,20 @@ func TestPolls_ReadyOnceEveryQueueIsPolled(t *testing.T) {
 		p := watchPolls(t)
 		assert.Equal(t, "queues: task queue fanout is not polled yet", p.notReady())
 		p.poll(t.Context(), workflowsQ)
-		assert.Equal(t, "queues: task queue fanout is not polled yet", p.notReady(), "it may yet be refused")
-		time.Sleep(settledPoll)
+		assert.Equal(t, "queues: task queue fanout is not polled yet", p.notReady(), "Temporal may still reject it")
+		time.Sleep(acceptedAfter)
 		assert.Equal(t, "queues: task queue fanout/dead-letter is not polled yet", p.notReady())
 		p.ends(t.Context(), lettersQ, nil)
 		assert.Empty(t, p.notReady(), "a task, or none within the minute")
 	})
 }
 
-func TestPolls_ARefusalCountsUntilALaterPollIsAccepted(t *testing.T) {
+func TestPolls_ARejectionCountsUntilALaterPollIsAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := watchPolls(t)
 		older := p.poll(t.Context(), workflowsQ)
 		p.ends(t.Context(), lettersQ, nil)
-		time.Sleep(settledPoll)
+		time.Sleep(acceptedAfter)
 		assert.Empty(t, p.notReady())
 
 		p.ends(t.Context(), workflowsQ, errDenied)
@@ -96,17 +98,17 @@ func TestPolls_ARefusalCountsUntilALaterPollIsAccepted(t *testing.T) {
 
 		newer := p.poll(t.Context(), workflowsQ)
 		assert.NotEmpty(t, p.notReady())
-		time.Sleep(settledPoll)
-		assert.Empty(t, p.notReady(), "the newer poll is open")
+		time.Sleep(acceptedAfter)
+		assert.Empty(t, p.notReady(), "the newer poll is in flight")
 
 		newer <- errDenied
 		assert.NotEmpty(t, p.notReady())
 		older <- nil
-		assert.Empty(t, p.notReady(), "the newest end is no refusal")
+		assert.Empty(t, p.notReady(), "the poll that ended last was accepted")
 	})
 }
 
-func TestPolls_OtherQueuesAndCallsDoNotCount(t *testing.T) {
+func TestPolls_IgnoreOtherQueuesAndCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := watchPolls(t)
 		for _, request := range []any{stickyQ, targetQ, &workflowservice.DescribeNamespaceRequest{}} {
@@ -122,7 +124,7 @@ func TestPolls_OtherQueuesAndCallsDoNotCount(t *testing.T) {
 	})
 }
 
-func TestPolls_APollThatTheStopBreaksOffSaysNothing(t *testing.T) {
+func TestPolls_IgnoreAPollThatTheProcessCancels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := watchPolls(t)
 		p.ends(t.Context(), workflowsQ, nil)
@@ -137,7 +139,7 @@ func TestPolls_APollThatTheStopBreaksOffSaysNothing(t *testing.T) {
 	})
 }
 
-func TestPolls_LogsARefusalAtOnceAndEvery30Seconds(t *testing.T) {
+func TestPolls_LogARejectionAtOnceAndEvery30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := watchPolls(t)
 		p.ends(t.Context(), workflowsQ, nil)
@@ -152,11 +154,10 @@ func TestPolls_LogsARefusalAtOnceAndEvery30Seconds(t *testing.T) {
 	})
 }
 
-// TestPolls_LogsThatNothingIsPolled only if that lasts: a start takes a moment.
-func TestPolls_LogsThatNothingIsPolled(t *testing.T) {
+func TestPolls_LogAQueueThatIsNotPolled30SecondsAfterTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := watchPolls(t)
-		time.Sleep(remindInterval - time.Second)
+		time.Sleep(outage.Interval - time.Second)
 		assert.Empty(t, p.out.String())
 		time.Sleep(2 * time.Second)
 		assert.Contains(t, p.out.String(), `task_queue=fanout call=PollWorkflowTaskQueue error="is not polled yet"`)

@@ -11,33 +11,35 @@ import (
 
 // Problem is one wrong setting.
 type Problem struct {
-	Variable string // the environment variable, or the flag where there is no variable
-	What     string // what is wrong; never a secret
-	Cure     string // what the user does about it
+	Variable string // the environment variable, or the flag if the setting has no variable
+	What     string // what is wrong; never contains a secret
+	Cure     string // what to do about it
 }
 
-// Error is the line that the user reads.
+// Error returns the line that the user reads.
 func (p Problem) Error() string { return p.Variable + ": " + p.What + "; " + p.Cure }
 
-// Problems collects everything that is wrong with the settings and the files
-// they name, so that the user reads all of it at once. Its validators return a
-// value only for the caller's convenience: where they added a problem, the
+// Problems collects everything that is wrong with the settings and with the files that they
+// name, so that the user sees all problems at once.
+//
+// Its validators add a problem if the value is not valid. They return the value for the
+// caller's convenience. After a problem the returned value does not matter, because the
 // process does not start.
 type Problems struct{ list []error }
 
-// Add notes a wrong setting.
+// Add adds a wrong setting.
 func (p *Problems) Add(variable, what, cure string) { p.AddError(Problem{variable, what, cure}) }
 
-// AddError notes an error that says by itself what is wrong and what cures it,
-// one problem per line; nil is none.
+// AddError adds an error whose text names the problem and the cure, one problem per line. It
+// ignores nil.
 func (p *Problems) AddError(err error) {
 	if err != nil {
 		p.list = append(p.list, err)
 	}
 }
 
-// Err is nil without problems, and else the *ExitError that ends the process
-// with ExitUsage and prints one line per problem.
+// Err returns nil if there is no problem. Otherwise it returns an *ExitError with the status
+// ExitUsage, whose text has one line for each problem.
 func (p *Problems) Err() error {
 	if len(p.list) == 0 {
 		return nil
@@ -45,7 +47,11 @@ func (p *Problems) Err() error {
 	return &ExitError{Code: ExitUsage, Err: errors.Join(p.list...)}
 }
 
-// Required refuses an empty value.
+func (p *Problems) invalid(variable, value, cure string) {
+	p.Add(variable, strconv.Quote(value)+" is not valid", cure)
+}
+
+// Required checks that the value is not empty, and reports whether it is valid.
 func (p *Problems) Required(variable, value, cure string) bool {
 	if value == "" {
 		p.Add(variable, "is not set", cure)
@@ -53,26 +59,26 @@ func (p *Problems) Required(variable, value, cure string) bool {
 	return value != ""
 }
 
-// OneOf refuses a value that is not among the allowed ones.
+// OneOf checks that the value is one of the allowed ones.
 func (p *Problems) OneOf(variable, value string, allowed ...string) string {
 	if !slices.Contains(allowed, value) {
-		p.Add(variable, strconv.Quote(value)+" is not known", "choose one of "+strings.Join(allowed, ", "))
+		p.invalid(variable, value, "it must be one of "+strings.Join(allowed, ", "))
 	}
 	return value
 }
 
-// PositiveInt reads a whole number from 1 to limit.
+// PositiveInt parses a whole number from 1 to limit.
 func (p *Problems) PositiveInt(variable, value string, limit int) int {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 1 || n > limit {
-		p.Add(variable, strconv.Quote(value)+" is no whole number in range", fmt.Sprintf("choose one from 1 to %d", limit))
+		p.invalid(variable, value, fmt.Sprintf("it must be a whole number from 1 to %d", limit))
 		return 0
 	}
 	return n
 }
 
-// List reads items separated by commas; blanks around an item do not count, an
-// item without content is refused.
+// List splits a list at its commas, and removes the blanks around each item. It checks that no
+// item is empty.
 func (p *Problems) List(variable, value string) []string {
 	items := strings.Split(value, ",")
 	for i := range items {
@@ -85,16 +91,16 @@ func (p *Problems) List(variable, value string) []string {
 	return items
 }
 
-// HostPort reads host:port. The host may be empty only where anyHost says that
-// this means every interface.
+// HostPort checks that the value is host:port. If anyHost is true, the host may be empty and
+// means every interface.
 func (p *Problems) HostPort(variable, value string, anyHost bool) string {
 	if !isHostPort(value, anyHost) {
-		p.Add(variable, strconv.Quote(value)+" is no address", "write host:port, the port from 0 to 65535")
+		p.invalid(variable, value, "it must be host:port with a port from 0 to 65535")
 	}
 	return value
 }
 
-// HostPorts reads a list of host:port separated by commas.
+// HostPorts splits a list at its commas, and checks that each item is host:port.
 func (p *Problems) HostPorts(variable, value string) []string {
 	items := p.List(variable, value)
 	for _, item := range items {

@@ -8,11 +8,11 @@ import (
 	"genesys-fanout/target"
 )
 
-// Setting is a name with the value that is in effect.
+// Setting is the name of a setting and its value as --check prints it.
 type Setting struct{ Name, Value string }
 
-// SettingsInEffect lists the settings as Report prints them, in the order of
-// their declaration; of a secret it says only whether it is set.
+// SettingsInEffect returns the settings for Report, in the order in which the struct declares
+// them. The value of a secret says only whether the secret is set.
 func SettingsInEffect(settings Settings) []Setting {
 	var list []Setting
 	for _, field := range fieldsOf(settings) {
@@ -32,9 +32,9 @@ func presence(set bool) string {
 	return "(not set)"
 }
 
-// Report prints the result of --check: the settings in effect, each target's name
-// and redacted URL, and a warning for each setting of the targets file that may
-// surprise, one per line.
+// Report prints the result of --check to w. It has one line for each setting, one for each
+// target with the target's name and redacted URL, and one for each warning about the targets
+// file.
 func Report(w io.Writer, name string, settings []Setting, targets *target.Set) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintf(table, "%s %s: settings and files are valid\n\nSettings:\n", name, Version())

@@ -20,36 +20,39 @@ import (
 )
 
 const (
-	registerBound    = 15 * time.Second // of trying in all
+	// A start tries to register the attributes for registerLimit.
+	registerLimit    = 15 * time.Second
 	registerInterval = 500 * time.Millisecond
 
-	// askAgainAfter is the wait between two tries after the start: somebody may have
-	// run the command, or given this process the right to register.
-	askAgainAfter = 30 * time.Second
+	// registerAgainAfter is the wait between two later tries, which succeed if an operator has
+	// run the command, or has given this process the right to register.
+	registerAgainAfter = 30 * time.Second
 )
 
-// SearchAttributes knows whether a run may use the search attributes that were
-// asked for: an upsert of one that is not registered fails a workflow task for ever.
+// SearchAttributes says whether runs may use the search attributes. If a run upserts one that
+// is not registered, its workflow task fails for ever.
 type SearchAttributes struct{ usable atomic.Bool }
 
-// Usable is true once a run may use all of them.
+// Usable reports whether runs may use all of the attributes.
 func (s *SearchAttributes) Usable() bool { return s.usable.Load() }
 
-// EnsureSearchAttributes registers the attributes of these keys if the namespace
-// lacks them. It returns when they are usable, when Temporal refuses, or after 15
-// s. If they are not usable then, it logs one warning with the consequence and
-// the cure, and asks again in the background until they are or ctx ends. The error
-// is that of ctx. Keys are of type Keyword or KeywordList, because a query that
-// compares them with a text shows whether they are usable.
+// EnsureSearchAttributes registers the attributes of the keys if the namespace lacks them. It
+// returns when they are usable, when Temporal rejects the registration, or after 15 s. If they
+// are not usable by then, it logs one warning with the consequence and the cure, and tries
+// again in the background until they are usable or ctx ends. The error is that of ctx.
+//
+// The keys must have the type Keyword or KeywordList, because EnsureSearchAttributes finds out
+// whether they are usable with a query that compares them with a text.
 func EnsureSearchAttributes(ctx context.Context, c client.Client, namespace string, keys []temporal.SearchAttributeKey, log *slog.Logger) (*SearchAttributes, error) {
 	wanted := typesOf(keys)
-	return catalogOf(c, namespace, wanted).watch(ctx, log.With("namespace", namespace), func(err error) string {
+	return catalogOf(c, namespace, wanted).ensureNowOrLater(ctx, log.With("namespace", namespace), func(err error) string {
 		return cureCommand(namespace, wanted, err)
 	})
 }
 
-// watch ensures the attributes now, or else in the background.
-func (c catalog) watch(ctx context.Context, log *slog.Logger, cure func(error) string) (*SearchAttributes, error) {
+// ensureNowOrLater ensures the attributes. If that fails, it starts to try again in the
+// background.
+func (c catalog) ensureNowOrLater(ctx context.Context, log *slog.Logger, cure func(error) string) (*SearchAttributes, error) {
 	attributes := &SearchAttributes{}
 	err := c.ensure(ctx)
 	switch {
@@ -58,17 +61,18 @@ func (c catalog) watch(ctx context.Context, log *slog.Logger, cure func(error) s
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	default:
-		log.Warn("search attributes are not available: runs cannot be searched by "+strings.Join(names(c.wanted), ", ")+
-			"; run the command. They are asked for again, and new runs have them then",
-			"every", askAgainAfter, "error", err, "command", cure(err))
-		go c.askAgain(ctx, log, attributes)
+		log.Warn("search attributes are not available, so runs cannot be searched by "+strings.Join(names(c.wanted), ", ")+
+			"; run the command. The process tries again, and runs that start later have them",
+			"every", registerAgainAfter, "error", err, "command", cure(err))
+		go c.ensureLater(ctx, log, attributes)
 	}
 	return attributes, nil
 }
 
-func (c catalog) askAgain(ctx context.Context, log *slog.Logger, attributes *SearchAttributes) {
+// ensureLater tries again until the attributes are usable or ctx ends.
+func (c catalog) ensureLater(ctx context.Context, log *slog.Logger, attributes *SearchAttributes) {
 	began := time.Now()
-	for pause(ctx, askAgainAfter) {
+	for pause(ctx, registerAgainAfter) {
 		if c.ensure(ctx) == nil {
 			attributes.usable.Store(true)
 			log.Info("search attributes are available: new runs can be searched by "+strings.Join(names(c.wanted), ", "),
@@ -78,8 +82,8 @@ func (c catalog) askAgain(ctx context.Context, log *slog.Logger, attributes *Sea
 	}
 }
 
-// SearchAttributesUsable asks once, and registers nothing: nil says that a run
-// may use the attributes of these keys, an error why it may not.
+// SearchAttributesUsable returns nil if runs may use the attributes of the keys, and otherwise
+// an error that says why not. It asks once and registers nothing.
 func SearchAttributesUsable(ctx context.Context, c client.Client, namespace string, keys []temporal.SearchAttributeKey) error {
 	catalog := catalogOf(c, namespace, typesOf(keys))
 	missing, err := catalog.missing(ctx)
@@ -100,15 +104,15 @@ func typesOf(keys []temporal.SearchAttributeKey) map[string]enums.IndexedValueTy
 	return types
 }
 
-// catalog is what a namespace offers about its search attributes.
+// catalog reads and changes the search attributes of a namespace.
 type catalog struct {
 	wanted map[string]enums.IndexedValueType
 
 	list func(context.Context) (map[string]enums.IndexedValueType, error)
 	add  func(context.Context, map[string]enums.IndexedValueType) error
 
-	// usable asks for runs by every one of the wanted attributes. A server lists an
-	// attribute before its frontends accept it, so being listed is not enough.
+	// usable counts runs with a query over all wanted attributes. It is not enough that an
+	// attribute is listed, because a server lists it before its frontends accept it.
 	usable func(context.Context) error
 }
 
@@ -135,16 +139,16 @@ func catalogOf(c client.Client, namespace string, wanted map[string]enums.Indexe
 	}
 }
 
-// errNotListed passes by itself.
+// errNotListed is transient.
 var errNotListed = errors.New("added, but not yet listed")
 
-// unusableError is the answer of a frontend that does not know the attributes yet.
+// unusableError is a frontend's answer that it does not know the attributes. It is transient.
 type unusableError struct{ err error }
 
 func (e *unusableError) Error() string { return "listed, but not yet usable: " + e.err.Error() }
 func (e *unusableError) Unwrap() error { return e.err }
 
-// typeClashError says that a name is taken by an attribute of another type.
+// typeClashError says that the namespace has an attribute of that name with another type.
 type typeClashError struct {
 	name       string
 	have, want enums.IndexedValueType
@@ -154,18 +158,18 @@ func (e *typeClashError) Error() string {
 	return fmt.Sprintf("%s is registered as %s, not as %s", e.name, e.have, e.want)
 }
 
-// ensure tries until the attributes are usable, a refusal that lasts, or the
-// bound.
+// ensure registers the attributes. It tries again until they are usable, until an error is
+// permanent, or until registerLimit is over.
 func (c catalog) ensure(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, registerBound)
+	ctx, cancel := context.WithTimeout(ctx, registerLimit)
 	defer cancel()
 	var last error
 	for {
-		err := c.attempt(ctx)
-		if err == nil || lasting(err) {
+		err := c.ensureOnce(ctx)
+		if err == nil || isPermanent(err) {
 			return err
 		}
-		// The bound itself must not hide what was wrong until then.
+		// An error that only says that the limit is over must not hide the one before it.
 		if last == nil || ctx.Err() == nil {
 			last = err
 		}
@@ -175,7 +179,7 @@ func (c catalog) ensure(ctx context.Context) error {
 	}
 }
 
-func (c catalog) attempt(ctx context.Context) error {
+func (c catalog) ensureOnce(ctx context.Context) error {
 	missing, err := c.missing(ctx)
 	if err != nil {
 		return err
@@ -187,7 +191,7 @@ func (c catalog) attempt(ctx context.Context) error {
 		return nil
 	}
 	if err := c.add(ctx, missing); err != nil {
-		// Another process may have added them just now, which is refused too.
+		// The server also rejects the addition if another process has just added them.
 		if missing, listErr := c.missing(ctx); listErr != nil || len(missing) > 0 {
 			return err
 		}
@@ -195,8 +199,8 @@ func (c catalog) attempt(ctx context.Context) error {
 	return errNotListed
 }
 
-// missing compares what is registered with what is wanted. It also looks at the
-// types: the server takes an addition with another type and ignores it.
+// missing returns the wanted attributes that are not registered. It compares the types too,
+// because the server silently ignores an addition with another type.
 func (c catalog) missing(ctx context.Context) (map[string]enums.IndexedValueType, error) {
 	have, err := c.list(ctx)
 	if err != nil {
@@ -215,9 +219,10 @@ func (c catalog) missing(ctx context.Context) (map[string]enums.IndexedValueType
 	return missing, nil
 }
 
-// lasting tells the refusals that no retry at start cures: rights, a server
-// without the service, a namespace whose attributes are used up, a type.
-func lasting(err error) bool {
+// isPermanent reports whether another try at the start cannot succeed: this process lacks the
+// rights, the server lacks the service, the namespace can have no more attributes, or an
+// attribute has another type.
+func isPermanent(err error) bool {
 	if _, ok := errors.AsType[*unusableError](err); ok {
 		return false
 	}
@@ -232,7 +237,7 @@ func lasting(err error) bool {
 	}
 }
 
-// cureCommand is what an operator with the rights for it types.
+// cureCommand returns the command with which an operator who has the rights cures err.
 func cureCommand(namespace string, wanted map[string]enums.IndexedValueType, err error) string {
 	if clash, ok := errors.AsType[*typeClashError](err); ok {
 		return fmt.Sprintf("temporal operator search-attribute remove --namespace %s --name %s", namespace, clash.name)

@@ -32,7 +32,7 @@ var keys = []temporal.SearchAttributeKey{
 	temporal.NewSearchAttributeKeyKeywordList("Tags"),
 }
 
-// namespaceWith is a namespace that takes attributes at once.
+// namespaceWith returns the catalog of a namespace that accepts new attributes at once.
 func namespaceWith(have attributes) (c catalog, added *attributes) {
 	added = &attributes{}
 	return catalog{
@@ -47,7 +47,7 @@ func namespaceWith(have attributes) (c catalog, added *attributes) {
 	}, added
 }
 
-func TestOnlyMissingAttributesAreAdded(t *testing.T) {
+func TestSearchAttributes_AddsOnlyMissingOnes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, added := namespaceWith(attributes{"Color": enums.INDEXED_VALUE_TYPE_KEYWORD, "Theirs": enums.INDEXED_VALUE_TYPE_INT})
 		require.NoError(t, c.ensure(t.Context()))
@@ -62,7 +62,7 @@ func TestOnlyMissingAttributesAreAdded(t *testing.T) {
 	})
 }
 
-func TestAnAttributeOfAnotherTypeIsRefusedWithItsCure(t *testing.T) {
+func TestSearchAttributes_OfAnotherTypeFailWithTheCure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, added := namespaceWith(attributes{"Color": enums.INDEXED_VALUE_TYPE_TEXT})
 		err := c.ensure(t.Context())
@@ -72,20 +72,20 @@ func TestAnAttributeOfAnotherTypeIsRefusedWithItsCure(t *testing.T) {
 	})
 }
 
-func TestARefusedAdditionDoesNotDelayTheStart(t *testing.T) {
+func TestSearchAttributes_ARejectedAdditionDoesNotDelayTheStart(t *testing.T) {
 	for _, code := range []codes.Code{codes.PermissionDenied, codes.Unimplemented, codes.InvalidArgument} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
 			c, _ := namespaceWith(attributes{})
-			refusal := status.Error(code, "no")
-			c.add = func(context.Context, attributes) error { return refusal }
-			require.ErrorIs(t, c.ensure(t.Context()), refusal)
+			rejected := status.Error(code, "no")
+			c.add = func(context.Context, attributes) error { return rejected }
+			require.ErrorIs(t, c.ensure(t.Context()), rejected)
 			assert.Zero(t, time.Since(start))
 		})
 	}
 }
 
-func TestAnAdditionLostToAnotherProcessIsNoRefusal(t *testing.T) {
+func TestSearchAttributes_AnotherProcessMayAddThemFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		have := attributes{}
 		c, _ := namespaceWith(have)
@@ -97,7 +97,7 @@ func TestAnAdditionLostToAnotherProcessIsNoRefusal(t *testing.T) {
 	})
 }
 
-func TestTransientFailuresAreRetriedUpToTheBound(t *testing.T) {
+func TestSearchAttributes_RetriesTransientErrorsFor15Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		c, _ := namespaceWith(attributes{})
@@ -114,13 +114,13 @@ func TestTransientFailuresAreRetriedUpToTheBound(t *testing.T) {
 		away := status.Error(codes.Unavailable, "away")
 		c.list = func(context.Context) (attributes, error) { return nil, away }
 		require.ErrorIs(t, c.ensure(t.Context()), away)
-		assert.Equal(t, registerBound, time.Since(start))
+		assert.Equal(t, registerLimit, time.Since(start))
 
 		hanging := c
 		hanging.list = func(ctx context.Context) (attributes, error) { <-ctx.Done(); return nil, ctx.Err() }
 		start = time.Now()
 		require.ErrorIs(t, hanging.ensure(t.Context()), context.DeadlineExceeded)
-		assert.Equal(t, registerBound, time.Since(start))
+		assert.Equal(t, registerLimit, time.Since(start))
 
 		start = time.Now()
 		hanging.list = func(ctx context.Context) (attributes, error) {
@@ -130,11 +130,11 @@ func TestTransientFailuresAreRetriedUpToTheBound(t *testing.T) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
-		require.ErrorIs(t, hanging.ensure(t.Context()), away, "the bound does not hide what was wrong")
+		require.ErrorIs(t, hanging.ensure(t.Context()), away, "the end of the limit does not hide the error before it")
 	})
 }
 
-func TestWithoutTheOperatorServiceThereIsOneWarning(t *testing.T) {
+func TestSearchAttributes_WarnsOnceIfTheyCannotBeRegistered(t *testing.T) {
 	listener := listen(t, "127.0.0.1:0")
 	(&frontend{describe: func(context.Context, string) error { return nil }}).serve(t, listener)
 	conn, _ := connection(t, Env{"TEMPORAL_ADDRESS": listener.Addr().String()})
@@ -160,18 +160,18 @@ func TestWithoutTheOperatorServiceThereIsOneWarning(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// TestSearchAttributes_BecomeUsableLater, by themselves: somebody registers them,
-// or allows this process to, long after its start.
+// TestSearchAttributes_BecomeUsableLater checks that a process finds out by itself if somebody
+// registers the attributes, or gives it the right to, long after its start.
 func TestSearchAttributes_BecomeUsableLater(t *testing.T) {
-	for name, change := range map[string]func(have attributes, refusal *error){
+	for name, change := range map[string]func(have attributes, rejected *error){
 		"by a command": func(have attributes, _ *error) { maps.Copy(have, typesOf(keys)) },
-		"by a right":   func(_ attributes, refusal *error) { *refusal = nil },
+		"by a right":   func(_ attributes, rejected *error) { *rejected = nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var mu sync.Mutex // over what follows
+				var mu sync.Mutex // guards the variables below
 				have, asked := attributes{}, 0
-				refusal := status.Error(codes.PermissionDenied, "no")
+				rejected := status.Error(codes.PermissionDenied, "no")
 				c, _ := namespaceWith(have)
 				c.list = func(context.Context) (attributes, error) {
 					mu.Lock()
@@ -183,16 +183,16 @@ func TestSearchAttributes_BecomeUsableLater(t *testing.T) {
 					mu.Lock()
 					defer mu.Unlock()
 					asked++
-					if refusal != nil {
-						return refusal
+					if rejected != nil {
+						return rejected
 					}
 					return register(ctx, missing)
 				}
 				out := &syncBuffer{}
 				began := time.Now()
-				got, err := c.watch(t.Context(), Logger(out, "info", "text"), func(error) string { return "the command" })
+				got, err := c.ensureNowOrLater(t.Context(), Logger(out, "info", "text"), func(error) string { return "the command" })
 				require.NoError(t, err)
-				assert.Zero(t, time.Since(began), "the start does not wait for what is refused")
+				assert.Zero(t, time.Since(began), "the start does not wait after a rejection")
 				assert.False(t, got.Usable())
 
 				time.Sleep(10*time.Minute + time.Second) // by the bubble's clock
@@ -202,9 +202,9 @@ func TestSearchAttributes_BecomeUsableLater(t *testing.T) {
 
 				mu.Lock()
 				assert.Equal(t, 21, asked, "at the start and every 30 s")
-				change(have, &refusal)
+				change(have, &rejected)
 				mu.Unlock()
-				time.Sleep(askAgainAfter + time.Second)
+				time.Sleep(registerAgainAfter + time.Second)
 				synctest.Wait()
 				assert.True(t, got.Usable())
 				assert.Equal(t, 1, strings.Count(out.String(), `level=INFO msg="search attributes are available: new runs can be searched by Color, Size, Tags"`), out.String())
@@ -213,7 +213,7 @@ func TestSearchAttributes_BecomeUsableLater(t *testing.T) {
 	}
 }
 
-func TestOnARealServer(t *testing.T) {
+func TestSearchAttributes_AreRegisteredOnARealServer(t *testing.T) {
 	cli, err := devstack.TemporalCLI()
 	require.NoError(t, err)
 	server, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{})
@@ -238,12 +238,12 @@ func TestOnARealServer(t *testing.T) {
 
 	missing, _ := connection(t, Env{"TEMPORAL_ADDRESS": server.Address(), "TEMPORAL_NAMESPACE": "nowhere"})
 	_, err = Dial(t.Context(), missing)
-	var refusal *RejectedError
-	require.ErrorAs(t, err, &refusal)
-	assert.Equal(t, codes.NotFound, refusal.Code)
+	var rejected *RejectedError
+	require.ErrorAs(t, err, &rejected)
+	assert.Equal(t, codes.NotFound, rejected.Code)
 	assert.ErrorContains(t, err, "TEMPORAL_NAMESPACE")
 
-	// The command that a warning names is one that the CLI takes.
+	// The CLI must accept the command that the warning names.
 	create := exec.CommandContext(t.Context(), cli, "operator", "namespace", "create", "--namespace", "other", "--address", server.Address())
 	require.NoError(t, create.Run())
 	words := strings.Fields(cureCommand("other", typesOf(keys), errors.New("any")))[1:]

@@ -6,39 +6,35 @@ import (
 	"io"
 	"log/slog"
 
+	"genesys-fanout/internal/redact"
 	"genesys-fanout/internal/setting"
 )
 
-// Redacted is what is printed where a secret stands.
-const Redacted = "[redacted]"
-
-// Secret is a value that no log, error or format verb shows. Only Reveal gives
-// it away.
+// Secret is a value that no log, error or format verb shows. Only Reveal returns it.
 type Secret struct{ value string }
 
-// NewSecret wraps a value.
+// NewSecret returns a Secret with the value.
 func NewSecret(value string) Secret { return Secret{value: value} }
 
-// Reveal returns the value itself: hand it to the library that needs it and to
-// nothing else.
+// Reveal returns the value itself. Pass it to nothing but the library that needs it.
 func (s Secret) Reveal() string { return s.value }
 
-// IsSet reports whether there is a value at all.
+// IsSet reports whether the value is not empty.
 func (s Secret) IsSet() bool { return s.value != "" }
 
-// String hides the value.
+// String returns redact.Marker, or an empty string if the value is empty.
 func (s Secret) String() string {
 	if s.value == "" {
 		return ""
 	}
-	return Redacted
+	return redact.Marker
 }
 
 // GoString hides the value from %#v.
 func (s Secret) GoString() string { return s.String() }
 
-// Format hides the value from every verb, also from one that does not fit a
-// string: fmt would else print the operand beside its complaint.
+// Format hides the value from every verb. Without it, fmt would show the value in its error
+// text about a verb that does not fit a string.
 func (s Secret) Format(state fmt.State, _ rune) { _, _ = io.WriteString(state, s.String()) }
 
 // LogValue hides the value from slog.
@@ -47,8 +43,9 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 // MarshalText hides the value from encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Secret reads NAME, or the file that NAME_FILE names, as setting.Secret does. It
-// is unset if neither is set; the error is a Problem.
+// Secret reads the variable NAME, or the file that the variable NAME_FILE names, as
+// setting.Secret does. If neither variable is set, the Secret is not set. The error is a
+// Problem.
 func (e Env) Secret(name string) (Secret, error) {
 	value, _, err := setting.Secret(name, e.LookupEnv)
 	if problem, ok := errors.AsType[*setting.Problem](err); ok {

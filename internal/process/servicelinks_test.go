@@ -53,7 +53,7 @@ func TestServiceLinks_AreIgnoredAndNothingElse(t *testing.T) {
 		if ignored {
 			assert.NoError(t, problems.Err(), name)
 		} else {
-			assert.ErrorContains(t, problems.Err(), name+": is no setting; ", name)
+			assert.ErrorContains(t, problems.Err(), name+": is not a setting; ", name)
 		}
 	}
 }

@@ -11,35 +11,36 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// supported are the variables beginning with FANOUT_ that some process of this
-// version reads; a process ignores those of another.
+// supported lists the variables that begin with FANOUT_ and that a process of this version
+// reads. Each process ignores the variables of the others.
 var supported = []string{
 	"FANOUT_TARGETS", "FANOUT_TASK_QUEUE", "FANOUT_HTTP_ADDR", "FANOUT_LOG_LEVEL", "FANOUT_LOG_FORMAT",
 	"FANOUT_DEAD_LETTERS", "FANOUT_EAGER_START", "FANOUT_MAX_STARTS", "FANOUT_EVENT_ID",
 }
 
-// unsupported are names that do nothing yet: silence would let a user believe
-// in encryption, for one, that is not there.
+// unsupported lists variables that have no effect yet. If a process ignored them silently, a
+// user could believe that payloads are encrypted, for example.
 var unsupported = []string{"FANOUT_PAYLOAD_KEYS", "FANOUT_PAYLOAD_KEYS_FILE"}
 
-// Shared are the settings of every process. A process embeds it into its own
-// struct of settings and hands that to Parse.
+// Shared are the settings of every process. A process embeds Shared into its own struct of
+// settings, and passes a pointer to that struct to Parse.
 //
-// A field with the tag env:"NAME" is a setting: the variable NAME and the flag
-// that FlagOf names, with the tags help and default. A field of type Secret
-// (tag it kong:"-" too) is read from NAME or NAME_FILE and has no flag. All others
-// are strings that Problems' validators read, so that no wrong value hides another.
+// A field with the tag env:"NAME" is a setting. Its variable is NAME, FlagOf returns its flag,
+// and the tags help and default describe it. A field of type Secret also needs the tag
+// kong:"-"; Parse reads it from NAME or NAME_FILE, and it has no flag. Every other setting is
+// a string that a validator of Problems parses later, so that one wrong value does not hide
+// another.
 type Shared struct {
-	Targets   string `env:"FANOUT_TARGETS" default:"targets.yaml" help:"Targets file, read at start."`
-	TaskQueue string `env:"FANOUT_TASK_QUEUE" default:"genesys-fanout" help:"Workflow task queue; the queues of targets and dead letters follow from it."`
+	Targets   string `env:"FANOUT_TARGETS" default:"targets.yaml" help:"Targets file; it is read at the start."`
+	TaskQueue string `env:"FANOUT_TASK_QUEUE" default:"genesys-fanout" help:"Task queue of workflows; the task queues of targets and of dead letters are named after it."`
 	HTTPAddr  string `env:"FANOUT_HTTP_ADDR" default:"${http_addr}" help:"Address of /metrics, /healthz and /readyz."`
-	LogLevel  string `env:"FANOUT_LOG_LEVEL" default:"info" help:"debug, info, warn or error."`
-	LogFormat string `env:"FANOUT_LOG_FORMAT" default:"text" help:"text or json."`
+	LogLevel  string `env:"FANOUT_LOG_LEVEL" default:"info" help:"Log level: debug, info, warn or error."`
+	LogFormat string `env:"FANOUT_LOG_FORMAT" default:"text" help:"Log format: text or json."`
 
-	Check     bool `help:"Validate every setting and file, print what would run and exit; connects to nothing."`
+	Check     bool `help:"Validate every setting and file, print the settings in effect and exit. Connects to nothing."`
 	Version   bool `help:"Print the version and exit."`
-	Preflight bool `help:"Try every connection, print a line with the cure for each, and exit 0, or 1 where one failed; changes nothing."`
-	JSON      bool `name:"json" help:"With --preflight: print an array of check, status, detail and cure."`
+	Preflight bool `help:"Try every connection, print one line with the result and the cure for each, and exit with 0, or with 1 if one failed. Changes nothing."`
+	JSON      bool `name:"json" help:"With --preflight: print a JSON array of check, status, detail and cure."`
 }
 
 func (s *Shared) shared() *Shared { return s }
@@ -51,28 +52,30 @@ func (s *Shared) validate(p *Problems) {
 	p.OneOf("FANOUT_LOG_LEVEL", s.LogLevel, logLevels...)
 	p.OneOf("FANOUT_LOG_FORMAT", s.LogFormat, logFormats...)
 	if s.JSON && !s.Preflight {
-		p.Add("--json", "says how --preflight prints, which is not set", "add --preflight, or leave it out")
+		p.Add("--json", "has an effect only with --preflight", "add --preflight, or remove --json")
 	}
 	if s.Check && s.Preflight {
-		p.Add("--check", "connects to nothing, and --preflight tries every connection", "choose one of the two; --preflight checks the settings first")
+		p.Add("--check", "cannot be combined with --preflight", "remove one of the two; --preflight validates the settings too")
 	}
 }
 
 // Settings is a pointer to a struct that embeds Shared.
 type Settings interface{ shared() *Shared }
 
-// App is what Parse must know of a process.
+// App describes a program to Parse.
 type App struct {
 	Name        string // worker, ingest
 	Description string // one sentence for --help
 	HTTPAddr    string // the default of FANOUT_HTTP_ADDR
 }
 
-// Parse reads flags and environment into settings: a flag beats its variable,
-// which beats the default. Where done is true, nothing is left to do but to
-// return problems.Err(): --help or --version was printed to stdout, or the
-// command line cannot be read. Otherwise the shared settings are checked, and
-// the caller adds what is wrong with its own before it returns problems.Err().
+// Parse reads flags and environment into settings. A flag overrides its variable, and a
+// variable overrides the default.
+//
+// If done is true, the caller returns problems.Err() at once: Parse has printed --help or
+// --version to stdout, or cannot parse the command line. Otherwise Parse has validated the
+// shared settings. The caller then adds the problems of its own settings, and returns
+// problems.Err() if it is not nil.
 func Parse(app App, settings Settings, args []string, env Env, stdout io.Writer) (done bool, problems *Problems) {
 	_, done, problems = parse(app, settings, args, env, stdout)
 	if done {
@@ -88,8 +91,8 @@ func Parse(app App, settings Settings, args []string, env Env, stdout io.Writer)
 	return false, problems
 }
 
-// parse reads flags and environment into a struct of settings, and which of its
-// commands was chosen, where it has any.
+// parse reads flags and environment into a struct of settings. It returns the name of the
+// command that the user chose, or an empty string if the struct has no commands.
 func parse(app App, settings any, args []string, env Env, stdout io.Writer) (command string, done bool, problems *Problems) {
 	problems = &Problems{}
 	helped := false
@@ -113,14 +116,13 @@ func parse(app App, settings any, args []string, env Env, stdout io.Writer) (com
 	return command, false, problems
 }
 
-// FlagOf is the flag of a variable: its name in lower case with dashes, less FANOUT_.
+// FlagOf returns the flag of a variable: the name without FANOUT_, in lower case, with dashes.
 func FlagOf(variable string) string {
 	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(variable, "FANOUT_"), "_", "-"))
 }
 
-// newParser builds kong's parser with the environment taken out of kong's hands:
-// kong reads the real environment, where a variable set to nothing would beat
-// its default.
+// newParser returns a kong parser that reads variables from env only. kong's own reader of
+// the environment is switched off, because for kong an empty variable overrides the default.
 func newParser(app App, settings any, env Env, stdout io.Writer, exit func(int)) (*kong.Kong, error) {
 	variables := map[*kong.Value]string{}
 	adopt := func(k *kong.Kong) error {
@@ -137,7 +139,7 @@ func newParser(app App, settings any, env Env, stdout io.Writer, exit func(int))
 		if value, ok := env.LookupEnv(variables[flag.Value]); ok {
 			return value, nil
 		}
-		return nil, nil // kong's word for "not set here"
+		return nil, nil // for kong: this resolver does not set the flag
 	}
 	describe := func(value *kong.Value) string {
 		if variable := variables[value]; variable != "" {
@@ -164,7 +166,7 @@ func newParser(app App, settings any, env Env, stdout io.Writer, exit func(int))
 	)
 }
 
-// printEnvironmentOnly completes --help with what has no flag.
+// printEnvironmentOnly prints the part of --help about settings that have no flag.
 func printEnvironmentOnly(w io.Writer, settings any) error {
 	table := tabwriter.NewWriter(w, 0, 0, 4, ' ', 0)
 	_, _ = fmt.Fprintln(table, "\nEnvironment only:")
@@ -180,8 +182,8 @@ func printEnvironmentOnly(w io.Writer, settings any) error {
 	return table.Flush()
 }
 
-// checkNames refuses what begins with FANOUT_ and is no setting of this version,
-// except for what Kubernetes sets by itself.
+// checkNames adds a problem for each variable that begins with FANOUT_ and is not a setting
+// of this version. It ignores the variables that Kubernetes sets.
 func checkNames(env Env, problems *Problems) {
 	for _, name := range env.names() {
 		switch {
@@ -189,7 +191,7 @@ func checkNames(env Env, problems *Problems) {
 		case slices.Contains(unsupported, name):
 			problems.Add(name, "is not supported by this version", "unset it")
 		default:
-			problems.Add(name, "is no setting", "correct the name or unset it; --help lists the settings")
+			problems.Add(name, "is not a setting", "correct the name or unset it; --help lists the settings")
 		}
 	}
 }
@@ -204,7 +206,7 @@ func readSecrets(settings any, env Env, problems *Problems) {
 	}
 }
 
-// field is one field of a struct of settings that stands for a variable.
+// field is one setting in a struct of settings.
 type field struct {
 	variable string
 	help     string
@@ -212,7 +214,7 @@ type field struct {
 	secret   *Secret // nil for a setting that has a flag
 }
 
-// fieldsOf lists the settings in the order of their declaration.
+// fieldsOf returns the settings in the order in which the struct declares them.
 func fieldsOf(settings any) []field {
 	var fields []field
 	var walk func(reflect.Value)

@@ -12,10 +12,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"genesys-fanout/internal/redact"
 	"genesys-fanout/target"
 )
 
-// exampleSettings is a process's struct of settings with one of each kind.
+// exampleSettings is the struct of settings of a process, with one setting of each kind.
 type exampleSettings struct {
 	Shared
 	Starts   string `env:"FANOUT_MAX_STARTS" default:"256" help:"Most starts in flight."`
@@ -31,7 +32,7 @@ func parseExample(args []string, env Env) (settings exampleSettings, stdout stri
 	return settings, out.String(), done, problems
 }
 
-// lines are what the user reads on standard error.
+// lines returns the lines that the user reads on standard error.
 func lines(problems *Problems) []string {
 	if err := problems.Err(); err != nil {
 		return strings.Split(err.Error(), "\n")
@@ -39,7 +40,7 @@ func lines(problems *Problems) []string {
 	return nil
 }
 
-func TestAFlagBeatsItsVariableWhichBeatsTheDefault(t *testing.T) {
+func TestParse_AFlagOverridesItsVariableAndAVariableTheDefault(t *testing.T) {
 	for name, test := range map[string]struct {
 		args []string
 		env  Env
@@ -60,7 +61,7 @@ func TestAFlagBeatsItsVariableWhichBeatsTheDefault(t *testing.T) {
 	}
 }
 
-func TestDefaultsOfTheContract(t *testing.T) {
+func TestParse_HasTheDefaultsOfTheContract(t *testing.T) {
 	settings, _, _, problems := parseExample(nil, Env{})
 	require.NoError(t, problems.Err())
 	assert.Equal(t, Shared{
@@ -68,13 +69,13 @@ func TestDefaultsOfTheContract(t *testing.T) {
 	}, settings.Shared)
 }
 
-func TestParseIgnoresTheRealEnvironment(t *testing.T) {
+func TestParse_IgnoresTheRealEnvironment(t *testing.T) {
 	t.Setenv("FANOUT_MAX_STARTS", "13")
 	settings, _, _, _ := parseExample(nil, Env{})
 	assert.Equal(t, "256", settings.Starts)
 }
 
-func TestEnvironDropsEmptyVariables(t *testing.T) {
+func TestEnviron_DropsEmptyVariables(t *testing.T) {
 	t.Setenv("FANOUT_TARGETS", "")
 	t.Setenv("KAFKA_TOPIC", "a=b")
 	env := Environ()
@@ -82,7 +83,7 @@ func TestEnvironDropsEmptyVariables(t *testing.T) {
 	assert.Equal(t, "a=b", env["KAFKA_TOPIC"])
 }
 
-func TestHelpShowsFlagVariableAndDefault(t *testing.T) {
+func TestParse_HelpShowsFlagVariableAndDefault(t *testing.T) {
 	_, stdout, done, problems := parseExample([]string{"--help"}, Env{"FANOUT_LOG_LEVEL": "bad"})
 	assert.True(t, done)
 	require.NoError(t, problems.Err())
@@ -95,14 +96,14 @@ func TestHelpShowsFlagVariableAndDefault(t *testing.T) {
 	assert.NotContains(t, stdout, "--kafka-sasl-password")
 }
 
-func TestVersion(t *testing.T) {
+func TestParse_PrintsTheVersion(t *testing.T) {
 	_, stdout, done, problems := parseExample([]string{"--version"}, Env{"FANOUT_LOG_LEVEL": "bad"})
 	assert.True(t, done)
 	require.NoError(t, problems.Err())
 	assert.Regexp(t, `^ingest \S+ \(go1\.\S+, Temporal SDK v1\.\S+\)\n$`, stdout)
 }
 
-func TestEveryProblemAtOnce(t *testing.T) {
+func TestParse_ReportsAllProblemsAtOnce(t *testing.T) {
 	settings, _, done, problems := parseExample([]string{"--json", "--check"}, Env{
 		"FANOUT_TARGET": "typo.yaml", "FANOUT_PAYLOAD_KEYS": "id:c2VjcmV0",
 		"FANOUT_DEAD_LETTERS": "of the worker", "FANOUT_HTTP_ADDR": "9465", "FANOUT_LOG_LEVEL": "loud", "FANOUT_LOG_FORMAT": "xml",
@@ -110,18 +111,18 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	})
 	require.False(t, done, "the caller adds its own problems")
 	problems.PositiveInt("FANOUT_MAX_STARTS", "0", 10)
-	problems.AddError(errors.New("targets.yaml:3:5: url: is no URL; write https://host/path"))
+	problems.AddError(errors.New("targets.yaml:3:5: url: is not a URL; write https://host/path"))
 
 	assert.ElementsMatch(t, []string{
 		"FANOUT_PAYLOAD_KEYS: is not supported by this version; unset it",
-		"FANOUT_TARGET: is no setting; correct the name or unset it; --help lists the settings",
+		"FANOUT_TARGET: is not a setting; correct the name or unset it; --help lists the settings",
 		"KAFKA_SASL_PASSWORD: is set, and so is KAFKA_SASL_PASSWORD_FILE; set one of the two",
-		`FANOUT_HTTP_ADDR: "9465" is no address; write host:port, the port from 0 to 65535`,
-		`FANOUT_LOG_LEVEL: "loud" is not known; choose one of debug, info, warn, error`,
-		`FANOUT_LOG_FORMAT: "xml" is not known; choose one of text, json`,
-		"--json: says how --preflight prints, which is not set; add --preflight, or leave it out",
-		`FANOUT_MAX_STARTS: "0" is no whole number in range; choose one from 1 to 10`,
-		"targets.yaml:3:5: url: is no URL; write https://host/path",
+		`FANOUT_HTTP_ADDR: "9465" is not valid; it must be host:port with a port from 0 to 65535`,
+		`FANOUT_LOG_LEVEL: "loud" is not valid; it must be one of debug, info, warn, error`,
+		`FANOUT_LOG_FORMAT: "xml" is not valid; it must be one of text, json`,
+		"--json: has an effect only with --preflight; add --preflight, or remove --json",
+		`FANOUT_MAX_STARTS: "0" is not valid; it must be a whole number from 1 to 10`,
+		"targets.yaml:3:5: url: is not a URL; write https://host/path",
 	}, lines(problems))
 	assert.False(t, settings.Password.IsSet())
 	var exit *ExitError
@@ -129,7 +130,7 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	assert.Equal(t, ExitUsage, exit.Code)
 }
 
-func TestACommandLineThatCannotBeReadIsUsage(t *testing.T) {
+func TestParse_AWrongCommandLineIsAUsageError(t *testing.T) {
 	for _, args := range [][]string{{"--nonsense"}, {"--targets"}, {"--check=maybe"}, {"argument"}, {"--kafka-sasl-password=x"}} {
 		_, _, done, problems := parseExample(args, Env{"FANOUT_TYPO": "1"})
 		assert.True(t, done, args)
@@ -140,11 +141,13 @@ func TestACommandLineThatCannotBeReadIsUsage(t *testing.T) {
 	}
 }
 
-func TestReportShowsWhatIsInEffectWithoutSecrets(t *testing.T) {
+func TestReport_ShowsSettingsInEffectWithoutSecrets(t *testing.T) {
 	settings, _, _, problems := parseExample([]string{"--kafka-topic=a,b"}, Env{"KAFKA_SASL_PASSWORD": "hunter2"})
 	require.NoError(t, problems.Err())
 	var out bytes.Buffer
-	targets, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: analytics, url: 'https://user:hunter2@analytics.internal/'}\n"), nil)
+	targets, err := target.Parse("targets.yaml", []byte(`targets:
+  - {name: analytics, url: 'https://user:hunter2@analytics.internal/'}
+`), nil)
 	require.NoError(t, err)
 	require.NoError(t, Report(&out, "ingest", SettingsInEffect(&settings), targets))
 	assert.Regexp(t, `(?m)^ +FANOUT_TARGETS +targets\.yaml$`, out.String())
@@ -166,7 +169,7 @@ func TestEnvSecret_ReadsTheVariableOrItsFile(t *testing.T) {
 	assert.False(t, secret.IsSet())
 }
 
-func TestNothingPrintsASecret(t *testing.T) {
+func TestSecret_IsShownByNoVerbAndNoLogger(t *testing.T) {
 	secret := NewSecret("hunter2")
 	var out strings.Builder
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%10.3s"} {
@@ -179,54 +182,11 @@ func TestNothingPrintsASecret(t *testing.T) {
 	}
 	assert.NotContains(t, out.String(), "hunter2")
 	assert.NotContains(t, strings.ToLower(out.String()), fmt.Sprintf("%x", "hunter2"))
-	assert.Contains(t, out.String(), Redacted)
+	assert.Contains(t, out.String(), redact.Marker)
 	assert.Equal(t, "hunter2", secret.Reveal())
 }
 
-func TestValidators(t *testing.T) {
-	for name, test := range map[string]struct {
-		check func(*Problems)
-		want  string
-	}{
-		"host and port":      {check: func(p *Problems) { p.HostPort("V", "h:1", false) }},
-		"IPv6":               {check: func(p *Problems) { p.HostPort("V", "[::1]:65535", false) }},
-		"no host at all":     {check: func(p *Problems) { p.HostPort("V", ":1", false) }, want: "is no address"},
-		"every interface":    {check: func(p *Problems) { p.HostPort("V", ":1", true) }},
-		"port too high":      {check: func(p *Problems) { p.HostPort("V", "h:65536", false) }, want: "is no address"},
-		"port by name":       {check: func(p *Problems) { p.HostPort("V", "h:http", false) }, want: "is no address"},
-		"a URL":              {check: func(p *Problems) { p.HostPort("V", "http://h:1", false) }, want: "is no address"},
-		"brokers":            {check: func(p *Problems) { p.HostPorts("V", "a:1, b:2") }},
-		"a broker too few":   {check: func(p *Problems) { p.HostPorts("V", "a:1,") }, want: "has an empty item"},
-		"a broker sans port": {check: func(p *Problems) { p.HostPorts("V", "a:1,b") }, want: `"b" is no address`},
-
-		"number":          {check: func(p *Problems) { p.PositiveInt("V", "10", 10) }},
-		"number too high": {check: func(p *Problems) { p.PositiveInt("V", "11", 10) }, want: "choose one from 1 to 10"},
-		"negative":        {check: func(p *Problems) { p.PositiveInt("V", "-1", 10) }, want: "choose one from 1 to 10"},
-		"no number":       {check: func(p *Problems) { p.PositiveInt("V", "1e3", 10) }, want: "choose one from 1 to 10"},
-
-		"one of":      {check: func(p *Problems) { p.OneOf("V", "a", "a", "b") }},
-		"none of":     {check: func(p *Problems) { p.OneOf("V", "A", "a", "b") }, want: `V: "A" is not known; choose one of a, b`},
-		"required":    {check: func(p *Problems) { p.Required("V", "", "set it") }, want: "V: is not set; set it"},
-		"no problems": {check: func(p *Problems) { p.AddError(nil) }},
-	} {
-		t.Run(name, func(t *testing.T) {
-			problems := &Problems{}
-			test.check(problems)
-			if test.want == "" {
-				assert.NoError(t, problems.Err())
-				return
-			}
-			require.ErrorContains(t, problems.Err(), test.want)
-			assert.NotContains(t, problems.Err().Error(), "hunter2")
-		})
-	}
-}
-
-func TestListTrimsItsItems(t *testing.T) {
-	assert.Equal(t, []string{"a", "b"}, (&Problems{}).List("V", " a ,b"))
-}
-
-func TestTracingIsWarnedOfOnce(t *testing.T) {
+func TestWarnTracing_LogsOneLineWithoutValues(t *testing.T) {
 	var out bytes.Buffer
 	WarnTracing(Logger(&out, "info", "text"), Env{"OTEL_SERVICE_NAME": "x", "OTEL_EXPORTER_OTLP_HEADERS": "auth=hunter2"})
 	assert.Equal(t, 1, strings.Count(out.String(), "\n"))

@@ -4,27 +4,25 @@ import (
 	"encoding/json"
 	"log"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"genesys-fanout/internal/redact"
 )
 
-// capture makes the standard logger write JSON at a level, and sets it back when the
-// test ends.
+// capture makes the standard logger write JSON at the given level until the test ends.
 func capture(t *testing.T, level string) *syncBuffer {
 	t.Helper()
 	flags, prefix := log.Flags(), log.Prefix()
 	t.Cleanup(func() { log.SetFlags(flags); log.SetPrefix(prefix); log.SetOutput(os.Stderr) })
 	out := &syncBuffer{}
-	CaptureStandardLog(Logger(out, level, "json"), func(text string) string {
-		return strings.ReplaceAll(text, "hunter2", Redacted)
-	})
+	CaptureStandardLog(Logger(out, level, "json"), redact.New("hunter2").String)
 	return out
 }
 
-func TestCaptureStandardLog_CutsQuotedBytesAndSecrets(t *testing.T) {
+func TestCaptureStandardLog_RemovesQuotedTextAndSecrets(t *testing.T) {
 	out := capture(t, "debug")
 	for line, want := range map[string]string{
 		"Unsolicited response received on idle HTTP channel starting with \"Bearer hunter2\\n\"; err=<nil>": "Unsolicited response received on idle HTTP channel starting with [redacted]; err=<nil>",

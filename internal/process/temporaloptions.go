@@ -2,6 +2,7 @@ package process
 
 import (
 	"cmp"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -12,28 +13,27 @@ import (
 	"genesys-fanout/internal/setting"
 )
 
-// temporalHelp is the part of --help on Temporal's standard settings.
+// temporalHelp is the part of --help about Temporal's standard settings.
 var temporalHelp = []Setting{
 	{"TEMPORAL_ADDRESS", "Temporal's host:port (default " + client.DefaultHostPort + ")."},
 	{"TEMPORAL_NAMESPACE", "Namespace (default " + client.DefaultNamespace + ")."},
-	{"TEMPORAL_API_KEY", "API key; turns TLS on (or TEMPORAL_API_KEY_FILE, a path to read it from)."},
+	{"TEMPORAL_API_KEY", "API key; switches TLS on (or TEMPORAL_API_KEY_FILE, a path to read it from)."},
 	{"TEMPORAL_TLS", "true or false. Certificates by TEMPORAL_TLS_CLIENT_CERT_PATH, _CLIENT_KEY_PATH, _SERVER_CA_CERT_PATH, _SERVER_NAME."},
-	{"TEMPORAL_CONFIG_FILE", "File of connection profiles, of which TEMPORAL_PROFILE chooses one (default \"default\")."},
+	{"TEMPORAL_CONFIG_FILE", "File of connection profiles; TEMPORAL_PROFILE chooses one of them (default \"default\")."},
 }
 
-// TemporalConfig is how to reach TemporalConfig, as its standard settings say.
+// TemporalConfig says how to connect to Temporal.
 type TemporalConfig struct {
-	Options client.Options // HostPort and Namespace are filled in
+	Options client.Options // HostPort and Namespace are never empty
 
 	settings []Setting
 }
 
-// Settings lists what --check prints of the connection, without secrets.
+// Settings returns the settings of the connection as --check prints them, without secrets.
 func (t TemporalConfig) Settings() []Setting { return t.settings }
 
-// ParseTemporal reads the standard settings of
-// go.temporal.io/sdk/contrib/envconfig and, beyond them, TEMPORAL_API_KEY_FILE.
-// It adds what is wrong with them to problems and connects to nothing.
+// ParseTemporal reads the standard settings of go.temporal.io/sdk/contrib/envconfig, and also
+// TEMPORAL_API_KEY_FILE. It adds every wrong setting to problems. It connects to nothing.
 func ParseTemporal(env Env, problems *Problems) TemporalConfig {
 	before := len(problems.list)
 	checkBooleans(env, problems)
@@ -44,7 +44,7 @@ func ParseTemporal(env Env, problems *Problems) TemporalConfig {
 	}
 	profile.Address = cmp.Or(profile.Address, client.DefaultHostPort)
 	profile.Namespace = cmp.Or(profile.Namespace, client.DefaultNamespace)
-	// gRPC takes a resolver's URL as well, such as dns:///host:port.
+	// gRPC also accepts the URL of a resolver, such as dns:///host:port.
 	if !strings.Contains(profile.Address, "/") {
 		problems.HostPort("TEMPORAL_ADDRESS", profile.Address, false)
 	}
@@ -66,8 +66,8 @@ func ParseTemporal(env Env, problems *Problems) TemporalConfig {
 	}}
 }
 
-// checkBooleans refuses what envconfig would ignore: TEMPORAL_TLS=yes would
-// connect without TLS.
+// checkBooleans checks the values of boolean settings, because envconfig ignores a value that
+// it does not know: with TEMPORAL_TLS=yes it would connect without TLS.
 func checkBooleans(env Env, problems *Problems) {
 	for _, name := range []string{"TEMPORAL_TLS", "TEMPORAL_TLS_DISABLE_HOST_VERIFICATION"} {
 		if value, ok := env.LookupEnv(name); ok {
@@ -76,37 +76,36 @@ func checkBooleans(env Env, problems *Problems) {
 	}
 }
 
-// withAPIKey adds the content of TEMPORAL_API_KEY_FILE, which envconfig does not know.
+// withAPIKey returns env with TEMPORAL_API_KEY set to the content of TEMPORAL_API_KEY_FILE if
+// that is set, because envconfig does not know the latter.
 func withAPIKey(env Env, problems *Problems) Env {
 	key, err := env.Secret("TEMPORAL_API_KEY")
 	problems.AddError(err)
 	extended := Env{}
-	for _, name := range env.names() {
-		extended[name] = env[name]
-	}
+	maps.Copy(extended, env)
 	extended["TEMPORAL_API_KEY"] = key.Reveal()
 	return extended
 }
 
-// checkAPIKey refuses what gRPC cannot send as a header: each call would fail
-// with a code that reads like a server in trouble.
+// checkAPIKey checks that gRPC can send the key as a header. Otherwise each call would fail
+// with a code that reads like a failure of the server.
 func checkAPIKey(key string, problems *Problems) {
 	for _, char := range []byte(key) {
 		if char < 0x20 || char > 0x7e {
-			problems.Add("TEMPORAL_API_KEY", "holds a line break or a character that is not ASCII", "copy the key again")
+			problems.Add("TEMPORAL_API_KEY", "contains a line break or a character that is not ASCII", "copy the key again")
 			return
 		}
 	}
 }
 
-// loadProfile reads the file of profiles and the variables in two steps, as
-// envconfig's errors do not tell which setting is to blame.
+// loadProfile reads the file of profiles and the variables in two steps, because the errors of
+// envconfig do not say which setting is wrong.
 func loadProfile(env Env, problems *Problems) (envconfig.ClientConfigProfile, bool) {
 	none := envconfig.ClientConfigProfile{}
 	if path, ok := env.LookupEnv("TEMPORAL_CONFIG_FILE"); ok {
-		// envconfig takes a missing file for an empty one.
+		// envconfig treats a missing file like an empty one.
 		if _, err := os.Stat(path); err != nil {
-			problems.Add("TEMPORAL_CONFIG_FILE", "cannot read "+path+": "+setting.Cause(err), "name a file that this process may read")
+			problems.Add("TEMPORAL_CONFIG_FILE", "cannot read "+path+": "+setting.Cause(err), "name a file that this process can read")
 			return none, false
 		}
 	}
@@ -122,7 +121,7 @@ func loadProfile(env Env, problems *Problems) (envconfig.ClientConfigProfile, bo
 	return profile, true
 }
 
-// checkFiles names the variable of each certificate file that cannot be read.
+// checkFiles adds a problem for each certificate file that cannot be read.
 func checkFiles(tls *envconfig.ClientConfigTLS, problems *Problems) {
 	if tls == nil || tls.Disabled {
 		return
@@ -136,7 +135,7 @@ func checkFiles(tls *envconfig.ClientConfigTLS, problems *Problems) {
 			continue
 		}
 		if _, err := os.ReadFile(file.Value); err != nil {
-			problems.Add(file.Name, "cannot read "+file.Value+": "+setting.Cause(err), "name a file that this process may read")
+			problems.Add(file.Name, "cannot read "+file.Value+": "+setting.Cause(err), "name a file that this process can read")
 		}
 	}
 }

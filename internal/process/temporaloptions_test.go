@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTemporalDefaults(t *testing.T) {
+func TestParseTemporal_HasDefaults(t *testing.T) {
 	problems := &Problems{}
 	temporal := ParseTemporal(Env{"TEMPORAL_NAMESPACE": ""}, problems)
 	require.NoError(t, problems.Err())
@@ -19,7 +19,7 @@ func TestTemporalDefaults(t *testing.T) {
 	assert.Nil(t, temporal.Options.ConnectionOptions.TLS)
 }
 
-func TestTemporalAPIKeyFromAFileTurnsTLSOn(t *testing.T) {
+func TestParseTemporal_AnAPIKeyFromAFileSwitchesTLSOn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
 	require.NoError(t, os.WriteFile(path, []byte("hunter2\n"), 0o600))
 	problems := &Problems{}
@@ -32,7 +32,7 @@ func TestTemporalAPIKeyFromAFileTurnsTLSOn(t *testing.T) {
 	assert.NotContains(t, fmt.Sprintf("%+v", temporal.Settings()), "hunter2")
 }
 
-func TestTemporalSettingsThatAreWrongAreNamed(t *testing.T) {
+func TestParseTemporal_NamesEveryWrongSetting(t *testing.T) {
 	file := func(content string) string {
 		path := filepath.Join(t.TempDir(), "file")
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
@@ -47,7 +47,7 @@ func TestTemporalSettingsThatAreWrongAreNamed(t *testing.T) {
 		"missing profile":     {Env{"TEMPORAL_CONFIG_FILE": file("[profile.a]\naddress=\"h:1\""), "TEMPORAL_PROFILE": "b"}, []string{"TEMPORAL_PROFILE: "}},
 		"address of a profile": {
 			Env{"TEMPORAL_CONFIG_FILE": file("[profile.a]\naddress=\"h\""), "TEMPORAL_PROFILE": "a"},
-			[]string{`TEMPORAL_ADDRESS: "h" is no address; `},
+			[]string{`TEMPORAL_ADDRESS: "h" is not valid; it must be host:port`},
 		},
 		"files, all of them": {
 			Env{"TEMPORAL_TLS_CLIENT_CERT_PATH": "/no/cert", "TEMPORAL_TLS_CLIENT_KEY_PATH": "/no/key", "TEMPORAL_TLS_SERVER_CA_CERT_PATH": "/no/ca"},
@@ -58,8 +58,8 @@ func TestTemporalSettingsThatAreWrongAreNamed(t *testing.T) {
 		},
 		"no certificate":         {Env{"TEMPORAL_TLS_SERVER_CA_CERT_PATH": file("junk")}, []string{"TEMPORAL_TLS_*: "}},
 		"cert without its key":   {Env{"TEMPORAL_TLS_CLIENT_CERT_PATH": file("junk")}, []string{"TEMPORAL_TLS_*: "}},
-		"neither true nor false": {Env{"TEMPORAL_TLS": "yes"}, []string{`TEMPORAL_TLS: "yes" is not known; choose one of true, false, 1, 0`}},
-		"key in two lines":       {Env{"TEMPORAL_API_KEY": "hunter2\nhunter3"}, []string{"TEMPORAL_API_KEY: holds a line break"}},
+		"neither true nor false": {Env{"TEMPORAL_TLS": "yes"}, []string{`TEMPORAL_TLS: "yes" is not valid; it must be one of true, false, 1, 0`}},
+		"key in two lines":       {Env{"TEMPORAL_API_KEY": "hunter2\nhunter3"}, []string{"TEMPORAL_API_KEY: contains a line break"}},
 		"key given twice":        {Env{"TEMPORAL_API_KEY": "hunter2", "TEMPORAL_API_KEY_FILE": "/x"}, []string{"TEMPORAL_API_KEY: is set, and so is"}},
 		"several at once":        {Env{"TEMPORAL_TLS": "yes", "TEMPORAL_ADDRESS": "h"}, []string{"TEMPORAL_TLS: ", "TEMPORAL_ADDRESS: "}},
 	} {

@@ -14,27 +14,28 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// TemporalProbe asks Temporal what a preflight wants to know. Unlike Dial it waits for
-// nothing, and unlike EnsureSearchAttributes it changes nothing.
+// TemporalProbe asks Temporal for --preflight. Unlike Dial it does not wait for Temporal, and
+// unlike EnsureSearchAttributes it changes nothing.
 type TemporalProbe struct {
 	temporal TemporalConfig
 	client   client.Client
 }
 
-// NewTemporalProbe makes a Probe; it connects to nothing. Close frees it.
-func NewTemporalProbe(conn DialOptions) (*TemporalProbe, error) {
-	c, err := newClient(conn)
+// NewTemporalProbe returns a TemporalProbe, which connects with its first question. The caller
+// closes it.
+func NewTemporalProbe(o DialOptions) (*TemporalProbe, error) {
+	c, err := newClient(o)
 	if err != nil {
 		return nil, err
 	}
-	return &TemporalProbe{temporal: conn.Temporal, client: c}, nil
+	return &TemporalProbe{temporal: o.Temporal, client: c}, nil
 }
 
-// Close ends the connection.
+// Close closes the connection.
 func (p *TemporalProbe) Close() { p.client.Close() }
 
-// Namespace asks for the namespace once and tells how long it keeps closed runs,
-// 0 where it does not say. The error is a *RejectedError, or an *UnreachableError.
+// Namespace asks for the namespace once. It returns how long the namespace keeps closed runs, 0
+// if the answer does not say. The error is a *RejectedError or an *UnreachableError.
 func (p *TemporalProbe) Namespace(ctx context.Context) (retention time.Duration, err error) {
 	answer, err := p.client.WorkflowService().DescribeNamespace(ctx, &workflowservice.DescribeNamespaceRequest{
 		Namespace: p.temporal.Options.Namespace,
@@ -42,38 +43,23 @@ func (p *TemporalProbe) Namespace(ctx context.Context) (retention time.Duration,
 	if err == nil {
 		return answer.GetConfig().GetWorkflowExecutionRetentionTtl().AsDuration(), nil
 	}
-	if refusal := refusalOf(p.temporal, err); refusal != nil {
-		return 0, refusal
+	if rejected := rejectedError(p.temporal, err); rejected != nil {
+		return 0, rejected
 	}
 	return 0, &UnreachableError{p.temporal.Options.HostPort, err}
 }
 
-// UnreachableError says that Temporal could not be asked.
-type UnreachableError struct {
-	Address string
-	Err     error
-}
-
-// Error says who did not answer, and why.
-func (u *UnreachableError) Error() string {
-	return fmt.Sprintf("Temporal at %s does not answer: %s", u.Address, answered(u.Err))
-}
-
-// Unwrap gives the cause.
-func (u *UnreachableError) Unwrap() error { return u.Err }
-
-// AttributeState is what a namespace has of the search attributes that were asked for.
+// AttributeState says which search attributes a namespace has.
 type AttributeState struct {
-	Missing []string
-	// Err says why they cannot be used or, where any are missing, registered;
-	// Command is what an operator types then.
+	Missing []string // the names that are not registered
+	// Err says why the attributes cannot be used or, if some are missing, why this process
+	// cannot register them. Command is the command with which an operator corrects that.
 	Err     error
 	Command string
 }
 
-// SearchAttributes looks which of the attributes are registered. Where some are
-// missing it asks to register none at all: a server checks the rights before it
-// finds nothing to do.
+// SearchAttributes asks which of the attributes are registered. If some are missing, it finds
+// out whether this process has the right to register them.
 func (p *TemporalProbe) SearchAttributes(ctx context.Context, keys []temporal.SearchAttributeKey) AttributeState {
 	namespace, wanted := p.temporal.Options.Namespace, typesOf(keys)
 	catalog := catalogOf(p.client, namespace, wanted)
@@ -83,12 +69,12 @@ func (p *TemporalProbe) SearchAttributes(ctx context.Context, keys []temporal.Se
 	case errors.As(err, new(*typeClashError)):
 		found.Err = err
 	case err != nil:
-		found.Err = fmt.Errorf("cannot be listed: %w", answered(err))
+		found.Err = fmt.Errorf("the search attributes cannot be listed: %w", withCode(err))
 	case len(missing) > 0:
-		found.Err = p.mayRegister(ctx, namespace)
+		found.Err = p.checkRightToRegister(ctx, namespace)
 	default:
 		if err := catalog.usable(ctx); err != nil {
-			found.Err = &unusableError{answered(err)}
+			found.Err = &unusableError{withCode(err)}
 		}
 	}
 	if found.Err != nil {
@@ -97,17 +83,16 @@ func (p *TemporalProbe) SearchAttributes(ctx context.Context, keys []temporal.Se
 	return found
 }
 
-// mayRegister is nil unless the server says that this process may not.
-func (p *TemporalProbe) mayRegister(ctx context.Context, namespace string) error {
+// checkRightToRegister returns an error if the server says that this process may not register
+// search attributes. It asks the server to register an empty list, because the server checks
+// the rights before it finds that there is nothing to register.
+func (p *TemporalProbe) checkRightToRegister(ctx context.Context, namespace string) error {
 	_, err := p.client.OperatorService().AddSearchAttributes(ctx, &operatorservice.AddSearchAttributesRequest{
 		Namespace: namespace, SearchAttributes: map[string]enums.IndexedValueType{},
 	})
 	switch codeOf(err) {
 	case codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented:
-		return fmt.Errorf("may not be registered by this process: %w", answered(err))
+		return fmt.Errorf("this process may not register search attributes: %w", withCode(err))
 	}
 	return nil
 }
-
-// answered puts the code before an answer, whose text may be empty.
-func answered(err error) error { return fmt.Errorf("%s: %s", codeOf(err), message(err)) }

@@ -25,8 +25,8 @@ func probeOf(t *testing.T, env Env) *TemporalProbe {
 	return probe
 }
 
-// TestProbeOfARealServer: it tells what is missing and registers nothing.
-func TestProbeOfARealServer(t *testing.T) {
+// The probe must find out which attributes are missing without registering any.
+func TestTemporalProbe_RegistersNothingOnARealServer(t *testing.T) {
 	server, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{})
 	require.NoError(t, err)
 	defer server.Close()
@@ -54,12 +54,12 @@ func TestProbeOfARealServer(t *testing.T) {
 	assert.Empty(t, found.Missing)
 
 	_, err = probeOf(t, Env{"TEMPORAL_ADDRESS": server.Address(), "TEMPORAL_NAMESPACE": "nowhere"}).Namespace(t.Context())
-	var refusal *RejectedError
-	require.ErrorAs(t, err, &refusal)
-	assert.Equal(t, codes.NotFound, refusal.Code)
+	var rejected *RejectedError
+	require.ErrorAs(t, err, &rejected)
+	assert.Equal(t, codes.NotFound, rejected.Code)
 }
 
-// operator answers for search attributes as a server with rights of its own.
+// operator answers the calls about search attributes with the given errors.
 type operator struct {
 	operatorservice.UnimplementedOperatorServiceServer
 	list, add error
@@ -75,15 +75,14 @@ func (o *operator) AddSearchAttributes(_ context.Context, r *operatorservice.Add
 	return &operatorservice.AddSearchAttributesResponse{}, o.add
 }
 
-// TestProbeTellsThatRightsAreMissing, with the command for somebody who has them.
-func TestProbeTellsThatRightsAreMissing(t *testing.T) {
+func TestTemporalProbe_ReportsMissingRightsWithTheCommand(t *testing.T) {
 	denied := status.Error(codes.PermissionDenied, "request unauthorized")
 	for name, test := range map[string]struct {
 		list, add error
 		says      string
 	}{
-		"to list":             {list: denied, says: "cannot be listed: PermissionDenied: request unauthorized"},
-		"to register":         {add: denied, says: "may not be registered by this process: PermissionDenied: request unauthorized"},
+		"to list":             {list: denied, says: "the search attributes cannot be listed: PermissionDenied: request unauthorized"},
+		"to register":         {add: denied, says: "this process may not register search attributes: PermissionDenied: request unauthorized"},
 		"none":                {},
 		"none, by a newcomer": {add: status.Error(codes.InvalidArgument, "nothing to add")},
 	} {

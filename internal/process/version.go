@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -9,10 +10,12 @@ import (
 	"go.temporal.io/sdk/temporal"
 )
 
-// version is set by a release build: -ldflags "-X genesys-fanout/internal/process.version=v1.2.3".
+// version is set by a release build with
+// -ldflags "-X genesys-fanout/internal/process.version=v1.2.3".
 var version string
 
-// Version names this build: the release, else the commit it was built from.
+// Version returns the release of this build. If the build is not a release, it returns the
+// commit that it was built from.
 func Version() string {
 	info, _ := debug.ReadBuildInfo()
 	return versionOf(version, info)
@@ -20,7 +23,7 @@ func Version() string {
 
 func versionOf(release string, info *debug.BuildInfo) string {
 	if release != "" || info == nil {
-		return firstNonEmpty(release, "unknown")
+		return cmp.Or(release, "unknown")
 	}
 	if info.Main.Version != "" && info.Main.Version != "(devel)" {
 		return info.Main.Version
@@ -29,23 +32,15 @@ func versionOf(release string, info *debug.BuildInfo) string {
 	for _, setting := range info.Settings {
 		settings[setting.Key] = setting.Value
 	}
-	commit := firstNonEmpty(settings["vcs.revision"], "devel")
+	commit := cmp.Or(settings["vcs.revision"], "devel")
 	if settings["vcs.modified"] == "true" {
 		commit += "+dirty"
 	}
 	return commit
 }
 
-func firstNonEmpty(values ...string) string {
-	for _, value := range values {
-		if value != "" {
-			return value
-		}
-	}
-	return ""
-}
-
-// versionLine is what --version prints: all that a bug report needs.
+// versionLine returns the line that --version prints, with all versions that a bug report
+// needs.
 func versionLine(name string) string {
 	return fmt.Sprintf("%s %s (%s, Temporal SDK v%s)", name, Version(), runtime.Version(), strings.TrimPrefix(temporal.SDKVersion, "v"))
 }

@@ -1,7 +1,7 @@
 // Package redact removes secrets from texts that other programs wrote. A server, a proxy or
 // a library may repeat a secret that it was sent, plain or encoded.
 //
-// The package refuses to decide what is a secret: the caller names each one.
+// The package does not decide what is a secret: the caller names each one.
 package redact
 
 import (
@@ -20,7 +20,10 @@ const Marker = "[redacted]"
 
 // Redactor removes secrets from texts. The zero value removes nothing. It is safe for
 // concurrent use.
-type Redactor struct{ forms []string }
+type Redactor struct {
+	forms    []string
+	replacer *strings.Replacer // nil without forms
+}
 
 // New returns a Redactor for the secrets. Empty secrets are ignored.
 func New(secrets ...string) Redactor { return Redactor{}.With(secrets...) }
@@ -39,7 +42,15 @@ func (r Redactor) With(secrets ...string) Redactor {
 	slices.SortFunc(forms, func(a, b string) int {
 		return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(a, b))
 	})
-	return Redactor{forms: slices.Compact(forms)}
+	forms = slices.Compact(forms)
+	if len(forms) == 0 {
+		return Redactor{}
+	}
+	pairs := make([]string, 0, 2*len(forms))
+	for _, form := range forms {
+		pairs = append(pairs, form, Marker)
+	}
+	return Redactor{forms, strings.NewReplacer(pairs...)}
 }
 
 // formsOf returns the secret as it is, and as JSON, Go, HTML, URLs and base64 write it.
@@ -54,9 +65,8 @@ func formsOf(secret string) []string {
 		escaped, strings.NewReplacer("&#34;", "&quot;", "&#39;", "&apos;").Replace(escaped),
 		strings.ReplaceAll(escaped, "&#39;", "&#x27;"),
 		url.QueryEscape(secret), url.PathEscape(secret),
-		// Without padding, so that a form with padding is found too.
-		base64.RawStdEncoding.EncodeToString([]byte(secret)),
-		base64.RawURLEncoding.EncodeToString([]byte(secret)),
+		base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawStdEncoding.EncodeToString([]byte(secret)),
+		base64.URLEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
 	}
 }
 
@@ -77,14 +87,10 @@ func unquote(quoted string) string { return quoted[1 : len(quoted)-1] }
 // String returns the text with Marker in the place of each secret. All secrets are replaced in one
 // pass, because a secret of a few letters must not match inside a Marker.
 func (r Redactor) String(text string) string {
-	if !r.Finds(text) {
+	if r.replacer == nil {
 		return text
 	}
-	pairs := make([]string, 0, 2*len(r.forms))
-	for _, form := range r.forms {
-		pairs = append(pairs, form, Marker)
-	}
-	return strings.NewReplacer(pairs...).Replace(text)
+	return r.replacer.Replace(text)
 }
 
 // Finds reports whether the text contains a secret.

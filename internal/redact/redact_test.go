@@ -36,7 +36,7 @@ func TestRemovesASecretInEveryFormInWhichAServerRepeatsIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := redact.New(awkward).String("before " + echo + " after")
-			assert.Regexp(t, `^before ["']?\[redacted\]["'=]* after$`, got)
+			assert.Regexp(t, `^before ["']?\[redacted\]["']? after$`, got)
 		})
 	}
 }

@@ -1,6 +1,8 @@
-// Package setting reads values that are secrets: from the environment, or from a
-// file that the environment names. It is the one reader of NAME and NAME_FILE, for
-// the settings of a process as for the ${NAME} of a targets file.
+// Package setting reads secrets from environment variables and from files that environment
+// variables name. It is the only reader of NAME and NAME_FILE, both for the settings of a
+// process and for the ${NAME} of a targets file.
+//
+// The package does not know which settings exist, and no error of it contains a secret.
 package setting
 
 import (
@@ -12,21 +14,22 @@ import (
 	"strings"
 )
 
-// Problem is a variable that is set wrongly.
+// Problem is a variable with a wrong value.
 type Problem struct {
 	Variable string
-	What     string // what is wrong; never a secret
-	Cure     string // what the user does about it
+	What     string // what is wrong; never contains a secret
+	Cure     string // what to do about it
 }
 
-// Error is the line that the user reads.
+// Error returns the line that the user reads.
 func (p *Problem) Error() string { return p.Variable + ": " + p.What + "; " + p.Cure }
 
-// Secret returns the value of the variable name, as it is, or the content of the
-// file that the variable name_FILE names, less one line break at its end. If
-// neither variable is set, set is false; an empty variable counts as not set.
-// The error is a *Problem: both are set, or the file cannot be read, is empty, or
-// is larger than 1 MiB.
+// Secret returns the value of the variable name, or the content of the file that the variable
+// name_FILE names, without one line break at the end of the file. If neither variable is set,
+// set is false. An empty variable counts as not set.
+//
+// The error is a *Problem. It says that both variables are set, or that the file cannot be
+// read, is empty, or is larger than 1 MiB.
 func Secret(name string, lookupEnv func(string) (string, bool)) (value string, set bool, err error) {
 	value, _ = lookupEnv(name)
 	file := name + "_FILE"
@@ -40,25 +43,26 @@ func Secret(name string, lookupEnv func(string) (string, bool)) (value string, s
 	value, err = content(path)
 	switch {
 	case err != nil:
-		return "", false, &Problem{file, fmt.Sprintf("names %q, which cannot be read: %s", path, Cause(err)), "name a file that this process may read"}
+		return "", false, &Problem{file, fmt.Sprintf("names %q, which cannot be read: %s", path, Cause(err)), "name a file that this process can read"}
 	case value == "":
 		return "", false, &Problem{file, fmt.Sprintf("names %q, which is empty", path), "put the secret into it"}
 	}
 	return value, true, nil
 }
 
-// maxSecret is the most that net/http's servers accept of all headers together.
+// maxSecret is the largest secret, in bytes. net/http's servers accept that much of all headers
+// together.
 const maxSecret = 1 << 20
 
 var errTooLong = errors.New("longer than 1 MiB")
 
-// content reads a file without the line break that editors put at its end.
+// content returns the content of a file without the line break that editors write at its end.
 func content(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close() //nolint:errcheck // nothing was written to the file
 	data, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
 	if err != nil {
 		return "", err
@@ -73,8 +77,8 @@ func content(path string) (string, error) {
 	return value, nil
 }
 
-// Cause returns the part of a file error that does not repeat the path, for
-// messages that name the path already.
+// Cause returns the text of a file error without the path, for messages that already name the
+// path.
 func Cause(err error) string {
 	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathError.Err.Error()

@@ -16,7 +16,7 @@ import (
 )
 
 // TestIngest_SendsItsRequestsWithTheSDK runs the built process until the Genesys API
-// refuses the connection details.
+// rejects the request for the connection details.
 func TestIngest_SendsItsRequestsWithTheSDK(t *testing.T) {
 	dir := t.TempDir()
 	ingest := filepath.Join(dir, "ingest")
@@ -30,11 +30,11 @@ targets:
     url: http://127.0.0.1:1/
 `), 0o600))
 
-	refused := genesystest.Answer{
+	rejected := genesystest.Answer{
 		Status: http.StatusForbidden, Header: http.Header{"Inin-Correlation-Id": {"corr-1"}},
 		Body: `{"message":"No permission","code":"missing.permission","contextId":"ctx-1"}`,
 	}
-	genesys := genesystest.NewServer(t, genesystest.Answer{}, refused)
+	genesys := genesystest.NewServer(t, genesystest.Answer{}, rejected)
 	process := exec.CommandContext(t.Context(), ingest, "--targets", targets, "--http-addr", "127.0.0.1:0")
 	process.Env = []string{
 		"HOME=" + dir, "GENESYS_API_URL=" + genesys.URL, "GENESYS_TOKEN_URL=" + genesys.URL + "/oauth/token",

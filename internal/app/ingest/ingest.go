@@ -47,17 +47,17 @@ type Ingest struct{ options Options }
 func New(options Options) *Ingest { return &Ingest{options} }
 
 // Run consumes until ctx ends. Then it ends what is in flight, within
-// process.StopLimit.
+// process.ShutdownLimit.
 func (i *Ingest) Run(ctx context.Context) error {
-	return process.StopWithin(ctx, process.StopLimit(i.options.Targets), i.options.Log, i.serve)
+	return process.RunAndShutdown(ctx, process.ShutdownLimit(i.options.Targets), i.options.Log, i.serve)
 }
 
 // drainLimit is how long a stop waits for starts in flight. The last of them may
 // bring a first attempt, which takes the longest target timeout and
 // queues.StopSlack; a second is left for what comes after.
-const drainLimit = process.StopSlack - queues.StopSlack - time.Second
+const drainLimit = process.ShutdownSlack - queues.StopSlack - time.Second
 
-func (i *Ingest) serve(ctx context.Context, stop *process.Shutdown) error {
+func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
 	o, log := i.options, i.options.Log
 	process.WarnTracing(log, o.Env)
 	registry := process.NewRegistry()
@@ -99,7 +99,7 @@ func (i *Ingest) serve(ctx context.Context, stop *process.Shutdown) error {
 	recallQueue, stopFirstAttempts := "", func() {}
 	if o.Eager {
 		recallQueue = fanout.RecallQueue(o.TaskQueue, uuid.NewString())
-		if stopFirstAttempts, err = i.firstAttempts(temporal, recallQueue, registry, stop); err != nil {
+		if stopFirstAttempts, err = i.firstAttempts(temporal, recallQueue, registry, shutdown); err != nil {
 			return err
 		}
 		go polls.Watch(ctx, health, log)
@@ -127,14 +127,14 @@ func (i *Ingest) serve(ctx context.Context, stop *process.Shutdown) error {
 	if err != nil {
 		return err
 	}
-	defer stop.WaitFor("Kafka's consumer group", "Kafka did not answer in time; messages whose commit is missing are read again and found to be duplicates")()
+	defer shutdown.WaitFor("Kafka's consumer group", "Kafka did not answer in time; messages whose commit is missing are read again and found to be duplicates")()
 	return in.Run(ctx)
 }
 
 // firstAttempts begins to run the first task of each run in this process, on the
 // client that starts it, and to answer for it on recallQueue. end may be called
 // more than once; it returns when what is in flight has ended.
-func (i *Ingest) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, stop *process.Shutdown) (end func(), err error) {
+func (i *Ingest) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, shutdown *process.Shutdown) (end func(), err error) {
 	o := i.options
 	reader := history.Reader{Client: temporal, Namespace: o.Temporal.Options.Namespace, DataConverter: fanout.DataConverter()}
 	process := queues.Config{
@@ -142,7 +142,7 @@ func (i *Ingest) firstAttempts(temporal client.Client, recallQueue string, regis
 		Activities: activities.New(activities.Options{Targets: o.Targets, Runs: reader, Metrics: registry, Logger: o.Log}),
 	}
 	recalls, runs := process.RecallWorker(recallQueue), process.WorkflowWorker(registry)
-	ended := stop.WaitFor("Temporal's task queues", queues.UnfinishedTasks)
+	ended := shutdown.WaitFor("Temporal's task queues", queues.UnfinishedTasks)
 	if err := recalls.Start(); err != nil {
 		return nil, fmt.Errorf("start polling Temporal: %w", err)
 	}

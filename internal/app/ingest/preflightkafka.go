@@ -116,7 +116,7 @@ func (k *kafkaChecks) brokerCure(step preflight.Step, secured ingest.Secured) st
 			return "the CA in KAFKA_SSL_CA_LOCATION is not that of the brokers: name theirs, or unset it for the system's roots"
 		}
 		return "name the brokers' CA in KAFKA_SSL_CA_LOCATION"
-	case preflight.OutOfTime:
+	case preflight.Expired:
 		return "the broker's certificate must be renewed; or correct this machine's clock"
 	case preflight.OtherHost:
 		return "use the certificate's name for the broker; check the host in " + servers

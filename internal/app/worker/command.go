@@ -1,6 +1,8 @@
-// Package worker is the process that runs FanOut: it delivers events to their targets,
-// and keeps dead letters. Command reads settings and runs the process; New and Run are
-// for a program that has the Options, such as a test.
+// Package worker is the process that runs the workflow FanOut. It delivers events to their
+// targets, and records dead letters. Command reads the settings and runs the process. New and
+// Run are for a program that has the Options already, such as a test.
+//
+// The package decides nothing about an event. It composes the packages that do.
 package worker
 
 import (
@@ -14,23 +16,24 @@ import (
 // Name is the name of the process.
 const Name = "worker"
 
-// settings are what worker takes from flags and environment.
+// settings are the settings of worker.
 type settings struct {
 	process.Shared
-	DeadLetters string `env:"FANOUT_DEAD_LETTERS" default:"./dead-letters" help:"Tracker directory, one for all workers; off: this worker leaves dead letters to others."`
+	DeadLetters string `env:"FANOUT_DEAD_LETTERS" default:"./dead-letters" help:"Directory of the tracker, one for all workers; with off, this worker leaves dead letters to other workers."`
 }
 
-// off is the value of FANOUT_DEAD_LETTERS that keeps no tracker.
-const off = "off"
+// noTracker is the value of FANOUT_DEAD_LETTERS for a worker without a tracker.
+const noTracker = "off"
 
-// Command is the process for process.Main: it reads flags and environment, and does
-// what they ask for until the context ends.
+// Command is the function that process.Main runs. It reads flags and environment, and prints
+// --help, --version or --check, makes the checks of --preflight, or runs a Worker until ctx
+// ends.
 func Command(ctx context.Context) error {
 	var s settings
 	env := process.Environ()
 	app := process.App{
 		Name:        Name,
-		Description: "Deliver Genesys Cloud events from Temporal to the targets, and keep dead letters.",
+		Description: "Deliver Genesys Cloud events from Temporal to the targets, and record dead letters.",
 		HTTPAddr:    "127.0.0.1:9464",
 	}
 	done, problems := process.Parse(app, &s, os.Args[1:], env, os.Stdout)
@@ -49,7 +52,7 @@ func Command(ctx context.Context) error {
 	log := process.Logger(os.Stderr, s.LogLevel, s.LogFormat)
 	process.CaptureStandardLog(log, targets.Redact)
 	if s.Preflight {
-		return tryEverything(ctx, &s, targets, temporal)
+		return runPreflight(ctx, &s, targets, temporal)
 	}
 	return New(Options{
 		TaskQueue:   s.TaskQueue,

@@ -18,7 +18,7 @@ import (
 	"genesys-fanout/target"
 )
 
-// Options are what a worker needs.
+// Options are the settings of a Worker.
 type Options struct {
 	TaskQueue   string
 	HTTPAddr    string
@@ -29,24 +29,24 @@ type Options struct {
 	Env         process.Env
 }
 
-// Worker serves the queues of FanOut and of every target.
+// Worker polls the task queues of FanOut, of every target and of dead letters.
 type Worker struct{ options Options }
 
-// New makes a worker; Run starts it.
+// New returns a Worker that does nothing until Run.
 func New(options Options) *Worker { return &Worker{options} }
 
-// Run serves until ctx ends; what is in flight then ends first, within
-// process.StopLimit.
+// Run delivers events until ctx ends. Then it waits for the tasks in flight, but not longer than
+// process.ShutdownLimit.
 func (w *Worker) Run(ctx context.Context) error {
-	return process.StopWithin(ctx, process.StopLimit(w.options.Targets), w.options.Log, w.run)
+	return process.RunAndShutdown(ctx, process.ShutdownLimit(w.options.Targets), w.options.Log, w.run)
 }
 
-func (w *Worker) run(ctx context.Context, stop *process.Shutdown) error {
+func (w *Worker) run(ctx context.Context, shutdown *process.Shutdown) error {
 	o := w.options
 	process.WarnTracing(o.Log, o.Env)
 	registry := process.NewRegistry()
 	checks := []string{process.CheckTemporal, process.CheckQueues}
-	if o.DeadLetters != off {
+	if o.DeadLetters != noTracker {
 		checks = append(checks, activities.CheckTracker)
 	}
 	health := process.NewHealth(checks...)
@@ -57,10 +57,10 @@ func (w *Worker) run(ctx context.Context, stop *process.Shutdown) error {
 	defer server.Close()
 
 	var tracker activities.Tracker
-	if o.DeadLetters != off {
+	if o.DeadLetters != noTracker {
 		if tracker, err = deadletter.Open(o.DeadLetters); err != nil {
 			return &process.ExitError{Code: process.ExitUsage, Err: process.Problem{
-				Variable: "FANOUT_DEAD_LETTERS", What: err.Error(), Cure: "name a directory that this process may write, or off",
+				Variable: "FANOUT_DEAD_LETTERS", What: err.Error(), Cure: "set it to a directory that this process can write to, or to off",
 			}}
 		}
 		o.Log.Info("opened the tracker", "tracker", tracker.String())
@@ -69,7 +69,7 @@ func (w *Worker) run(ctx context.Context, stop *process.Shutdown) error {
 	if err != nil {
 		return err
 	}
-	polls := w.polls()
+	polls := w.pollMonitor()
 	temporal, err := process.Dial(ctx, process.DialOptions{
 		Temporal: o.Temporal, DataConverter: fanout.DataConverter(), Metrics: metrics, Log: o.Log, Health: health, Polls: polls,
 	})
@@ -78,8 +78,8 @@ func (w *Worker) run(ctx context.Context, stop *process.Shutdown) error {
 	}
 	defer temporal.Close()
 	namespace := o.Temporal.Options.Namespace
-	// ingest tells each run whether the namespace has them; a worker that comes
-	// first prepares it.
+	// The worker needs no search attributes, because ingest writes into the input of each run
+	// whether the namespace has them. It registers them in case it starts before ingest.
 	if _, err := process.EnsureSearchAttributes(ctx, temporal, namespace, fanout.SearchAttributeKeys(), o.Log); err != nil {
 		return err
 	}
@@ -99,26 +99,26 @@ func (w *Worker) run(ctx context.Context, stop *process.Shutdown) error {
 	if tracker != nil {
 		go acts.WatchTracker(ctx)
 	}
-	defer stop.WaitFor("Temporal's task queues", queues.UnfinishedTasks)()
-	return serve(ctx, w.workers(temporal, acts, registry), func() {
-		o.Log.Info("worker polls", "http", server.Addr(), "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
+	defer shutdown.WaitFor("Temporal's task queues", queues.UnfinishedTasks)()
+	return runWorkers(ctx, w.queueWorkers(temporal, acts, registry), func() {
+		o.Log.Info("the worker polls its task queues", "http", server.Addr(), "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
 	})
 }
 
-// polls looks at the queues that every event needs. A target's own queue is none
-// of them, because the other targets do not depend on it.
-func (w *Worker) polls() *process.PollMonitor {
-	if w.options.DeadLetters == off {
+// pollMonitor returns a monitor of the queues that every event needs. It leaves out the queues
+// of the targets, because the other targets do not depend on them.
+func (w *Worker) pollMonitor() *process.PollMonitor {
+	if w.options.DeadLetters == noTracker {
 		return process.NewPollMonitor(w.options.TaskQueue)
 	}
 	return process.NewPollMonitor(w.options.TaskQueue, fanout.DeadLetterQueue(w.options.TaskQueue))
 }
 
-// serve starts all workers, waits for ctx, and stops them side by side: each
-// waits for what it has in flight.
-func serve(ctx context.Context, workers []*queues.Worker, polling func()) error {
+// runWorkers starts all workers, calls polling, and waits for the end of ctx. Then it stops all
+// workers concurrently, because each of them waits for its tasks in flight.
+func runWorkers(ctx context.Context, workers []*queues.Worker, polling func()) error {
 	var started []*queues.Worker
-	defer func() { stopAll(started) }()
+	defer func() { stopWorkers(started) }()
 	for _, one := range workers {
 		if err := one.Start(); err != nil {
 			return fmt.Errorf("start polling Temporal: %w", err)
@@ -130,7 +130,7 @@ func serve(ctx context.Context, workers []*queues.Worker, polling func()) error 
 	return nil
 }
 
-func stopAll(workers []*queues.Worker) {
+func stopWorkers(workers []*queues.Worker) {
 	var all sync.WaitGroup
 	for _, one := range workers {
 		all.Go(one.Stop)
@@ -138,19 +138,19 @@ func stopAll(workers []*queues.Worker) {
 	all.Wait()
 }
 
-// workers makes the pollers of this process: one for workflow tasks with their
-// first attempts, one for each target's retry lane, one for dead letters.
-func (w *Worker) workers(temporal client.Client, acts *activities.Activities, registry prometheus.Registerer) []*queues.Worker {
+// queueWorkers returns the Temporal workers of this process: one for workflow tasks, which make
+// the first attempts, one for the retry lane of each target, and one for dead letters.
+func (w *Worker) queueWorkers(temporal client.Client, acts *activities.Activities, registry prometheus.Registerer) []*queues.Worker {
 	o := w.options
-	process := queues.Config{Client: temporal, TaskQueue: o.TaskQueue, Targets: o.Targets, Log: o.Log, Activities: acts}
-	all := []*queues.Worker{process.WorkflowWorker(registry)}
+	config := queues.Config{Client: temporal, TaskQueue: o.TaskQueue, Targets: o.Targets, Log: o.Log, Activities: acts}
+	all := []*queues.Worker{config.WorkflowWorker(registry)}
 	for _, t := range o.Targets.All() {
-		if t.State != target.Paused { // what waits for it rests in its queue
-			all = append(all, process.RetryLaneWorker(t))
+		if t.State != target.Paused { // the deliveries to a paused target wait in its queue
+			all = append(all, config.RetryLaneWorker(t))
 		}
 	}
-	if o.DeadLetters != off {
-		all = append(all, process.DeadLetterWorker())
+	if o.DeadLetters != noTracker {
+		all = append(all, config.DeadLetterWorker())
 	}
 	return all
 }
