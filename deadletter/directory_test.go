@@ -246,22 +246,6 @@ func TestResolveBesideRecord(t *testing.T) {
 	assert.Equal(t, runs, kept)
 }
 
-func TestLockWaitsNoLongerThanItsContext(t *testing.T) {
-	d, path := open(t)
-	other, err := Open(path)
-	require.NoError(t, err)
-	unlock, err := other.lock(t.Context())
-	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	for _, dir := range []*Directory{d, other} {
-		require.ErrorIs(t, dir.Record(ctx, letter("a", "run-1")), context.DeadlineExceeded)
-	}
-	assert.Empty(t, names(t, path), "no temporary file is left")
-	unlock()
-	require.NoError(t, d.Record(t.Context(), letter("a", "run-1")))
-}
-
 // TestWithoutLinks is the tracker on a file system that has no hard links.
 func TestWithoutLinks(t *testing.T) {
 	d, path := open(t)
