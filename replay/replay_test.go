@@ -276,7 +276,7 @@ func TestReplay_LearnsEachOutcomeWhileAnotherTargetIsDown(t *testing.T) {
 
 	away := s.path + "-away"
 	require.NoError(t, os.Rename(s.path, away))
-	await.True(t, "the line that the tracker is away", func() bool { return strings.Contains(told.String(), "waiting for the tracker to be read, for 0s: ") })
+	await.True(t, "the line that the tracker is away", func() bool { return strings.Contains(told.String(), "waiting for the tracker: read the records: ") })
 	assert.Equal(t, want, r.ByTarget(), "what cannot be seen is not delivered")
 	require.NoError(t, os.Rename(away, s.path))
 	await.True(t, "the line that the tracker is back", func() bool { return strings.Contains(told.String(), "the tracker answers again, after ") })
@@ -338,7 +338,7 @@ func TestOpenRun(t *testing.T) {
 	require.NoError(t, err)
 	counts, told := s.replay(deadletter.Filter{})
 	assert.Equal(t, replay.Counts{Deliveries: 1, Skipped: 1}, counts)
-	assert.Equal(t, "event evt-1 has an open run: skipped; workflow event-evt-1", told)
+	assert.Equal(t, "event evt-1 has an open run: skipped; look at workflow event-evt-1 in Temporal", told)
 
 	plan, _ := s.count(deadletter.Filter{})
 	told2 := notices{}
@@ -380,7 +380,7 @@ func TestOthersWereFaster(t *testing.T) {
 	counts := r.Counts()
 	assert.Equal(t, replay.Counts{Deliveries: 5, Sent: 1, Delivered: 2, FailedAgain: 1}, counts, told.String())
 	assert.Equal(t, 2, counts.Left(), "the damaged one, and the discarded one")
-	assert.Contains(t, told.String(), "event evt-6: the record of a was discarded meanwhile")
+	assert.Contains(t, told.String(), "event evt-6: the record of target a was discarded meanwhile")
 	assert.Equal(t, 1, s.targets["a"].Count())
 	assert.Len(t, s.targets["a"].ByEvent("evt-4"), 1)
 }
@@ -398,7 +398,7 @@ func TestARunThatIsTerminated(t *testing.T) {
 	require.NoError(t, <-ended)
 	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1}, r.Counts())
 	assert.Equal(t, 1, r.Counts().Left())
-	assert.Equal(t, "event evt-1: its run ended as Terminated, and the record of a is as it was; look at workflow event-evt-1 in Temporal, and replay the event again",
+	assert.Equal(t, "event evt-1: its run ended as Terminated, and the record of target a is unchanged; look at workflow event-evt-1 in Temporal, and replay the event again",
 		told.String())
 }
 
