@@ -271,8 +271,8 @@ func TestReplayRate(t *testing.T) {
 	s.exactlyOnce("compliance", events)
 }
 
-// TestReplayRefusesByName what cannot be sent, and sends the rest.
-func TestReplayRefusesByName(t *testing.T) {
+// TestReplayReportsRecordsThatAreNotSent, and sends the rest.
+func TestReplayReportsRecordsThatAreNotSent(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok, "notification": status(http.StatusInternalServerError), "compliance": status(http.StatusUnprocessableEntity)}, mendable)
 	worker := s.run("worker")

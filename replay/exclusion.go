@@ -23,7 +23,7 @@ func (e Excluded) String() string {
 	if name == "" {
 		name = "damaged"
 	}
-	return fmt.Sprintf("%s: %d refused: %s; %s", name, e.Records, e.Why, e.Cure)
+	return fmt.Sprintf("%s: %d not sent: %s; %s", name, e.Records, e.Why, e.Cure)
 }
 
 // exclusion is the reason why one record is not sent.
@@ -46,24 +46,24 @@ const (
 // is not nil if the record's file cannot be read.
 func (s Selection) exclusion(r deadletter.Record, damaged *deadletter.DamagedError) (e exclusion, excluded bool) {
 	if damaged != nil {
-		return exclusion{why: "a file that holds no dead letter is left as it is", cure: "mend the file or move it away", line: damaged.Error(), damaged: true}, true
+		return exclusion{why: "the file cannot be read as a dead letter, and is left unchanged", cure: "repair it or move it away", line: damaged.Error(), damaged: true}, true
 	}
 	e.target = r.TargetName
 	t, known := s.Targets.Get(r.TargetName)
 	switch {
 	case r.TargetName == event.UndecodableTarget:
-		e.why, e.cure, e.line = "the message is no JSON, so it is no event", undecodableCure, inKafka(r)
+		e.why, e.cure, e.line = "the message is not JSON, so it is not an event", undecodableCure, inKafka(r)
 	case r.TargetName == event.OversizeTarget:
-		e.why, e.cure, e.line = "the message is too large for Temporal and is kept in Kafka alone", oversizeCure, inKafka(r)
+		e.why, e.cure, e.line = "the message is too large for Temporal, and only Kafka has it", oversizeCure, inKafka(r)
 	case r.TargetName == event.ConflictTarget:
-		e.why, e.cure, e.line = "another event has the event id of the message", conflictCure, inKafka(r)
+		e.why, e.cure, e.line = "the event id of the message belongs to another event", conflictCure, inKafka(r)
 	case !known:
 		e.why, e.cure = "targets.yaml has no such target", "add it there, or close its records with deadletter discard"
 	case t.State != target.Active:
 		e.why, e.cure = fmt.Sprintf("the target is %s", t.State), "set state: active in targets.yaml"
 	case len(r.Message()) == 0:
 		e.why, e.cure = "the record has no payload", "close it with deadletter discard"
-		e.line = fmt.Sprintf("%s holds no payload: close the record with deadletter discard", s.Directory.File(r.TargetName, r.EventID))
+		e.line = fmt.Sprintf("%s has no payload: close the record with deadletter discard", s.Directory.File(r.TargetName, r.EventID))
 	default:
 		return exclusion{}, false
 	}

@@ -402,8 +402,8 @@ func TestARunThatIsTerminated(t *testing.T) {
 		told.String())
 }
 
-// TestRefusedByName what cannot arrive; the others go on.
-func TestRefusedByName(t *testing.T) {
+// TestReportsRecordsThatAreNotSent, and sends the others.
+func TestReportsRecordsThatAreNotSent(t *testing.T) {
 	s := startStage(t, "a", "gone:retired", "rests:paused").serve()
 	s.record("a", "evt-1")
 	s.record("unknown", "evt-1")
@@ -423,25 +423,25 @@ func TestRefusedByName(t *testing.T) {
 
 	plan, named := s.count(deadletter.Filter{})
 	assert.Equal(t, 1, plan.Deliveries)
-	var refused []string
+	var excluded []string
 	for _, r := range plan.Excluded {
-		refused = append(refused, r.String())
+		excluded = append(excluded, r.String())
 	}
 	assert.ElementsMatch(t, []string{
-		"unknown: 2 refused: targets.yaml has no such target; add it there, or close its records with deadletter discard",
-		"gone: 1 refused: the target is retired; set state: active in targets.yaml",
-		"rests: 1 refused: the target is paused; set state: active in targets.yaml",
-		"_undecodable: 1 refused: the message is no JSON, so it is no event; read the message in Kafka and correct the producer; then close the record with deadletter discard",
-		"_oversize: 2 refused: the message is too large for Temporal and is kept in Kafka alone; " +
+		"unknown: 2 not sent: targets.yaml has no such target; add it there, or close its records with deadletter discard",
+		"gone: 1 not sent: the target is retired; set state: active in targets.yaml",
+		"rests: 1 not sent: the target is paused; set state: active in targets.yaml",
+		"_undecodable: 1 not sent: the message is not JSON, so it is not an event; read the message in Kafka and correct the producer; then close the record with deadletter discard",
+		"_oversize: 2 not sent: the message is too large for Temporal, and only Kafka has it; " +
 			"take the message from Kafka to its targets by hand, or make the producer send less; then close the record with deadletter discard",
-		"_conflict: 1 refused: another event has the event id of the message; " +
+		"_conflict: 1 not sent: the event id of the message belongs to another event; " +
 			"set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + \"-\" + event.type, " +
 			"or correct the producer; send the payload to its targets by hand; then close the record with deadletter discard",
-		"a: 1 refused: the record has no payload; close it with deadletter discard",
-		"damaged: 1 refused: a file that holds no dead letter is left as it is; mend the file or move it away",
-	}, refused)
+		"a: 1 not sent: the record has no payload; close it with deadletter discard",
+		"damaged: 1 not sent: the file cannot be read as a dead letter, and is left unchanged; repair it or move it away",
+	}, excluded)
 	assert.Contains(t, named, damaged+": damaged dead letter")
-	assert.Contains(t, named, s.tracker.File("a", "evt-5")+" holds no payload")
+	assert.Contains(t, named, s.tracker.File("a", "evt-5")+" has no payload")
 	assert.Contains(t, named, "_undecodable evt-3: Kafka topic t, partition 1, offset 7")
 	assert.Contains(t, named, "_oversize "+cut+": Kafka topic t, partition 1, offset 7", "as it is listed")
 	assert.Contains(t, named, "_conflict evt-7: Kafka topic t, partition 1, offset 7")

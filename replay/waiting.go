@@ -24,7 +24,7 @@ func newOutage(service string, notify func(line string)) *outage.Outage {
 		},
 		func(r outage.Report) {
 			if r.Err != nil {
-				notify(fmt.Sprintf("stopped waiting for %s, after %s: %v", service, r.Age, r.Err))
+				notify(fmt.Sprintf("stopped waiting for %s, after %s", service, r.Age))
 				return
 			}
 			notify(fmt.Sprintf("%s answers again, after %s", service, r.Age))

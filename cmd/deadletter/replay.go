@@ -94,8 +94,8 @@ func (i *invocation) summary(w io.Writer, plan *replay.Plan) error {
 	if plan.Deliveries > 0 {
 		lines = append(lines, kindsTable(plan.Kinds, plan.Deliveries))
 	}
-	for _, refused := range plan.Excluded {
-		lines = append(lines, printable(refused.String()))
+	for _, excluded := range plan.Excluded {
+		lines = append(lines, printable(excluded.String()))
 	}
 	if plan.Deliveries == 0 {
 		lines = append(lines, "nothing to send")
@@ -163,11 +163,11 @@ func (i *invocation) verdict(ctx context.Context, plan *replay.Plan, c replay.Co
 	note(c.FailedAgain, "failed again")
 	note(c.Skipped, "skipped, as a run of their event is open")
 	note(c.Left(), "left")
-	refused := 0
+	excluded := 0
 	for _, r := range plan.Excluded {
-		refused += r.Records
+		excluded += r.Records
 	}
-	note(refused, "refused")
+	note(excluded, "not sent")
 	if len(open) == 0 {
 		return nil
 	}

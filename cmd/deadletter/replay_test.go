@@ -48,7 +48,7 @@ func TestDryRun(t *testing.T) {
 +--------+----------+---------+
 |        | IN ALL   |       2 |
 +--------+----------+---------+
-old: 1 refused: targets.yaml has no such target; add it there, or close its records with deadletter discard
+old: 1 not sent: targets.yaml has no such target; add it there, or close its records with deadletter discard
 2 deliveries in 1 run, at most 20/s
 `, out)
 	assert.Empty(t, errs)
@@ -64,7 +64,7 @@ func TestReplayWithNothingToSend(t *testing.T) {
 	_, errs, code = d.run("replay", "--target", event.UndecodableTarget, "--yes")
 	assert.Equal(t, 1, code)
 	assert.Contains(t, errs, "_undecodable evt-1: Kafka topic t, partition 3, offset 42\n")
-	assert.Contains(t, errs, "not all is resolved: 1 refused\n")
+	assert.Contains(t, errs, "not all is resolved: 1 not sent\n")
 }
 
 func TestAnswersToTheQuestion(t *testing.T) {
