@@ -27,7 +27,7 @@ func TestDiscard(t *testing.T) {
 		assert.True(t, discarded)
 		_, err = d.Get(target, "evt-1")
 		require.ErrorIs(t, err, os.ErrNotExist)
-		kept, err := read(filepath.Join(path, discardedDir, FileName(target, "evt-1")))
+		kept, err := readRecord(filepath.Join(path, discardedDir, FileName(target, "evt-1")))
 		require.NoError(t, err)
 		assert.Equal(t, obsolete.At, *kept.DiscardedAt)
 		assert.Equal(t, obsolete.By, kept.DiscardedBy)
@@ -56,7 +56,7 @@ func TestDiscard_LeavesWhatAnotherRunRecorded(t *testing.T) {
 	_, err = d.Discard(t.Context(), chosen, obsolete)
 	require.ErrorAs(t, err, new(*DamagedError))
 	assert.Len(t, names(t, path), 1, "a damaged record stays")
-	assert.False(t, d.failed.Load(), "it is no fault of the disk")
+	assert.False(t, d.lastWriteFailed.Load(), "it is no fault of the disk")
 }
 
 // TestDiscard_CutOffBeforeTheOpenOneWent finds its own work.

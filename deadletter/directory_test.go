@@ -106,7 +106,7 @@ func TestRecordOfANewerRunSupersedes(t *testing.T) {
 	assert.Equal(t, "run-4", got.RunID)
 	name := FileName("compliance-service", "evt-1")
 	assert.ElementsMatch(t, []string{name, name + ".run-2", name + ".run-3"}, names(t, filepath.Join(path, supersededDir)))
-	older, err := read(filepath.Join(path, supersededDir, name))
+	older, err := readRecord(filepath.Join(path, supersededDir, name))
 	require.NoError(t, err)
 	assert.Equal(t, "run-1", older.RunID)
 }
@@ -114,7 +114,7 @@ func TestRecordOfANewerRunSupersedes(t *testing.T) {
 func TestRecordCutOffAfterSuperseding(t *testing.T) {
 	d, path := open(t)
 	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
-	require.NoError(t, d.supersede(FileName("compliance-service", "evt-1"), "run-2"))
+	require.NoError(t, d.linkToSuperseded(FileName("compliance-service", "evt-1"), "run-2"))
 	assert.Len(t, names(t, path), 1, "there is no moment without an open record")
 	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-2")))
 	assert.Len(t, names(t, filepath.Join(path, supersededDir)), 1)
@@ -153,7 +153,7 @@ func TestResolve(t *testing.T) {
 	require.NoError(t, d.Resolve(t.Context(), "compliance-service", "evt-1", "run-4", noon))
 	name := FileName("compliance-service", "evt-1")
 	assert.ElementsMatch(t, []string{name, name + ".run-3"}, names(t, filepath.Join(path, resolvedDir)))
-	got, err := read(filepath.Join(path, resolvedDir, name))
+	got, err := readRecord(filepath.Join(path, resolvedDir, name))
 	require.NoError(t, err)
 	assert.Equal(t, "run-2", got.ResolvedRunID)
 	assert.Equal(t, noon, *got.ResolvedAt)
@@ -217,7 +217,7 @@ func TestRecordOfManyRunsAtOnce(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, folder := range []string{path, filepath.Join(path, supersededDir)} {
 		for _, name := range names(t, folder) {
-			got, err := read(filepath.Join(folder, name))
+			got, err := readRecord(filepath.Join(folder, name))
 			require.NoError(t, err)
 			seen[got.RunID] = true
 		}
@@ -252,7 +252,7 @@ func TestWithoutLinks(t *testing.T) {
 	d.link = func(string, string) error { return errors.ErrUnsupported }
 	name := FileName("compliance-service", "evt-1")
 	for _, run := range []string{"run-1", "run-2", "run-3"} {
-		require.NoError(t, d.supersede(name, run), "cut off before the record")
+		require.NoError(t, d.linkToSuperseded(name, run), "cut off before the record")
 		require.NoError(t, d.Record(t.Context(), letter("evt-1", run)))
 	}
 	assert.ElementsMatch(t, []string{name, name + ".run-2"}, names(t, filepath.Join(path, supersededDir)))

@@ -72,7 +72,7 @@ func TestTypePattern(t *testing.T) {
 		{"", "a", false},
 		{strings.Repeat("*a", 500) + "b", strings.Repeat("a", 5000), false},
 	} {
-		assert.Equal(t, test.want, matches([]rune(test.pattern), []rune(test.text)), "%.40s %.40s", test.pattern, test.text)
+		assert.Equal(t, test.want, matchPattern([]rune(test.pattern), []rune(test.text)), "%.40s %.40s", test.pattern, test.text)
 	}
 }
 

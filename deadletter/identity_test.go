@@ -49,13 +49,13 @@ func TestMakeIdentity_WithoutALock(t *testing.T) {
 	d := newDirectory(t.TempDir())
 	var all sync.WaitGroup
 	for range 20 {
-		all.Go(func() { assert.NoError(t, d.makeIdentity()) })
+		all.Go(func() { assert.NoError(t, d.createIdentity()) })
 	}
 	all.Wait()
 	ids, err := readIdentities(d.path)
 	require.NoError(t, err)
 	require.Len(t, ids, 1)
-	require.NoError(t, d.makeIdentity())
+	require.NoError(t, d.createIdentity())
 	again, err := readIdentities(d.path)
 	require.NoError(t, err)
 	assert.Equal(t, ids, again)
@@ -64,9 +64,9 @@ func TestMakeIdentity_WithoutALock(t *testing.T) {
 func TestMakeIdentity_WithoutLinks(t *testing.T) {
 	d := newDirectory(t.TempDir())
 	d.link = func(string, string) error { return errors.ErrUnsupported }
-	require.NoError(t, d.identify())
+	require.NoError(t, d.loadOrCreateIdentity())
 	id := d.ID()
-	require.NoError(t, d.identify())
+	require.NoError(t, d.loadOrCreateIdentity())
 	assert.Equal(t, id, d.ID())
 	assert.Empty(t, names(t, d.path))
 }
@@ -214,7 +214,7 @@ func TestMakeFolder_NeverMakesTheDirectory(t *testing.T) {
 	d, path := open(t)
 	require.NoError(t, os.RemoveAll(path))
 	require.ErrorIs(t, d.makeFolder(supersededDir), fs.ErrNotExist)
-	require.ErrorAs(t, d.listTargets(), new(*UnavailableError))
+	require.ErrorAs(t, d.createTargetList(), new(*UnavailableError))
 	assert.NoDirExists(t, path)
 }
 
@@ -226,9 +226,9 @@ func TestCheck_AFailedWriteIsTriedAgain(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(path, supersededDir), nil, 0o600))
 	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
 	require.Error(t, d.Record(t.Context(), letter("evt-1", "run-2")))
-	require.True(t, d.failed.Load())
+	require.True(t, d.lastWriteFailed.Load())
 	require.NoError(t, os.Remove(filepath.Join(path, supersededDir)))
 	require.NoError(t, d.Check(t.Context()))
-	assert.False(t, d.failed.Load())
+	assert.False(t, d.lastWriteFailed.Load())
 	assert.Equal(t, []string{FileName("compliance-service", "evt-1")}, names(t, path), "no probe is left")
 }

@@ -29,7 +29,7 @@ func TestOpenTargets_TakesNoPassOverTheRecords(t *testing.T) {
 	fill(t, path, 100_000)
 	began := time.Now()
 	files := 0
-	for _, err := range d.files(t.Context()) {
+	for _, err := range d.openFiles(t.Context()) {
 		require.NoError(t, err)
 		files++
 	}

@@ -20,7 +20,7 @@ func TestTargetOf(t *testing.T) {
 		FileName(event.UndecodableTarget, "1"): event.UndecodableTarget, "a_.json": "a",
 		"a.json": "", "_a_1.json": "", "A_1.json": "", "a b_1.json": "", strings.Repeat("a", 41) + "_1.json": "", "_1.json": "", ".a_1.json": "",
 	} {
-		got, ok := targetOf(file)
+		got, ok := targetOfFile(file)
 		assert.Equal(t, want != "", ok, file)
 		if ok {
 			assert.Equal(t, want, got)

@@ -48,6 +48,6 @@ func TestVersion_ChangesWithTheRecordAndEndsWithIt(t *testing.T) {
 	assert.False(t, found, "a tracker that is away says nothing about its records")
 	require.NoError(t, os.Rename(other.path, path))
 	_, found, err = d.Version(name)
-	require.ErrorContains(t, err, "its directory holds the tracker "+other.ID()+" now")
+	require.ErrorContains(t, err, "its directory now has the tracker "+other.ID())
 	assert.False(t, found)
 }

@@ -81,5 +81,5 @@ func TestExisting(t *testing.T) {
 	assert.NoDirExists(t, path)
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
 	_, err = OpenExisting(path)
-	require.ErrorContains(t, err, "is no directory")
+	require.ErrorContains(t, err, "is not a directory")
 }

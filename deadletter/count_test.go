@@ -64,7 +64,7 @@ func TestCount(t *testing.T) {
 		{"a", event.ReasonExpired, 1, noon.Add(-time.Second)},
 		{"a", event.ReasonRejected, 1, noon.Add(-time.Minute)},
 	}, d.sortedCounts(t))
-	assert.Len(t, d.census.known, 2, "what is closed is forgotten")
+	assert.Len(t, d.counter.files, 2, "what is closed is forgotten")
 }
 
 // TestCount_ReadsAFileOnce, and again only if it has changed.
