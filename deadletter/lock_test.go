@@ -31,7 +31,7 @@ func TestLock_IsSharedWithOtherProcesses(t *testing.T) {
 		unlock()
 		return
 	}
-	d, path := open(t)
+	d, path := openTracker(t)
 	other := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
 	other.Env = append(os.Environ(), lockedPath+"="+path)
 	stdin, err := other.StdinPipe()
@@ -56,7 +56,7 @@ func TestLock_IsSharedWithOtherProcesses(t *testing.T) {
 }
 
 func TestLock_WaitsForAnotherHandleUntilItUnlocks(t *testing.T) {
-	d, path := open(t)
+	d, path := openTracker(t)
 	other, err := Open(path)
 	require.NoError(t, err)
 	unlock, err := other.lock(t.Context())
@@ -79,7 +79,7 @@ func TestLock_WaitsForAnotherHandleUntilItUnlocks(t *testing.T) {
 }
 
 func TestLock_WaitsNoLongerThanItsContext(t *testing.T) {
-	d, path := open(t)
+	d, path := openTracker(t)
 	other, err := Open(path)
 	require.NoError(t, err)
 	unlock, err := other.lock(t.Context())
@@ -87,11 +87,11 @@ func TestLock_WaitsNoLongerThanItsContext(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	for _, dir := range []*Directory{d, other} {
-		require.ErrorIs(t, dir.Record(ctx, letter("a", "run-1")), context.DeadlineExceeded)
+		require.ErrorIs(t, dir.Record(ctx, newRecord("a", "run-1")), context.DeadlineExceeded)
 	}
-	assert.Empty(t, names(t, path), "no temporary file is left")
+	assert.Empty(t, fileNames(t, path), "no temporary file is left")
 	unlock()
-	require.NoError(t, d.Record(t.Context(), letter("a", "run-1")))
+	require.NoError(t, d.Record(t.Context(), newRecord("a", "run-1")))
 }
 
 // TestAcquire_SucceedsWithoutFlock uses a handle on which flock(2) fails with EBADF, as
