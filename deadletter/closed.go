@@ -18,14 +18,14 @@ type Folder string
 // The folders of closed records.
 const (
 	Superseded Folder = supersededDir // another run failed for the same delivery
-	Resolved   Folder = resolvedDir   // delivered after all
-	Discarded  Folder = discardedDir  // closed by a user, because nobody will send it
+	Resolved   Folder = resolvedDir   // a later run delivered the event
+	Discarded  Folder = discardedDir  // a user closed the record, because nobody will send the event
 )
 
-// Folders are all of them.
+// Folders returns all folders of closed records.
 func Folders() []Folder { return []Folder{Superseded, Resolved, Discarded} }
 
-// Path is the path of a folder of the tracker.
+// Path returns the path of a folder of the tracker.
 func (d *Directory) Path(folder Folder) string { return filepath.Join(d.path, string(folder)) }
 
 // Closed is a record that is no longer open.
@@ -33,19 +33,19 @@ type Closed struct {
 	Record
 	Folder Folder
 	File   string    // its path
-	At     time.Time // when it was resolved or discarded, or a superseded one was given up
+	At     time.Time // when it was resolved or discarded; for a superseded record, its Timestamp
 }
 
-// Closed yields the records of the named folders, in no order, one in memory at a
-// time. A file that holds no record, or one that was not closed in the way of its
-// folder, yields its *DamagedError and the listing goes on; an error of ctx or of
-// the directory ends it. It takes no lock.
+// Closed yields the records in the named folders, in no order, with one at a time in
+// memory. A file that is not a record, or that lacks the time of its folder (resolved_at or
+// discarded_at), yields its *DamagedError and the listing continues. An error of ctx or of
+// the directory ends it. Closed takes no lock.
 func (d *Directory) Closed(ctx context.Context, folders ...Folder) iter.Seq2[Closed, error] {
 	return func(yield func(Closed, error) bool) {
 		for _, folder := range folders {
-			for name, err := range d.filesOf(ctx, string(folder), isClosedRecord) {
+			for name, err := range d.recordFiles(ctx, string(folder), isClosedRecord) {
 				if errors.Is(err, fs.ErrNotExist) {
-					break // the folder is not made yet
+					break // the folder does not exist yet
 				}
 				if err != nil {
 					yield(Closed{}, err)
@@ -63,15 +63,14 @@ func (d *Directory) Closed(ctx context.Context, folders ...Folder) iter.Seq2[Clo
 	}
 }
 
-// isClosedRecord is true for the names that keep gives: that of the record, perhaps
-// with a suffix.
+// isClosedRecord reports whether a file has one of the candidateNames of a record.
 func isClosedRecord(name string) bool {
 	return strings.HasSuffix(name, ".json") || strings.Contains(name, ".json.")
 }
 
 func (d *Directory) readClosed(folder Folder, name string) (Closed, error) {
 	file := filepath.Join(d.Path(folder), name)
-	record, err := read(file)
+	record, err := readRecord(file)
 	if err != nil {
 		return Closed{}, err
 	}
@@ -88,8 +87,8 @@ func (d *Directory) readClosed(folder Folder, name string) (Closed, error) {
 	return Closed{Record: record, Folder: folder, File: file, At: *at}, nil
 }
 
-// Delete removes the file of a closed record for good. Nothing else in this package
-// deletes a record. A file that is gone is no error.
+// Delete removes the file of a closed record for good. Nothing else in this package deletes
+// a record. If the file does not exist, Delete returns nil.
 func (c Closed) Delete() error {
 	if err := os.Remove(c.File); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete a closed dead letter: %w", err)

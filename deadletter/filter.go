@@ -10,10 +10,10 @@ import (
 	"genesys-fanout/event"
 )
 
-// Filter chooses among records. What is zero chooses all.
+// Filter chooses records. A field that is zero matches every record.
 type Filter struct {
 	Target        string
-	Type          string // a pattern: * is any run of characters, ? one, all else itself
+	Type          string // a pattern: * matches any characters, ? one, and all else itself
 	Reason        event.Reason
 	EventID       string
 	InteractionID string
@@ -21,48 +21,48 @@ type Filter struct {
 	Until         time.Time // given up before
 }
 
-// Match tells whether the filter chooses a record.
+// Match reports whether the filter chooses a record.
 func (f Filter) Match(r Record) bool {
 	return (f.Target == "" || f.Target == r.TargetName) &&
-		(f.Type == "" || matches([]rune(f.Type), []rune(r.EventType))) &&
+		(f.Type == "" || matchPattern([]rune(f.Type), []rune(r.EventType))) &&
 		(f.Reason == "" || f.Reason == r.Reason) &&
-		(f.EventID == "" || r.holds(r.EventID, f.EventID)) &&
-		(f.InteractionID == "" || r.holds(r.InteractionID, f.InteractionID)) &&
+		(f.EventID == "" || r.hasWord(r.EventID, f.EventID)) &&
+		(f.InteractionID == "" || r.hasWord(r.InteractionID, f.InteractionID)) &&
 		(f.Since.IsZero() || !r.Timestamp.Before(f.Since)) &&
 		(f.Until.IsZero() || r.Timestamp.Before(f.Until))
 }
 
-// holds reports whether a word of the record is the wanted one. The words of a
-// message that Temporal refused may be cut.
-func (r *Record) holds(word, wanted string) bool {
+// hasWord reports whether a word of the record (an id, for example) is the wanted one. In
+// the record of a message that Temporal rejected, long words are cut.
+func (r *Record) hasWord(word, wanted string) bool {
 	mayBeCut := r.TargetName == event.OversizeTarget || r.TargetName == event.ConflictTarget
 	return word == wanted || mayBeCut && word == event.Cut(wanted)
 }
 
-// WithoutFailure is the filter without what another failure of the same delivery may
-// change: its reason and its time.
+// WithoutFailure returns the filter without reason and time, because those change if the same
+// delivery fails again.
 func (f Filter) WithoutFailure() Filter {
 	f.Reason, f.Since, f.Until = "", time.Time{}, time.Time{}
 	return f
 }
 
-// matches compares a text with a pattern. After a * it tries the shortest run
-// first, and only the last * has to be tried again: what an earlier one took was
-// the shortest that fits.
-func matches(pattern, text []rune) bool {
+// matchPattern reports whether a text matches a pattern. It lets each * match as few
+// characters as possible. On a mismatch, only the last * is extended: an earlier one has
+// already matched the fewest characters, so extending it cannot help.
+func matchPattern(pattern, text []rune) bool {
 	p, t := 0, 0
-	star, taken := -1, 0 // the last *, and where the text goes on behind its run
+	star, end := -1, 0 // the last *, and where the characters that it matches end
 	for t < len(text) {
 		switch {
 		case p < len(pattern) && pattern[p] == '*':
-			star, taken = p, t
+			star, end = p, t
 			p++
 		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == text[t]):
 			p++
 			t++
 		case star >= 0:
-			taken++
-			p, t = star+1, taken
+			end++
+			p, t = star+1, end
 		default:
 			return false
 		}
@@ -73,10 +73,10 @@ func matches(pattern, text []rune) bool {
 	return p == len(pattern)
 }
 
-// Select yields the open records that the filter chooses, as All does: one in
-// memory at a time, in no order, and each damaged file of the filter's target as
-// its *DamagedError, as what it held cannot be told. For one event it takes no
-// pass over the records.
+// Select yields the open records that the filter chooses, as All does: in no order, with one
+// at a time in memory. Each damaged file of the filter's target yields its *DamagedError,
+// because its other fields are unknown. If the filter has an EventID, Select reads only the
+// records of that event.
 func (d *Directory) Select(ctx context.Context, f Filter) iter.Seq2[Record, error] {
 	if f.EventID != "" {
 		return d.selectEvent(ctx, f)
@@ -107,7 +107,7 @@ func (d *Directory) selectEvent(ctx context.Context, f Filter) iter.Seq2[Record,
 			}
 			record, err := d.Get(target, f.EventID)
 			if errors.Is(err, fs.ErrNotExist) {
-				continue // resolved since
+				continue // closed since
 			}
 			if (err != nil || f.Match(record)) && !yield(record, err) {
 				return

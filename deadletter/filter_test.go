@@ -13,8 +13,8 @@ import (
 	"genesys-fanout/event"
 )
 
-func TestFilterMatch(t *testing.T) {
-	record := letter("evt-1", "run-1") // rejected at noon
+func TestFilter_Match(t *testing.T) {
+	record := newRecord("evt-1", "run-1") // rejected at noon
 	for name, test := range map[string]struct {
 		filter Filter
 		want   bool
@@ -44,7 +44,7 @@ func TestFilterMatch(t *testing.T) {
 	assert.True(t, all.WithoutFailure().Match(record))
 }
 
-func TestTypePattern(t *testing.T) {
+func TestMatchPattern(t *testing.T) {
 	const detail = "v2.detail.events.conversation.{id}.customer.start"
 	for _, test := range []struct {
 		pattern, text string
@@ -72,16 +72,15 @@ func TestTypePattern(t *testing.T) {
 		{"", "a", false},
 		{strings.Repeat("*a", 500) + "b", strings.Repeat("a", 5000), false},
 	} {
-		assert.Equal(t, test.want, matches([]rune(test.pattern), []rune(test.text)), "%.40s %.40s", test.pattern, test.text)
+		assert.Equal(t, test.want, matchPattern([]rune(test.pattern), []rune(test.text)), "%.40s %.40s", test.pattern, test.text)
 	}
 }
 
-// TestFilter_FindsACutWordByTheWhole: a message that Temporal refused may have bounded
-// words in its record, that of a conflict too.
-func TestFilter_FindsACutWordByTheWhole(t *testing.T) {
+// The record of a message that Temporal rejected, or of a conflict, may have cut words.
+func TestFilter_FindsACutWordByTheWholeWord(t *testing.T) {
 	whole := strings.Repeat("ü", 100)
 	for target, want := range map[string]bool{event.OversizeTarget: true, event.ConflictTarget: true, "a": false} {
-		record := letter("evt-1", "run-1")
+		record := newRecord("evt-1", "run-1")
 		record.TargetName, record.InteractionID = target, event.Cut(whole)
 		assert.Equal(t, want, Filter{InteractionID: whole}.Match(record), target)
 		assert.True(t, Filter{InteractionID: event.Cut(whole)}.Match(record), target)
@@ -89,11 +88,11 @@ func TestFilter_FindsACutWordByTheWhole(t *testing.T) {
 	}
 }
 
-func TestSelect(t *testing.T) {
-	d, path := open(t)
+func TestSelect_YieldsMatchingRecordsAndDamagedFiles(t *testing.T) {
+	d, path := openTracker(t)
 	for _, target := range []string{"a", "b"} {
 		for _, id := range []string{"evt-1", "evt-2", "evt-3"} {
-			record := letter(id, "run-1")
+			record := newRecord(id, "run-1")
 			record.TargetName = target
 			if id == "evt-3" {
 				record.EventType = "conversation.ended"

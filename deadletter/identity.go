@@ -14,38 +14,38 @@ import (
 	"github.com/google/uuid"
 )
 
-// identityFile holds the identity of the tracker: a UUID on its first line. The
-// lines below it are the identities of trackers whose records an operator has
-// moved into this directory.
+// identityFile is the file with the identity of the tracker, a UUID, on its first line. The
+// lines below it are the identities of trackers whose records an operator has moved into
+// this directory.
 const identityFile = ".tracker"
 
-// UnavailableError says that the directory does not hold the tracker that was opened:
-// it is gone, or something else is mounted there. Nothing was read or written.
-// It wraps nothing, because the fs.ErrNotExist of a missing directory would
-// read as that of a missing record.
+// UnavailableError means that the directory is not the tracker that was opened: it is gone,
+// or something else is mounted there. Nothing was read or written. The error wraps nothing,
+// because callers would take the fs.ErrNotExist of a missing directory for that of a missing
+// record.
 type UnavailableError struct{ What string }
 
-// Error says what is at the directory instead, and the cure.
+// Error says what was found in place of the tracker, and the cure.
 func (e *UnavailableError) Error() string { return e.What }
 
-// ID is the identity of the tracker. It is empty for one that Existing found
+// ID returns the identity of the tracker. It is empty if OpenExisting found a tracker
 // without an identity.
 func (d *Directory) ID() string { return d.id }
 
-// HasRecordsOf reports whether the records of the tracker id are kept here: if it is
-// this tracker, or one of those that were moved into it.
+// HasRecordsOf reports whether this directory has the records of the tracker id: id is this
+// tracker, or one whose records were moved into it.
 func (d *Directory) HasRecordsOf(_ context.Context, id string) (bool, error) {
 	if id == d.id {
 		return true, nil
 	}
 	ids, err := readIdentities(d.path)
 	if err != nil {
-		return false, d.explain(err)
+		return false, d.unavailableOr(err)
 	}
 	return slices.Contains(ids, id), nil
 }
 
-// String names the tracker for people: its directory and its identity.
+// String returns the directory and the identity of the tracker, for messages.
 func (d *Directory) String() string {
 	path, err := filepath.Abs(d.path)
 	if err != nil {
@@ -57,11 +57,11 @@ func (d *Directory) String() string {
 	return fmt.Sprintf("%s (%s)", path, d.id)
 }
 
-// present fails with *UnavailableError unless the directory holds the tracker that was
-// opened. Every answer that a record is not there needs it, because a directory
-// that is unmounted has no records either.
-func (d *Directory) present() error {
-	const cure = "it is not made anew while the process runs: mount it again, or restart the process if this is meant"
+// verifyIdentity returns an *UnavailableError unless the directory is the tracker that was
+// opened. It must precede or follow each answer that a record does not exist, because a
+// directory that is unmounted has no records either.
+func (d *Directory) verifyIdentity() error {
+	const cure = "the process does not create it again while it runs: mount it again, or restart the process if the change is intended"
 	if d.id == "" {
 		if _, err := os.Stat(d.path); err != nil {
 			return &UnavailableError{fmt.Sprintf("the tracker %s is away: %v", d, err)}
@@ -69,29 +69,29 @@ func (d *Directory) present() error {
 		return nil
 	}
 	ids, err := readIdentities(d.path)
-	var unread *fs.PathError
+	var readErr *fs.PathError
 	switch {
-	case errors.As(err, &unread):
+	case errors.As(err, &readErr):
 		return &UnavailableError{fmt.Sprintf("the tracker %s is away: %v; %s", d, err, cure)}
 	case err != nil:
 		return err
 	case ids[0] != d.id:
-		return &UnavailableError{fmt.Sprintf("the tracker %s is away: its directory holds the tracker %s now; %s", d, ids[0], cure)}
+		return &UnavailableError{fmt.Sprintf("the tracker %s is away: its directory now has the tracker %s; %s", d, ids[0], cure)}
 	}
 	return nil
 }
 
-// explain returns why an operation failed: if the tracker is away that is the
-// reason, whatever the operation said.
-func (d *Directory) explain(err error) error {
-	if away, ok := errors.AsType[*UnavailableError](d.present()); ok {
-		return away
+// unavailableOr returns an *UnavailableError if the tracker is away, because that is then why
+// an operation failed, and else the operation's own error.
+func (d *Directory) unavailableOr(err error) error {
+	if unavailable, ok := errors.AsType[*UnavailableError](d.verifyIdentity()); ok {
+		return unavailable
 	}
 	return err
 }
 
-// readIdentities reads the identity file of a directory. The first identity is
-// that of the tracker itself.
+// readIdentities reads the identity file of a directory. The first identity is that of the
+// tracker itself.
 func readIdentities(path string) ([]string, error) {
 	file := filepath.Join(path, identityFile)
 	data, err := os.ReadFile(file)
@@ -110,14 +110,13 @@ func readIdentities(path string) ([]string, error) {
 	return ids, nil
 }
 
-// identifyTimeout is how long another process may hold the lock at a start; what
-// is done under it takes milliseconds.
-const identifyTimeout = 30 * time.Second
+// identityTimeout is how long Open waits for the lock. Its owner needs milliseconds.
+const identityTimeout = 30 * time.Second
 
-// identify reads the identity of the tracker, and makes one for a tracker that
-// has none. Processes that do so at the same time get the same one.
-func (d *Directory) identify() error {
-	ctx, cancel := context.WithTimeout(context.Background(), identifyTimeout)
+// loadOrCreateIdentity reads the identity of the tracker, and creates one if it has none.
+// Processes that do so at the same time get the same identity.
+func (d *Directory) loadOrCreateIdentity() error {
+	ctx, cancel := context.WithTimeout(context.Background(), identityTimeout)
 	defer cancel()
 	unlock, err := d.lock(ctx)
 	if err != nil {
@@ -126,7 +125,7 @@ func (d *Directory) identify() error {
 	defer unlock()
 	ids, err := readIdentities(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = d.makeIdentity(); err == nil {
+		if err = d.createIdentity(); err == nil {
 			ids, err = readIdentities(d.path)
 		}
 	}
@@ -137,19 +136,19 @@ func (d *Directory) identify() error {
 	return nil
 }
 
-// makeIdentity writes a new identity, whole or not at all. If another process was
-// faster its identity stays: a link never replaces a file, and a file system
-// without links relies on the lock.
-func (d *Directory) makeIdentity() error {
+// createIdentity writes a new identity. If another process was faster, its identity stays,
+// because a link never replaces a file; on a file system without links, only the lock
+// prevents that.
+func (d *Directory) createIdentity() error {
 	file := filepath.Join(d.path, identityFile)
-	pending, err := writePending(file, []byte(uuid.NewString()+"\n"))
+	temporary, err := writeTemporaryFile(file, []byte(uuid.NewString()+"\n"))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = pending.Cleanup() }() // the file has a second name by then
-	err = d.link(pending.Name(), file)
+	defer func() { _ = temporary.Cleanup() }() // the file has a second name by then
+	err = d.link(temporary.Name(), file)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		err = pending.CloseAtomicallyReplace()
+		err = temporary.CloseAtomicallyReplace()
 	}
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err

@@ -13,8 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOpen_ProcessesThatOpenAtOnceGetOneIdentity, of a tracker that has none.
-func TestOpen_ProcessesThatOpenAtOnceGetOneIdentity(t *testing.T) {
+func TestOpen_ProcessesThatOpenATrackerAtOnceGetOneIdentity(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "dead-letters")
 	var mu sync.Mutex
 	ids := map[string]int{}
@@ -36,42 +35,41 @@ func TestOpen_ProcessesThatOpenAtOnceGetOneIdentity(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 20, ids[again.ID()])
 	require.NoError(t, uuid.Validate(again.ID()))
-	assert.Empty(t, names(t, path), "no temporary file is left")
+	assert.Empty(t, fileNames(t, path), "no temporary file is left")
 	reader, err := OpenExisting(path)
 	require.NoError(t, err)
 	assert.Equal(t, again.ID(), reader.ID())
 	assert.Equal(t, path+" ("+again.ID()+")", again.String())
 }
 
-// TestMakeIdentity_WithoutALock: on a file system without flock two hosts may make
-// an identity at the same time.
-func TestMakeIdentity_WithoutALock(t *testing.T) {
+// On a file system without flock, two hosts may create an identity at the same time.
+func TestCreateIdentity_WithoutALock(t *testing.T) {
 	d := newDirectory(t.TempDir())
 	var all sync.WaitGroup
 	for range 20 {
-		all.Go(func() { assert.NoError(t, d.makeIdentity()) })
+		all.Go(func() { assert.NoError(t, d.createIdentity()) })
 	}
 	all.Wait()
 	ids, err := readIdentities(d.path)
 	require.NoError(t, err)
 	require.Len(t, ids, 1)
-	require.NoError(t, d.makeIdentity())
+	require.NoError(t, d.createIdentity())
 	again, err := readIdentities(d.path)
 	require.NoError(t, err)
 	assert.Equal(t, ids, again)
 }
 
-func TestMakeIdentity_WithoutLinks(t *testing.T) {
+func TestCreateIdentity_WithoutHardLinks(t *testing.T) {
 	d := newDirectory(t.TempDir())
 	d.link = func(string, string) error { return errors.ErrUnsupported }
-	require.NoError(t, d.identify())
+	require.NoError(t, d.loadOrCreateIdentity())
 	id := d.ID()
-	require.NoError(t, d.identify())
+	require.NoError(t, d.loadOrCreateIdentity())
 	assert.Equal(t, id, d.ID())
-	assert.Empty(t, names(t, d.path))
+	assert.Empty(t, fileNames(t, d.path))
 }
 
-func TestOpen_RefusesADamagedIdentity(t *testing.T) {
+func TestOpen_FailsIfTheIdentityIsDamaged(t *testing.T) {
 	for _, content := range []string{"", "\n", "not a UUID\n", uuid.NewString() + "\nx\n"} {
 		path := t.TempDir()
 		require.NoError(t, os.WriteFile(filepath.Join(path, identityFile), []byte(content), 0o600))
@@ -84,10 +82,9 @@ func TestOpen_RefusesADamagedIdentity(t *testing.T) {
 	}
 }
 
-// TestHolds_TrackersThatWereMovedIntoThisOne: an operator may name them below the
-// tracker's own identity, also while the worker runs.
-func TestHolds_TrackersThatWereMovedIntoThisOne(t *testing.T) {
-	d, path := open(t)
+// An operator names them below the tracker's own identity, also while the worker runs.
+func TestHasRecordsOf_TrackersThatWereMovedIntoThisOne(t *testing.T) {
+	d, path := openTracker(t)
 	other := uuid.NewString()
 	for id, want := range map[string]bool{d.ID(): true, other: false} {
 		held, err := d.HasRecordsOf(t.Context(), id)
@@ -98,16 +95,15 @@ func TestHolds_TrackersThatWereMovedIntoThisOne(t *testing.T) {
 	held, err := d.HasRecordsOf(t.Context(), other)
 	require.NoError(t, err)
 	assert.True(t, held)
-	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
+	require.NoError(t, d.Record(t.Context(), newRecord("evt-1", "run-1")))
 	require.NoError(t, os.RemoveAll(path))
 	_, err = d.HasRecordsOf(t.Context(), other)
 	require.ErrorAs(t, err, new(*UnavailableError))
 }
 
-// TestATrackerThatIsAwayAnswersNothing: that a file is missing says nothing about a
-// record while the directory is not the tracker that was opened. Nothing is
-// written into what is there instead.
-func TestATrackerThatIsAwayAnswersNothing(t *testing.T) {
+// While the directory is not the tracker that was opened, a missing file says nothing about
+// a record. Nothing is written into the directory that is there instead.
+func TestEveryMethodFailsWhileTheTrackerIsAway(t *testing.T) {
 	for name, replace := range map[string]func(path string) error{
 		"gone":                 func(string) error { return nil },
 		"an empty mount point": func(path string) error { return os.Mkdir(path, 0o700) },
@@ -119,8 +115,8 @@ func TestATrackerThatIsAwayAnswersNothing(t *testing.T) {
 		"another, with a record": anotherWithARecord(t),
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, path := open(t)
-			record := letter("evt-1", "run-1")
+			d, path := openTracker(t)
+			record := newRecord("evt-1", "run-1")
 			require.NoError(t, d.Record(t.Context(), record))
 			kept := path + "-kept"
 			require.NoError(t, os.Rename(path, kept))
@@ -141,7 +137,7 @@ func TestATrackerThatIsAwayAnswersNothing(t *testing.T) {
 			_, discarded := d.Discard(ctx, record, DiscardNote{At: noon})
 			_, counted := d.Count(ctx)
 			for what, err := range map[string]error{
-				"record": d.Record(ctx, letter("evt-1", "run-2")), "resolve": d.Resolve(ctx, "compliance-service", "evt-1", "run-2", noon),
+				"record": d.Record(ctx, newRecord("evt-1", "run-2")), "resolve": d.Resolve(ctx, "compliance-service", "evt-1", "run-2", noon),
 				"list": listed, "closed": closed, "get": got, "open": opened, "targets": targets, "discard": discarded, "count": counted, "check": d.Check(ctx),
 			} {
 				require.ErrorAs(t, err, new(*UnavailableError), what)
@@ -153,24 +149,24 @@ func TestATrackerThatIsAwayAnswersNothing(t *testing.T) {
 			require.NoError(t, os.RemoveAll(path))
 			require.NoError(t, os.Rename(kept, path))
 			require.NoError(t, d.Check(ctx))
-			require.NoError(t, d.Record(ctx, letter("evt-1", "run-2")))
-			assert.Len(t, names(t, filepath.Join(path, supersededDir)), 1)
+			require.NoError(t, d.Record(ctx, newRecord("evt-1", "run-2")))
+			assert.Len(t, fileNames(t, filepath.Join(path, supersededDir)), 1)
 		})
 	}
 }
 
-// anotherWithARecord makes a tracker with an open record of the same delivery.
+// anotherWithARecord creates another tracker, with an open record of the same delivery.
 func anotherWithARecord(t *testing.T) func(path string) error {
 	return func(path string) error {
 		other, err := Open(path)
 		if err != nil {
 			return err
 		}
-		return other.Record(t.Context(), letter("evt-1", "run-9"))
+		return other.Record(t.Context(), newRecord("evt-1", "run-9"))
 	}
 }
 
-// tree is all that is below a path.
+// tree returns all paths below a path.
 func tree(t *testing.T, path string) []string {
 	t.Helper()
 	var all []string
@@ -184,51 +180,51 @@ func tree(t *testing.T, path string) []string {
 	return all
 }
 
-// TestFoldersAreMadeAgain: all but the directory itself.
-func TestFoldersAreMadeAgain(t *testing.T) {
-	d, path := open(t)
+// This does not apply to the directory itself: see the next test.
+func TestFoldersAreCreatedAgainIfTheyVanish(t *testing.T) {
+	d, path := openTracker(t)
 	for _, folder := range []string{supersededDir, resolvedDir, discardedDir, targetsDir} {
 		require.NoError(t, os.RemoveAll(filepath.Join(path, folder)))
 	}
 	require.NoError(t, d.Check(t.Context()))
-	first := letter("evt-1", "run-1")
+	first := newRecord("evt-1", "run-1")
 	first.TargetName = "a"
 	require.NoError(t, d.Record(t.Context(), first))
 	require.NoError(t, os.RemoveAll(filepath.Join(path, targetsDir)))
-	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
-	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-2")))
+	require.NoError(t, d.Record(t.Context(), newRecord("evt-1", "run-1")))
+	require.NoError(t, d.Record(t.Context(), newRecord("evt-1", "run-2")))
 	targets, err := d.Targets(t.Context())
 	require.NoError(t, err)
-	assert.Equal(t, []string{"a", "compliance-service"}, targets, "a list that was deleted is made from the records")
+	assert.Equal(t, []string{"a", "compliance-service"}, targets, "a list that was deleted is created again from the records")
 	require.NoError(t, d.Resolve(t.Context(), "compliance-service", "evt-1", "run-3", noon))
 	discarded, err := d.Discard(t.Context(), first, DiscardNote{At: noon, By: "ops", Note: "obsolete"})
 	require.NoError(t, err)
 	assert.True(t, discarded)
-	assert.Len(t, names(t, filepath.Join(path, supersededDir)), 1)
-	assert.Len(t, names(t, filepath.Join(path, resolvedDir)), 1)
-	assert.Len(t, names(t, filepath.Join(path, discardedDir)), 1)
+	assert.Len(t, fileNames(t, filepath.Join(path, supersededDir)), 1)
+	assert.Len(t, fileNames(t, filepath.Join(path, resolvedDir)), 1)
+	assert.Len(t, fileNames(t, filepath.Join(path, discardedDir)), 1)
 }
 
-// TestMakeFolder_NeverMakesTheDirectory, also if it vanishes in the middle of a write.
-func TestMakeFolder_NeverMakesTheDirectory(t *testing.T) {
-	d, path := open(t)
+// The directory may vanish in the middle of a write, because it is a mount.
+func TestMakeFolder_NeverCreatesTheDirectory(t *testing.T) {
+	d, path := openTracker(t)
 	require.NoError(t, os.RemoveAll(path))
 	require.ErrorIs(t, d.makeFolder(supersededDir), fs.ErrNotExist)
-	require.ErrorAs(t, d.listTargets(), new(*UnavailableError))
+	require.ErrorAs(t, d.createTargetList(), new(*UnavailableError))
 	assert.NoDirExists(t, path)
 }
 
-// TestCheck_AFailedWriteIsTriedAgain: a full disk shows in a write alone.
-func TestCheck_AFailedWriteIsTriedAgain(t *testing.T) {
-	d, path := open(t)
+// A full disk shows in a write alone.
+func TestCheck_WritesAfterAFailedWrite(t *testing.T) {
+	d, path := openTracker(t)
 	require.NoError(t, d.Check(t.Context()))
 	require.NoError(t, os.Remove(filepath.Join(path, supersededDir)))
 	require.NoError(t, os.WriteFile(filepath.Join(path, supersededDir), nil, 0o600))
-	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
-	require.Error(t, d.Record(t.Context(), letter("evt-1", "run-2")))
-	require.True(t, d.failed.Load())
+	require.NoError(t, d.Record(t.Context(), newRecord("evt-1", "run-1")))
+	require.Error(t, d.Record(t.Context(), newRecord("evt-1", "run-2")))
+	require.True(t, d.lastWriteFailed.Load())
 	require.NoError(t, os.Remove(filepath.Join(path, supersededDir)))
 	require.NoError(t, d.Check(t.Context()))
-	assert.False(t, d.failed.Load())
-	assert.Equal(t, []string{FileName("compliance-service", "evt-1")}, names(t, path), "no probe is left")
+	assert.False(t, d.lastWriteFailed.Load())
+	assert.Equal(t, []string{FileName("compliance-service", "evt-1")}, fileNames(t, path), "no probe is left")
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fill makes n files that look like open records of one target.
-func fill(t *testing.T, path string, n int) {
+// createRecordFiles creates n empty files with the names of open records of one target.
+func createRecordFiles(t *testing.T, path string, n int) {
 	t.Helper()
 	for i := range n {
 		name := filepath.Join(path, FileName("compliance-service", fmt.Sprint("evt-", i)))
@@ -21,15 +21,15 @@ func fill(t *testing.T, path string, n int) {
 	}
 }
 
-// TestOpenTargets_TakesNoPassOverTheRecords: what is open for one event is found
-// in a fraction of the time that a listing of 100,000 records takes.
-func TestOpenTargets_TakesNoPassOverTheRecords(t *testing.T) {
-	d, path := open(t)
-	require.NoError(t, d.Record(t.Context(), letter("evt", "run-1")))
-	fill(t, path, 100_000)
+// It finds the open records of one event in a fraction of the time that a listing of 100,000
+// records takes.
+func TestOpenTargets_DoesNotListAllRecords(t *testing.T) {
+	d, path := openTracker(t)
+	require.NoError(t, d.Record(t.Context(), newRecord("evt", "run-1")))
+	createRecordFiles(t, path, 100_000)
 	began := time.Now()
 	files := 0
-	for _, err := range d.files(t.Context()) {
+	for _, err := range d.openFiles(t.Context()) {
 		require.NoError(t, err)
 		files++
 	}
@@ -49,11 +49,10 @@ func TestOpenTargets_TakesNoPassOverTheRecords(t *testing.T) {
 	assert.Less(t, fastest, listing/10, "a listing takes %s", listing)
 }
 
-// TestRecord_DoesNotWaitForAListing: a listing that has come half way, or that
-// nobody goes on with, holds up no record and no question.
+// A listing that is half done, or was abandoned by its caller, holds up no write and no read.
 func TestRecord_DoesNotWaitForAListing(t *testing.T) {
-	d, path := open(t)
-	fill(t, path, 4*listBatch)
+	d, path := openTracker(t)
+	createRecordFiles(t, path, 4*listBatch)
 	next, stop := iter.Pull2(d.All(t.Context()))
 	defer stop()
 	for range listBatch {
@@ -61,7 +60,7 @@ func TestRecord_DoesNotWaitForAListing(t *testing.T) {
 		require.True(t, more)
 	}
 	for i := range 10 {
-		require.NoError(t, d.Record(t.Context(), letter(fmt.Sprint("new-", i), "run-1")))
+		require.NoError(t, d.Record(t.Context(), newRecord(fmt.Sprint("new-", i), "run-1")))
 	}
 	found, err := d.OpenTargets(t.Context(), "new-9")
 	require.NoError(t, err)

@@ -3,52 +3,65 @@ package deadletter
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
-// lockRetry is how often a writer looks whether another process is done. What is
-// done under the lock takes a few milliseconds.
+// lockRetry is the pause between two tries to get the lock while another process has it. A
+// writer has it for a few milliseconds.
 const lockRetry = 2 * time.Millisecond
 
-// lock lets one writer at a time change which records are open, of this process
-// and, by flock(2) on the directory, of all on this machine. Where the file
-// system has no such lock on a directory (NFS), each step is still atomic, and
-// Temporal lets a delivery have one run at a time.
+// lock lets one writer at a time change which records are open. The token in d.writer
+// excludes other goroutines of this process, and flock(2) on the directory excludes other
+// processes on this machine. lock fails only if the directory cannot be opened, or with
+// ctx.Err() if ctx ends first.
 func (d *Directory) lock(ctx context.Context) (unlock func(), err error) {
 	select {
 	case d.writer <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	held, err := lockDirectory(ctx, d.path)
-	if err != nil {
+	// Without O_RDONLY alone, the library would create a file at the path.
+	lock := flock.New(d.path, flock.SetFlag(os.O_RDONLY))
+	if err := acquire(ctx, lock); err != nil {
 		<-d.writer
 		return nil, err
 	}
 	return func() {
-		_ = held.Close() // ends the lock; nothing was written through it
+		_ = lock.Unlock() // nothing was written through it
 		<-d.writer
 	}, nil
 }
 
-func lockDirectory(ctx context.Context, path string) (*os.File, error) {
-	dir, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
+// acquire waits until this process has the lock. It also returns nil if the file system
+// has no flock(2) on a directory, as NFS may not: there each step of a writer is still
+// atomic, and Temporal lets an event have one open run at a time.
+func acquire(ctx context.Context, lock *flock.Flock) error {
 	for {
-		if err := ctx.Err(); err != nil {
-			return nil, errors.Join(err, dir.Close())
-		}
-		err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			return dir, nil // held, or no such lock here
-		}
-		select {
-		case <-time.After(lockRetry):
-		case <-ctx.Done():
+		_, err := lock.TryLockContext(ctx, lockRetry)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case isOpenError(err):
+			return err
+		default:
+			return nil
 		}
 	}
+}
+
+// isOpenError reports whether the directory could not be opened. EISDIR is not such an
+// error: after an EIO or EBADF of flock(2) the library opens the path again for writing,
+// which no directory allows.
+func isOpenError(err error) bool {
+	var opening *fs.PathError
+	return errors.As(err, &opening) && !errors.Is(err, syscall.EISDIR)
 }

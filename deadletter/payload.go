@@ -9,28 +9,28 @@ import (
 	"unicode/utf8"
 )
 
-// SetPayload keeps a message in the record: as JSON where it is JSON, and as
-// base64 too where a reader that parses the JSON and writes it again would not
-// come back to the same bytes. A nil message is one that is not kept.
+// SetPayload puts a message into the record. If the message is JSON, it is in Payload as
+// JSON. If it is not, or if a reader that parses the JSON and writes it again could get
+// other bytes, it is in PayloadBase64 too. A nil message means that the record has none.
 func SetPayload(record *Record, message []byte) {
 	record.Payload, record.PayloadBase64 = nil, nil
-	document := bytes.TrimPrefix(message, []byte("\uFEFF")) // a byte order mark is no JSON
+	document := bytes.TrimPrefix(message, []byte("\uFEFF")) // JSON has no byte order mark
 	switch {
 	case message == nil:
 	case !json.Valid(document):
 		record.PayloadBase64 = message
-	case !utf8.Valid(document): // Go takes it for JSON; other readers of the file would not
+	case !utf8.Valid(document): // Go accepts it as JSON, other readers of the file would not
 		record.Payload = bytes.ToValidUTF8(document, []byte("\uFFFD"))
 		record.PayloadBase64 = message
 	default:
 		record.Payload = document
-		if len(document) < len(message) || !canonical(document) {
+		if len(document) < len(message) || !survivesReencoding(document) {
 			record.PayloadBase64 = message
 		}
 	}
 }
 
-// Message is the message of the record, byte for byte; nil when it was not kept.
+// Message returns the message of the record, byte for byte, or nil if the record has none.
 func (r *Record) Message() []byte {
 	if r.PayloadBase64 != nil {
 		return r.PayloadBase64
@@ -38,31 +38,33 @@ func (r *Record) Message() []byte {
 	if len(r.Payload) == 0 || string(r.Payload) == "null" {
 		return nil
 	}
-	var compact bytes.Buffer // the file is indented
+	var compact bytes.Buffer // without the indentation of the file
 	if json.Compact(&compact, r.Payload) != nil {
 		return nil
 	}
 	return compact.Bytes()
 }
 
-// consistent is false where somebody edited one form of the message and not the
-// other: which of the two was meant cannot be told.
-func (r *Record) consistent() bool {
+// payloadsAgree reports whether both forms of the message, if the record has both, are the
+// same message. They are not if somebody edited only one of them, and then it is unknown
+// which one is right.
+func (r *Record) payloadsAgree() bool {
 	if r.Payload == nil || r.PayloadBase64 == nil {
 		return true
 	}
-	var again Record
-	SetPayload(&again, r.PayloadBase64)
-	var kept, want bytes.Buffer
-	return again.Payload != nil && json.Compact(&kept, r.Payload) == nil && json.Compact(&want, again.Payload) == nil &&
-		bytes.Equal(kept.Bytes(), want.Bytes())
+	var want Record
+	SetPayload(&want, r.PayloadBase64)
+	var got, wanted bytes.Buffer
+	return want.Payload != nil && json.Compact(&got, r.Payload) == nil && json.Compact(&wanted, want.Payload) == nil &&
+		bytes.Equal(got.Bytes(), wanted.Bytes())
 }
 
-// canonical tells whether parsing valid JSON and writing it again, compactly
-// and with its members in order, gives the same bytes whatever the language: no
-// white space, no needless escape, no number with a second spelling, no member
-// twice. A lone null cannot be told from an absent payload.
-func canonical(message []byte) bool {
+// survivesReencoding reports whether a program in any language that parses the JSON, and
+// writes it again compactly with its members in the same order, gets the same bytes. It is
+// false if the message has white space, an escape that is not needed, a number with another
+// spelling, or two members of one name. It is false for null too, because a payload of null
+// means that there is none.
+func survivesReencoding(message []byte) bool {
 	if string(message) == "null" {
 		return false
 	}
@@ -77,9 +79,10 @@ func canonical(message []byte) bool {
 	return bytes.Equal(w.out.Bytes(), message)
 }
 
-var errAmbiguous = errors.New("not the same everywhere")
+var errAmbiguous = errors.New("languages write this value in different ways")
 
-// rewriter writes what it parses. It stops where two languages would differ.
+// rewriter parses JSON and writes it again. It returns errAmbiguous at the first value that
+// two languages may write in different ways.
 type rewriter struct {
 	decoder *json.Decoder
 	out     bytes.Buffer
@@ -99,7 +102,7 @@ func (w *rewriter) value() error {
 	case string:
 		return w.text(v)
 	case json.Number:
-		if !plainNumber(v.String()) {
+		if !canonicalNumber(v.String()) {
 			return errAmbiguous
 		}
 		w.out.WriteString(v.String())
@@ -157,8 +160,8 @@ func (w *rewriter) array() error {
 
 func (w *rewriter) text(s string) error {
 	for _, c := range s {
-		// U+2028 and U+2029 some writers escape always, U+007F some, and
-		// U+FFFD stands for bytes that were not UTF-8.
+		// Some writers escape U+2028, U+2029 and U+007F, and a decoder writes U+FFFD for
+		// bytes that are not UTF-8.
 		if c < 0x20 || c == 0x7F || c == 0x2028 || c == 0x2029 || c == 0xFFFD {
 			return errAmbiguous
 		}
@@ -172,9 +175,9 @@ func (w *rewriter) text(s string) error {
 	return nil
 }
 
-// plainNumber is true for numbers that every language writes as they stand here:
-// integers that a double holds exactly, and short decimals.
-func plainNumber(s string) bool {
+// canonicalNumber reports whether every language writes a number in this form. That is so for
+// integers that a double represents exactly, and for short decimals.
+func canonicalNumber(s string) bool {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return n > -1<<53 && n < 1<<53 && strconv.FormatInt(n, 10) == s
 	}

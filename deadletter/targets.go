@@ -15,20 +15,20 @@ import (
 	"genesys-fanout/event"
 )
 
-// targetsDir lists the targets that ever had a record, as empty files: what is
-// open for an event is found by a stat for each of them, and not by a pass over
-// all records.
+// targetsDir has an empty file for each target that ever had a record. With this list, the
+// open records of one event are found by a stat for each target, without a pass over all
+// records.
 const targetsDir = "targets"
 
-// Targets returns the names of the targets that ever had a record, sorted. A
-// target keeps its name there after its last record is closed.
+// Targets returns the names of the targets that ever had a record, sorted. A target stays
+// in the list after its last record is closed.
 func (d *Directory) Targets(ctx context.Context) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(d.path, targetsDir))
-	if errors.Is(err, fs.ErrNotExist) { // no worker of this version has opened it yet
-		return d.targetsOfFiles(ctx)
+	if errors.Is(err, fs.ErrNotExist) { // no worker of this version has opened the tracker yet
+		return d.targetsOfOpenFiles(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list the targets of the tracker: %w", d.explain(err))
+		return nil, fmt.Errorf("list the targets of the tracker: %w", d.unavailableOr(err))
 	}
 	var names []string
 	for _, entry := range entries {
@@ -36,26 +36,26 @@ func (d *Directory) Targets(ctx context.Context) ([]string, error) {
 			names = append(names, name)
 		}
 	}
-	return names, d.present()
+	return names, d.verifyIdentity()
 }
 
-// targetsOfFiles finds the targets by a pass over the open records.
-func (d *Directory) targetsOfFiles(ctx context.Context) ([]string, error) {
+// targetsOfOpenFiles finds the targets by a pass over the open records.
+func (d *Directory) targetsOfOpenFiles(ctx context.Context) ([]string, error) {
 	names := make(map[string]bool)
-	for name, err := range d.files(ctx) {
+	for name, err := range d.openFiles(ctx) {
 		if err != nil {
 			return nil, err
 		}
-		if target, ok := targetOf(name); ok {
+		if target, ok := targetOfFile(name); ok {
 			names[target] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(names)), nil
 }
 
-// OpenTargets returns the targets for which an event has an open record, sorted.
-// A damaged record counts. The named targets are looked at even if they are
-// missing in the list of targets, as after a restore from a backup.
+// OpenTargets returns the targets for which an event has an open record, sorted. A damaged
+// record counts. The named targets are checked even if the list of targets lacks them, as it
+// may after a restore from a backup.
 func (d *Directory) OpenTargets(ctx context.Context, eventID string, named ...string) ([]string, error) {
 	names, err := d.Targets(ctx)
 	if err != nil {
@@ -69,82 +69,83 @@ func (d *Directory) OpenTargets(ctx context.Context, eventID string, named ...st
 		if err == nil {
 			open = append(open, target)
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("look for dead letters: %w", d.explain(err))
+			return nil, fmt.Errorf("look for dead letters: %w", d.unavailableOr(err))
 		}
 	}
-	return open, d.present()
+	return open, d.verifyIdentity()
 }
 
-// nameOfTarget matches the names that targets.yaml allows.
-var nameOfTarget = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
+// targetName matches the names that targets.yaml allows.
+var targetName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 
-// targetOf returns the target in the name of a record's file. ok is false for a
-// file that no record of a target can have; a name comes from us alone, never
-// from a message.
-func targetOf(file string) (target string, ok bool) {
-	for _, reserved := range event.ReservedTargets() { // the only ones with an underscore
+// targetOfFile returns the target in a file name. ok is false if the name does not begin
+// with the name of a target. The name of a target always comes from targets.yaml or this
+// program, never from a message.
+func targetOfFile(file string) (target string, ok bool) {
+	for _, reserved := range event.ReservedTargets() { // only their names contain an underscore
 		if strings.HasPrefix(file, reserved+"_") {
 			return reserved, true
 		}
 	}
 	target, _, found := strings.Cut(file, "_")
-	return target, found && nameOfTarget.MatchString(target)
+	return target, found && targetName.MatchString(target)
 }
 
-// remember puts a target into the list before its first record gets its name, so
-// that no record is missed by OpenTargets, also after a crash.
-func (d *Directory) remember(target string) error {
+// addTarget adds a target to the list, and fsyncs it. It is called before a record gets its
+// name, so that OpenTargets finds every record, also after a crash.
+func (d *Directory) addTarget(target string) error {
 	name := event.EscapeFileName(target)
 	file := filepath.Join(d.path, targetsDir, name)
 	_, err := os.Stat(file)
 	if err == nil {
-		if _, synced := d.listed.Load(name); synced {
+		if _, synced := d.syncedTargets.Load(name); synced {
 			return nil
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := d.listTargets(); err != nil {
+	if err := d.createTargetList(); err != nil {
 		return err
 	}
-	if err := touch(file); err != nil {
+	if err := createEmpty(file); err != nil {
 		return err
 	}
-	// Also if another process made the file: it may not have come to its sync.
+	// This is needed even if another process created the file, because that process may not
+	// have fsynced it yet.
 	if err := syncDir(filepath.Dir(file)); err != nil {
 		return err
 	}
-	d.listed.Store(name, true)
+	d.syncedTargets.Store(name, true)
 	return nil
 }
 
-// listTargets makes the list of targets if there is none, from a pass over the
-// open records. It takes no lock. The list gets its name when it is complete, so
-// a crash leaves none; if two processes make it, the first one's stays.
-func (d *Directory) listTargets() error {
+// createTargetList creates the list of targets from the open records, if it does not exist.
+// It takes no lock. The list gets its name when it is complete, so a crash leaves no
+// incomplete list. If two processes create it, the first one's stays.
+func (d *Directory) createTargetList() error {
 	list := filepath.Join(d.path, targetsDir)
 	if _, err := os.Stat(list); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	names, err := d.targetsOfFiles(context.Background())
+	names, err := d.targetsOfOpenFiles(context.Background())
 	if err != nil {
 		return err
 	}
-	unnamed, err := os.MkdirTemp(d.path, "."+targetsDir+"-*")
+	temporary, err := os.MkdirTemp(d.path, "."+targetsDir+"-*")
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		if err := touch(filepath.Join(unnamed, name)); err != nil {
-			return errors.Join(err, os.RemoveAll(unnamed))
+		if err := createEmpty(filepath.Join(temporary, name)); err != nil {
+			return errors.Join(err, os.RemoveAll(temporary))
 		}
 	}
-	err = syncDir(unnamed)
+	err = syncDir(temporary)
 	if err == nil {
-		err = os.Rename(unnamed, list)
+		err = os.Rename(temporary, list)
 	}
 	if err != nil {
-		err = errors.Join(err, os.RemoveAll(unnamed))
+		err = errors.Join(err, os.RemoveAll(temporary))
 		if _, statErr := os.Stat(list); statErr != nil {
 			return err
 		}
@@ -152,11 +153,11 @@ func (d *Directory) listTargets() error {
 	return syncDir(d.path)
 }
 
-// touch makes an empty file if there is none.
-func touch(file string) error {
-	made, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o600)
+// createEmpty creates an empty file if it does not exist.
+func createEmpty(file string) error {
+	created, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	return made.Close()
+	return created.Close()
 }

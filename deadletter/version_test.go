@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestVersion_ChangesWithTheRecordAndEndsWithIt(t *testing.T) {
-	d, path := open(t)
+func TestVersion_ChangesWithTheRecord(t *testing.T) {
+	d, path := openTracker(t)
 	name := FileName("compliance-service", "evt-1")
 	_, found, err := d.Version(name)
 	require.NoError(t, err)
@@ -19,7 +19,7 @@ func TestVersion_ChangesWithTheRecordAndEndsWithIt(t *testing.T) {
 	_, err = d.GetFile(name)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 
-	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-1")))
+	require.NoError(t, d.Record(t.Context(), newRecord("evt-1", "run-1")))
 	first, found, err := d.Version(name)
 	require.NoError(t, err)
 	assert.True(t, found)
@@ -30,7 +30,7 @@ func TestVersion_ChangesWithTheRecordAndEndsWithIt(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "run-1", record.RunID)
 
-	require.NoError(t, d.Record(t.Context(), letter("evt-1", "run-2"))) // of the same size
+	require.NoError(t, d.Record(t.Context(), newRecord("evt-1", "run-2"))) // of the same size
 	second, _, err := d.Version(name)
 	require.NoError(t, err)
 	assert.NotEqual(t, first, second)
@@ -45,9 +45,9 @@ func TestVersion_ChangesWithTheRecordAndEndsWithIt(t *testing.T) {
 	require.NoError(t, os.RemoveAll(path))
 	_, found, err = d.Version(name)
 	require.ErrorAs(t, err, new(*UnavailableError))
-	assert.False(t, found, "a tracker that is away says nothing about its records")
+	assert.False(t, found, "while the tracker is away, nothing is known of its records")
 	require.NoError(t, os.Rename(other.path, path))
 	_, found, err = d.Version(name)
-	require.ErrorContains(t, err, "its directory holds the tracker "+other.ID()+" now")
+	require.ErrorContains(t, err, "its directory now has the tracker "+other.ID())
 	assert.False(t, found)
 }

@@ -129,7 +129,7 @@ func TestIngest_TwoEventsWithOneIDAreAConflict(t *testing.T) {
 	assert.Contains(t, out, "FANOUT_EVENT_ID")
 	out, errs, code := s.deadletter("replay", "--all", "--yes")
 	assert.Equal(t, 1, code, "replay names the conflict and sends the other record")
-	assert.Contains(t, errs, "_conflict: 1 refused")
+	assert.Contains(t, errs, "_conflict: 1 not sent")
 	assert.Contains(t, errs, "FANOUT_EVENT_ID")
 	assert.Contains(t, out, "delivered 1,")
 

@@ -94,7 +94,7 @@ func TestReplay_InterruptedWhileATargetIsDownCanBeContinued(t *testing.T) {
 	code, err = again.Wait(s.ctx)
 	require.NoError(t, err)
 	assert.Equal(t, 1, code, again.Text())
-	assert.Contains(t, again.Text(), "20 skipped, as a run of their event is open")
+	assert.Contains(t, again.Text(), "20 skipped, because a run of their event is open")
 
 	require.NoError(t, s.targets["down"].Start(s.ctx))
 	s.exactlyOnce("down", events)

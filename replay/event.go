@@ -18,15 +18,15 @@ type Event struct {
 	Type    string
 	Targets []string
 
-	runs   []string // that left the records, in the order of Targets
-	record deadletter.Record
+	recordedBy []string          // the run that wrote the record of each of Targets
+	record     deadletter.Record // the first of the records
 }
 
-// Each yields the events that the plan would send, and sends nothing. It uses the
-// plan up.
+// Each yields the events that the plan would send, and sends nothing. The plan cannot be
+// used again.
 func (p *Plan) Each(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		for e, err := range p.pass(ctx, func(string) {}) {
+		for e, err := range p.takeEvents(ctx, func(string) {}) {
 			if !yield(e, err) {
 				return
 			}
@@ -34,28 +34,29 @@ func (p *Plan) Each(ctx context.Context) iter.Seq2[Event, error] {
 	}
 }
 
-// pass takes the events out of the plan whose records it finds. It calls superseded
-// for each record that was counted and that another run has replaced since.
-func (p *Plan) pass(ctx context.Context, superseded func(target string)) iter.Seq2[Event, error] {
+// takeEvents yields the events of the unsent records that are still open, and removes those
+// records from the plan. It calls superseded for each record that was counted and that
+// another run has replaced since.
+func (p *Plan) takeEvents(ctx context.Context, superseded func(target string)) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for record, err := range p.selection.Directory.Select(ctx, p.selection.Filter.WithoutFailure()) {
 			if damaged, ok := errors.AsType[*deadletter.DamagedError](err); ok {
-				p.open.removeDamaged(damaged.File) // it was damaged after it was counted
+				p.unsent.removeFile(damaged.File) // it was damaged after it was counted
 				continue
 			}
 			if err != nil {
 				yield(Event{}, err)
 				return
 			}
-			switch known, same := p.open.find(record); {
-			case !known:
+			switch found, sameRun := p.unsent.find(record); {
+			case !found:
 				continue
-			case !same:
-				p.open.remove(record)
+			case !sameRun:
+				p.unsent.remove(record)
 				superseded(record.TargetName)
 				continue
 			}
-			e, err := p.gather(ctx, record)
+			e, err := p.takeEvent(ctx, record)
 			if !yield(e, err) || err != nil {
 				return
 			}
@@ -63,11 +64,11 @@ func (p *Plan) pass(ctx context.Context, superseded func(target string)) iter.Se
 	}
 }
 
-// gather takes all records of an event out of the plan that hold the same message.
-// A message that somebody has changed is sent by a run of its own.
-func (p *Plan) gather(ctx context.Context, first deadletter.Record) (Event, error) {
+// takeEvent removes the record from the plan, with all other records of its event that have
+// the same message. A message that somebody has edited is sent by a run of its own.
+func (p *Plan) takeEvent(ctx context.Context, first deadletter.Record) (Event, error) {
 	e := Event{ID: first.EventID, Type: first.EventType, record: first}
-	e.add(p, first)
+	p.take(&e, first)
 	names, err := p.selection.Directory.OpenTargets(ctx, first.EventID)
 	if err != nil {
 		return Event{}, err
@@ -78,27 +79,28 @@ func (p *Plan) gather(ctx context.Context, first deadletter.Record) (Event, erro
 			continue
 		}
 		record, err := p.selection.Directory.Get(name, first.EventID)
-		if err != nil { // resolved or damaged since; the pass sees it at its own turn
+		if err != nil { // closed or damaged since; takeEvents comes to it later
 			continue
 		}
-		if _, same := p.open.find(record); same && bytes.Equal(record.Message(), message) {
-			e.add(p, record)
+		if _, sameRun := p.unsent.find(record); sameRun && bytes.Equal(record.Message(), message) {
+			p.take(&e, record)
 		}
 	}
 	return e, nil
 }
 
-func (e *Event) add(p *Plan, r deadletter.Record) {
+// take moves a record from the plan to an event.
+func (p *Plan) take(e *Event, r deadletter.Record) {
 	e.Targets = append(e.Targets, r.TargetName)
-	e.runs = append(e.runs, r.RunID)
-	p.open.remove(r)
+	e.recordedBy = append(e.recordedBy, r.RunID)
+	p.unsent.remove(r)
 }
 
-// input is what the run of the event begins with: the message as it was, under
-// today's policies.
+// input returns the input of the event's run: the message as it was received, with the
+// policies that targets.yaml has now.
 func (e *Event) input(targets *target.Set, searchAttributes bool) fanout.Input {
 	message := e.record.Message()
-	decoded, _ := event.Decode(message) // what it cannot tell is only not shown
+	decoded, _ := event.Decode(message) // fields that cannot be decoded stay empty
 	decoded.ID, decoded.Type, decoded.InteractionID = e.record.EventID, e.record.EventType, e.record.InteractionID
 	in := fanout.Input{
 		Message:          event.Message{Event: decoded, Body: message, Source: e.record.Source},

@@ -10,190 +10,201 @@ import (
 	"time"
 
 	"genesys-fanout/deadletter"
+	"genesys-fanout/internal/outage"
 )
 
 const (
-	// shortestPause is the pause between two looks at the records, if few are awaited.
-	shortestPause = 200 * time.Millisecond
+	// minPause is the pause between two checks of the records, if few deliveries are pending.
+	minPause = 200 * time.Millisecond
 
-	// pausePerLook makes the looks take at most a twentieth of the time. One at
-	// 100,000 records takes 0.3 s, so the next one comes 6 s later.
-	pausePerLook = 20
+	// pauseFactor limits the checks to a twentieth of the time. A check of 100,000 records
+	// takes 0.3 s, so the next one begins 6 s later.
+	pauseFactor = 20
+
+	// idleInterval is how long no delivery has an outcome before a line names the targets
+	// that the replay waits for.
+	idleInterval = outage.Interval
 )
 
-// outcome is what became of a delivery whose run is started.
+// outcome is the outcome of a delivery whose run is started.
 type outcome int
 
 const (
-	pending outcome = iota // nothing yet
+	pending outcome = iota // no outcome yet
 	delivered
 	failedAgain
-	lost // nobody knows of a delivery: its run has ended and the record is as it was, or the record was discarded
+	unresolved // the run has ended and the record is unchanged, or a user has discarded the record
 )
 
-// awaited is a delivery whose run is started and whose outcome is not known yet.
-type awaited struct {
-	target  string
-	file    string             // of its record, a deadletter.FileName
-	left    uint64             // hash of the run that left the record
-	version deadletter.Version // of the record that this run left; zero until it was seen
-	run     *run
+// pendingDelivery is a delivery whose run is started and whose outcome is not known yet.
+type pendingDelivery struct {
+	target     string
+	file       string             // of its record, a deadletter.FileName
+	recordedBy uint64             // hash of the run that wrote the record
+	version    deadletter.Version // of the record that recordedBy wrote; zero before the first check
+	run        *run
 }
 
-// outcomes learns what became of the deliveries whose runs are started, by looking
-// at their records: a delivery that arrived has no open one, and one that failed
-// again has one of another run. It asks Temporal only whether runs have ended without
-// either, as one does that an operator terminates.
+// outcomes finds the outcomes of the deliveries whose runs are started. It checks their
+// records: a delivery that succeeded has no open record, and one that failed again has a
+// record of another run. A run may end without either, for example if an operator
+// terminates it; so outcomes also asks Temporal which runs have ended.
 type outcomes struct {
 	tracker *deadletter.Directory
-	runs    runs
-	hash    func(runID string) uint64
-	settle  func(target string, became outcome)
+	runs    runMonitor
+	hashRun func(runID string) uint64
+	count   func(target string, result outcome)
 	notify  func(line string)
-	away    waiter // for the tracker
+	waiter  *outage.Waiter // for the tracker
 
 	mu      sync.Mutex
-	started []awaited // since the last look
+	started []pendingDelivery // since the last check
 
-	// What follows belongs to follow alone.
-	awaited []awaited
-	ending  []*run    // whose deliveries all have their outcome, for endFor
-	moved   time.Time // when an outcome was learned, or the last line said that none is
+	// Only the goroutine of watch uses the fields below.
+	pending     []pendingDelivery
+	ending      []*run    // runs whose deliveries all have their outcome, for endTimeout
+	lastOutcome time.Time // when a delivery had its outcome, or the last line said that none has
 }
 
-// deliveries returns what is remembered of the deliveries of a run.
-func (o *outcomes) deliveries(e *Event, run *run) []awaited {
-	var all []awaited
+// deliveriesOf returns the deliveries of a run.
+func (o *outcomes) deliveriesOf(e *Event, run *run) []pendingDelivery {
+	var all []pendingDelivery
 	for i, target := range e.Targets {
 		run.pending++
-		all = append(all, awaited{target: target, file: deadletter.FileName(target, e.ID), left: o.hash(e.runs[i]), run: run})
+		all = append(all, pendingDelivery{target: target, file: deadletter.FileName(target, e.ID), recordedBy: o.hashRun(e.recordedBy[i]), run: run})
 	}
 	return all
 }
 
-// await adds the deliveries of a run that is started.
-func (o *outcomes) await(all []awaited) {
+// add adds the deliveries of a run that is started.
+func (o *outcomes) add(all []pendingDelivery) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.started = append(o.started, all...)
 }
 
-// follow learns outcomes until all runs are started, as the channel says by being
-// closed, none of their deliveries is pending, and the last of them have ended.
-func (o *outcomes) follow(ctx context.Context, all <-chan struct{}) {
-	o.moved = time.Now()
+// watch finds outcomes until allStarted is closed, no delivery is pending, and the last
+// runs have ended.
+func (o *outcomes) watch(ctx context.Context, allStarted <-chan struct{}) {
+	o.lastOutcome = time.Now()
 	complete := false
-	for pause := shortestPause; ; {
+	for pause := minPause; ; {
 		select {
-		case <-all:
-			all, complete = nil, true
+		case <-allStarted:
+			allStarted, complete = nil, true
 		case <-time.After(pause):
 		}
 		began := time.Now()
-		o.look()
-		pause = max(shortestPause, pausePerLook*time.Since(began))
-		if complete && len(o.awaited) == 0 {
+		o.checkRecords()
+		pause = max(minPause, pauseFactor*time.Since(began))
+		if complete && len(o.pending) == 0 {
 			o.runs.awaitEnds(ctx, o.ending)
 			return
 		}
-		o.runs.ask(ctx, o.awaited)
-		o.remind()
+		o.runs.updateDue(ctx, o.pending)
+		o.reportIdle()
 	}
 }
 
-// look settles the deliveries whose outcome the records show.
-func (o *outcomes) look() {
+// checkRecords counts the deliveries whose outcome the records show.
+func (o *outcomes) checkRecords() {
 	o.mu.Lock()
-	o.awaited = append(o.awaited, o.started...)
+	o.pending = append(o.pending, o.started...)
 	o.started = nil
 	o.mu.Unlock()
-	var failure error
-	rest := o.awaited[:0]
-	for _, a := range o.awaited {
-		became := pending
-		if failure == nil {
-			became, failure = o.became(&a)
+	var trackerErr error
+	rest := o.pending[:0]
+	for _, d := range o.pending {
+		result := pending
+		if trackerErr == nil {
+			result, trackerErr = o.outcomeOf(&d)
 		}
-		if became == pending {
-			rest = append(rest, a)
+		if result == pending {
+			rest = append(rest, d)
 			continue
 		}
-		o.moved = time.Now()
-		o.settle(a.target, became)
-		if a.run.pending--; a.run.pending == 0 {
-			a.run.settled = o.moved
-			o.ending = append(o.ending, a.run)
+		o.lastOutcome = time.Now()
+		o.count(d.target, result)
+		if d.run.pending--; d.run.pending == 0 {
+			d.run.completed = o.lastOutcome
+			o.ending = append(o.ending, d.run)
 		}
 	}
-	o.ending = slices.DeleteFunc(o.ending, func(r *run) bool { return time.Since(r.settled) > endFor })
-	clear(o.awaited[len(rest):])
-	o.awaited = rest
-	if failure != nil {
-		o.away.failed("to be read", failure)
+	o.ending = slices.DeleteFunc(o.ending, func(r *run) bool { return time.Since(r.completed) > endTimeout })
+	clear(o.pending[len(rest):])
+	o.pending = rest
+	if trackerErr != nil {
+		o.waiter.Failed(fmt.Errorf("read the records: %w", trackerErr))
 	} else {
-		o.away.answered()
+		o.waiter.Done(nil)
 	}
 }
 
-// became returns what became of a delivery. The error is that of the tracker, of
-// which nothing is known then.
-func (o *outcomes) became(a *awaited) (outcome, error) {
-	ended := a.run.ended != ""
-	version, found, err := o.tracker.Version(a.file)
+// outcomeOf returns the outcome of a delivery. An error means that the tracker is away, so
+// that nothing is known of its records.
+func (o *outcomes) outcomeOf(d *pendingDelivery) (outcome, error) {
+	ended := d.run.ended != ""
+	version, found, err := o.tracker.Version(d.file)
 	switch {
 	case err != nil:
 		return pending, err
 	case !found:
-		return o.closed(a), nil
-	case version == a.version && !ended:
+		return o.outcomeOfClosed(d), nil
+	case version == d.version && !ended:
 		return pending, nil
 	}
-	record, err := o.tracker.GetFile(a.file)
+	record, err := o.tracker.GetFile(d.file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return pending, nil // it has moved since, and the next look sees where
+		return pending, nil // the record was closed meanwhile, which the next check finds
 	case err != nil && !ended:
-		return pending, nil // the run may still replace it
+		return pending, nil // the run may still replace the file
 	case err != nil:
-		o.notify(fmt.Sprintf("event %s: its run %s, and the record of %s cannot be read: %v", a.run.event(), a.run.ended, a.target, err))
-		return lost, nil
-	case o.hash(record.RunID) != a.left:
+		o.notify(fmt.Sprintf("event %s: its run %s, and the record of target %s cannot be read: %v", d.run.event(), d.run.ended, d.target, err))
+		return unresolved, nil
+	case o.hashRun(record.RunID) != d.recordedBy:
 		return failedAgain, nil
 	case ended:
-		o.notify(fmt.Sprintf("event %s: its run %s, and the record of %s is as it was; look at workflow %s in Temporal, and replay the event again",
-			a.run.event(), a.run.ended, a.target, a.run.workflowID))
-		return lost, nil
+		o.notify(fmt.Sprintf("event %s: its run %s, and the record of target %s is unchanged; look at workflow %s in Temporal, and replay the event again",
+			d.run.event(), d.run.ended, d.target, d.run.workflowID))
+		return unresolved, nil
 	}
-	a.version = version
+	d.version = version
 	return pending, nil
 }
 
-// closed returns what became of a delivery whose record is no longer open: it was
-// delivered, or a user has discarded the record meanwhile.
-func (o *outcomes) closed(a *awaited) outcome {
-	record, err := o.tracker.GetDiscarded(a.file)
+// outcomeOfClosed returns the outcome of a delivery whose record is no longer open. Either
+// the delivery succeeded, or a user has discarded the record meanwhile.
+func (o *outcomes) outcomeOfClosed(d *pendingDelivery) outcome {
+	record, err := o.tracker.GetDiscarded(d.file)
 	switch {
-	case err != nil: // there is none, or it is damaged and says nothing
-	case o.hash(record.RunID) == a.left:
-		o.notify(fmt.Sprintf("event %s: the record of %s was discarded meanwhile; the delivery counts as left", a.run.event(), a.target))
-		return lost
-	case a.run.id != "" && record.RunID == a.run.id:
+	case err != nil: // no record of this delivery was discarded, or that file is damaged
+	case o.hashRun(record.RunID) == d.recordedBy:
+		o.notify(discardedLine(d.run.event(), d.target))
+		return unresolved
+	case d.run.id != "" && record.RunID == d.run.id:
 		return failedAgain
 	}
 	return delivered
 }
 
-// remind says for whom the replay waits, if it has learned nothing for a while.
-func (o *outcomes) remind() {
-	still := time.Since(o.moved)
-	if len(o.awaited) == 0 || still < remindInterval {
+// discardedLine reports that a record was discarded before its delivery succeeded.
+func discardedLine(eventID, target string) string {
+	return fmt.Sprintf("event %s: the record of target %s was discarded meanwhile; the delivery counts as left", eventID, target)
+}
+
+// reportIdle names the targets that the replay waits for, if no delivery had an outcome for
+// idleInterval.
+func (o *outcomes) reportIdle() {
+	idle := time.Since(o.lastOutcome)
+	if len(o.pending) == 0 || idle < idleInterval {
 		return
 	}
-	o.moved = time.Now()
+	o.lastOutcome = time.Now()
 	waiting := make(map[string]int)
-	for _, a := range o.awaited {
-		waiting[a.target]++
+	for _, d := range o.pending {
+		waiting[d.target]++
 	}
-	o.notify(fmt.Sprintf("no delivery has ended for %s: waiting for %s; the runs go on in Temporal until their target answers or max_age has passed",
-		still.Round(time.Second), ranked(waiting)))
+	o.notify(fmt.Sprintf("no delivery has ended for %s: waiting for %s; Temporal retries their runs until the target answers or max_age has passed",
+		idle.Round(time.Second), targetsByCount(waiting)))
 }

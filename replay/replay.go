@@ -12,21 +12,22 @@ import (
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
+	"genesys-fanout/internal/outage"
 )
 
-// mostStarting is how many starts may be under way at once. At 10 ms each that
-// makes 800 a second, and only these hold a message, of 1 MiB at most and in
-// about five forms: 40 MiB.
-const mostStarting = 8
+// maxStarts is how many starts may be in flight. At 10 ms each that makes 800 a second.
+// Only a start in flight has its message in memory, of 1 MiB at most and in about five
+// forms, so all together take 40 MiB.
+const maxStarts = 8
 
-// Options say how to send.
+// Options are the settings of a replay.
 type Options struct {
 	Client           client.Client // with the workflows' DataConverter
 	TaskQueue        string        // FANOUT_TASK_QUEUE
 	SearchAttributes bool          // whether the namespace has those of the workflows
 	Rate             float64       // events per second at most
 
-	// Notify gets the lines that a person should read.
+	// Notify gets lines for the user.
 	Notify func(line string)
 }
 
@@ -34,16 +35,15 @@ type Options struct {
 type Replay struct {
 	plan     *Plan
 	options  Options
-	temporal outage
-	tracker  outage
+	temporal *outage.Outage
 	outcomes outcomes
 
 	mu      sync.Mutex
 	counts  map[string]*Counts // by target
-	skipped []awaited
+	skipped []pendingDelivery
 }
 
-// New returns a replay that uses the plan up; Run starts it.
+// New returns a replay of the plan, which cannot be used again. Run starts it.
 func New(plan *Plan, options Options) *Replay {
 	var mu sync.Mutex
 	notify := options.Notify
@@ -54,20 +54,19 @@ func New(plan *Plan, options Options) *Replay {
 	}
 	r := &Replay{
 		plan: plan, options: options, counts: make(map[string]*Counts),
-		temporal: outage{of: "Temporal", notify: options.Notify},
-		tracker:  outage{of: "the tracker", notify: options.Notify},
+		temporal: newOutage("Temporal", options.Notify),
 	}
 	for kind, n := range plan.Kinds {
 		r.count(kind.Target, func(c *Counts) { c.Deliveries += n })
 	}
 	r.outcomes = outcomes{
-		tracker: plan.selection.Directory, runs: newRuns(options.Client, &r.temporal), hash: plan.open.run,
-		settle: r.settle, notify: options.Notify, away: waiter{outage: &r.tracker},
+		tracker: plan.selection.Directory, runs: newRunMonitor(options.Client, r.temporal), hashRun: plan.unsent.hashRun,
+		count: r.countOutcome, notify: options.Notify, waiter: newOutage("the tracker", options.Notify).Waiter(),
 	}
 	return r
 }
 
-// ByTarget may be called while the replay runs.
+// ByTarget returns the counts of each target. It may be called while the replay runs.
 func (r *Replay) ByTarget() ByTarget {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -78,9 +77,10 @@ func (r *Replay) ByTarget() ByTarget {
 	return counts
 }
 
-// Counts may be called while the replay runs.
+// Counts returns the counts of all targets. It may be called while the replay runs.
 func (r *Replay) Counts() Counts { return r.ByTarget().Sum() }
 
+// count changes the counts of a target.
 func (r *Replay) count(target string, change func(*Counts)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,9 +90,9 @@ func (r *Replay) count(target string, change func(*Counts)) {
 	change(r.counts[target])
 }
 
-func (r *Replay) settle(target string, became outcome) {
+func (r *Replay) countOutcome(target string, result outcome) {
 	r.count(target, func(c *Counts) {
-		switch became {
+		switch result {
 		case delivered:
 			c.Delivered++
 		case failedAgain:
@@ -101,79 +101,81 @@ func (r *Replay) settle(target string, became outcome) {
 	})
 }
 
-// Run sends the events, waits for what becomes of them, and returns. When ctx
-// ends it starts no further run and waits for those that are started. The error
-// is that of the tracker's directory; Counts say what became of the deliveries.
+// Run sends the events, waits for the outcomes of their deliveries, and returns. When ctx
+// ends, it starts no further run and waits for those that are started. An error means that
+// the tracker's directory cannot be read; Counts returns the outcomes of the deliveries.
 func (r *Replay) Run(ctx context.Context) error {
-	started := make(chan struct{})
-	var following sync.WaitGroup
-	following.Go(func() { r.outcomes.follow(context.WithoutCancel(ctx), started) })
-	err := r.send(ctx)
-	close(started)
-	following.Wait()
+	allStarted := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { r.outcomes.watch(context.WithoutCancel(ctx), allStarted) })
+	err := r.startAll(ctx)
+	close(allStarted)
+	watching.Wait()
 	if ctx.Err() != nil {
-		err = nil // its end is no failure; Counts say what is left
+		err = nil // a stop is not a failure; Counts shows the deliveries that are left
 	}
-	return errors.Join(err, r.lookAgain())
+	return errors.Join(err, r.recheckSkipped())
 }
 
-// send starts the events and returns when no start is under way any more.
-func (r *Replay) send(ctx context.Context) error {
-	var all sync.WaitGroup
-	defer all.Wait()
-	places := make(chan struct{}, mostStarting)
+// startAll starts the runs of all events, and returns when no start is in flight any more.
+func (r *Replay) startAll(ctx context.Context) error {
+	var starts sync.WaitGroup
+	defer starts.Wait()
+	places := make(chan struct{}, maxStarts)
 	limiter := rate.NewLimiter(rate.Limit(r.options.Rate), 1)
-	superseded := func(target string) { r.settle(target, failedAgain) }
-	// A pass may miss a file that is replaced meanwhile: the second looks for those.
+	superseded := func(target string) { r.countOutcome(target, failedAgain) }
+	// A listing may miss a file that is replaced meanwhile, so a second one follows.
 	for range 2 {
-		for e, err := range r.plan.pass(ctx, superseded) {
+		for e, err := range r.plan.takeEvents(ctx, superseded) {
 			if err != nil {
 				return err
 			}
-			if !enter(ctx, places) || limiter.Wait(ctx) != nil {
+			if !acquirePlace(ctx, places) || limiter.Wait(ctx) != nil {
 				return ctx.Err()
 			}
-			all.Go(func() {
+			starts.Go(func() {
 				defer func() { <-places }()
-				r.begin(ctx, &e)
+				r.startEvent(ctx, &e)
 			})
 		}
-		if ctx.Err() != nil || len(r.plan.open.left) == 0 {
+		if ctx.Err() != nil || len(r.plan.unsent.byName) == 0 {
 			break
 		}
 	}
-	if err := r.settleGone(ctx); err != nil {
+	if err := r.countClosedMeanwhile(ctx); err != nil {
 		return err
 	}
 	return ctx.Err()
 }
 
-// settleGone settles the deliveries whose records were counted and are no longer
-// open. If nobody has discarded them, somebody else has delivered them.
-func (r *Replay) settleGone(ctx context.Context) error {
-	gone := r.plan.open
-	if ctx.Err() != nil || len(gone.left) == 0 {
+// countClosedMeanwhile counts the deliveries whose records were counted and were no longer
+// open when their turn came. A record that no user has discarded was resolved: another run
+// has delivered its event.
+func (r *Replay) countClosedMeanwhile(ctx context.Context) error {
+	closed := r.plan.unsent
+	if ctx.Err() != nil || len(closed.byName) == 0 {
 		return nil
 	}
 	for one, err := range r.plan.selection.Directory.Closed(ctx, deadletter.Discarded) {
 		if errors.As(err, new(*deadletter.DamagedError)) {
-			continue // it says nothing
+			continue // it may be a record of any run
 		}
 		if err != nil {
 			return err
 		}
-		if _, same := gone.find(one.Record); same {
-			gone.remove(one.Record)
-			r.options.Notify(fmt.Sprintf("event %s: the record of %s was discarded meanwhile; the delivery counts as left", one.EscapedID(), one.TargetName))
+		if _, sameRun := closed.find(one.Record); sameRun {
+			closed.remove(one.Record)
+			r.options.Notify(discardedLine(one.EscapedID(), one.TargetName))
 		}
 	}
-	for _, record := range gone.left {
-		r.settle(record.target, delivered)
+	for _, mark := range closed.byName {
+		r.countOutcome(mark.target, delivered)
 	}
 	return nil
 }
 
-func enter(ctx context.Context, places chan struct{}) bool {
+// acquirePlace returns false if ctx ends before a place is free.
+func acquirePlace(ctx context.Context, places chan struct{}) bool {
 	select {
 	case places <- struct{}{}:
 		return true
@@ -182,43 +184,46 @@ func enter(ctx context.Context, places chan struct{}) bool {
 	}
 }
 
-// begin starts the run of an event and leaves its outcome to be learned.
-func (r *Replay) begin(ctx context.Context, e *Event) {
+// startEvent starts the run of an event and adds its deliveries to those whose outcome is
+// awaited.
+func (r *Replay) startEvent(ctx context.Context, e *Event) {
 	run, err := r.start(ctx, e.input(r.plan.selection.Targets, r.options.SearchAttributes))
 	switch {
 	case errors.Is(err, errOpenRun):
 		r.skip(e)
 	case err != nil && ctx.Err() == nil:
-		r.options.Notify(fmt.Sprintf("event %s: %v", event.Escape(e.ID), err))
+		r.options.Notify(fmt.Sprintf("event %s was not sent: %v", event.Escape(e.ID), err))
 	case err == nil:
 		for _, target := range e.Targets {
 			r.count(target, func(c *Counts) { c.Sent++ })
 		}
-		r.outcomes.await(r.outcomes.deliveries(e, run))
+		r.outcomes.add(r.outcomes.deliveriesOf(e, run))
 	}
 }
 
+// skip counts the deliveries of an event that has an open run.
 func (r *Replay) skip(e *Event) {
-	r.options.Notify(fmt.Sprintf("event %s has an open run: skipped; workflow %s", event.Escape(e.ID), fanout.WorkflowID(e.ID)))
+	workflowID := fanout.WorkflowID(e.ID)
+	r.options.Notify(fmt.Sprintf("event %s has an open run: skipped; look at workflow %s in Temporal", event.Escape(e.ID), workflowID))
 	for _, target := range e.Targets {
 		r.count(target, func(c *Counts) { c.Skipped++ })
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.skipped = append(r.skipped, r.outcomes.deliveries(e, &run{workflowID: fanout.WorkflowID(e.ID)})...)
+	r.skipped = append(r.skipped, r.outcomes.deliveriesOf(e, &run{workflowID: workflowID})...)
 }
 
-// lookAgain counts what the open runs have made of the skipped deliveries
-// meanwhile. No run of this replay is awaited any more.
-func (r *Replay) lookAgain() error {
-	for _, a := range r.skipped {
-		became, err := r.outcomes.became(&a)
+// recheckSkipped counts the outcomes that the open runs of skipped events have reached
+// meanwhile. It is called when no run of this replay is awaited any more.
+func (r *Replay) recheckSkipped() error {
+	for _, d := range r.skipped {
+		result, err := r.outcomes.outcomeOf(&d)
 		if err != nil {
 			return err
 		}
-		if became != pending {
-			r.count(a.target, func(c *Counts) { c.Skipped-- })
-			r.settle(a.target, became)
+		if result != pending {
+			r.count(d.target, func(c *Counts) { c.Skipped-- })
+			r.countOutcome(d.target, result)
 		}
 	}
 	return nil

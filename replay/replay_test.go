@@ -276,7 +276,7 @@ func TestReplay_LearnsEachOutcomeWhileAnotherTargetIsDown(t *testing.T) {
 
 	away := s.path + "-away"
 	require.NoError(t, os.Rename(s.path, away))
-	await.True(t, "the line that the tracker is away", func() bool { return strings.Contains(told.String(), "waiting for the tracker to be read, for 0s: ") })
+	await.True(t, "the line that the tracker is away", func() bool { return strings.Contains(told.String(), "waiting for the tracker: read the records: ") })
 	assert.Equal(t, want, r.ByTarget(), "what cannot be seen is not delivered")
 	require.NoError(t, os.Rename(away, s.path))
 	await.True(t, "the line that the tracker is back", func() bool { return strings.Contains(told.String(), "the tracker answers again, after ") })
@@ -338,7 +338,7 @@ func TestOpenRun(t *testing.T) {
 	require.NoError(t, err)
 	counts, told := s.replay(deadletter.Filter{})
 	assert.Equal(t, replay.Counts{Deliveries: 1, Skipped: 1}, counts)
-	assert.Equal(t, "event evt-1 has an open run: skipped; workflow event-evt-1", told)
+	assert.Equal(t, "event evt-1 has an open run: skipped; look at workflow event-evt-1 in Temporal", told)
 
 	plan, _ := s.count(deadletter.Filter{})
 	told2 := notices{}
@@ -380,7 +380,7 @@ func TestOthersWereFaster(t *testing.T) {
 	counts := r.Counts()
 	assert.Equal(t, replay.Counts{Deliveries: 5, Sent: 1, Delivered: 2, FailedAgain: 1}, counts, told.String())
 	assert.Equal(t, 2, counts.Left(), "the damaged one, and the discarded one")
-	assert.Contains(t, told.String(), "event evt-6: the record of a was discarded meanwhile")
+	assert.Contains(t, told.String(), "event evt-6: the record of target a was discarded meanwhile")
 	assert.Equal(t, 1, s.targets["a"].Count())
 	assert.Len(t, s.targets["a"].ByEvent("evt-4"), 1)
 }
@@ -398,12 +398,12 @@ func TestARunThatIsTerminated(t *testing.T) {
 	require.NoError(t, <-ended)
 	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1}, r.Counts())
 	assert.Equal(t, 1, r.Counts().Left())
-	assert.Equal(t, "event evt-1: its run ended as Terminated, and the record of a is as it was; look at workflow event-evt-1 in Temporal, and replay the event again",
+	assert.Equal(t, "event evt-1: its run ended as Terminated, and the record of target a is unchanged; look at workflow event-evt-1 in Temporal, and replay the event again",
 		told.String())
 }
 
-// TestRefusedByName what cannot arrive; the others go on.
-func TestRefusedByName(t *testing.T) {
+// TestReportsRecordsThatAreNotSent, and sends the others.
+func TestReportsRecordsThatAreNotSent(t *testing.T) {
 	s := startStage(t, "a", "gone:retired", "rests:paused").serve()
 	s.record("a", "evt-1")
 	s.record("unknown", "evt-1")
@@ -423,25 +423,25 @@ func TestRefusedByName(t *testing.T) {
 
 	plan, named := s.count(deadletter.Filter{})
 	assert.Equal(t, 1, plan.Deliveries)
-	var refused []string
+	var excluded []string
 	for _, r := range plan.Excluded {
-		refused = append(refused, r.String())
+		excluded = append(excluded, r.String())
 	}
 	assert.ElementsMatch(t, []string{
-		"unknown: 2 refused: targets.yaml has no such target; add it there, or close its records with deadletter discard",
-		"gone: 1 refused: the target is retired; set state: active in targets.yaml",
-		"rests: 1 refused: the target is paused; set state: active in targets.yaml",
-		"_undecodable: 1 refused: the message is no JSON, so it is no event; read the message in Kafka and correct the producer; then close the record with deadletter discard",
-		"_oversize: 2 refused: the message is too large for Temporal and is kept in Kafka alone; " +
+		"unknown: 2 not sent: targets.yaml has no such target; add it there, or close its records with deadletter discard",
+		"gone: 1 not sent: the target is retired; set state: active in targets.yaml",
+		"rests: 1 not sent: the target is paused; set state: active in targets.yaml",
+		"_undecodable: 1 not sent: the message is not JSON, so it is not an event; read the message in Kafka and correct the producer; then close the record with deadletter discard",
+		"_oversize: 2 not sent: the message is too large for Temporal, and only Kafka has it; " +
 			"take the message from Kafka to its targets by hand, or make the producer send less; then close the record with deadletter discard",
-		"_conflict: 1 refused: another event has the event id of the message; " +
+		"_conflict: 1 not sent: the event id of the message belongs to another event; " +
 			"set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + \"-\" + event.type, " +
 			"or correct the producer; send the payload to its targets by hand; then close the record with deadletter discard",
-		"a: 1 refused: the record has no payload; close it with deadletter discard",
-		"damaged: 1 refused: a file that holds no dead letter is left as it is; mend the file or move it away",
-	}, refused)
+		"a: 1 not sent: the record has no payload; close it with deadletter discard",
+		"damaged: 1 not sent: the file cannot be read as a dead letter, and is left unchanged; repair it or move it away",
+	}, excluded)
 	assert.Contains(t, named, damaged+": damaged dead letter")
-	assert.Contains(t, named, s.tracker.File("a", "evt-5")+" holds no payload")
+	assert.Contains(t, named, s.tracker.File("a", "evt-5")+" has no payload")
 	assert.Contains(t, named, "_undecodable evt-3: Kafka topic t, partition 1, offset 7")
 	assert.Contains(t, named, "_oversize "+cut+": Kafka topic t, partition 1, offset 7", "as it is listed")
 	assert.Contains(t, named, "_conflict evt-7: Kafka topic t, partition 1, offset 7")

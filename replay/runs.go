@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,129 +15,130 @@ import (
 	"golang.org/x/time/rate"
 
 	"genesys-fanout/fanout"
+	"genesys-fanout/internal/outage"
 )
 
 const (
-	// askInterval is how long a run is open before Temporal is asked about it, and
-	// between two questions if few are open. A run that delivers at once has
-	// ended by then, and is never asked about.
-	askInterval = 5 * time.Second
+	// describeInterval is the age of a run at which Temporal is asked about it for the
+	// first time, and the pause between two requests about one run if few are open. A run
+	// that delivers at once has ended by then, so that Temporal is never asked about it.
+	describeInterval = 5 * time.Second
 
-	// askRate bounds the questions a second, far below the 2,400 requests that a
-	// frontend of Temporal takes for a namespace.
-	askRate = 50
+	// describeRate is the limit of requests a second. It is far below the 2,400 requests a
+	// second that a frontend of Temporal accepts for a namespace.
+	describeRate = 50
 
-	mostAsking = 8               // questions at once
-	askTimeout = 5 * time.Second // of one question
+	maxDescribes    = 8               // requests in flight
+	describeTimeout = 5 * time.Second // of one request
 
-	// endFor is how long a run may take to end after its last record has moved: a
+	// endTimeout is how long a run may take to end after its last record has moved. A
 	// workflow task that is lost then comes back after 10 s.
-	endFor   = 15 * time.Second
-	endPause = 50 * time.Millisecond // between two questions whether it has ended
+	endTimeout      = 15 * time.Second
+	endPollInterval = 50 * time.Millisecond
 )
 
-// run is a run of an event whose deliveries are awaited.
+// run is a run of an event that has deliveries without an outcome.
 type run struct {
 	workflowID, id string
 
-	pending int       // deliveries without an outcome
-	settled time.Time // when the last of them had its outcome
-	ask     time.Time // when Temporal is asked whether the run is open
-	ended   string    // how it ended, in words; empty as long as it is open, as far as is known
+	pending      int       // deliveries without an outcome
+	completed    time.Time // when the last delivery had its outcome
+	nextDescribe time.Time // when Temporal is asked again whether the run is open
+	ended        string    // how the run ended, in words; empty if it is not known to have ended
 }
 
 func newRun(workflowID, id string) *run {
-	return &run{workflowID: workflowID, id: id, ask: time.Now().Add(askInterval)}
+	return &run{workflowID: workflowID, id: id, nextDescribe: time.Now().Add(describeInterval)}
 }
 
-// event returns the id of the run's event, escaped.
+// event returns the escaped id of the run's event.
 func (r *run) event() string { return strings.TrimPrefix(r.workflowID, fanout.WorkflowID("")) }
 
-// runs asks Temporal which runs have ended.
-type runs struct {
+// runMonitor asks Temporal which runs have ended.
+type runMonitor struct {
 	client  client.Client
 	limiter *rate.Limiter
-	away    waiter // for Temporal
+	waiter  *outage.Waiter // for Temporal
 }
 
-func newRuns(c client.Client, temporal *outage) runs {
-	return runs{client: c, limiter: rate.NewLimiter(askRate, askRate), away: waiter{outage: temporal}}
+func newRunMonitor(c client.Client, temporal *outage.Outage) runMonitor {
+	return runMonitor{client: c, limiter: rate.NewLimiter(describeRate, describeRate), waiter: temporal.Waiter()}
 }
 
-// ask notes which runs of the awaited deliveries have ended. It asks about those
-// whose turn it is, so that all have had theirs before one has it again.
-func (r *runs) ask(ctx context.Context, awaited []awaited) {
-	due := r.due(awaited)
+// updateDue updates those runs of the deliveries that are due. It takes them in turn, so
+// that no run is asked about twice before all others were asked about once.
+func (m *runMonitor) updateDue(ctx context.Context, deliveries []pendingDelivery) {
+	due := m.due(deliveries)
 	if len(due) == 0 {
 		return
 	}
-	if err := r.askAll(ctx, due); err != nil {
-		r.away.failed("to say how runs ended", err)
+	if err := m.update(ctx, due); err != nil {
+		m.waiter.Failed(fmt.Errorf("read how runs ended: %w", err))
 		return
 	}
-	r.away.answered()
+	m.waiter.Done(nil)
 }
 
-// awaitEnds waits until runs have ended whose deliveries all have their outcome,
-// because a replay that follows would skip an event with an open run. It waits no
-// longer than a run takes for that, and not for a Temporal that is away.
-func (r *runs) awaitEnds(ctx context.Context, ending []*run) {
-	ctx, cancel := context.WithTimeout(ctx, endFor)
+// awaitEnds waits until the runs have ended, whose deliveries all have their outcome. A
+// replay that follows would skip an event whose run is still open. It waits for endTimeout
+// at most, also if Temporal is away.
+func (m *runMonitor) awaitEnds(ctx context.Context, all []*run) {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
 	for ctx.Err() == nil {
-		ending = slices.DeleteFunc(ending, func(r *run) bool { return r.ended != "" })
-		if len(ending) == 0 {
+		all = slices.DeleteFunc(all, func(r *run) bool { return r.ended != "" })
+		if len(all) == 0 {
 			return
 		}
-		_ = r.askAll(ctx, ending) // asked again until the time is over
+		_ = m.update(ctx, all) // repeated until the time is over
 		select {
-		case <-time.After(endPause):
+		case <-time.After(endPollInterval):
 		case <-ctx.Done():
 		}
 	}
 }
 
-// askAll asks about each of the runs. It ends with the first error, which is that
-// of a Temporal that does not answer.
-func (r *runs) askAll(ctx context.Context, all []*run) error {
-	questions, ctx := errgroup.WithContext(ctx)
-	questions.SetLimit(mostAsking)
+// update asks Temporal about each of the runs. It ends with the first error, which means
+// that Temporal does not answer.
+func (m *runMonitor) update(ctx context.Context, all []*run) error {
+	requests, ctx := errgroup.WithContext(ctx)
+	requests.SetLimit(maxDescribes)
 	for _, one := range all {
-		questions.Go(func() (err error) {
-			one.ended, err = r.ending(ctx, one)
+		requests.Go(func() (err error) {
+			one.ended, err = m.describe(ctx, one)
 			return err
 		})
 	}
-	return questions.Wait()
+	return requests.Wait()
 }
 
-// due returns the runs whose turn it is, and gives each its next one.
-func (r *runs) due(awaited []awaited) []*run {
+// due returns the runs that are due, and sets when each is due again.
+func (m *runMonitor) due(deliveries []pendingDelivery) []*run {
 	now := time.Now()
-	next := now.Add(max(askInterval, time.Duration(len(awaited))*time.Second/askRate))
+	next := now.Add(max(describeInterval, time.Duration(len(deliveries))*time.Second/describeRate))
 	var due []*run
-	for _, a := range awaited {
-		if a.run.ended != "" || now.Before(a.run.ask) {
+	for _, d := range deliveries {
+		if d.run.ended != "" || now.Before(d.run.nextDescribe) {
 			continue
 		}
-		if !r.limiter.Allow() {
+		if !m.limiter.Allow() {
 			break
 		}
-		a.run.ask = next
-		due = append(due, a.run)
+		d.run.nextDescribe = next
+		due = append(due, d.run)
 	}
 	return due
 }
 
-// ending returns how a run has ended, empty if it is open. The error is that of
-// a Temporal that does not answer.
-func (r *runs) ending(ctx context.Context, run *run) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+// describe returns how a run ended, or an empty string if it is open. An error means that
+// Temporal does not answer.
+func (m *runMonitor) describe(ctx context.Context, run *run) (ended string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
-	answer, err := r.client.DescribeWorkflowExecution(ctx, run.workflowID, run.id)
-	var gone *serviceerror.NotFound
+	answer, err := m.client.DescribeWorkflowExecution(ctx, run.workflowID, run.id)
+	var notFound *serviceerror.NotFound
 	switch {
-	case errors.As(err, &gone):
+	case errors.As(err, &notFound):
 		return "is no longer in Temporal", nil
 	case err != nil:
 		return "", err

@@ -52,10 +52,10 @@ func (s *states) set(runID string, status enums.WorkflowExecutionStatus) {
 	s.of[runID] = status
 }
 
-func asking() (*runs, *states, *[]string) {
+func asking() (*runMonitor, *states, *[]string) {
 	s := &states{of: map[string]enums.WorkflowExecutionStatus{}, asked: map[string]int{}}
 	told := &[]string{}
-	r := newRuns(s, &outage{of: "Temporal", notify: func(line string) { *told = append(*told, line) }})
+	r := newRunMonitor(s, newOutage("Temporal", func(line string) { *told = append(*told, line) }))
 	return &r, s, told
 }
 
@@ -66,10 +66,10 @@ func TestRuns_SayHowARunEnded(t *testing.T) {
 				r, s, told := asking()
 				s.of["open"], s.of["terminated"], s.of["failed"] = enums.WORKFLOW_EXECUTION_STATUS_RUNNING, enums.WORKFLOW_EXECUTION_STATUS_TERMINATED, enums.WORKFLOW_EXECUTION_STATUS_FAILED
 				run := newRun("event-evt-1", name)
-				r.ask(t.Context(), []awaited{{run: run}})
+				r.updateDue(t.Context(), []pendingDelivery{{run: run}})
 				assert.Zero(t, s.asked[name], "it has just been started")
-				time.Sleep(askInterval)
-				r.ask(t.Context(), []awaited{{run: run}, {run: run}})
+				time.Sleep(describeInterval)
+				r.updateDue(t.Context(), []pendingDelivery{{run: run}, {run: run}})
 				assert.Equal(t, 1, s.asked[name], "one question for all of its deliveries")
 				assert.Equal(t, want, run.ended)
 				assert.Empty(t, *told)
@@ -83,20 +83,20 @@ func TestRuns_SayHowARunEnded(t *testing.T) {
 func TestRuns_AskAboutAllInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s, _ := asking()
-		const many = 20 * askRate
-		all := make([]awaited, many)
+		const many = 20 * describeRate
+		all := make([]pendingDelivery, many)
 		for i := range all {
 			id := fmt.Sprint(i)
 			s.of[id] = enums.WORKFLOW_EXECUTION_STATUS_RUNNING
 			all[i].run = newRun("event-"+id, id)
 		}
-		time.Sleep(askInterval)
+		time.Sleep(describeInterval)
 		began := time.Now()
 		for len(s.asked) < many {
-			r.ask(t.Context(), all)
-			time.Sleep(shortestPause)
+			r.updateDue(t.Context(), all)
+			time.Sleep(minPause)
 		}
-		assert.InDelta(t, many/askRate, time.Since(began).Seconds(), 2)
+		assert.InDelta(t, many/describeRate, time.Since(began).Seconds(), 2)
 		for id, times := range s.asked {
 			require.Equal(t, 1, times, id)
 		}
@@ -109,17 +109,17 @@ func TestRuns_WaitForATemporalThatIsAway(t *testing.T) {
 		run := newRun("event-evt-1", "gone")
 		s.away = errors.New("connection refused")
 		for range 9 { // 45 s
-			time.Sleep(askInterval)
-			r.ask(t.Context(), []awaited{{run: run}})
+			time.Sleep(describeInterval)
+			r.updateDue(t.Context(), []pendingDelivery{{run: run}})
 		}
 		assert.Equal(t, []string{
-			"waiting for Temporal to say how runs ended, for 0s: connection refused",
-			"waiting for Temporal to say how runs ended, for 30s: connection refused",
+			"waiting for Temporal: read how runs ended: connection refused",
+			"waiting for Temporal for 30s: read how runs ended: connection refused",
 		}, *told)
 		assert.Empty(t, run.ended)
 		s.away = nil
-		time.Sleep(askInterval)
-		r.ask(t.Context(), []awaited{{run: run}})
+		time.Sleep(describeInterval)
+		r.updateDue(t.Context(), []pendingDelivery{{run: run}})
 		assert.Equal(t, "Temporal answers again, after 45s", (*told)[2])
 		assert.NotEmpty(t, run.ended)
 	})
@@ -132,12 +132,12 @@ func TestRuns_AwaitEndsWaitsNoLongerThanARunTakes(t *testing.T) {
 		began := time.Now()
 		time.AfterFunc(time.Second, func() { s.set("a", enums.WORKFLOW_EXECUTION_STATUS_FAILED) })
 		r.awaitEnds(t.Context(), []*run{newRun("event-a", "a"), newRun("event-b", "b")})
-		assert.InDelta(t, time.Second, time.Since(began), float64(2*endPause))
+		assert.InDelta(t, time.Second, time.Since(began), float64(2*endPollInterval))
 		assert.Equal(t, 1, s.asked["b"])
 
 		s.away, began = errors.New("connection refused"), time.Now()
 		r.awaitEnds(t.Context(), []*run{newRun("event-c", "c")})
-		assert.Equal(t, endFor, time.Since(began))
+		assert.Equal(t, endTimeout, time.Since(began))
 		assert.Empty(t, *told)
 	})
 }
@@ -146,8 +146,8 @@ func TestRuns_AwaitEndsWaitsNoLongerThanARunTakes(t *testing.T) {
 func TestOutcomes_SayForWhomTheyWait(t *testing.T) {
 	tracker, err := deadletter.Open(t.TempDir())
 	require.NoError(t, err)
-	plan := &Plan{open: newRecords(), selection: Selection{Directory: tracker}, Kinds: map[Kind]int{}}
-	e := &Event{ID: "evt-1", Targets: []string{"down", "mended"}, runs: []string{"before", "before"}}
+	plan := &Plan{unsent: newRecordSet(), selection: Selection{Directory: tracker}, Kinds: map[Kind]int{}}
+	e := &Event{ID: "evt-1", Targets: []string{"down", "mended"}, recordedBy: []string{"before", "before"}}
 	for _, target := range e.Targets {
 		require.NoError(t, tracker.Record(t.Context(), deadletter.Record{EventID: e.ID, TargetName: target, RunID: "before"}))
 	}
@@ -158,19 +158,19 @@ func TestOutcomes_SayForWhomTheyWait(t *testing.T) {
 		r := New(plan, Options{Client: server, Notify: func(line string) { told <- line }})
 		o := &r.outcomes
 		run := newRun("event-evt-1", "r")
-		o.await(o.deliveries(e, run))
+		o.add(o.deliveriesOf(e, run))
 		all, done := make(chan struct{}), make(chan struct{})
 		close(all)
-		go func() { defer close(done); o.follow(context.Background(), all) }()
-		time.Sleep(remindInterval / 2)
+		go func() { defer close(done); o.watch(context.Background(), all) }()
+		time.Sleep(idleInterval / 2)
 		require.NoError(t, os.Remove(tracker.File("mended", "evt-1")))
-		time.Sleep(remindInterval / 2)
+		time.Sleep(idleInterval / 2)
 		synctest.Wait()
 		assert.Empty(t, told, "one was delivered meanwhile")
-		time.Sleep(remindInterval)
+		time.Sleep(idleInterval)
 		synctest.Wait()
 		require.Len(t, told, 1)
-		assert.Equal(t, "no delivery has ended for 30s: waiting for down (1); the runs go on in Temporal until their target answers or max_age has passed", <-told)
+		assert.Equal(t, "no delivery has ended for 30s: waiting for down (1); Temporal retries their runs until the target answers or max_age has passed", <-told)
 		server.set("r", enums.WORKFLOW_EXECUTION_STATUS_TERMINATED)
 		<-done
 		assert.Equal(t, Counts{Delivered: 1}, r.Counts())
@@ -184,7 +184,7 @@ func TestOutcomes_SayForWhomTheyWait(t *testing.T) {
 func TestOutcomes_ADiscardedRecordIsNotDelivered(t *testing.T) {
 	tracker, err := deadletter.Open(t.TempDir())
 	require.NoError(t, err)
-	e := &Event{ID: "evt-1", Targets: []string{"delivered", "down", "rejects"}, runs: []string{"before", "before", "before"}}
+	e := &Event{ID: "evt-1", Targets: []string{"delivered", "down", "rejects"}, recordedBy: []string{"before", "before", "before"}}
 	record := func(target, runID string) deadletter.Record {
 		record := deadletter.Record{EventID: e.ID, TargetName: target, RunID: runID}
 		require.NoError(t, tracker.Record(t.Context(), record))
@@ -201,17 +201,17 @@ func TestOutcomes_ADiscardedRecordIsNotDelivered(t *testing.T) {
 		record(target, "before")
 	}
 	var told []string
-	r := New(&Plan{open: newRecords(), selection: Selection{Directory: tracker}}, Options{Notify: func(line string) { told = append(told, line) }})
+	r := New(&Plan{unsent: newRecordSet(), selection: Selection{Directory: tracker}}, Options{Notify: func(line string) { told = append(told, line) }})
 	o := &r.outcomes
-	o.await(o.deliveries(e, newRun("event-evt-1", "r")))
-	o.look()
-	require.Len(t, o.awaited, 3)
+	o.add(o.deliveriesOf(e, newRun("event-evt-1", "r")))
+	o.checkRecords()
+	require.Len(t, o.pending, 3)
 
 	require.NoError(t, tracker.Resolve(t.Context(), "delivered", e.ID, "r", time.Now()))
 	discard(down)
 	discard(record("rejects", "r"))
-	o.look()
-	assert.Empty(t, o.awaited)
+	o.checkRecords()
+	assert.Empty(t, o.pending)
 	assert.Equal(t, ByTarget{"delivered": {Delivered: 1}, "down": {}, "rejects": {FailedAgain: 1}}, r.ByTarget())
-	assert.Equal(t, []string{"event evt-1: the record of down was discarded meanwhile; the delivery counts as left"}, told)
+	assert.Equal(t, []string{"event evt-1: the record of target down was discarded meanwhile; the delivery counts as left"}, told)
 }

@@ -3,51 +3,51 @@ package replay
 import (
 	"context"
 	"errors"
-	"time"
+	"fmt"
 
 	"go.temporal.io/api/serviceerror"
 
 	"genesys-fanout/fanout"
 )
 
-// errOpenRun says that a run of the event is open.
-var errOpenRun = errors.New("has an open run")
+// errOpenRun means that a run of the event is open.
+var errOpenRun = errors.New("the event has an open run")
 
-// start starts the run of an event. It waits for a Temporal that is away or busy
-// until ctx ends. If there will be no run, the error is errOpenRun or a
-// *fanout.ContentError.
-func (r *Replay) start(ctx context.Context, in fanout.Input) (*run, error) {
+// start starts the run of an event. While Temporal is away or busy it waits until ctx ends.
+// If no run can be started, the error is errOpenRun or a *fanout.ContentError.
+func (r *Replay) start(ctx context.Context, in fanout.Input) (started *run, err error) {
 	trackers, err := r.trackers(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	away := waiter{outage: &r.temporal}
-	defer away.answered()
-	for ctx.Err() == nil {
-		// It outlives ctx, because a start that is broken off may have happened.
-		started, err := fanout.Start(context.WithoutCancel(ctx), r.options.Client, fanout.ReplayOptions(in, r.options.TaskQueue, trackers), in)
-		var open *serviceerror.WorkflowExecutionAlreadyStarted
-		var content *fanout.ContentError
-		switch {
-		case err == nil:
-			return newRun(started.GetID(), started.GetRunID()), nil
-		case errors.As(err, &open) && away.waiting:
-			// It may well be ours, because a start may succeed and its answer be lost.
-			// The records show what becomes of it, whoever started it.
-			return newRun(fanout.WorkflowID(in.Event.ID), open.RunId), nil
-		case errors.As(err, &open):
-			return nil, errOpenRun
-		case errors.As(err, &content) && in.SearchAttributes && !content.TooLarge:
-			in.SearchAttributes = false // which a frontend may not know
-			continue
-		case errors.As(err, &content):
-			return nil, err
-		}
-		away.failed("to take runs", err)
-		select {
-		case <-time.After(retryInterval):
-		case <-ctx.Done():
-		}
+	err = r.untilAnswered(ctx, func(repeated bool) (answered bool, err error) {
+		started, answered, err = r.requestStart(ctx, &in, trackers, repeated)
+		return answered, err
+	})
+	return started, err
+}
+
+// requestStart asks Temporal once for the run of an event. answered is false if Temporal is
+// away or busy. If a frontend rejects the search attributes, they are taken out of the input.
+func (r *Replay) requestStart(ctx context.Context, in *fanout.Input, trackers map[string]string, repeated bool) (started *run, answered bool, err error) {
+	// The request is not canceled with ctx, because Temporal may have started the run already.
+	handle, err := fanout.Start(context.WithoutCancel(ctx), r.options.Client, fanout.ReplayOptions(*in, r.options.TaskQueue, trackers), *in)
+	var open *serviceerror.WorkflowExecutionAlreadyStarted
+	var content *fanout.ContentError
+	switch {
+	case err == nil:
+		return newRun(handle.GetID(), handle.GetRunID()), true, nil
+	case errors.As(err, &open) && repeated:
+		// The open run is probably ours: an earlier request succeeded and its answer was
+		// lost. Whoever started it, the records show the outcome of its deliveries.
+		return newRun(fanout.WorkflowID(in.Event.ID), open.RunId), true, nil
+	case errors.As(err, &open):
+		return nil, true, errOpenRun
+	case errors.As(err, &content) && in.SearchAttributes && !content.TooLarge:
+		in.SearchAttributes = false
+		return r.requestStart(ctx, in, trackers, repeated)
+	case errors.As(err, &content):
+		return nil, true, err
 	}
-	return nil, ctx.Err()
+	return nil, false, fmt.Errorf("start a run: %w", err)
 }

@@ -55,7 +55,7 @@ func starter(list ...error) (r *Replay, c *answers, told *[]string) {
 	notify := func(line string) { *told = append(*told, line) }
 	return &Replay{
 		plan:    &Plan{selection: Selection{Directory: &deadletter.Directory{}}},
-		options: Options{Client: c, Notify: notify}, temporal: outage{of: "Temporal", notify: notify},
+		options: Options{Client: c, Notify: notify}, temporal: newOutage("Temporal", notify),
 	}, c, told
 }
 
@@ -108,11 +108,16 @@ func TestAnInputThatIsTooLargeIsNotSent(t *testing.T) {
 
 func TestNoStartOnceItIsStopped(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
-	r, c, _ := starter(serviceerror.NewUnavailable("away"))
-	r.temporal.notify = func(string) { stop() }
+	r, c, told := starter(serviceerror.NewUnavailable("away"))
+	r.temporal = newOutage("Temporal", func(line string) {
+		*told = append(*told, line)
+		stop()
+	})
 	_, err := r.start(ctx, fanout.Input{})
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Len(t, c.started, 1)
+	require.Len(t, *told, 2)
+	assert.Equal(t, "stopped waiting for Temporal, after 0s", (*told)[1])
 	_, err = r.start(ctx, fanout.Input{})
 	require.ErrorIs(t, err, context.Canceled)
 	assert.Len(t, c.started, 1)

@@ -2,45 +2,40 @@ package replay
 
 import (
 	"context"
+	"fmt"
 	"maps"
-	"time"
 
 	"genesys-fanout/fanout"
 	"genesys-fanout/internal/history"
 )
 
-// trackers returns which tracker has each open record of an event, for the memo of
-// its run: the one that is read here has those that are sent, and how the last run
-// of the event ended says which one has others. It waits for a Temporal that is
-// away until ctx ends.
-func (r *Replay) trackers(ctx context.Context, in fanout.Input) (map[string]string, error) {
-	away := waiter{outage: &r.temporal}
-	defer away.answered()
-	for ctx.Err() == nil {
+// trackers returns the identity of the tracker that has each open record of an event, by
+// target, for the memo of its run. The records that are sent are in the tracker that this
+// replay reads. The last run of the event says which tracker has others. While Temporal is
+// away, trackers waits until ctx ends.
+func (r *Replay) trackers(ctx context.Context, in fanout.Input) (trackers map[string]string, err error) {
+	err = r.untilAnswered(ctx, func(bool) (answered bool, err error) {
 		last, err := r.lastRun(ctx, in.Event.ID)
-		if err == nil {
-			return named(last.Trackers, in, r.plan.selection.Directory.ID()), nil
+		if err != nil {
+			return false, fmt.Errorf("read how the last run of an event ended: %w", err)
 		}
-		away.failed("to say how the last run of an event ended", err)
-		select {
-		case <-time.After(retryInterval):
-		case <-ctx.Done():
-		}
-	}
-	return nil, ctx.Err()
+		trackers = withTracker(last.Trackers, in, r.plan.selection.Directory.ID())
+		return true, nil
+	})
+	return trackers, err
 }
 
 func (r *Replay) lastRun(ctx context.Context, eventID string) (history.Ending, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
 	reader := history.Reader{Client: r.options.Client, DataConverter: fanout.DataConverter()}
 	return reader.Ending(ctx, fanout.WorkflowID(eventID), "")
 }
 
-// named adds the tracker of the records that are sent to what is known. A tracker
-// that no worker of this version has opened yet has no identity: any worker may
-// answer.
-func named(known map[string]string, in fanout.Input, id string) map[string]string {
+// withTracker returns a copy of known in which every target of the input has the tracker
+// id. A tracker that no worker of this version has opened yet has no identity; then known is
+// returned, and any worker may answer.
+func withTracker(known map[string]string, in fanout.Input, id string) map[string]string {
 	if id == "" {
 		return known
 	}

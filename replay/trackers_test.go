@@ -61,14 +61,14 @@ func TestStart_TheMemoNamesTheTrackerThatIsRead(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, map[string]string{"a": tracker.ID()}, temporal.memo[fanout.MemoTrackers])
 	require.Len(t, *told, 2)
-	assert.Contains(t, (*told)[0], "waiting for Temporal to say how the last run of an event ended")
+	assert.Contains(t, (*told)[0], "waiting for Temporal: read how the last run of an event ended: ")
 	assert.Contains(t, (*told)[1], "Temporal answers again")
 }
 
-func TestNamed(t *testing.T) {
+func TestWithTracker(t *testing.T) {
 	in := fanout.Input{Targets: []target.Policy{{Target: "a"}, {Target: "b"}}}
 	known := map[string]string{"a": "old", "c": "other"}
-	assert.Equal(t, map[string]string{"a": "this", "b": "this", "c": "other"}, named(known, in, "this"))
+	assert.Equal(t, map[string]string{"a": "this", "b": "this", "c": "other"}, withTracker(known, in, "this"))
 	assert.Equal(t, map[string]string{"a": "old", "c": "other"}, known, "it is not changed")
-	assert.Equal(t, known, named(known, in, ""))
+	assert.Equal(t, known, withTracker(known, in, ""))
 }

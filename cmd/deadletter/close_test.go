@@ -57,7 +57,7 @@ func TestDiscard_One(t *testing.T) {
 	for _, command := range [][]string{{"discard", "a", "evt-1", "--note", "again"}, {"show", "a", "evt-1"}} {
 		_, errs, code = d.run(command...)
 		assert.Equal(t, process.ExitFailure, code)
-		assert.Contains(t, errs, `target "a" has no open dead letter of event "evt-1"; the event has one of b; one that was discarded is `+
+		assert.Contains(t, errs, `target "a" has no open dead letter of event "evt-1"; the event has one of target b; a discarded one is `+
 			filepath.Join(d.tracker.Path(deadletter.Discarded), "a_evt-1.json"))
 	}
 	file := d.damage("a", "evt-2")
@@ -91,7 +91,7 @@ func TestDiscard_ByFilter(t *testing.T) {
 	assert.Zero(t, code, "there is nothing left")
 	assert.Empty(t, out)
 	for _, answer := range []string{"", "n\n"} {
-		d.console.asks, d.console.in = true, strings.NewReader(answer)
+		d.console.interactive, d.console.in = true, strings.NewReader(answer)
 		_, errs, code = d.run("discard", "--target", "a", "--note", "obsolete")
 		assert.Equal(t, process.ExitFailure, code)
 		assert.Contains(t, errs, "Discard 1 record? [y/N] nothing was discarded\n")
@@ -124,7 +124,7 @@ func TestDiscard_LeavesWhatWasNotCounted(t *testing.T) {
 	d := newDesk(t)
 	d.record("a", "evt-1", nil)
 	d.record("a", "evt-2", nil)
-	d.console.asks = true
+	d.console.interactive = true
 	d.console.in = &closing{answer: *strings.NewReader("yes\n"), happens: func() {
 		d.record("a", "evt-2", func(r *deadletter.Record) { r.RunID = "run-2" })
 		d.record("a", "evt-3", nil)
@@ -178,11 +178,11 @@ func TestPrune(t *testing.T) {
 	assert.Equal(t, table, out)
 	assert.Contains(t, errs, damaged+": damaged dead letter")
 	assert.Len(t, d.files(deadletter.Resolved), 3, "a dry run deletes nothing")
-	d.console.asks, d.console.in = true, strings.NewReader("n\n")
+	d.console.interactive, d.console.in = true, strings.NewReader("n\n")
 	_, errs, code = d.run("prune", "--older-than", "90d")
 	assert.Equal(t, process.ExitFailure, code)
 	assert.Contains(t, errs, table+"Delete 3 records for good? [y/N] nothing was deleted\n")
-	d.console.asks = false
+	d.console.interactive = false
 
 	out, errs, code = d.run("prune", "--older-than", "90d", "--superseded", "--discarded", "--yes")
 	assert.Zero(t, code, errs)
@@ -216,7 +216,7 @@ func TestPrune(t *testing.T) {
 func TestPrune_LeavesWhatWasNotCounted(t *testing.T) {
 	d := newDesk(t)
 	d.age("old", 91*24*time.Hour)
-	d.console.asks = true
+	d.console.interactive = true
 	d.console.in = &closing{answer: *strings.NewReader("y\n"), happens: func() {
 		d.record("c", "old", func(r *deadletter.Record) { r.RunID = "run-2" })
 	}}

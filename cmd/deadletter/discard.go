@@ -17,49 +17,49 @@ import (
 )
 
 type discardCommand struct {
-	TargetArg string `arg:"" optional:"" name:"target" help:"The target of one record."`
+	TargetArg string `arg:"" optional:"" name:"target" help:"The target of the one dead letter to close."`
 	EventArg  string `arg:"" optional:"" name:"event-id" help:"The id of its event."`
 	Filters
-	Note string `placeholder:"TEXT" help:"Why nobody will send it; kept in the record. Required."`
-	Yes  bool   `help:"Do not ask."`
+	Note string `placeholder:"TEXT" help:"Why nobody will send it. Stored in the record. Required."`
+	Yes  bool   `help:"Do not ask for confirmation."`
 }
 
 // discard closes records that nobody will send.
 func (i *invocation) discard(ctx context.Context) error {
 	c := i.Discard
-	tracker, filter := i.tracker(), c.filter(time.Now(), i.problems)
+	tracker, filter := i.openTracker(), c.filter(time.Now(), i.problems)
 	one := c.TargetArg != ""
 	filtered := c.Filters != (Filters{})
 	switch {
 	case one && filtered:
-		i.problems.Add("TARGET", "is given with a filter", "leave one of the two out")
+		i.problems.Add("TARGET", "is given together with a filter", "leave one of the two out")
 	case one && c.EventArg == "":
 		i.problems.Add("EVENT_ID", "is not given", "name the event after the target, or choose with --target")
 	case !one && !filtered:
-		i.problems.Add("TARGET", "is not given, and no filter is", "name one record as TARGET EVENT_ID, or choose with --target, --type, --reason, --event, --interaction, --since or --until")
+		i.problems.Add("TARGET", "is not given, and no filter is given", "name one record as TARGET EVENT_ID, or choose with --target, --type, --reason, --event, --interaction, --since or --until")
 	case filtered:
-		i.asking(c.Yes, "add --yes, or see with deadletter list and the same filter what would be discarded")
+		i.requireConfirmable(c.Yes, "add --yes; deadletter list with the same filter shows the records that would be discarded")
 	}
 	if tracker != nil && filter.Target != "" {
 		names, err := tracker.Targets(ctx)
 		if err != nil {
 			return err
 		}
-		i.checkListed(filter.Target, names)
+		i.checkTargetKnown(filter.Target, names)
 	}
 	note := strings.TrimSpace(c.Note)
 	i.problems.Required("--note", note, "say why nobody will send it")
 	if err := i.problems.Err(); err != nil {
 		return err
 	}
-	d := discarding{invocation: i, tracker: tracker, why: deadletter.DiscardNote{By: userName(), Note: note}}
+	d := discarder{invocation: i, tracker: tracker, why: deadletter.DiscardNote{By: userName(), Note: note}}
 	if one {
-		return d.one(ctx, c.TargetArg, c.EventArg)
+		return d.discardOne(ctx, c.TargetArg, c.EventArg)
 	}
-	return d.filtered(ctx, filter)
+	return d.discardFiltered(ctx, filter)
 }
 
-// userName is who runs the command, as the operating system names the user.
+// userName returns the operating system's name of the user who runs the command.
 func userName() string {
 	current, err := user.Current()
 	if err != nil || current.Username == "" { // in a container that does not know the user
@@ -68,33 +68,33 @@ func userName() string {
 	return current.Username
 }
 
-// discarding is one call of discard.
-type discarding struct {
+// discarder discards the records of one invocation.
+type discarder struct {
 	*invocation
 	tracker *deadletter.Directory
 	why     deadletter.DiscardNote
 }
 
-func (d *discarding) one(ctx context.Context, target, eventID string) error {
+func (d *discarder) discardOne(ctx context.Context, target, eventID string) error {
 	record, err := d.tracker.Get(target, eventID)
 	if errors.Is(err, fs.ErrNotExist) {
-		return d.notThere(ctx, d.tracker, target, eventID)
+		return d.notOpenError(ctx, d.tracker, target, eventID)
 	}
 	if err != nil {
 		return printableError(err)
 	}
-	discarded, err := d.close(ctx, record)
+	discarded, err := d.discardRecord(ctx, record)
 	if err != nil {
 		return err
 	}
 	if !discarded {
-		return errors.New("nothing was discarded: the record was closed or replaced meanwhile; look at it again")
+		return errors.New("nothing was discarded: the record was closed or replaced meanwhile; see it with deadletter show")
 	}
-	return d.report(1)
+	return d.printResult(1)
 }
 
-// report says how many records were discarded, and where they are.
-func (d *discarding) report(records int) error {
+// printResult prints how many records were discarded, and where they are.
+func (d *discarder) printResult(records int) error {
 	they := "they are"
 	if records == 1 {
 		they = "it is"
@@ -103,8 +103,8 @@ func (d *discarding) report(records int) error {
 	return err
 }
 
-// close discards a record now.
-func (d *discarding) close(ctx context.Context, record deadletter.Record) (bool, error) {
+// discardRecord discards a record, with the present time.
+func (d *discarder) discardRecord(ctx context.Context, record deadletter.Record) (bool, error) {
 	why := d.why
 	why.At = time.Now()
 	discarded, err := d.tracker.Discard(ctx, record, why)
@@ -114,10 +114,11 @@ func (d *discarding) close(ctx context.Context, record deadletter.Record) (bool,
 	return discarded, nil
 }
 
-// filtered counts what a filter chooses, asks, and discards what was counted.
-func (d *discarding) filtered(ctx context.Context, filter deadletter.Filter) error {
-	counted, kinds := newChosen(), make(map[replay.Kind]int)
-	damaged, err := each(d.console.err, d.tracker.Select(ctx, filter), func(r deadletter.Record) error {
+// discardFiltered counts the records that a filter chooses, asks for confirmation, and
+// discards the records that it counted.
+func (d *discarder) discardFiltered(ctx context.Context, filter deadletter.Filter) error {
+	counted, kinds := newRecordSet(), make(map[replay.Kind]int)
+	damaged, err := forEachRecord(d.console.err, d.tracker.Select(ctx, filter), func(r deadletter.Record) error {
 		counted.add(r.TargetName, r.EventID, r.RunID)
 		kinds[replay.Kind{Target: r.TargetName, Reason: r.Reason}]++
 		return nil
@@ -129,38 +130,38 @@ func (d *discarding) filtered(ctx context.Context, filter deadletter.Filter) err
 		return err
 	}
 	if counted.len() > 0 {
-		if !d.Discard.Yes && !d.confirmed(ctx, "Discard "+plural(counted.len(), "record")+"?") {
+		if !d.Discard.Yes && !d.confirm(ctx, "Discard "+plural(counted.len(), "record")+"?") {
 			return errors.New("nothing was discarded")
 		}
-		if err := d.counted(ctx, filter, counted); err != nil {
+		if err := d.discardCounted(ctx, filter, counted); err != nil {
 			return err
 		}
 	}
-	return leftDamaged(damaged)
+	return damagedFilesError(damaged)
 }
 
-// counted discards what is still as it was counted.
-func (d *discarding) counted(ctx context.Context, filter deadletter.Filter, counted *chosen) error {
+// discardCounted discards the counted records that are unchanged.
+func (d *discarder) discardCounted(ctx context.Context, filter deadletter.Filter, counted *recordSet) error {
 	discarded, all := 0, counted.len()
 	for record, err := range d.tracker.Select(ctx, filter) {
 		if errors.As(err, new(*deadletter.DamagedError)) {
-			continue // it was named when it was counted
+			continue // it was named when the records were counted
 		}
 		if err != nil {
 			return err
 		}
-		if !counted.take(record.TargetName, record.EventID, record.RunID) {
+		if !counted.remove(record.TargetName, record.EventID, record.RunID) {
 			continue
 		}
-		closed, err := d.close(ctx, record)
+		closed, err := d.discardRecord(ctx, record)
 		if err != nil {
-			return fmt.Errorf("after %s: %w", plural(discarded, "record"), err)
+			return fmt.Errorf("%s discarded, and then: %w", plural(discarded, "record"), err)
 		}
 		if closed {
 			discarded++
 		}
 	}
-	if err := d.report(discarded); err != nil {
+	if err := d.printResult(discarded); err != nil {
 		return err
 	}
 	switch left := all - discarded; left {
@@ -173,27 +174,27 @@ func (d *discarding) counted(ctx context.Context, filter deadletter.Filter, coun
 	}
 }
 
-// chosen remembers records that were counted by a hash of what identifies them: a
-// million take some 20 MB.
-type chosen struct {
+// recordSet is a set of records. It remembers each by a hash of the fields that identify it:
+// a million records take some 20 MB.
+type recordSet struct {
 	seed maphash.Seed
 	keys map[uint64]struct{}
 }
 
-func newChosen() *chosen { return &chosen{maphash.MakeSeed(), make(map[uint64]struct{})} }
+func newRecordSet() *recordSet { return &recordSet{maphash.MakeSeed(), make(map[uint64]struct{})} }
 
-func (c *chosen) len() int { return len(c.keys) }
+func (s *recordSet) len() int { return len(s.keys) }
 
-func (c *chosen) add(words ...string) { c.keys[c.key(words)] = struct{}{} }
+func (s *recordSet) add(fields ...string) { s.keys[s.key(fields)] = struct{}{} }
 
-// take reports whether a record is among them, once.
-func (c *chosen) take(words ...string) bool {
-	key := c.key(words)
-	_, found := c.keys[key]
-	delete(c.keys, key)
+// remove removes a record, and reports whether the set had it.
+func (s *recordSet) remove(fields ...string) bool {
+	key := s.key(fields)
+	_, found := s.keys[key]
+	delete(s.keys, key)
 	return found
 }
 
-func (c *chosen) key(words []string) uint64 {
-	return maphash.String(c.seed, strings.Join(words, "\x00"))
+func (s *recordSet) key(fields []string) uint64 {
+	return maphash.String(s.seed, strings.Join(fields, "\x00"))
 }

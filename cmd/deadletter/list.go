@@ -22,13 +22,13 @@ import (
 
 type listCommand struct {
 	Filters
-	JSON bool `name:"json" help:"Print an array of the records, as their files hold them."`
+	JSON bool `name:"json" help:"Print the records as a JSON array, with the fields of their files."`
 }
 
-// list prints records as they are read: there may be many, and only their counts
-// are kept.
+// list prints the open records that a filter chooses. It prints each record when it is read,
+// and has only the counts in memory, because there may be many records.
 func (i *invocation) list(ctx context.Context) error {
-	tracker := i.tracker()
+	tracker := i.openTracker()
 	filter := i.List.filter(time.Now(), i.problems)
 	var names []string
 	if tracker != nil {
@@ -36,7 +36,7 @@ func (i *invocation) list(ctx context.Context) error {
 		if names, err = tracker.Targets(ctx); err != nil {
 			return err
 		}
-		i.checkListed(filter.Target, names)
+		i.checkTargetKnown(filter.Target, names)
 	}
 	if err := i.problems.Err(); err != nil {
 		return err
@@ -48,19 +48,19 @@ func (i *invocation) list(ctx context.Context) error {
 	if err := rows.begin(); err != nil {
 		return err
 	}
-	damaged, err := each(i.console.err, tracker.Select(ctx, filter), rows.row)
+	damaged, err := forEachRecord(i.console.err, tracker.Select(ctx, filter), rows.row)
 	if err != nil {
 		return err
 	}
 	if err := rows.end(); err != nil {
 		return err
 	}
-	return leftDamaged(damaged)
+	return damagedFilesError(damaged)
 }
 
-// each calls do with each record as it comes. It names the damaged files among them
-// to w, and counts them.
-func each[R any](w io.Writer, records iter.Seq2[R, error], do func(R) error) (damagedFiles int, err error) {
+// forEachRecord calls do with each record. It prints the name of each damaged file to w, and
+// returns how many there are.
+func forEachRecord[R any](w io.Writer, records iter.Seq2[R, error], do func(R) error) (damagedFiles int, err error) {
 	for record, err := range records {
 		if errors.As(err, new(*deadletter.DamagedError)) {
 			damagedFiles++
@@ -77,17 +77,18 @@ func each[R any](w io.Writer, records iter.Seq2[R, error], do func(R) error) (da
 	return damagedFiles, nil
 }
 
-// leftDamaged is the error for damaged files, which no command changes.
-func leftDamaged(files int) error {
+// damagedFilesError returns the error of a command that met damaged files, which no command
+// changes; nil if it met none.
+func damagedFilesError(files int) error {
 	if files == 0 {
 		return nil
 	}
 	return fmt.Errorf("%s cannot be read and %s named above", plural(files, "file"), isOrAre(files))
 }
 
-// checkListed refuses a target that neither the tracker nor targets.yaml knows.
-// list works without that file, so what is wrong with it is not told.
-func (i *invocation) checkListed(name string, inTracker []string) {
+// checkTargetKnown adds a problem if neither the tracker nor targets.yaml has a target. The
+// command works without targets.yaml, so errors in that file are not reported.
+func (i *invocation) checkTargetKnown(name string, inTracker []string) {
 	if name == "" || slices.Contains(inTracker, name) {
 		return
 	}
@@ -110,7 +111,7 @@ type printer interface {
 	end() error
 }
 
-// jsonRows prints an array, a record to a line.
+// jsonRows prints a JSON array with one record on each line.
 type jsonRows struct {
 	console console
 	printed int
@@ -131,7 +132,7 @@ func (j *jsonRows) row(r deadletter.Record) error {
 		separator = "\n"
 	}
 	j.printed++
-	_, err = fmt.Fprintf(j.console.out, "%s%s", separator, j.console.jsonFor(document))
+	_, err = fmt.Fprintf(j.console.out, "%s%s", separator, j.console.safeJSON(document))
 	return err
 }
 
@@ -140,24 +141,24 @@ func (j *jsonRows) end() error {
 	return err
 }
 
-// The widths of columns whose values are seldom longer; a longer one moves the
-// rest of its row to the right.
+// The widths of the columns. A longer value is rare, and moves the rest of its row to the
+// right.
 const (
 	timeWidth   = len(time.RFC3339) - len("07:00") // in UTC
 	reasonWidth = len(event.ReasonUndecodable)
 	typeWidth   = len("v2.detail.events.conversation.{id}.voicemail.start")
-	typeEnding  = 24 // of a type on a terminal: its end tells one from another
+	typeEnding  = 24 // of a type on a terminal, which shows its end, because types differ there
 	idWidth     = 36 // a UUID
-	leastError  = 10 // columns; with less it is left out
+	leastError  = 10 // columns; if fewer are left, the error is not shown
 )
 
-// tableRows prints a table whose widths are known before its rows.
+// tableRows prints a table. Its widths are fixed before its first row is read.
 type tableRows struct {
 	console     console
 	targetWidth int
 	kinds       map[replay.Kind]int
 	records     int
-	closed      string // where the records are that are not open any more
+	closed      string // the folders of the closed records
 }
 
 func newTableRows(c console, targets []string, tracker *deadletter.Directory) *tableRows {
@@ -185,7 +186,7 @@ func (t *tableRows) row(r deadletter.Record) error {
 		status = strconv.Itoa(r.StatusCode)
 	}
 	failure := oneLine(r.Error)
-	if slices.Contains(event.ReservedTargets(), r.TargetName) { // to be read in Kafka
+	if slices.Contains(event.ReservedTargets(), r.TargetName) { // users read the message in Kafka
 		failure = fmt.Sprintf("topic %s, partition %d, offset %d: %s", printable(r.Source.Topic), r.Source.Partition, r.Source.Offset, failure)
 	}
 	return t.line(r.Timestamp.UTC().Format(time.RFC3339), printable(r.TargetName), printable(string(r.Reason)), status,
@@ -195,7 +196,7 @@ func (t *tableRows) row(r deadletter.Record) error {
 func (t *tableRows) line(cells ...string) error {
 	const gap = "  "
 	widths := []int{timeWidth, t.targetWidth, reasonWidth, len("STATUS"), len("ATTEMPTS"), typeWidth, idWidth}
-	if t.console.width > 0 {
+	if t.console.outWidth > 0 {
 		const typeColumn = 5
 		widths[typeColumn], cells[typeColumn] = typeEnding, ending(cells[typeColumn], typeEnding)
 	}
@@ -205,8 +206,8 @@ func (t *tableRows) line(cells ...string) error {
 		row.WriteString(gap)
 	}
 	failure := cells[len(widths)]
-	if t.console.width > 0 {
-		switch room := t.console.width - text.StringWidthWithoutEscSequences(row.String()); {
+	if t.console.outWidth > 0 {
+		switch room := t.console.outWidth - text.StringWidthWithoutEscSequences(row.String()); {
 		case room < leastError:
 			failure = ""
 		default:
@@ -217,7 +218,7 @@ func (t *tableRows) line(cells ...string) error {
 	return err
 }
 
-// ending is the end of a text that is longer than width.
+// ending returns the last characters of a text that is longer than width.
 func ending(s string, width int) string {
 	runes := []rune(s)
 	if len(runes) <= width {
@@ -231,7 +232,7 @@ func (t *tableRows) end() error {
 	return err
 }
 
-// kindsTable counts records by target and reason.
+// kindsTable returns a table of the numbers of records by target and reason.
 func kindsTable(kinds map[replay.Kind]int, total int) string {
 	if total == 0 {
 		return "no open dead letters"

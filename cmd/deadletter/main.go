@@ -1,7 +1,7 @@
-// Command deadletter lists, shows and replays the deliveries that were given up,
-// closes those that nobody will send, and deletes old records that are closed.
+// Command deadletter lists, shows and replays dead letters: deliveries that were given up. It
+// discards those that nobody will send, and deletes old ones that are closed.
 //
-// It never closes a record that it sends again: the run that delivers it does.
+// It does not close a record that it replays, because the run that delivers the event does.
 package main
 
 import (
@@ -15,20 +15,20 @@ import (
 
 const name = "deadletter"
 
-// settings are what deadletter takes from flags and environment.
+// settings are the settings and commands of deadletter, from flags and environment.
 type settings struct {
 	process.Commands
-	DeadLetters string `env:"FANOUT_DEAD_LETTERS" default:"./dead-letters" help:"Tracker directory, that of worker."`
-	Targets     string `env:"FANOUT_TARGETS" default:"targets.yaml" help:"Targets file: replay sends under its policies."`
-	TaskQueue   string `env:"FANOUT_TASK_QUEUE" default:"genesys-fanout" help:"Workflow task queue, that of worker."`
-	UI          string `env:"TEMPORAL_UI_URL" placeholder:"URL" help:"Temporal UI, for links; by default http://127.0.0.1:8080, with Temporal Cloud https://cloud.temporal.io."`
+	DeadLetters string `env:"FANOUT_DEAD_LETTERS" default:"./dead-letters" help:"Directory of the tracker, the same as for worker."`
+	Targets     string `env:"FANOUT_TARGETS" default:"targets.yaml" help:"Targets file. replay sends with its policies."`
+	TaskQueue   string `env:"FANOUT_TASK_QUEUE" default:"genesys-fanout" help:"Workflow task queue, the same as for worker."`
+	UI          string `env:"TEMPORAL_UI_URL" placeholder:"URL" help:"Address of Temporal UI, for links. Default: http://127.0.0.1:8080, or https://cloud.temporal.io with Temporal Cloud."`
 
-	List   listCommand   `cmd:"" help:"List open dead letters, and count them by target and reason."`
-	Show   showCommand   `cmd:"" help:"Show one in full, with its run in Temporal UI and how to replay it."`
-	Replay replayCommand `cmd:"" help:"Send dead letters again, and wait for what becomes of them."`
+	List   listCommand   `cmd:"" help:"List the open dead letters, and count them by target and reason."`
+	Show   showCommand   `cmd:"" help:"Show one open dead letter in full, with a link to its run in Temporal UI and the commands that replay and discard it."`
+	Replay replayCommand `cmd:"" help:"Send open dead letters again, and wait for the outcome of each delivery."`
 
-	Discard discardCommand `cmd:"" help:"Close dead letters that nobody will send: one, or those of a filter."`
-	Prune   pruneCommand   `cmd:"" help:"Delete old records that are resolved, superseded or discarded; never an open one."`
+	Discard discardCommand `cmd:"" help:"Close open dead letters that nobody will send: one, or all that the filters choose."`
+	Prune   pruneCommand   `cmd:"" help:"Delete old dead letters that are resolved, superseded or discarded, and never an open one."`
 }
 
 func main() {
@@ -47,7 +47,7 @@ type invocation struct {
 
 func run(ctx context.Context, args []string, env process.Env, c console) error {
 	i := invocation{env: env, console: c}
-	app := process.App{Name: name, Description: "List, show, replay, discard and prune deliveries of Genesys Cloud events that were given up."}
+	app := process.App{Name: name, Description: "List, show, replay, discard and prune dead letters: deliveries of Genesys Cloud events that were given up."}
 	command, done, problems := process.ParseCommand(app, &i.settings, args, env, c.out)
 	if done {
 		return problems.Err()
@@ -66,18 +66,19 @@ func run(ctx context.Context, args []string, env process.Env, c console) error {
 	case "prune":
 		err = i.prune(ctx)
 	}
-	// A signal is no success here: what was asked for is not done.
+	// Unlike worker and ingest, a command that a signal stops has not done its work.
 	if errors.Is(err, context.Canceled) {
-		return errors.New("stopped")
+		return errors.New("stopped by a signal before the command was done")
 	}
 	return err
 }
 
-// tracker opens the directory of dead letters; nil after a problem.
-func (i *invocation) tracker() *deadletter.Directory {
-	const cure = "name the directory into which worker writes dead letters"
+// openTracker opens the directory of dead letters. If it cannot be opened, that is added to
+// the problems, and the result is nil.
+func (i *invocation) openTracker() *deadletter.Directory {
+	const cure = "set it to the directory into which worker writes dead letters"
 	if i.DeadLetters == "off" {
-		i.problems.Add("FANOUT_DEAD_LETTERS", "is off", cure)
+		i.problems.Add("FANOUT_DEAD_LETTERS", "is off, so there are no dead letters to read", cure)
 		return nil
 	}
 	tracker, err := deadletter.OpenExisting(i.DeadLetters)

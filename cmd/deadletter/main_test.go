@@ -134,11 +134,11 @@ func TestListTable(t *testing.T) {
 	})
 	out, _, _ = d.run("list", "--target", event.UndecodableTarget)
 	assert.Contains(t, out, "  topic t, partition 3, offset 42: no JSON\n")
-	d.console.width = 164
+	d.console.outWidth = 164
 	out, _, _ = d.run("list", "--target", "compliance-service")
 	assert.Contains(t, out, "  …on.{id}.voicemail.start  evt-1  ")
 	assert.Contains(t, out, "422 Unprocessable Entity: …\n")
-	d.console.width = 80
+	d.console.outWidth = 80
 	out, _, _ = d.run("list", "--target", "compliance-service")
 	assert.Contains(t, out, "  evt-1\n", "the id is never cut")
 }
@@ -156,7 +156,7 @@ func TestListJSON(t *testing.T) {
 	exact := d.record("a", "evt-4", func(r *deadletter.Record) { deadletter.SetPayload(r, []byte(`{ "n": 1.0 }`)) })
 	want["evt-4"] = exact
 	for _, width := range []int{0, 80} {
-		d.console.width = width
+		d.console.outWidth = width
 		out, _, code = d.run("list", "--json")
 		assert.Zero(t, code)
 		var got []deadletter.Record
@@ -185,7 +185,7 @@ func TestHostileNamesAreHarmless(t *testing.T) {
 	d := newDesk(t)
 	const evil = "evt\x1b]0;x\x07\r\n\u202e\u009bend"
 	d.record("a", evil, func(r *deadletter.Record) { r.EventType, r.Error = "type\x1b[2J", "\x1b[31mred\x00" })
-	d.console.width = 200
+	d.console.outWidth = 200
 	out, _, code := d.run("list")
 	assert.Zero(t, code)
 	assertHarmless(t, out)
@@ -215,7 +215,7 @@ func TestDamagedFilesAreNamedAndTheOthersGoOn(t *testing.T) {
 	}
 	_, errs, code := d.run("show", "a", "evt-2")
 	assert.Equal(t, 1, code)
-	assert.Contains(t, errs, "mend the file or move it away")
+	assert.Contains(t, errs, "repair the file or move it away")
 }
 
 func TestShow(t *testing.T) {
@@ -238,9 +238,9 @@ discard  deadletter discard compliance-service 'evt 1/2' --note TEXT
 
 	_, errs, code = d.run("show", "compliance-service", "evt-2")
 	assert.Equal(t, 1, code)
-	assert.Contains(t, errs, "the event has none at all")
+	assert.Contains(t, errs, "the event has no open dead letter of any target")
 	_, errs, _ = d.run("show", "analytics", "evt 1/2")
-	assert.Contains(t, errs, "the event has one of compliance-service")
+	assert.Contains(t, errs, "the event has one of target compliance-service")
 
 	for _, target := range event.ReservedTargets() {
 		d.record(target, "evt-3", nil)
@@ -307,7 +307,7 @@ func TestListAndShowNeedNoTargetsFile(t *testing.T) {
 	}
 	_, errs, code := d.run("list", "--target", "b")
 	assert.Equal(t, 2, code)
-	assert.Equal(t, "--target: \"b\" is no target of the tracker, and /nonexistent/targets.yaml cannot be read; choose one of a\n", errs)
+	assert.Equal(t, "--target: \"b\" is not a target of the tracker, and /nonexistent/targets.yaml cannot be read; choose one of a\n", errs)
 }
 
 func TestUsage(t *testing.T) {
@@ -317,24 +317,24 @@ func TestUsage(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{[]string{"list", "--target", "x"}, []string{`--target: "x" is no target of ` + d.env["FANOUT_TARGETS"] + ` or the tracker; choose one of a, b, old`}},
+		{[]string{"list", "--target", "x"}, []string{`--target: "x" is not a target of ` + d.env["FANOUT_TARGETS"] + ` or the tracker; choose one of a, b, old`}},
 		{[]string{"list", "--since", "yesterday"}, []string{`--since: "yesterday" cannot be read; write a time such as`}},
 		{[]string{"list", "--since=-1h", "--until", "1", "--reason", "bad"}, []string{"--reason: ", "--since: ", "--until: "}},
 		{[]string{"list", "--since", "1h", "--until", "2h"}, []string{`--since: "1h" is not before --until "2h"`}},
-		{[]string{"replay"}, []string{"--all: is not given, and no filter is", "--yes: is not given"}},
+		{[]string{"replay"}, []string{"--all: is not given, and no filter is given", "--yes: is not given"}},
 		{[]string{"replay", "--target", "", "--yes"}, []string{"--all: is not given"}},
-		{[]string{"replay", "--all", "--type", "*", "--yes"}, []string{"--all: is given with a filter"}},
+		{[]string{"replay", "--all", "--type", "*", "--yes"}, []string{"--all: is given together with a filter"}},
 		{[]string{"replay", "--all"}, []string{"--yes: is not given, and there is no terminal to ask on"}},
-		{[]string{"replay", "--target", "old", "--yes"}, []string{`--target: "old" is no target of ` + d.env["FANOUT_TARGETS"] + `; choose one of a, b`}},
+		{[]string{"replay", "--target", "old", "--yes"}, []string{`--target: "old" is not a target of ` + d.env["FANOUT_TARGETS"] + `; choose one of a, b`}},
 		{[]string{"replay", "--all", "--yes", "--rate", "20"}, []string{`--rate: "20" is not a rate; write it as 20/s or 90/m`}},
 		{[]string{"replay", "--all", "--yes", "--targets", "/nonexistent", "--dead-letters", "/nonexistent"}, []string{"FANOUT_DEAD_LETTERS: ", "/nonexistent: cannot be read"}},
-		{[]string{"discard", "--note", "x"}, []string{"TARGET: is not given, and no filter is; name one record as TARGET EVENT_ID, or choose with --target"}},
+		{[]string{"discard", "--note", "x"}, []string{"TARGET: is not given, and no filter is given; name one record as TARGET EVENT_ID, or choose with --target"}},
 		{[]string{"discard", "old", "--note", "x"}, []string{"EVENT_ID: is not given"}},
-		{[]string{"discard", "old", "evt-1", "--reason", "rejected", "--note", "x", "--yes"}, []string{"TARGET: is given with a filter"}},
+		{[]string{"discard", "old", "evt-1", "--reason", "rejected", "--note", "x", "--yes"}, []string{"TARGET: is given together with a filter"}},
 		{[]string{"discard", "old", "evt-1"}, []string{"--note: is not set; say why nobody will send it"}},
 		{[]string{"discard", "old", "evt-1", "--note", "  "}, []string{"--note: is not set"}},
 		{[]string{"discard", "--target", "old", "--note", "x"}, []string{"--yes: is not given, and there is no terminal to ask on"}},
-		{[]string{"discard", "--target", "x", "--since", "1w", "--yes"}, []string{`--since: "1w" cannot be read`, `--target: "x" is no target`, "--note: is not set"}},
+		{[]string{"discard", "--target", "x", "--since", "1w", "--yes"}, []string{`--since: "1w" cannot be read`, `--target: "x" is not a target`, "--note: is not set"}},
 		{[]string{"prune", "--yes"}, []string{"--older-than: is not set; say how old a record must be, such as 90d"}},
 		{[]string{"prune", "--older-than", "90", "--yes"}, []string{`--older-than: "90" cannot be read; write a duration such as 90d or 36h`}},
 		{[]string{"prune", "--older-than", "0d", "--yes"}, []string{`--older-than: "0d" cannot be read`}},
@@ -358,12 +358,12 @@ func TestUsage(t *testing.T) {
 	assert.Equal(t, "FANOUT_TYPO: is not a setting; correct the name or unset it; --help lists the settings\n", errs)
 }
 
-func TestMoments(t *testing.T) {
+func TestParseTime(t *testing.T) {
 	problems := &process.Problems{}
-	assert.Equal(t, noon.Add(-90*time.Minute), moment("--since", "90m", noon, problems))
-	assert.Equal(t, noon.Add(-7*24*time.Hour), moment("--since", "7d", noon, problems))
-	assert.True(t, noon.Equal(moment("--since", "2026-03-14T13:00:00+01:00", time.Time{}, problems)))
-	assert.True(t, moment("--since", "", noon, problems).IsZero())
+	assert.Equal(t, noon.Add(-90*time.Minute), parseTime("--since", "90m", noon, problems))
+	assert.Equal(t, noon.Add(-7*24*time.Hour), parseTime("--since", "7d", noon, problems))
+	assert.True(t, noon.Equal(parseTime("--since", "2026-03-14T13:00:00+01:00", time.Time{}, problems)))
+	assert.True(t, parseTime("--since", "", noon, problems).IsZero())
 	require.NoError(t, problems.Err())
 }
 
@@ -375,7 +375,7 @@ func TestASignalIsNoSuccess(t *testing.T) {
 	for _, args := range [][]string{{"list"}, {"replay", "--all", "--yes"}} {
 		_, errs, code := d.runUntil(ctx, args...)
 		assert.Equal(t, process.ExitFailure, code)
-		assert.Equal(t, "stopped\n", errs)
+		assert.Equal(t, "stopped by a signal before the command was done\n", errs)
 	}
 }
 

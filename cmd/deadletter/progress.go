@@ -10,39 +10,39 @@ import (
 	"genesys-fanout/replay"
 )
 
-// progress says in words how far a replay has come.
-func progress(c replay.Counts) string {
+// countsText returns the counts of a replay in words.
+func countsText(c replay.Counts) string {
 	return strings.Join([]string{
 		fmt.Sprintf("sent %d", c.Sent), fmt.Sprintf("delivered %d", c.Delivered), fmt.Sprintf("failed again %d", c.FailedAgain),
 		fmt.Sprintf("skipped %d", c.Skipped), fmt.Sprintf("left %d", c.Left()),
 	}, ", ")
 }
 
-// mostTargets is how many targets a line names, however wide it may be.
-const mostTargets = 10
+// maxTargets is the most targets that a line names, however wide it is.
+const maxTargets = 10
 
-// progressOf says the same, and how far each target has come if there are several.
-// A width of 0 has room for all of it; if a width is too small, the targets with
-// the most deliveries left remain.
-func progressOf(t replay.ByTarget, width int) string {
-	all := progress(t.Sum())
+// progressText returns the counts of a replay in words and, if it has several targets, the
+// progress of each. A width of 0 means no limit. If the text is longer than the width, it has
+// only as many targets as fit, those with the most deliveries left first.
+func progressText(t replay.ByTarget, width int) string {
+	all := countsText(t.Sum())
 	if len(t) < 2 {
 		return all
 	}
 	names := slices.SortedFunc(maps.Keys(t), func(a, b string) int {
 		return cmp.Or(cmp.Compare(t[b].Left(), t[a].Left()), cmp.Compare(a, b))
 	})
-	text := all + "; " + named(t, names, mostTargets)
-	for most := mostTargets; width > 0 && len(text) > width && most > 0; most-- {
-		text = named(t, names, most)
+	text := all + "; " + targetsText(t, names, maxTargets)
+	for limit := maxTargets; width > 0 && len(text) > width && limit > 0; limit-- {
+		text = targetsText(t, names, limit)
 	}
 	return text
 }
 
-// named says how far the first most of the targets have come.
-func named(t replay.ByTarget, names []string, most int) string {
+// targetsText returns the progress of the first targets of names, limit at most.
+func targetsText(t replay.ByTarget, names []string, limit int) string {
 	var parts []string
-	for _, name := range names[:min(most, len(names))] {
+	for _, name := range names[:min(limit, len(names))] {
 		part := fmt.Sprintf("%s %d of %d", name, t[name].Delivered, t[name].Deliveries)
 		if again := t[name].FailedAgain; again > 0 {
 			part += fmt.Sprintf(" (%d failed again)", again)

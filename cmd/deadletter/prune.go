@@ -19,14 +19,14 @@ import (
 
 type pruneCommand struct {
 	OlderThan  string `placeholder:"D" help:"Delete records that were closed longer ago than this, such as 90d or 36h. Required."`
-	Resolved   bool   `help:"Those that were delivered after all."`
-	Superseded bool   `help:"Those that another failure of the same delivery replaced; their age counts from their own time."`
-	Discarded  bool   `help:"Those that a user discarded. Without any of the three: all."`
+	Resolved   bool   `help:"Delete resolved records: a later run delivered their event."`
+	Superseded bool   `help:"Delete superseded records: the same delivery failed again. Their age counts from when the delivery was given up."`
+	Discarded  bool   `help:"Delete discarded records. Without --resolved, --superseded and --discarded, all three kinds are deleted."`
 	DryRun     bool   `help:"Print what would be deleted, and delete nothing."`
-	Yes        bool   `help:"Do not ask."`
+	Yes        bool   `help:"Do not ask for confirmation."`
 }
 
-// folders are those that were named, or all.
+// folders returns the folders whose flags are given, or all if none is.
 func (c pruneCommand) folders() []deadletter.Folder {
 	named := map[deadletter.Folder]bool{deadletter.Resolved: c.Resolved, deadletter.Superseded: c.Superseded, deadletter.Discarded: c.Discarded}
 	all := deadletter.Folders()
@@ -37,7 +37,7 @@ func (c pruneCommand) folders() []deadletter.Folder {
 	return chosen
 }
 
-// closedKind is what closed records are counted by.
+// closedKind is a folder and a target. Closed records are counted by closedKind.
 type closedKind struct {
 	folder deadletter.Folder
 	target string
@@ -46,21 +46,21 @@ type closedKind struct {
 // prune deletes old records that are no longer open.
 func (i *invocation) prune(ctx context.Context) error {
 	c := i.Prune
-	tracker := i.tracker()
+	tracker := i.openTracker()
 	age := time.Duration(0)
 	if i.problems.Required("--older-than", c.OlderThan, "say how old a record must be, such as 90d") {
-		age = duration("--older-than", c.OlderThan, "write a duration such as 90d or 36h", i.problems)
+		age = parseDuration("--older-than", c.OlderThan, "write a duration such as 90d or 36h", i.problems)
 	}
 	if !c.DryRun {
-		i.asking(c.Yes, "add --yes, or see with --dry-run what would be deleted")
+		i.requireConfirmable(c.Yes, "add --yes; --dry-run shows what would be deleted")
 	}
 	if err := i.problems.Err(); err != nil {
 		return err
 	}
 	before := time.Now().Add(-age)
-	counted, kinds := newChosen(), make(map[closedKind]int)
+	counted, kinds := newRecordSet(), make(map[closedKind]int)
 	old := olderThan(before, tracker.Closed(ctx, c.folders()...))
-	damaged, err := each(i.console.err, old, func(one deadletter.Closed) error {
+	damaged, err := forEachRecord(i.console.err, old, func(one deadletter.Closed) error {
 		counted.add(one.File, one.RunID)
 		kinds[closedKind{one.Folder, one.TargetName}]++
 		return nil
@@ -72,21 +72,21 @@ func (i *invocation) prune(ctx context.Context) error {
 	if c.DryRun {
 		to = i.console.out
 	}
-	if err := closedTable(to, kinds, counted.len()); err != nil {
+	if err := printClosedTable(to, kinds, counted.len()); err != nil {
 		return err
 	}
 	if counted.len() > 0 && !c.DryRun {
-		if !c.Yes && !i.confirmed(ctx, "Delete "+plural(counted.len(), "record")+" for good?") {
+		if !c.Yes && !i.confirm(ctx, "Delete "+plural(counted.len(), "record")+" for good?") {
 			return errors.New("nothing was deleted")
 		}
 		if err := i.deleteCounted(old, counted); err != nil {
 			return err
 		}
 	}
-	return leftDamaged(damaged)
+	return damagedFilesError(damaged)
 }
 
-// olderThan yields the records that were closed before a time, and the errors.
+// olderThan yields the records that were closed before a time, and all errors.
 func olderThan(before time.Time, records iter.Seq2[deadletter.Closed, error]) iter.Seq2[deadletter.Closed, error] {
 	return func(yield func(deadletter.Closed, error) bool) {
 		for one, err := range records {
@@ -97,12 +97,12 @@ func olderThan(before time.Time, records iter.Seq2[deadletter.Closed, error]) it
 	}
 }
 
-// deleteCounted deletes the records that were counted. The damaged files are named
-// already.
-func (i *invocation) deleteCounted(old iter.Seq2[deadletter.Closed, error], counted *chosen) error {
+// deleteCounted deletes the records that were counted. It does not name damaged files,
+// because the count did.
+func (i *invocation) deleteCounted(old iter.Seq2[deadletter.Closed, error], counted *recordSet) error {
 	deleted := 0
-	_, err := each(io.Discard, old, func(one deadletter.Closed) error {
-		if !counted.take(one.File, one.RunID) {
+	_, err := forEachRecord(io.Discard, old, func(one deadletter.Closed) error {
+		if !counted.remove(one.File, one.RunID) {
 			return nil
 		}
 		if err := one.Delete(); err != nil {
@@ -117,8 +117,8 @@ func (i *invocation) deleteCounted(old iter.Seq2[deadletter.Closed, error], coun
 	return err
 }
 
-// closedTable counts closed records by folder and target.
-func closedTable(w io.Writer, kinds map[closedKind]int, total int) error {
+// printClosedTable prints the numbers of closed records by folder and target.
+func printClosedTable(w io.Writer, kinds map[closedKind]int, total int) error {
 	if total == 0 {
 		_, err := fmt.Fprintln(w, "nothing to delete")
 		return err
@@ -136,8 +136,8 @@ func closedTable(w io.Writer, kinds map[closedKind]int, total int) error {
 	return err
 }
 
-// duration reads a duration above zero.
-func duration(flag, value, cure string, problems *process.Problems) time.Duration {
+// parseDuration reads a duration, which must be above zero.
+func parseDuration(flag, value, cure string, problems *process.Problems) time.Duration {
 	d, err := process.ParseDuration(value)
 	if err != nil || d <= 0 {
 		problems.Argument(flag, value, cure)

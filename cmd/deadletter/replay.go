@@ -18,15 +18,16 @@ import (
 
 type replayCommand struct {
 	Filters
-	All    bool   `help:"All open dead letters, instead of a filter."`
-	Rate   string `default:"20/s" help:"Most events to start, as N/s or N/m."`
+	All    bool   `help:"Choose all open dead letters. Required if no filter is given."`
+	Rate   string `default:"20/s" help:"At most this many events a second or a minute, as N/s or N/m."`
 	DryRun bool   `help:"Print what would be sent, and send nothing."`
-	Yes    bool   `help:"Do not ask."`
+	Yes    bool   `help:"Do not ask for confirmation."`
 }
 
-// replay counts, asks, sends, and says what became of the deliveries.
+// replay counts the chosen records, asks for confirmation, sends the records, and prints the
+// outcomes.
 func (i *invocation) replay(ctx context.Context) error {
-	selection, rate := i.selection()
+	selection, rate := i.parseSelection()
 	var temporal process.TemporalConfig
 	if !i.Replay.DryRun {
 		temporal = process.ParseTemporal(i.env, i.problems)
@@ -34,48 +35,48 @@ func (i *invocation) replay(ctx context.Context) error {
 	if err := i.problems.Err(); err != nil {
 		return err
 	}
-	screen := newScreen(i.console)
-	plan, err := replay.NewPlan(ctx, selection, screen.line)
+	display := newDisplay(i.console)
+	plan, err := replay.NewPlan(ctx, selection, display.printLine)
 	if err != nil {
 		return err
 	}
 	if i.Replay.DryRun {
 		return i.dryRun(ctx, plan)
 	}
-	if err := i.summary(i.console.err, plan); err != nil {
+	if err := i.printSummary(i.console.err, plan); err != nil {
 		return err
 	}
 	counts := replay.Counts{}
 	if plan.Deliveries > 0 {
-		if !i.Replay.Yes && !i.confirmed(ctx, "Send "+plural(plan.Deliveries, "delivery")+" again?") {
+		if !i.Replay.Yes && !i.confirm(ctx, "Send "+plural(plan.Deliveries, "delivery")+" again?") {
 			return errors.New("nothing was sent")
 		}
-		if counts, err = i.send(ctx, plan, rate, temporal, screen); err != nil {
+		if counts, err = i.send(ctx, plan, rate, temporal, display); err != nil {
 			return err
 		}
 	}
-	return i.verdict(ctx, plan, counts)
+	return i.printOutcome(ctx, plan, counts)
 }
 
-// selection reads what is to be sent, and how fast.
-func (i *invocation) selection() (replay.Selection, float64) {
+// parseSelection reads which records are to be sent, and the limit of events a second.
+func (i *invocation) parseSelection() (replay.Selection, float64) {
 	c, problems := i.Replay, i.problems
 	s := replay.Selection{Filter: c.filter(time.Now(), problems)}
 	switch chosen := s.Filter != (deadletter.Filter{}) || c.Filters != (Filters{}); {
 	case !chosen && !c.All:
-		problems.Add("--all", "is not given, and no filter is", "choose with --target, --type, --reason, --event, --interaction, --since or --until, or take all with --all")
+		problems.Add("--all", "is not given, and no filter is given", "choose with --target, --type, --reason, --event, --interaction, --since or --until, or choose all with --all")
 	case chosen && c.All:
-		problems.Add("--all", "is given with a filter", "leave one of the two out")
+		problems.Add("--all", "is given together with a filter", "leave one of the two out")
 	}
 	rate, err := target.ParseRate(c.Rate)
 	if err != nil {
 		problems.Add("--rate", err.Error(), "write it as 20/s or 90/m")
 	}
 	if !c.DryRun {
-		i.asking(c.Yes, "add --yes, or see with --dry-run what would be sent")
+		i.requireConfirmable(c.Yes, "add --yes; --dry-run shows what would be sent")
 	}
 	problems.Required("FANOUT_TASK_QUEUE", i.TaskQueue, "name the task queue")
-	s.Directory = i.tracker()
+	s.Directory = i.openTracker()
 	if s.Targets, err = target.Load(i.Targets, nil); err != nil {
 		problems.AddError(err)
 		return s, rate
@@ -88,14 +89,14 @@ func (i *invocation) selection() (replay.Selection, float64) {
 	return s, rate
 }
 
-// summary tells what was counted.
-func (i *invocation) summary(w io.Writer, plan *replay.Plan) error {
+// printSummary prints what would be sent, and which records are not sent.
+func (i *invocation) printSummary(w io.Writer, plan *replay.Plan) error {
 	var lines []string
 	if plan.Deliveries > 0 {
 		lines = append(lines, kindsTable(plan.Kinds, plan.Deliveries))
 	}
-	for _, refused := range plan.Excluded {
-		lines = append(lines, printable(refused.String()))
+	for _, excluded := range plan.Excluded {
+		lines = append(lines, printable(excluded.String()))
 	}
 	if plan.Deliveries == 0 {
 		lines = append(lines, "nothing to send")
@@ -106,7 +107,7 @@ func (i *invocation) summary(w io.Writer, plan *replay.Plan) error {
 	return err
 }
 
-// dryRun prints a line for each event that would be sent, and the counts.
+// dryRun prints a line for each event that would be sent, and then the summary.
 func (i *invocation) dryRun(ctx context.Context, plan *replay.Plan) error {
 	for e, err := range plan.Each(ctx) {
 		if err != nil {
@@ -118,11 +119,11 @@ func (i *invocation) dryRun(ctx context.Context, plan *replay.Plan) error {
 			return err
 		}
 	}
-	return i.summary(i.console.out, plan)
+	return i.printSummary(i.console.out, plan)
 }
 
-func (i *invocation) send(ctx context.Context, plan *replay.Plan, rate float64, temporal process.TemporalConfig, screen *screen) (replay.Counts, error) {
-	log := process.Logger(screen, "warn", "text")
+func (i *invocation) send(ctx context.Context, plan *replay.Plan, rate float64, temporal process.TemporalConfig, display *progressDisplay) (replay.Counts, error) {
+	log := process.Logger(display, "warn", "text")
 	client, err := process.Dial(ctx, process.DialOptions{
 		Temporal: temporal, DataConverter: fanout.DataConverter(), Log: log, Health: process.NewHealth(),
 	})
@@ -132,48 +133,49 @@ func (i *invocation) send(ctx context.Context, plan *replay.Plan, rate float64, 
 	defer client.Close()
 	err = process.SearchAttributesUsable(ctx, client, temporal.Options.Namespace, fanout.SearchAttributeKeys())
 	if err != nil {
-		screen.line("these runs get no search attributes: " + err.Error())
+		display.printLine("the runs get no search attributes, so filters of Temporal UI do not find them: " + err.Error())
 	}
 	r := replay.New(plan, replay.Options{
-		Client: client, TaskQueue: i.TaskQueue, SearchAttributes: err == nil, Rate: rate, Notify: screen.line,
+		Client: client, TaskQueue: i.TaskQueue, SearchAttributes: err == nil, Rate: rate, Notify: display.printLine,
 	})
-	stopFollowing := screen.follow(r.ByTarget)
-	notStopped := context.AfterFunc(ctx, func() {
-		screen.line("stopping: no further run is started; those that are started are waited for. A second Ctrl-C leaves them to Temporal.")
+	stopProgress := display.showProgress(r.ByTarget)
+	removeStopLine := context.AfterFunc(ctx, func() {
+		display.printLine("stopping: no further run is started. Waiting for the runs that are started; a second Ctrl-C leaves them to Temporal.")
 	})
 	err = r.Run(ctx)
-	notStopped()
-	stopFollowing()
+	removeStopLine()
+	stopProgress()
 	return r.Counts(), err
 }
 
-// verdict tells the outcome; the error is for what is not resolved.
-func (i *invocation) verdict(ctx context.Context, plan *replay.Plan, c replay.Counts) error {
+// printOutcome prints the counts. The error names the records that are not resolved, nil if
+// all are.
+func (i *invocation) printOutcome(ctx context.Context, plan *replay.Plan, c replay.Counts) error {
 	if plan.Deliveries > 0 {
-		if _, err := fmt.Fprintln(i.console.out, progress(c)); err != nil {
+		if _, err := fmt.Fprintln(i.console.out, countsText(c)); err != nil {
 			return err
 		}
 	}
-	var open []string
-	note := func(n int, what string) {
+	var unresolved []string
+	add := func(n int, outcome string) {
 		if n > 0 {
-			open = append(open, fmt.Sprintf("%d %s", n, what))
+			unresolved = append(unresolved, fmt.Sprintf("%d %s", n, outcome))
 		}
 	}
-	note(c.FailedAgain, "failed again")
-	note(c.Skipped, "skipped, as a run of their event is open")
-	note(c.Left(), "left")
-	refused := 0
+	add(c.FailedAgain, "failed again")
+	add(c.Skipped, "skipped, because a run of their event is open")
+	add(c.Left(), "left")
+	excluded := 0
 	for _, r := range plan.Excluded {
-		refused += r.Records
+		excluded += r.Records
 	}
-	note(refused, "refused")
-	if len(open) == 0 {
+	add(excluded, "not sent")
+	if len(unresolved) == 0 {
 		return nil
 	}
 	hint := ""
 	if c.Left() > 0 && ctx.Err() != nil {
-		hint = "; run the same command again to go on"
+		hint = "; run the same command again to continue"
 	}
-	return fmt.Errorf("not all is resolved: %s%s", strings.Join(open, ", "), hint)
+	return fmt.Errorf("not all chosen records are resolved: %s%s", strings.Join(unresolved, ", "), hint)
 }

@@ -48,7 +48,7 @@ func TestDryRun(t *testing.T) {
 +--------+----------+---------+
 |        | IN ALL   |       2 |
 +--------+----------+---------+
-old: 1 refused: targets.yaml has no such target; add it there, or close its records with deadletter discard
+old: 1 not sent: targets.yaml has no such target; add it there, or close its records with deadletter discard
 2 deliveries in 1 run, at most 20/s
 `, out)
 	assert.Empty(t, errs)
@@ -64,14 +64,14 @@ func TestReplayWithNothingToSend(t *testing.T) {
 	_, errs, code = d.run("replay", "--target", event.UndecodableTarget, "--yes")
 	assert.Equal(t, 1, code)
 	assert.Contains(t, errs, "_undecodable evt-1: Kafka topic t, partition 3, offset 42\n")
-	assert.Contains(t, errs, "not all is resolved: 1 refused\n")
+	assert.Contains(t, errs, "not all chosen records are resolved: 1 not sent\n")
 }
 
 func TestAnswersToTheQuestion(t *testing.T) {
 	d := newDesk(t, `name: a, url: "http://h/"`)
 	d.record("a", "evt-1", nil)
 	d.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
-	d.console.asks = true
+	d.console.interactive = true
 	for _, answer := range []string{"", "\n", "n\n", "no\n", "yet\n"} {
 		d.console.in = strings.NewReader(answer)
 		_, errs, code := d.run("replay", "--all")
@@ -133,11 +133,11 @@ func TestReplay(t *testing.T) {
 	assert.Equal(t, 1, code)
 	assert.Equal(t, "sent 2, delivered 1, failed again 1, skipped 0, left 0\n", out)
 	assert.Contains(t, errs, "| a      | rejected |       2 |")
-	assert.Contains(t, errs, "these runs get no search attributes: namespace default does not have ChannelType")
-	assert.Contains(t, errs, "not all is resolved: 1 failed again\n")
+	assert.Contains(t, errs, "the runs get no search attributes, so filters of Temporal UI do not find them: namespace default does not have ChannelType")
+	assert.Contains(t, errs, "not all chosen records are resolved: 1 failed again\n")
 
 	d.record("a", "evt-3", nil)
-	d.console.asks, d.console.in, d.console.draws = true, strings.NewReader("Y\n"), true
+	d.console.interactive, d.console.in, d.console.errTerminal = true, strings.NewReader("Y\n"), true
 	out, errs, code = d.run("replay", "--event", "evt-3")
 	assert.Zero(t, code, errs)
 	assert.Equal(t, "sent 1, delivered 1, failed again 0, skipped 0, left 0\n", out)
@@ -161,17 +161,17 @@ func TestASignalLeavesTheRest(t *testing.T) {
 	assert.Equal(t, 1, code)
 	assert.Equal(t, "sent 1, delivered 1, failed again 0, skipped 0, left 4\n", out)
 	assert.Contains(t, errs, "stopping: no further run is started")
-	assert.Contains(t, errs, "not all is resolved: 4 left; run the same command again to go on\n")
+	assert.Contains(t, errs, "not all chosen records are resolved: 4 left; run the same command again to continue\n")
 }
 
 // TestScreen keeps lines and the bar apart, and what it prints harmless.
 func TestScreen(t *testing.T) {
 	var out bytes.Buffer
-	s := newScreen(console{err: &out, draws: true})
-	s.line("a\x1b[2Jb")
+	s := newDisplay(console{err: &out, errTerminal: true})
+	s.printLine("a\x1b[2Jb")
 	assert.Equal(t, "a\\x1b[2Jb\n", out.String())
-	stop := s.follow(func() replay.ByTarget { return replay.ByTarget{"a": {Deliveries: 4, Sent: 3, Delivered: 1}} })
-	s.line("between")
+	stop := s.showProgress(func() replay.ByTarget { return replay.ByTarget{"a": {Deliveries: 4, Sent: 3, Delivered: 1}} })
+	s.printLine("between")
 	stop()
 	assert.Contains(t, out.String(), "between\n")
 	assert.Contains(t, out.String(), "sent 3, delivered 1, failed again 0, skipped 0, left 3")
@@ -197,11 +197,11 @@ func TestProgress_ShowsEachTarget(t *testing.T) {
 		"40 columns": {two, 20, "down 0 of 400, 1 more"},
 		"many":       {many, 60, "down 0 of 9, target-00 1 of 1, target-01 1 of 1, 10 more"},
 	} {
-		t.Run(name, func(t *testing.T) { assert.Equal(t, test.want, progressOf(test.counts, test.width)) })
+		t.Run(name, func(t *testing.T) { assert.Equal(t, test.want, progressText(test.counts, test.width)) })
 	}
-	assert.Contains(t, progressOf(many, 0), "target-08 1 of 1, 3 more")
+	assert.Contains(t, progressText(many, 0), "target-08 1 of 1, 3 more")
 	var out bytes.Buffer
-	s := newScreen(console{err: &out, draws: true, columns: 80})
-	s.follow(func() replay.ByTarget { return two })()
+	s := newDisplay(console{err: &out, errTerminal: true, errWidth: 80})
+	s.showProgress(func() replay.ByTarget { return two })()
 	assert.Contains(t, out.String(), "\rdown 0 of 400, mended 398 of 400 (2 failed again)  50% |█████     |")
 }

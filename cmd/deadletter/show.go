@@ -18,20 +18,20 @@ import (
 )
 
 type showCommand struct {
-	Target string `arg:"" help:"The target."`
-	Event  string `arg:"" name:"event-id" help:"The id of the event."`
+	Target string `arg:"" help:"The target of the dead letter."`
+	Event  string `arg:"" name:"event-id" help:"The id of its event."`
 }
 
-// show prints one record, and where to go from there.
+// show prints one open record, its file and run, and the commands that handle it.
 func (i *invocation) show(ctx context.Context) error {
-	tracker := i.tracker()
-	link := i.link()
+	tracker := i.openTracker()
+	runURL := i.runURL()
 	if err := i.problems.Err(); err != nil {
 		return err
 	}
 	record, err := tracker.Get(i.Show.Target, i.Show.Event)
 	if errors.Is(err, fs.ErrNotExist) {
-		return i.notThere(ctx, tracker, i.Show.Target, i.Show.Event)
+		return i.notOpenError(ctx, tracker, i.Show.Target, i.Show.Event)
 	}
 	if err != nil {
 		return printableError(err)
@@ -40,13 +40,13 @@ func (i *invocation) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(i.console.out, "%s\n", i.console.jsonFor(document)); err != nil {
+	if _, err := fmt.Fprintf(i.console.out, "%s\n", i.console.safeJSON(document)); err != nil {
 		return err
 	}
 	table := tabwriter.NewWriter(i.console.out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintf(table, "file\t%s\n", printable(tracker.File(record.TargetName, record.EventID)))
 	if record.RunID != "" {
-		_, _ = fmt.Fprintf(table, "run\t%s\n", link(record))
+		_, _ = fmt.Fprintf(table, "run\t%s\n", runURL(record))
 	}
 	for _, step := range nextSteps(record) {
 		_, _ = fmt.Fprintf(table, "%s\t%s\n", step.Name, step.Value)
@@ -54,27 +54,28 @@ func (i *invocation) show(ctx context.Context) error {
 	return table.Flush()
 }
 
-// notThere says what the tracker has of the event instead.
-func (i *invocation) notThere(ctx context.Context, tracker *deadletter.Directory, target, eventID string) error {
+// notOpenError returns the error for a delivery that has no open record. It names the open
+// records of the event for other targets, and the closed ones of the delivery.
+func (i *invocation) notOpenError(ctx context.Context, tracker *deadletter.Directory, target, eventID string) error {
 	open, err := tracker.OpenTargets(ctx, eventID)
 	if err != nil {
 		return err
 	}
-	hint := "the event has none at all"
+	hint := "the event has no open dead letter of any target"
 	if len(open) > 0 {
-		hint = "the event has one of " + printable(strings.Join(open, ", "))
+		hint = "the event has one of target " + printable(strings.Join(open, ", "))
 	}
 	for _, folder := range deadletter.Folders() {
 		file := filepath.Join(tracker.Path(folder), deadletter.FileName(target, eventID))
 		if _, err := os.Stat(file); err == nil {
-			hint += "; one that was " + string(folder) + " is " + printable(file)
+			hint += "; a " + string(folder) + " one is " + printable(file)
 		}
 	}
 	return fmt.Errorf("target %q has no open dead letter of event %q; %s", target, eventID, hint)
 }
 
-// printableError is an error for a terminal: what a damaged file holds may be quoted
-// in it.
+// printableError makes the text of an error printable, because the error of a damaged file
+// may quote the file.
 func printableError(err error) error {
 	if errors.As(err, new(*deadletter.DamagedError)) {
 		return errors.New(printable(err.Error()))
@@ -82,20 +83,20 @@ func printableError(err error) error {
 	return err
 }
 
-// nextSteps are what can be done about a record.
+// nextSteps returns what a user can do about a record: commands, or a cure in words.
 func nextSteps(r deadletter.Record) []process.Setting {
-	place := process.Setting{Name: "Kafka", Value: printable(fmt.Sprintf("topic %s, partition %d, offset %d", r.Source.Topic, r.Source.Partition, r.Source.Offset))}
+	position := process.Setting{Name: "Kafka", Value: printable(fmt.Sprintf("topic %s, partition %d, offset %d", r.Source.Topic, r.Source.Partition, r.Source.Offset))}
 	discard := name + " discard " + shellWord(r.TargetName) + " " + shellWord(r.EventID) + " --note TEXT"
 	cures := map[string]string{
-		event.UndecodableTarget: "it is not JSON, so it cannot be replayed: read it there and correct the producer",
-		event.OversizeTarget: "it is too large for Temporal, so it cannot be replayed: " +
-			"take it from there to its targets by hand, or make the producer send less",
-		event.ConflictTarget: "another event has its event id, so it cannot be replayed: " +
+		event.UndecodableTarget: "the message is not JSON, so it cannot be replayed: read it in Kafka and correct the producer",
+		event.OversizeTarget: "the message is too large for Temporal, so it cannot be replayed: " +
+			"take it from Kafka to its targets by hand, or make the producer send less",
+		event.ConflictTarget: "its event id belongs to another event, so it cannot be replayed: " +
 			`set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + "-" + event.type, ` +
 			"or correct the producer; send the payload to its targets by hand",
 	}
 	if cure, ok := cures[r.TargetName]; ok {
-		return []process.Setting{place, {Name: "cure", Value: cure}, {Name: "discard", Value: discard}}
+		return []process.Setting{position, {Name: "cure", Value: cure}, {Name: "discard", Value: discard}}
 	}
 	command := name + " replay --target " + shellWord(r.TargetName) + " --event " + shellWord(r.EventID)
 	return []process.Setting{{Name: "try", Value: command + " --dry-run"}, {Name: "replay", Value: command}, {Name: "discard", Value: discard}}
@@ -106,8 +107,8 @@ const (
 	cloudUI = "https://cloud.temporal.io"
 )
 
-// link makes the address of a run in Temporal UI.
-func (i *invocation) link() func(deadletter.Record) string {
+// runURL returns a function that makes the address of a record's run in Temporal UI.
+func (i *invocation) runURL() func(deadletter.Record) string {
 	temporal := process.ParseTemporal(i.env, i.problems)
 	base := i.UI
 	switch {
@@ -125,7 +126,7 @@ func (i *invocation) link() func(deadletter.Record) string {
 	}
 }
 
-// isCloud is true for the addresses of Temporal Cloud.
+// isCloud reports whether an address is one of Temporal Cloud.
 func isCloud(address string) bool {
 	host := address[strings.LastIndex(address, "/")+1:] // of dns:///host:port
 	if bare, _, err := net.SplitHostPort(host); err == nil {

@@ -12,7 +12,7 @@ import (
 	"genesys-fanout/replay"
 )
 
-// plural counts things.
+// plural returns a number and its noun, such as "2 deliveries".
 func plural(n int, noun string) string {
 	switch {
 	case n == 1:
@@ -36,7 +36,7 @@ func sortedKinds(kinds map[replay.Kind]int) []replay.Kind {
 	})
 }
 
-// compactJSON is a record on one line, its payload byte for byte.
+// compactJSON returns a record as JSON on one line.
 func compactJSON(r deadletter.Record) ([]byte, error) {
 	var line bytes.Buffer
 	encoder := json.NewEncoder(&line)

@@ -9,8 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCheckWritable: as Open would find it, with nothing left behind.
-func TestCheckWritable(t *testing.T) {
+func TestCheckWritable_AgreesWithOpenAndLeavesNothingBehind(t *testing.T) {
 	dir := t.TempDir()
 	absent := filepath.Join(dir, "a", "b")
 	made, err := CheckWritable(absent)
@@ -20,13 +19,13 @@ func TestCheckWritable(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, entries)
 
-	_, path := open(t)
-	require.NoError(t, os.Remove(filepath.Join(path, supersededDir)), "a tracker of which a folder is missing")
+	_, path := openTracker(t)
+	require.NoError(t, os.Remove(filepath.Join(path, supersededDir)), "a tracker without one of its folders")
 	made, err = CheckWritable(path)
 	require.NoError(t, err)
 	assert.True(t, made)
-	assert.Empty(t, names(t, path))
-	assert.Empty(t, names(t, filepath.Join(path, resolvedDir)))
+	assert.Empty(t, fileNames(t, path))
+	assert.Empty(t, fileNames(t, filepath.Join(path, resolvedDir)))
 	assert.NoDirExists(t, filepath.Join(path, supersededDir))
 
 	file := filepath.Join(dir, "file")
@@ -36,12 +35,11 @@ func TestCheckWritable(t *testing.T) {
 		_, err := CheckWritable(bad)
 		require.Error(t, err, bad)
 		_, openErr := Open(bad)
-		require.Error(t, openErr, "Open would find it so too")
+		require.Error(t, openErr, "Open fails too")
 	}
 }
 
-// TestCheckWritableOfAFolderThatMayOnlyBeRead names the folder.
-func TestCheckWritableOfAFolderThatMayOnlyBeRead(t *testing.T) {
+func TestCheckWritable_NamesAFolderThatCannotBeWritten(t *testing.T) {
 	folder := "/proc/self/fdinfo" // in which not even root may make a file
 	if os.Geteuid() != 0 {
 		folder = t.TempDir()

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Resolve moves the open record of a delivery to resolved/, with the time and
-// the run that delivered it after all. Without an open record it does nothing,
-// so it may be repeated. A damaged record is a *DamagedError and stays.
+// Resolve moves the open record of a delivery to resolved/, with the time and the run that
+// delivered the event. If the delivery has no open record, Resolve does nothing, so it may
+// be repeated. If the record is damaged, the error is a *DamagedError and the file stays.
 func (d *Directory) Resolve(ctx context.Context, target, eventID, runID string, at time.Time) error {
 	name, at := FileName(target, eventID), at.UTC()
 	_, err := d.close(ctx, name, resolvedDir, func(record *Record) bool {
@@ -26,16 +26,16 @@ func (d *Directory) Resolve(ctx context.Context, target, eventID, runID string, 
 	return nil
 }
 
-// DiscardNote says who closed a record that nobody will send, when, and why.
+// DiscardNote says when a user discarded a record, who the user is, and why.
 type DiscardNote struct {
 	At   time.Time
 	By   string
 	Note string
 }
 
-// Discard moves an open record to discarded/. It returns false, and does nothing,
-// if the record is not open any more or if another run has replaced it. A damaged
-// record is a *DamagedError and stays.
+// Discard moves an open record to discarded/. It returns false, and does nothing, if the
+// record is no longer open or another run has replaced it. If the record is damaged, the
+// error is a *DamagedError and the file stays.
 func (d *Directory) Discard(ctx context.Context, record Record, why DiscardNote) (discarded bool, err error) {
 	name, at := FileName(record.TargetName, record.EventID), why.At.UTC()
 	discarded, err = d.close(ctx, name, discardedDir, func(open *Record) bool {
@@ -48,32 +48,33 @@ func (d *Directory) Discard(ctx context.Context, record Record, why DiscardNote)
 	return discarded, nil
 }
 
-// close moves the open record under name into a folder of closed ones, as change
-// left it; if change returns false the record stays open.
+// close moves the open record under name into a folder of closed records, with the fields
+// that change sets. If change returns false, the record stays open.
 func (d *Directory) close(ctx context.Context, name, folder string, change func(*Record) bool) (closed bool, err error) {
 	closed, err = d.closeLocked(ctx, name, folder, change)
 	var damaged *DamagedError
 	if err != nil && !errors.As(err, &damaged) {
-		return false, d.wroteNot(ctx, err)
+		return false, d.writeFailed(ctx, err)
 	}
 	return closed, err
 }
 
-// closeLocked keeps the closed record beside the open one, which only then goes: a
-// crash between leaves both, and the next call finds its own work.
+// closeLocked first writes the closed record and then removes the open one. If a crash
+// comes between the two, both exist, and the next call recognises the closed record as its
+// own (sameClosing).
 func (d *Directory) closeLocked(ctx context.Context, name, folder string, change func(*Record) bool) (closed bool, err error) {
 	unlock, err := d.lock(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	if err := d.present(); err != nil {
+	if err := d.verifyIdentity(); err != nil {
 		return false, err
 	}
 	open := filepath.Join(d.path, name)
-	record, err := read(open)
+	record, err := readRecord(open)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, d.present() // it may have been unmounted since
+		return false, d.verifyIdentity() // the directory may have been unmounted since
 	}
 	if err != nil {
 		return false, err
@@ -81,12 +82,12 @@ func (d *Directory) closeLocked(ctx context.Context, name, folder string, change
 	if !change(&record) {
 		return false, nil
 	}
-	pending, err := prepare(open, record)
+	temporary, err := writeTemporary(open, record)
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = pending.Cleanup() }() // by then it has a second name
-	err = d.keep(pending.Name(), folder, name, record.RunID, func(kept string) bool { return sameClosing(kept, record) })
+	defer func() { _ = temporary.Cleanup() }() // the record has its second name by then
+	err = d.linkInto(folder, temporary.Name(), name, record.RunID, func(existing string) bool { return sameClosing(existing, record) })
 	if err != nil {
 		return false, err
 	}
@@ -96,17 +97,16 @@ func (d *Directory) closeLocked(ctx context.Context, name, folder string, change
 	return true, syncDir(d.path)
 }
 
-// sameClosing reports whether file holds the record, closed in the same way at
-// whatever time.
+// sameClosing reports whether file is the record, closed in the same way at whatever time.
 func sameClosing(file string, record Record) bool {
-	kept, err := read(file)
+	closed, err := readRecord(file)
 	if err != nil {
 		return false
 	}
-	for _, one := range []*Record{&kept, &record} {
+	for _, one := range []*Record{&closed, &record} {
 		one.ResolvedAt, one.DiscardedAt = nil, nil
 	}
-	a, errA := json.Marshal(kept)
+	a, errA := json.Marshal(closed)
 	b, errB := json.Marshal(record)
 	return errA == nil && errB == nil && string(a) == string(b)
 }

@@ -29,12 +29,11 @@ func (d *Directory) sortedCounts(t *testing.T) []Count {
 	return counts
 }
 
-// TestCount follows the records as they open, change and close.
-func TestCount(t *testing.T) {
-	d, path := open(t)
+func TestCount_FollowsRecordsAsTheyOpenChangeAndClose(t *testing.T) {
+	d, path := openTracker(t)
 	assert.Empty(t, d.sortedCounts(t))
 	record := func(target, id, run string, reason event.Reason, age time.Duration) Record {
-		r := letter(id, run)
+		r := newRecord(id, run)
 		r.TargetName, r.Reason, r.Timestamp = target, reason, noon.Add(-age)
 		require.NoError(t, d.Record(t.Context(), r))
 		return r
@@ -64,13 +63,12 @@ func TestCount(t *testing.T) {
 		{"a", event.ReasonExpired, 1, noon.Add(-time.Second)},
 		{"a", event.ReasonRejected, 1, noon.Add(-time.Minute)},
 	}, d.sortedCounts(t))
-	assert.Len(t, d.census.known, 2, "what is closed is forgotten")
+	assert.Len(t, d.counter.files, 2, "closed records are removed from memory")
 }
 
-// TestCount_ReadsAFileOnce, and again only if it has changed.
-func TestCount_ReadsAFileOnce(t *testing.T) {
-	d, _ := open(t)
-	r := letter("evt-1", "run-1")
+func TestCount_ReadsAFileAgainOnlyIfItHasChanged(t *testing.T) {
+	d, _ := openTracker(t)
+	r := newRecord("evt-1", "run-1")
 	require.NoError(t, d.Record(t.Context(), r))
 	want := d.sortedCounts(t)
 	file := d.File(r.TargetName, r.EventID)
@@ -78,15 +76,15 @@ func TestCount_ReadsAFileOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(file, make([]byte, info.Size()), 0o600))
 	require.NoError(t, os.Chtimes(file, info.ModTime(), info.ModTime()))
-	assert.Equal(t, want, d.sortedCounts(t), "by its time and size it is the same")
+	assert.Equal(t, want, d.sortedCounts(t), "its time and size are unchanged")
 	require.NoError(t, os.Chtimes(file, noon, noon))
 	assert.Equal(t, []Count{{"compliance-service", Damaged, 1, time.Time{}}}, d.sortedCounts(t))
 }
 
-// TestCount_ListsTargetsThatAreMissing, as after a restore of records from a backup.
-func TestCount_ListsTargetsThatAreMissing(t *testing.T) {
-	d, path := open(t)
-	r := letter("evt-1", "run-1")
+// A restore from a backup may bring records of targets that are not in the list.
+func TestCount_AddsMissingTargetsToTheList(t *testing.T) {
+	d, path := openTracker(t)
+	r := newRecord("evt-1", "run-1")
 	data, err := encode(r)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(filepath.Join(path, FileName(r.TargetName, r.EventID)), data, 0o600))
@@ -99,9 +97,9 @@ func TestCount_ListsTargetsThatAreMissing(t *testing.T) {
 	assert.Equal(t, []string{r.TargetName}, found)
 }
 
-// TestCount_MembersInAnyOrder: people edit records, and editors sort members.
-func TestCount_MembersInAnyOrder(t *testing.T) {
-	d, path := open(t)
+// People edit records, and editors may sort the members.
+func TestCount_AcceptsMembersInAnyOrder(t *testing.T) {
+	d, path := openTracker(t)
 	file := filepath.Join(path, FileName("a", "evt-1"))
 	for content, want := range map[string]event.Reason{
 		`{"payload":{"reason":"expired"},"timestamp":"2026-03-14T12:00:00Z","target_name":"a","reason":"rejected","event_id":"evt-1"}`: event.ReasonRejected,
