@@ -111,7 +111,7 @@ func TestIngest_OneTopicThatIsRefusedStopsOnlyItself(t *testing.T) {
 				wait(t, func() bool { return strings.Contains(m.log.text(), `msg="a topic may not be read`) }, "named")
 				assert.Contains(t, m.log.text(), "refused="+other+" ")
 				named, n := time.Now(), 0
-				for ; time.Since(named) < refusalPatience+2*time.Second; n += 10 { // longer than a session waits that may read nothing
+				for ; time.Since(named) < rejectionPatience+2*time.Second; n += 10 { // longer than a session waits that may read nothing
 					produce(t, broker, 0, n, n+10)
 					wait(t, func() bool { return committed(t, broker, 0) == int64(n+10) }, "the other topic is consumed")
 				}
@@ -249,4 +249,12 @@ func (b *brokersOf) connect(o *Options) {
 		}
 		return connectionTo(b.broker), nil
 	}
+}
+
+func TestReadNotAllowed(t *testing.T) {
+	read, describe, all := kafka.ACLOperationRead, kafka.ACLOperationDescribe, kafka.ACLOperationAll
+	assert.False(t, ReadNotAllowed(nil), "the brokers listed no operations")
+	assert.False(t, ReadNotAllowed([]kafka.ACLOperation{describe, read}))
+	assert.False(t, ReadNotAllowed([]kafka.ACLOperation{all}))
+	assert.True(t, ReadNotAllowed([]kafka.ACLOperation{describe}))
 }

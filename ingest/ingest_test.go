@@ -34,7 +34,7 @@ func TestCheckExtra(t *testing.T) {
 		assert.ErrorContains(t, CheckExtra(map[string]string{name: "x"}), want)
 	}
 	for _, protocol := range []string{"consumer", "CONSUMER", ""} {
-		assert.ErrorContains(t, CheckExtra(map[string]string{"group.protocol": protocol}), "built on the rebalances of classic")
+		assert.ErrorContains(t, CheckExtra(map[string]string{"group.protocol": protocol}), "supports only classic")
 	}
 	for _, protocol := range []string{"classic", "Classic"} {
 		assert.NoError(t, CheckExtra(map[string]string{"group.protocol": protocol}))
@@ -48,7 +48,7 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	m := config("g", Connection{
+	m := ConsumerConfig("g", Connection{
 		BootstrapServers: "b:1", SecurityProtocol: "SASL_SSL", SASLMechanism: "SCRAM-SHA-512", SASLUsername: "u", SASLPassword: "p", CALocation: "/ca",
 		Extra: map[string]string{"session.timeout.ms": "6000"},
 	})
@@ -59,10 +59,10 @@ func TestConfig(t *testing.T) {
 	} {
 		assert.Equal(t, want, m[name], name)
 	}
-	tokens := config("g", Connection{SecurityProtocol: "SASL_SSL", SASLMechanism: OAuthBearer, SASLUsername: "u", SASLPassword: "p"})
+	tokens := ConsumerConfig("g", Connection{SecurityProtocol: "SASL_SSL", SASLMechanism: OAuthBearer, SASLUsername: "u", SASLPassword: "p"})
 	assert.Equal(t, "OAUTHBEARER", tokens["sasl.mechanisms"])
 	assert.NotContains(t, tokens, "sasl.password")
-	plain := config("g", Connection{SecurityProtocol: "PLAINTEXT", SASLUsername: "u"})
+	plain := ConsumerConfig("g", Connection{SecurityProtocol: "PLAINTEXT", SASLUsername: "u"})
 	assert.NotContains(t, plain, "sasl.username")
 }
 
@@ -95,17 +95,17 @@ func TestConnection_Redacts(t *testing.T) {
 		"sasl.oauthbearer.client.secret": "hush-2", "ssl.key.password": "hush-3", "ssl.key.pem": "hush-4",
 		"sasl.oauthbearer.assertion.private.key.passphrase": "hush-5", "client.rack": "rack", "ssl.keystore.password": "",
 	}}
-	text := c.redact("hush-1 hush-2 hush-3 hush-4 hush-5 rack")
+	text := c.redactor().String("hush-1 hush-2 hush-3 hush-4 hush-5 rack")
 	assert.Equal(t, "[redacted] [redacted] [redacted] [redacted] [redacted] rack", text)
-	err := c.redactError(kafka.NewError(kafka.ErrAuthentication, "no hush-1", false))
+	err := c.RedactError(kafka.NewError(kafka.ErrAuthentication, "no hush-1", false))
 	assert.EqualError(t, err, "no [redacted]")
 	assert.True(t, IsAuthenticationError(err))
-	assert.NoError(t, c.redactError(nil))
+	assert.NoError(t, c.RedactError(nil))
 }
 
 func TestLines_OnceIn30SecondsOfEachKind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var l lines
+		var l lineLimiter
 		var logged []string
 		began := time.Now()
 		for _, line := range []struct {
@@ -113,15 +113,15 @@ func TestLines_OnceIn30SecondsOfEachKind(t *testing.T) {
 			kind  string
 		}{{0, "a"}, {1, "a"}, {1, "b"}, {29, "a"}, {30, "a"}, {31, "a"}, {3600, "c"}} {
 			<-time.After(time.Until(began.Add(line.after * time.Second)))
-			if times, due := l.happened(line.kind); due {
+			if times, due := l.occurred(line.kind); due {
 				logged = append(logged, fmt.Sprint(line.kind, times))
 			}
 		}
 		assert.Equal(t, []string{"a1", "b1", "a3", "c1"}, logged)
-		for n := range 2 * mostKinds {
-			l.happened(fmt.Sprint(n))
+		for n := range 2 * maxLineKinds {
+			l.occurred(fmt.Sprint(n))
 		}
-		assert.LessOrEqual(t, len(l.kinds), mostKinds)
+		assert.LessOrEqual(t, len(l.kinds), maxLineKinds)
 	})
 }
 
@@ -159,6 +159,6 @@ func TestStatistics_SettledMeansNoBrokerIsLeftOut(t *testing.T) {
 	} {
 		var stats statistics
 		require.NoError(t, json.Unmarshal([]byte(text), &stats))
-		assert.Equal(t, want, stats.settled(), text)
+		assert.Equal(t, want, stats.allConnected(), text)
 	}
 }

@@ -194,7 +194,7 @@ func TestIngest_ReadsATopicThatIsCreatedAgainFromItsBeginning(t *testing.T) {
 				if !running {
 					// Kafka forgets the commits of a topic that is deleted; a broker that was
 					// restored from a backup does not.
-					stamped := topicID{Cluster: "c", Topic: "deleted"}.metadata()
+					stamped := commitMetadata(topicID{Cluster: "c", Topic: "deleted"})
 					require.NoError(t, kafka.Commit(t.Context(), group, topic, 0, 20, *stamped))
 					m = run(t, kafka, server, func(o *Options) { o.Reset = reset })
 				}

@@ -201,12 +201,12 @@ func TestTemporal_ADescriptionThatFailsIsRetried(t *testing.T) {
 func TestHand_OnAServer(t *testing.T) {
 	t.Parallel()
 	server := startTemporal(t)
-	s, health := newStarts(t, server.Start) // whose search attributes are not registered
+	s := newTestStarter(t, server.Start) // whose search attributes are not registered
 	hand := func(value string) {
 		m := message(value)
 		in, _ := s.input(m)
 		ctx := await.Context(t)
-		require.NoError(t, s.hand(ctx, m))
+		require.NoError(t, s.start(ctx, m))
 		other, err := server.eventOf(ctx, fanout.WorkflowID(in.Event.ID), "")
 		require.NoError(t, err)
 		assert.Equal(t, in.Event.Cut().ID, other.ID)
@@ -221,5 +221,5 @@ func TestHand_OnAServer(t *testing.T) {
 	assert.InDelta(t, 4, s.count(string(event.ReasonOversize)), 0)
 	hand(voice)
 	assert.InDelta(t, 1, s.count("duplicate"), 0)
-	assert.NoError(t, health.of(CheckStarts))
+	assert.NoError(t, s.health.of(CheckStarts))
 }

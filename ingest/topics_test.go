@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 	"github.com/stretchr/testify/assert"
@@ -15,29 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
-
-// TestReminder_RepeatsEvery30Seconds while there is something to name, and at once
-// if it changes.
-func TestReminder_RepeatsEvery30Seconds(t *testing.T) {
-	var r reminder
-	var reported []string
-	now := time.Now()
-	remind := func(after time.Duration, names ...string) {
-		r.remind(names, now.Add(after), func(names []string, since time.Duration) {
-			reported = append(reported, strings.Join(names, ",")+" "+since.String())
-		}, func(since time.Duration) { reported = append(reported, "over "+since.String()) })
-	}
-	remind(0)
-	remind(time.Second, "b", "a")
-	remind(2*time.Second, "a", "b")
-	remind(30*time.Second, "a", "b")
-	remind(31*time.Second, "a", "b")
-	remind(32*time.Second, "a")
-	remind(40 * time.Second)
-	remind(41 * time.Second)
-	remind(50*time.Second, "a")
-	assert.Equal(t, []string{"a,b 0s", "a,b 30s", "a 31s", "over 39s", "a 0s"}, reported)
-}
 
 // TestIngest_ConsumesTheTopicThatIsThere while another one is missing, which is
 // named until it is created.
@@ -62,14 +38,14 @@ func TestIngest_ConsumesTheTopicThatIsThere(t *testing.T) {
 
 func TestTopicID_TravelsInTheMetadataOfACommit(t *testing.T) {
 	id := topicID{Cluster: "4L6g3nShT-eMCtK--X86sw", Topic: "lmBcXWZLRyGzn3ZpZ5g7AQ"}
-	require.NotNil(t, id.metadata())
-	assert.JSONEq(t, `{"v":1,"cluster":"4L6g3nShT-eMCtK--X86sw","topic":"lmBcXWZLRyGzn3ZpZ5g7AQ"}`, *id.metadata())
-	assert.Equal(t, id, parseMetadata(id.metadata()))
-	assert.Nil(t, topicID{Cluster: "c"}.metadata(), "a broker before 2.8")
+	require.NotNil(t, commitMetadata(id))
+	assert.JSONEq(t, `{"v":1,"cluster":"4L6g3nShT-eMCtK--X86sw","topic":"lmBcXWZLRyGzn3ZpZ5g7AQ"}`, *commitMetadata(id))
+	assert.Equal(t, id, parseMetadata(commitMetadata(id)))
+	assert.Nil(t, commitMetadata(topicID{Cluster: "c"}), "a broker before 2.8")
 
 	strange := topicID{Cluster: strings.Repeat("c", 5000), Topic: "t"}
-	assert.LessOrEqual(t, len(*strange.metadata()), longestStamp)
-	assert.False(t, parseMetadata(strange.metadata()).differs(strange))
+	assert.LessOrEqual(t, len(*commitMetadata(strange)), maxMetadataLength)
+	assert.False(t, parseMetadata(commitMetadata(strange)).differs(strange))
 
 	for _, other := range []string{"", "reset by kafka-consumer-groups", "{", `{"v":2,"topic":"t"}`, `"x"`} {
 		assert.False(t, parseMetadata(&other).known(), other)
@@ -89,9 +65,9 @@ func TestTopicID_DiffersOnlyIfBothAreKnown(t *testing.T) {
 
 func TestTopicState(t *testing.T) {
 	assert.True(t, topicState{err: kafka.NewError(kafka.ErrUnknownTopicOrPart, "", false)}.missing())
-	assert.True(t, topicState{err: kafka.NewError(kafka.ErrTopicAuthorizationFailed, "", false)}.refused())
-	assert.True(t, topicState{unreadable: true}.refused())
-	assert.False(t, topicState{}.refused() || topicState{}.missing())
+	assert.True(t, topicState{err: kafka.NewError(kafka.ErrTopicAuthorizationFailed, "", false)}.unreadable())
+	assert.True(t, topicState{readNotAllowed: true}.unreadable())
+	assert.False(t, topicState{}.unreadable() || topicState{}.missing())
 }
 
 // TestIngest_ReadsFromBrokersThatGiveNoClusterID, as some that are compatible with

@@ -24,7 +24,7 @@ func load(v *vegas, s server, now *time.Time, while time.Duration) {
 		inFlight := v.allowed()
 		latency := s.latency(inFlight)
 		*now = now.Add(latency / time.Duration(inFlight))
-		v.answered(latency, inFlight, *now)
+		v.recordLatency(latency, inFlight, *now)
 	}
 }
 
@@ -46,9 +46,9 @@ func TestVegasFollowsAServerThatChanges(t *testing.T) {
 	assert.GreaterOrEqual(t, v.limit, 40.0, "it has more")
 
 	// A latency of its own, as after a move to another region, is no queue.
-	load(v, server{50 * time.Millisecond, 40}, &now, 2*idleEvery)
+	load(v, server{50 * time.Millisecond, 40}, &now, 2*idleInterval)
 	assert.GreaterOrEqual(t, v.limit, 40.0)
-	load(v, server{10 * time.Millisecond, 40}, &now, 2*idleEvery)
+	load(v, server{10 * time.Millisecond, 40}, &now, 2*idleInterval)
 	assert.LessOrEqual(t, v.limit, 40.0+beta)
 }
 
@@ -61,8 +61,8 @@ func TestVegasStaysWithinItsBounds(t *testing.T) {
 	assert.InDelta(t, 2, v.limit, 0)
 	v, now = newVegas(256), time.Now()
 	load(v, server{10 * time.Millisecond, 1}, &now, time.Minute)
-	assert.LessOrEqual(t, v.limit, fewestStarts+beta*1.0, "idle is measured with the fewest")
-	assert.GreaterOrEqual(t, v.limit, float64(fewestStarts))
+	assert.LessOrEqual(t, v.limit, minStarts+beta*1.0, "idle is measured with the fewest")
+	assert.GreaterOrEqual(t, v.limit, float64(minStarts))
 }
 
 func TestVegasHalvesWhenRefused(t *testing.T) {
@@ -70,13 +70,13 @@ func TestVegasHalvesWhenRefused(t *testing.T) {
 	load(v, server{10 * time.Millisecond, 60}, &now, 5*time.Second)
 	before := v.limit
 	for range 10 {
-		v.refused()
+		v.recordRejection()
 	}
 	assert.InDelta(t, before/2, v.limit, 1, "once for all that were in flight")
 	for range 10 {
-		v.refused()
+		v.recordRejection()
 		load(v, server{10 * time.Millisecond, 60}, &now, 10*time.Millisecond)
-		v.busy = false
+		v.rejected = false
 	}
 	assert.InDelta(t, 1, v.limit, 0, "never none at all")
 	load(v, server{10 * time.Millisecond, 60}, &now, 5*time.Second)
@@ -87,7 +87,7 @@ func TestVegasDoesNotGrowUntested(t *testing.T) {
 	v, now := newVegas(256), time.Now()
 	for range 10_000 {
 		now = now.Add(10 * time.Millisecond)
-		v.answered(5*time.Millisecond, 1, now)
+		v.recordLatency(5*time.Millisecond, 1, now)
 	}
-	assert.LessOrEqual(t, v.limit, float64(fewestStarts), "one start at a time says nothing of more")
+	assert.LessOrEqual(t, v.limit, float64(minStarts), "one start at a time says nothing of more")
 }

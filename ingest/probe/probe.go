@@ -1,121 +1,131 @@
-package ingest
+// Package probe asks the Kafka brokers what a preflight reports: whether they accept the
+// credentials, and the state of topics and of the consumer group. It uses the configuration
+// that the consumer gets.
+//
+// The package refuses to change anything: it subscribes to no topic, so it joins no group, and
+// it creates no topic by asking for it.
+package probe
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"genesys-fanout/ingest"
 )
 
-// Probe asks the brokers what a preflight wants to know, with the configuration
-// that the consumer gets. It subscribes to nothing, so it joins no group, and
-// creates no topic.
+// Probe is a client of the brokers. Close frees it.
 type Probe struct {
 	group      string
-	latest     bool // where a partition without a commit is read from
-	connection Connection
+	latest     bool // KAFKA_AUTO_OFFSET_RESET
+	connection ingest.Connection
 	consumer   *kafka.Consumer
 	admin      *kafka.AdminClient
 
-	polling sync.WaitGroup
-	logging sync.WaitGroup
-	stop    context.CancelFunc
-	refused context.Context // ends with the refusal as its cause
+	polling  sync.WaitGroup
+	logging  sync.WaitGroup
+	stop     context.CancelFunc
+	rejected context.Context // canceled if the brokers reject the credentials, with the error as its cause
 
-	mu   sync.Mutex
-	last error // what librdkafka told last of what matters
+	mu      sync.Mutex
+	lastErr error // the most telling error that librdkafka has reported
 }
 
-// ProbeOptions are those of Options that a Probe needs.
-type ProbeOptions struct {
+// Options are those options of ingest that a Probe needs.
+type Options struct {
 	GroupID string
 	Reset   string // earliest or latest
 }
 
-// NewProbe begins to connect. Close frees it.
-func NewProbe(o ProbeOptions, connection Connection) (*Probe, error) {
-	config := config(o.GroupID, connection)
+// New returns a Probe, which begins to connect.
+func New(o Options, connection ingest.Connection) (*Probe, error) {
+	config := ingest.ConsumerConfig(o.GroupID, connection)
 	config["allow.auto.create.topics"] = false
 	consumer, err := kafka.NewConsumer(&config)
 	if err != nil {
-		return nil, fmt.Errorf("make the Kafka client: %w", connection.redactError(err))
+		return nil, fmt.Errorf("create the Kafka client: %w", connection.RedactError(err))
 	}
 	admin, err := kafka.NewAdminClientFromConsumer(consumer)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make the Kafka client: %w", err), consumer.Close())
+		return nil, errors.Join(fmt.Errorf("create the Kafka admin client: %w", err), consumer.Close())
 	}
 	polling, stop := context.WithCancel(context.Background())
-	refused, refuse := context.WithCancelCause(polling)
+	rejected, reject := context.WithCancelCause(polling)
 	p := &Probe{
-		group: o.GroupID, latest: o.Reset == "latest", connection: connection, consumer: consumer, admin: admin, stop: stop, refused: refused,
+		group: o.GroupID, latest: o.Reset == "latest", connection: connection, consumer: consumer, admin: admin, stop: stop, rejected: rejected,
 	}
 	p.logging.Go(func() {
-		for range consumer.Logs() { // they come as errors too; unread they would end on standard error
+		for range consumer.Logs() { // these lines are reported as errors too; unread they would go to standard error
 		}
 	})
-	p.polling.Go(func() { p.poll(polling, refuse) })
+	p.polling.Go(func() { p.poll(polling, reject) })
 	return p, nil
 }
 
-// Close frees the client. It may take as long as a connection under way.
+// Close frees the client. It may take as long as an attempt to connect that is under way.
 func (p *Probe) Close() {
 	p.stop()
 	p.polling.Wait()
 	p.admin.Close()
-	_ = p.consumer.Close() // nothing was consumed that an error could lose
+	_ = p.consumer.Close() // nothing was consumed, so an error loses nothing
 	p.logging.Wait()
 }
 
-// poll collects what librdkafka tells by the way: of a refusal nothing else does.
-func (p *Probe) poll(ctx context.Context, refuse context.CancelCauseFunc) {
+// pollWait bounds one poll.
+const pollWait = 100 * time.Millisecond
+
+// poll collects the errors that librdkafka reports. Rejected credentials are reported only
+// there.
+func (p *Probe) poll(ctx context.Context, reject context.CancelCauseFunc) {
 	for ctx.Err() == nil {
 		e, ok := p.consumer.Poll(int(pollWait / time.Millisecond)).(kafka.Error)
 		if !ok {
 			continue
 		}
-		err := p.connection.redactError(e)
+		err := p.connection.RedactError(e)
 		p.mu.Lock()
-		if p.last == nil || e.Code() != kafka.ErrAllBrokersDown { // which says less than what came before
-			p.last = err
+		if p.lastErr == nil || e.Code() != kafka.ErrAllBrokersDown { // says less than the errors before it
+			p.lastErr = err
 		}
 		p.mu.Unlock()
-		if IsAuthenticationError(err) {
-			refuse(err)
+		if ingest.IsAuthenticationError(err) {
+			reject(err)
 		}
 	}
 }
 
-// ask ends a question early when the brokers refuse the credentials, and adds to
-// one that nobody answered what librdkafka told meanwhile.
-func (p *Probe) ask(ctx context.Context, question func(context.Context) error) error {
+// ask sends a request. It ends the request early if the brokers reject the credentials. If
+// nobody answers, the error includes what librdkafka reported meanwhile.
+func (p *Probe) ask(ctx context.Context, request func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(p.refused, func() { cancel(context.Cause(p.refused)) })()
-	err := question(ctx)
+	defer context.AfterFunc(p.rejected, func() { cancel(context.Cause(p.rejected)) })()
+	err := request(ctx)
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
-	if cause := context.Cause(ctx); IsAuthenticationError(cause) {
+	if cause := context.Cause(ctx); ingest.IsAuthenticationError(cause) {
 		return cause
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.last != nil {
-		return fmt.Errorf("no answer in time: %w", p.last)
+	if p.lastErr != nil {
+		return fmt.Errorf("no answer in time: %w", p.lastErr)
 	}
 	return errors.New("no answer in time")
 }
 
-// Authenticate asks how many brokers there are. They answer only if they accept the
-// credentials, or if no SASL is configured. It asks for metadata and does not describe
-// the cluster, because librdkafka ends the process with a segmentation fault if the
-// brokers give their cluster no id.
+// metadataWait bounds one request for metadata, which ignores contexts.
+const metadataWait = 500 * time.Millisecond
+
+// Authenticate returns how many brokers there are. They answer only if they accept the
+// credentials, or if no SASL is configured. It asks for metadata and does not describe the
+// cluster, because librdkafka ends the process with a segmentation fault if the brokers
+// report no id of their cluster.
 func (p *Probe) Authenticate(ctx context.Context) (brokers int, err error) {
 	err = p.ask(ctx, func(ctx context.Context) error {
 		for {
@@ -127,9 +137,7 @@ func (p *Probe) Authenticate(ctx context.Context) (brokers int, err error) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			switch code(err) {
-			case kafka.ErrTimedOut, kafka.ErrTransport, kafka.ErrAllBrokersDown: // they may answer yet
-			default:
+			if !retryable(err) {
 				return err
 			}
 		}
@@ -137,37 +145,15 @@ func (p *Probe) Authenticate(ctx context.Context) (brokers int, err error) {
 	return brokers, err
 }
 
-// metadataWait bounds one question for metadata, which no context can end.
-const metadataWait = 500 * time.Millisecond
-
-// Secured is how the brokers are to be dialed.
-type Secured struct {
-	Protocol string // security.protocol
-	CA       string // ssl.ca.location; empty: the system's roots
-	// Others are further settings of TLS, by name, which KAFKA_OPTIONS may hold:
-	// client certificates, or a verification switched off.
-	Others []string
-}
-
-// SASL tells whether credentials are asked for.
-func (s Secured) SASL() bool { return strings.HasPrefix(s.Protocol, "SASL_") }
-
-// TLS tells whether the connection is encrypted.
-func (s Secured) TLS() bool { return strings.HasSuffix(s.Protocol, "SSL") }
-
-// SecuredBy reads that from the consumer's configuration.
-func SecuredBy(connection Connection) Secured {
-	config := config("", connection)
-	s := Secured{Protocol: strings.ToUpper(setting(config, "security.protocol")), CA: setting(config, "ssl.ca.location")}
-	for _, name := range slices.Sorted(maps.Keys(connection.Extra)) {
-		if (strings.HasPrefix(name, "ssl.") || strings.HasPrefix(name, "enable.ssl.")) && name != "ssl.ca.location" {
-			s.Others = append(s.Others, name)
-		}
+// retryable reports whether the brokers may still answer after an error.
+func retryable(err error) bool {
+	e, ok := errors.AsType[kafka.Error](err)
+	if !ok {
+		return false
 	}
-	return s
-}
-
-func setting(config kafka.ConfigMap, name string) string {
-	text, _ := config[name].(string)
-	return text
+	switch e.Code() {
+	case kafka.ErrTimedOut, kafka.ErrTransport, kafka.ErrAllBrokersDown:
+		return true
+	}
+	return false
 }

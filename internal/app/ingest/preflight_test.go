@@ -36,10 +36,10 @@ func statuses(results []preflight.Result) map[string]preflight.Status {
 func TestASourceThatCannotListIntegrations(t *testing.T) {
 	g := &genesysChecks{source: detailsOnly(func() (genesys.ConnectionDetails, error) {
 		return genesys.ConnectionDetails{BootstrapServers: "b:1", SASLPassword: "hush"}, nil
-	}), found: func(d genesys.ConnectionDetails) ingest.Connection {
+	}), connection: func(d genesys.ConnectionDetails) ingest.Connection {
 		return ingest.Connection{BootstrapServers: d.BootstrapServers, SASLPassword: d.SASLPassword}
 	}}
-	results := preflight.Run(t.Context(), append(g.details(), g.integrations(true)...), func(preflight.Result) {})
+	results := preflight.Run(t.Context(), append(g.detailsChecks(), g.integrationChecks(true)...), func(preflight.Result) {})
 	assert.Equal(t, map[string]preflight.Status{
 		checkToken: preflight.OK, checkDetails: preflight.OK, checkIntegrations: preflight.Skipped, "genesys topics": preflight.Skipped,
 	}, statuses(results))
@@ -63,7 +63,7 @@ func TestWhoseErrorItIs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := &genesysChecks{source: detailsOnly(func() (genesys.ConnectionDetails, error) { return genesys.ConnectionDetails{}, test.err })}
-			results := preflight.Run(t.Context(), g.details(), func(preflight.Result) {})
+			results := preflight.Run(t.Context(), g.detailsChecks(), func(preflight.Result) {})
 			assert.Equal(t, map[string]preflight.Status{checkToken: test.token, checkDetails: test.details}, statuses(results))
 			for _, r := range results {
 				assert.Equal(t, r.Status == preflight.Failed, r.Cure != "", r)
@@ -88,10 +88,10 @@ func TestTopicsThatNothingSends(t *testing.T) {
 	} {
 		set, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: 'http://127.0.0.1:1', when: '"+when+"'}\n"), nil)
 		require.NoError(t, err, when)
-		g := &genesysChecks{targets: set, listed: []genesys.Integration{active, {IntendedState: "DISABLED", Topics: []string{"v2.detail.events.user.x"}}}}
+		g := &genesysChecks{targets: set, integrations: []genesys.Integration{active, {IntendedState: "DISABLED", Topics: []string{"v2.detail.events.user.x"}}}}
 		result := g.unsentTopics()
 		assert.Equal(t, warned, result.Status == preflight.Warning, "%s: %v", when, result)
-		g.listed = []genesys.Integration{{IntendedState: "ENABLED", ReportedState: "ACTIVE", Topics: []string{"v2.*"}}}
+		g.integrations = []genesys.Integration{{IntendedState: "ENABLED", ReportedState: "ACTIVE", Topics: []string{"v2.*"}}}
 		assert.Equal(t, preflight.OK, g.unsentTopics().Status, when)
 	}
 }
