@@ -10,13 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOffsets_CommitTheContiguousPrefix compares offsets with the plainest model:
-// the first message that is not done stops the prefix, and what was jumped over
-// below a position that was reached does not.
+// The model: the first message that is not accepted ends the prefix, and offsets that were
+// skipped below a recorded position do not.
 func TestOffsets_CommitTheContiguousPrefix(t *testing.T) {
 	type step struct {
-		mark *pendingMessage // nil: a position that was reached
-		next int64
+		message *pendingMessage // nil: a recorded position
+		next    int64
 	}
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 1))
@@ -46,7 +45,7 @@ func TestOffsets_CommitTheContiguousPrefix(t *testing.T) {
 			}
 			want := committed
 			for _, s := range all {
-				if s.mark != nil && !s.mark.accepted {
+				if s.message != nil && !s.message.accepted {
 					break
 				}
 				want = max(want, s.next)
@@ -65,9 +64,9 @@ func TestOffsets_CommitTheContiguousPrefix(t *testing.T) {
 	}
 }
 
-// TestOffsets_NeverRewind: nothing is committed of a partition from which nothing
-// was read, and a message that waits holds up every commit above it.
-func TestOffsets_NeverRewind(t *testing.T) {
+// Nothing is committed of a partition from which nothing was read, and a message that waits
+// holds up every commit above it.
+func TestOffsets_NeverMoveBack(t *testing.T) {
 	o := newOffsets(7, true)
 	_, ok := o.beginCommit()
 	assert.False(t, ok)
@@ -80,9 +79,8 @@ func TestOffsets_NeverRewind(t *testing.T) {
 	assert.False(t, ok)
 }
 
-// TestOffsets_CommitTheFirstPosition of a group that has none, so that the next
-// member does not ask auto.offset.reset again.
-func TestOffsets_CommitTheFirstPosition(t *testing.T) {
+// So the next member does not use auto.offset.reset again.
+func TestOffsets_CommitTheFirstPositionOfANewGroup(t *testing.T) {
 	for name, give := range map[string]func(*offsets){
 		"a message": func(o *offsets) { o.addMessage(9, time.Time{}) },
 		"the end":   func(o *offsets) { o.recordPosition(7) },
@@ -100,12 +98,12 @@ func TestOffsets_CommitTheFirstPosition(t *testing.T) {
 	}
 }
 
-func TestOffsets_Settled(t *testing.T) {
+func TestOffsets_AreIdleIfNoStartIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffsets(0, true)
 		<-o.idle() // nothing is in flight
 		o.addMessage(0, time.Time{})
-		<-o.idle() // a message that waits is not
+		<-o.idle() // a message that waits is not in flight
 		first, second := o.addMessage(1, time.Time{}), o.addMessage(2, time.Time{})
 		o.beginStart()
 		o.beginStart()
@@ -122,8 +120,8 @@ func TestOffsets_Settled(t *testing.T) {
 	})
 }
 
-// TestOffsets_Lag counts from what would be committed, and the age from the oldest
-// message that is not.
+// The lag counts from the offset that would be committed. Its age is that of the oldest
+// message that is not committed.
 func TestOffsets_Lag(t *testing.T) {
 	now := time.Now()
 	lag := func(o *offsets, after time.Duration) (int64, time.Duration) { return o.lag(now.Add(after)) }
@@ -135,7 +133,7 @@ func TestOffsets_Lag(t *testing.T) {
 	o.recordEnd(15, now)
 	messages, age = lag(o, 3*time.Second)
 	assert.EqualValues(t, 5, messages)
-	assert.Equal(t, 3*time.Second, age, "nothing of it was read: it counts from when it was seen")
+	assert.Equal(t, 3*time.Second, age, "nothing of it was read, so the age counts from the first report")
 	o.recordEnd(20, now.Add(time.Second))
 	_, age = lag(o, 3*time.Second)
 	assert.Equal(t, 3*time.Second, age)
@@ -161,12 +159,12 @@ func TestOffsets_Lag(t *testing.T) {
 	o.addMessage(20, now.Add(time.Hour))
 	messages, age = lag(o, 0)
 	assert.EqualValues(t, 1, messages, "before the brokers were asked again")
-	assert.Zero(t, age, "a clock that is ahead")
+	assert.Zero(t, age, "the producer's clock is ahead")
 }
 
-// TestOffsets_LagFollowsALogThatWasCutOff: its end is lower than before, but not
-// than what was read since the brokers were asked.
-func TestOffsets_LagFollowsALogThatWasCutOff(t *testing.T) {
+// The end is lower than before, but not lower than the messages that were read since the
+// brokers were asked.
+func TestOffsets_LagOfALogThatWasCutOff(t *testing.T) {
 	now := time.Now()
 	o := newOffsets(10, true)
 	o.recordEnd(100, now)

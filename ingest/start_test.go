@@ -37,7 +37,7 @@ func (h *healthMap) Set(check string, err error) {
 	h.checks[check] = err
 }
 
-// of is the last report on a check; errNotJoined before the first on Kafka.
+// of returns the last state of a check. That of Kafka is errNotJoined at first.
 func (h *healthMap) of(check string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -100,7 +100,7 @@ func (s *starter) count(result string) float64 {
 	return testutil.ToFloat64(s.metrics.started.WithLabelValues(result))
 }
 
-func TestHandStartsOneRun(t *testing.T) {
+func TestStart_StartsOneRunForAnEvent(t *testing.T) {
 	var got []fanout.Input
 	s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) {
 		got = append(got, in)
@@ -111,7 +111,7 @@ func TestHandStartsOneRun(t *testing.T) {
 	require.Len(t, got, 2)
 	in := got[0]
 	assert.Equal(t, "evt-1", in.Event.ID)
-	assert.Equal(t, published, in.Event.PublishedAt, "Kafka's timestamp where the event has none")
+	assert.Equal(t, published, in.Event.PublishedAt, "Kafka's timestamp if the event has none")
 	assert.Equal(t, voice, string(in.Body))
 	assert.Equal(t, event.Source{Topic: "events", Partition: 2, Offset: 42}, in.Source)
 	assert.True(t, in.SearchAttributes)
@@ -121,7 +121,7 @@ func TestHandStartsOneRun(t *testing.T) {
 	assert.InDelta(t, 2, testutil.ToFloat64(s.metrics.consumed.WithLabelValues("flat")), 0)
 }
 
-func TestHandLeavesOutATimestampThatIsNone(t *testing.T) {
+func TestInput_OmitsATimestampThatJSONCannotRepresent(t *testing.T) {
 	s := newTestStarter(t, nil)
 	m := message(voice)
 	m.Timestamp = time.UnixMilli(1 << 60)
@@ -129,7 +129,7 @@ func TestHandLeavesOutATimestampThatIsNone(t *testing.T) {
 	assert.True(t, in.Event.PublishedAt.IsZero())
 }
 
-func TestHandStartsNothingThatNoTargetWants(t *testing.T) {
+func TestStart_StartsNoRunThatNoTargetWants(t *testing.T) {
 	s := newTestStarter(t, func(context.Context, fanout.Input) (bool, error) {
 		t.Error("a run was started")
 		return true, nil
@@ -138,7 +138,7 @@ func TestHandStartsNothingThatNoTargetWants(t *testing.T) {
 	assert.InDelta(t, 1, s.count("unmatched"), 0)
 }
 
-func TestHandKeepsWhatIsNoJSON(t *testing.T) {
+func TestStart_StartsAnUndecodableMessage(t *testing.T) {
 	for _, value := range []string{"{", ""} {
 		var got fanout.Input
 		s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) { got = in; return true, nil })
@@ -152,8 +152,8 @@ func TestHandKeepsWhatIsNoJSON(t *testing.T) {
 	}
 }
 
-// TestHandStartsWhatIsTooLargeAsOversize, under the message's own identity.
-func TestHandStartsWhatIsTooLargeAsOversize(t *testing.T) {
+// The run has the message's own identity.
+func TestStart_StartsAMessageThatIsTooLargeAsOversize(t *testing.T) {
 	for _, value := range []string{voice, "{"} {
 		var got []fanout.Input
 		s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) {
@@ -179,10 +179,9 @@ func TestHandStartsWhatIsTooLargeAsOversize(t *testing.T) {
 	}
 }
 
-// TestHandStartsTheWholeMessageOnceTemporalAcceptsAny: if Temporal refuses even what
-// identifies a message, the cause is not the message. It waits, and nothing is left
-// out of it then.
-func TestHandStartsTheWholeMessageOnceTemporalAcceptsAny(t *testing.T) {
+// If Temporal rejects even the words that identify a message, the message is not the cause. It
+// waits, and nothing is left out of it later.
+func TestStart_StartsTheWholeMessageOnceTemporalAcceptsAny(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newTestStarter(t, nil)
 		began := time.Now()
@@ -213,9 +212,9 @@ func TestHandStartsTheWholeMessageOnceTemporalAcceptsAny(t *testing.T) {
 	})
 }
 
-// TestHandGivesUpSearchAttributesBeforeThePayload: a frontend that does not know
-// our search attributes refuses every start, whatever the message holds.
-func TestHandGivesUpSearchAttributesBeforeThePayload(t *testing.T) {
+// A frontend that does not know our search attributes rejects every start, whatever the
+// message contains.
+func TestStart_LeavesOutSearchAttributesBeforeThePayload(t *testing.T) {
 	s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) {
 		if in.SearchAttributes {
 			return false, &fanout.ContentError{Err: serviceerror.NewInvalidArgument("no mapping defined for search attribute EventType")}
@@ -228,8 +227,7 @@ func TestHandGivesUpSearchAttributesBeforeThePayload(t *testing.T) {
 	assert.InDelta(t, 1, s.count("started"), 0)
 }
 
-// TestOneMessageThatIsRefusedForEverShows although others are started.
-func TestOneMessageThatIsRefusedForEverShows(t *testing.T) {
+func TestStart_ReportsOneRejectedMessageAlthoughOthersAreAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) {
@@ -273,8 +271,8 @@ func (c *logLines) count() int {
 	return len(c.lines)
 }
 
-// TestHandWaitsForTemporal: whatever Temporal says, the message is not skipped.
-func TestHandWaitsForTemporal(t *testing.T) {
+// Whatever Temporal answers, the message is not skipped.
+func TestStart_WaitsForTemporal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began, tries := time.Now(), 0
 		s := newTestStarter(t, nil)
@@ -288,11 +286,11 @@ func TestHandWaitsForTemporal(t *testing.T) {
 		})
 		require.NoError(t, s.start(t.Context(), message(voice)))
 		assert.NoError(t, s.health.of(CheckStarts))
-		assert.Less(t, tries, 1000, "with a backoff")
+		assert.Less(t, tries, 1000, "there is a backoff")
 	})
 }
 
-// conflicted refuses events of one id as those of another event.
+// conflicted rejects events with one id as conflicts with another event.
 func conflicted(id string) starterFunc {
 	return func(_ context.Context, in fanout.Input) (bool, error) {
 		if in.Event.ID == id {
@@ -302,7 +300,7 @@ func conflicted(id string) starterFunc {
 	}
 }
 
-func TestHandKeepsAMessageWhoseIDBelongsToAnotherEvent(t *testing.T) {
+func TestStart_StartsAConflictIfTheIDBelongsToAnotherEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got fanout.Input
 		s := newTestStarter(t, func(ctx context.Context, in fanout.Input) (bool, error) {
@@ -331,8 +329,8 @@ func TestHandKeepsAMessageWhoseIDBelongsToAnotherEvent(t *testing.T) {
 	})
 }
 
-// TestHandKeepsAConflictThatIsTooLarge without its message, and still as a conflict.
-func TestHandKeepsAConflictThatIsTooLarge(t *testing.T) {
+// The run is still one of a conflict.
+func TestStart_StartsAConflictThatIsTooLargeWithoutItsMessage(t *testing.T) {
 	var got fanout.Input
 	s := newTestStarter(t, func(ctx context.Context, in fanout.Input) (bool, error) {
 		got = in
@@ -349,8 +347,8 @@ func TestHandKeepsAConflictThatIsTooLarge(t *testing.T) {
 	}
 }
 
-// TestHandIdentifiesEventsByTheExpression of FANOUT_EVENT_ID, before targets are chosen.
-func TestHandIdentifiesEventsByTheExpression(t *testing.T) {
+// FANOUT_EVENT_ID is evaluated before targets are chosen.
+func TestStart_IdentifiesEventsByTheExpression(t *testing.T) {
 	var got fanout.Input
 	s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) { got = in; return true, nil })
 	var err error
@@ -388,12 +386,12 @@ targets:
 	in = identify(`event.id + "-" + event.type`, bare)
 	decoded, err = event.Decode([]byte(bare))
 	require.NoError(t, err)
-	assert.Equal(t, decoded.ContentID()+"-x", in.Event.ID, "it sees the identity of the content")
+	assert.Equal(t, decoded.ContentID()+"-x", in.Event.ID, "the expression gets the identity of the content")
 	assert.True(t, identify(`event.id`, bare).Event.IdentifiedByContent())
 	assert.Equal(t, event.Undecodable(in.Source, published, nil, []byte("{")).ID, identify(`"a"`, "{").Event.ID)
 }
 
-func TestHandCommitsATombstoneWithoutARun(t *testing.T) {
+func TestStart_StartsNoRunForATombstone(t *testing.T) {
 	s := newTestStarter(t, func(context.Context, fanout.Input) (bool, error) {
 		t.Error("a run was started")
 		return true, nil
@@ -404,9 +402,8 @@ func TestHandCommitsATombstoneWithoutARun(t *testing.T) {
 	assert.InDelta(t, 1, testutil.ToFloat64(s.metrics.consumed.WithLabelValues("tombstone")), 0)
 }
 
-// TestARewindIsAsFastAsTemporalAnswers: starts that find their event's run let the
-// number of starts in flight grow, as others do.
-func TestARewindIsAsFastAsTemporalAnswers(t *testing.T) {
+// Starts that find their event's run raise the number of starts in flight like others.
+func TestStart_DuplicatesAreAsFastAsTemporalAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const latency, duplicates, most = 10 * time.Millisecond, 20_000, 64
 		s := newTestStarter(t, func(context.Context, fanout.Input) (bool, error) {
@@ -431,7 +428,7 @@ func TestARewindIsAsFastAsTemporalAnswers(t *testing.T) {
 	})
 }
 
-func TestHandEndsWithItsContext(t *testing.T) {
+func TestStart_EndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := newTestStarter(t, func(context.Context, fanout.Input) (bool, error) {
 		cancel()

@@ -7,20 +7,20 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// server takes as many starts at a time as it has places, each for service; the
-// others wait in its queue.
+// server models a server that runs as many starts at a time as it has workers, each for the
+// service time. The other starts wait in its queue.
 type server struct {
 	service time.Duration
-	places  int
+	workers int
 }
 
 func (s server) latency(inFlight int) time.Duration {
-	return s.service * time.Duration(max(inFlight, s.places)) / time.Duration(s.places)
+	return s.service * time.Duration(max(inFlight, s.workers)) / time.Duration(s.workers)
 }
 
-// load keeps as many starts in flight as are allowed, for a while of the server's time.
-func load(v *vegas, s server, now *time.Time, while time.Duration) {
-	for end := now.Add(while); now.Before(end); {
+// load keeps as many starts in flight as are allowed, for a span of simulated time.
+func load(v *vegas, s server, now *time.Time, span time.Duration) {
+	for end := now.Add(span); now.Before(end); {
 		inFlight := v.allowed()
 		latency := s.latency(inFlight)
 		*now = now.Add(latency / time.Duration(inFlight))
@@ -28,31 +28,31 @@ func load(v *vegas, s server, now *time.Time, while time.Duration) {
 	}
 }
 
-func TestVegasFindsTheServersPlaces(t *testing.T) {
-	for _, places := range []int{4, 16, 60} {
+func TestVegas_FindsHowManyStartsTheServerRuns(t *testing.T) {
+	for _, workers := range []int{4, 16, 60} {
 		v, now := newVegas(256), time.Now()
-		load(v, server{10 * time.Millisecond, places}, &now, 5*time.Second)
-		assert.GreaterOrEqual(t, v.limit, float64(places), "the server is never idle")
-		assert.LessOrEqual(t, v.limit, float64(places+beta), "a short queue")
+		load(v, server{10 * time.Millisecond, workers}, &now, 5*time.Second)
+		assert.GreaterOrEqual(t, v.limit, float64(workers), "the server is never idle")
+		assert.LessOrEqual(t, v.limit, float64(workers+beta), "a short queue")
 	}
 }
 
-func TestVegasFollowsAServerThatChanges(t *testing.T) {
+func TestVegas_FollowsAServerThatChanges(t *testing.T) {
 	v, now := newVegas(256), time.Now()
 	load(v, server{10 * time.Millisecond, 40}, &now, 5*time.Second)
 	load(v, server{10 * time.Millisecond, 8}, &now, 5*time.Second)
-	assert.LessOrEqual(t, v.limit, 8.0+beta, "it has fewer places")
+	assert.LessOrEqual(t, v.limit, 8.0+beta, "it has fewer workers")
 	load(v, server{10 * time.Millisecond, 40}, &now, 5*time.Second)
-	assert.GreaterOrEqual(t, v.limit, 40.0, "it has more")
+	assert.GreaterOrEqual(t, v.limit, 40.0, "it has more workers")
 
-	// A latency of its own, as after a move to another region, is no queue.
+	// A higher latency of every start, as after a move to another region, is not a queue.
 	load(v, server{50 * time.Millisecond, 40}, &now, 2*idleInterval)
 	assert.GreaterOrEqual(t, v.limit, 40.0)
 	load(v, server{10 * time.Millisecond, 40}, &now, 2*idleInterval)
 	assert.LessOrEqual(t, v.limit, 40.0+beta)
 }
 
-func TestVegasStaysWithinItsBounds(t *testing.T) {
+func TestVegas_StaysWithinItsBounds(t *testing.T) {
 	v, now := newVegas(16), time.Now()
 	load(v, server{10 * time.Millisecond, 60}, &now, time.Minute)
 	assert.LessOrEqual(t, v.limit, 16.0)
@@ -61,33 +61,33 @@ func TestVegasStaysWithinItsBounds(t *testing.T) {
 	assert.InDelta(t, 2, v.limit, 0)
 	v, now = newVegas(256), time.Now()
 	load(v, server{10 * time.Millisecond, 1}, &now, time.Minute)
-	assert.LessOrEqual(t, v.limit, minStarts+beta*1.0, "idle is measured with the fewest")
+	assert.LessOrEqual(t, v.limit, minStarts+beta*1.0, "idle is measured with minStarts")
 	assert.GreaterOrEqual(t, v.limit, float64(minStarts))
 }
 
-func TestVegasHalvesWhenRefused(t *testing.T) {
+func TestVegas_HalvesWhenStartsAreRejected(t *testing.T) {
 	v, now := newVegas(256), time.Now()
 	load(v, server{10 * time.Millisecond, 60}, &now, 5*time.Second)
 	before := v.limit
 	for range 10 {
 		v.recordRejection()
 	}
-	assert.InDelta(t, before/2, v.limit, 1, "once for all that were in flight")
+	assert.InDelta(t, before/2, v.limit, 1, "once for all starts that were in flight")
 	for range 10 {
 		v.recordRejection()
 		load(v, server{10 * time.Millisecond, 60}, &now, 10*time.Millisecond)
 		v.rejected = false
 	}
-	assert.InDelta(t, 1, v.limit, 0, "never none at all")
+	assert.InDelta(t, 1, v.limit, 0, "one start is always allowed")
 	load(v, server{10 * time.Millisecond, 60}, &now, 5*time.Second)
 	assert.GreaterOrEqual(t, v.limit, 60.0, "it recovers")
 }
 
-func TestVegasDoesNotGrowUntested(t *testing.T) {
+func TestVegas_DoesNotGrowWithoutFullLoad(t *testing.T) {
 	v, now := newVegas(256), time.Now()
 	for range 10_000 {
 		now = now.Add(10 * time.Millisecond)
 		v.recordLatency(5*time.Millisecond, 1, now)
 	}
-	assert.LessOrEqual(t, v.limit, float64(minStarts), "one start at a time says nothing of more")
+	assert.LessOrEqual(t, v.limit, float64(minStarts), "one start at a time proves nothing about more")
 }

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,7 +18,7 @@ import (
 	"genesys-fanout/target"
 )
 
-// detailsOnly is a source that knows nothing of integrations.
+// detailsOnly is a source that cannot list integrations.
 type detailsOnly func() (genesys.ConnectionDetails, error)
 
 func (d detailsOnly) ConnectionDetails(context.Context) (genesys.ConnectionDetails, error) {
@@ -32,8 +33,7 @@ func statuses(results []preflight.Result) map[string]preflight.Status {
 	return all
 }
 
-// TestASourceThatCannotListIntegrations fails nothing.
-func TestASourceThatCannotListIntegrations(t *testing.T) {
+func TestGenesysChecks_SkipIntegrationsThatTheSourceCannotList(t *testing.T) {
 	g := &genesysChecks{source: detailsOnly(func() (genesys.ConnectionDetails, error) {
 		return genesys.ConnectionDetails{BootstrapServers: "b:1", SASLPassword: "hush"}, nil
 	}), connection: func(d genesys.ConnectionDetails) ingest.Connection {
@@ -49,17 +49,16 @@ func TestASourceThatCannotListIntegrations(t *testing.T) {
 	}
 }
 
-// TestWhoseErrorItIs: the token's, or that of what was asked with it.
-func TestWhoseErrorItIs(t *testing.T) {
+func TestGenesysChecks_DistinguishErrorsOfTokenAndDetails(t *testing.T) {
 	for name, test := range map[string]struct {
 		err            error
 		token, details preflight.Status
 	}{
-		"token refused":   {&genesys.RejectedError{Request: "POST /oauth/token", Status: 401, Cure: "c"}, preflight.Failed, preflight.Skipped},
-		"token busy":      {&genesys.TransientError{Request: "POST /oauth/token", Status: 429}, preflight.Failed, preflight.Skipped},
-		"details refused": {&genesys.RejectedError{Request: "GET /api", Status: 403, Cure: "c"}, preflight.OK, preflight.Failed},
-		"details busy":    {&genesys.TransientError{Request: "GET /api", Status: 503}, preflight.OK, preflight.Failed},
-		"out of time":     {errors.New("genesys: POST /oauth/token: context deadline exceeded"), preflight.Failed, preflight.Skipped},
+		"token rejected":   {&genesys.RejectedError{Request: "POST /oauth/token", Status: 401, Cure: "c"}, preflight.Failed, preflight.Skipped},
+		"token busy":       {&genesys.TransientError{Request: "POST /oauth/token", Status: 429}, preflight.Failed, preflight.Skipped},
+		"details rejected": {&genesys.RejectedError{Request: "GET /api", Status: 403, Cure: "c"}, preflight.OK, preflight.Failed},
+		"details busy":     {&genesys.TransientError{Request: "GET /api", Status: 503}, preflight.OK, preflight.Failed},
+		"out of time":      {errors.New("genesys: POST /oauth/token: context deadline exceeded"), preflight.Failed, preflight.Skipped},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := &genesysChecks{source: detailsOnly(func() (genesys.ConnectionDetails, error) { return genesys.ConnectionDetails{}, test.err })}
@@ -72,8 +71,8 @@ func TestWhoseErrorItIs(t *testing.T) {
 	}
 }
 
-// TestTopicsThatNothingSends: what cannot be told is not warned of.
-func TestTopicsThatNothingSends(t *testing.T) {
+// There is no warning if it is unknown whether a topic is sent.
+func TestGenesysChecks_WarnOfTopicsThatNoIntegrationSends(t *testing.T) {
 	const sent = "v2.detail.events.conversation.{id}.customer.start"
 	active := genesys.Integration{IntendedState: "ENABLED", ReportedState: "ACTIVE", Topics: []string{sent}}
 	for when, warned := range map[string]bool{
@@ -86,7 +85,12 @@ func TestTopicsThatNothingSends(t *testing.T) {
 		`event.type != "v2.detail.events.user"`:                                           false,
 		`event.channel_type == "voice"`:                                                   false,
 	} {
-		set, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: 'http://127.0.0.1:1', when: '"+when+"'}\n"), nil)
+		set, err := target.Parse("targets.yaml", fmt.Appendf(nil, `
+targets:
+  - name: a
+    url: http://127.0.0.1:1
+    when: '%s'
+`, when), nil)
 		require.NoError(t, err, when)
 		g := &genesysChecks{targets: set, integrations: []genesys.Integration{active, {IntendedState: "DISABLED", Topics: []string{"v2.detail.events.user.x"}}}}
 		result := g.unsentTopics()
@@ -96,9 +100,9 @@ func TestTopicsThatNothingSends(t *testing.T) {
 	}
 }
 
-// TestTLSThatOnlyLibrdkafkaKnows: where KAFKA_OPTIONS says more of TLS than this
-// check knows, librdkafka has the last word.
-func TestTLSThatOnlyLibrdkafkaKnows(t *testing.T) {
+// If KAFKA_OPTIONS has TLS settings that only librdkafka applies, a failed handshake is only a
+// warning.
+func TestKafkaChecks_WarnOfTLSIfKafkaOptionsHasFurtherSettings(t *testing.T) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)
 	address := server.Listener.Addr().String()
