@@ -190,8 +190,8 @@ func TestIngest_ReadsATopicThatWasCreatedAgainFromItsBeginning(t *testing.T) {
 				if !running {
 					// Kafka forgets the commits of a topic that is deleted; a broker that was
 					// restored from a backup does not.
-					stamped := commitMetadata(topicID{Cluster: "c", Topic: "deleted"})
-					require.NoError(t, kafka.Commit(t.Context(), group, topic, 0, 20, *stamped))
+					metadata := commitMetadata(topicID{Cluster: "c", Topic: "deleted"})
+					require.NoError(t, kafka.Commit(t.Context(), group, topic, 0, 20, *metadata))
 					m = run(t, kafka, server, func(o *Options) { o.Reset = reset })
 				}
 				wait(t, func() bool { return server.acceptedCount() == 50 }, "every event of both")

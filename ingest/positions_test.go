@@ -64,7 +64,7 @@ func TestIngest_RepeatsASeekThatLibrdkafkaUndid(t *testing.T) {
 			s.runSurveys(t.Context(), time.Now())
 		}
 		return len(s.partitions()) == 1
-	}, "the partition's place")
+	}, "the position of the partition")
 	require.NoError(t, s.seek(s.partitions()[0].key, 0))
 	wait(t, func() bool {
 		require.NoError(t, s.poll())

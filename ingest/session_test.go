@@ -295,7 +295,7 @@ func TestIngest_StaysInTheGroupWhileNoSlotIsFree(t *testing.T) {
 		extra(map[string]string{"max.poll.interval.ms": "6000", "session.timeout.ms": "6000"})(o)
 	})
 	produce(t, kafka, 0, 0, events)
-	wait(t, func() bool { now, _ := server.openNow(); return now == slots }, "every slot is taken")
+	wait(t, func() bool { now, _ := server.openNow(); return now == slots }, "no slot is free")
 	require.Never(t, func() bool {
 		now, _ := server.openNow()
 		return now != slots || strings.Contains(m.log.text(), "revoked")

@@ -74,8 +74,8 @@ targets:
 	return testStarter{newStarter(options, metrics), newLimiter(16), health, lines}
 }
 
-// start starts the run of a message as soon as there is a free slot.
-func (s testStarter) start(ctx context.Context, m *kafka.Message) error {
+// startMessage starts the run of a message as soon as there is a free slot.
+func (s testStarter) startMessage(ctx context.Context, m *kafka.Message) error {
 	permit, ok := s.limiter.acquire(ctx, time.Minute)
 	if !ok {
 		return errors.New("no free slot")
@@ -106,8 +106,8 @@ func TestStart_StartsOneRunForAnEvent(t *testing.T) {
 		got = append(got, in)
 		return len(got) == 1, nil
 	})
-	require.NoError(t, s.start(t.Context(), message(voice)))
-	require.NoError(t, s.start(t.Context(), message(voice)))
+	require.NoError(t, s.startMessage(t.Context(), message(voice)))
+	require.NoError(t, s.startMessage(t.Context(), message(voice)))
 	require.Len(t, got, 2)
 	in := got[0]
 	assert.Equal(t, "evt-1", in.Event.ID)
@@ -134,7 +134,7 @@ func TestStart_StartsNoRunThatNoTargetWants(t *testing.T) {
 		t.Error("a run was started")
 		return true, nil
 	})
-	require.NoError(t, s.start(t.Context(), message(`{"event_id":"evt-1"}`)))
+	require.NoError(t, s.startMessage(t.Context(), message(`{"event_id":"evt-1"}`)))
 	assert.InDelta(t, 1, s.count("unmatched"), 0)
 }
 
@@ -142,7 +142,7 @@ func TestStart_StartsAnUndecodableMessage(t *testing.T) {
 	for _, value := range []string{"{", ""} {
 		var got fanout.Input
 		s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) { got = in; return true, nil })
-		require.NoError(t, s.start(t.Context(), message(value)))
+		require.NoError(t, s.startMessage(t.Context(), message(value)))
 		require.NotNil(t, got.Undeliverable)
 		assert.Equal(t, event.ReasonUndecodable, got.Undeliverable.Reason)
 		assert.Equal(t, event.Undecodable(got.Source, published, nil, []byte(value)).ID, got.Event.ID)
@@ -163,7 +163,7 @@ func TestStart_StartsAMessageThatIsTooLargeAsOversize(t *testing.T) {
 			}
 			return true, nil
 		})
-		require.NoError(t, s.start(t.Context(), message(value)))
+		require.NoError(t, s.startMessage(t.Context(), message(value)))
 		require.Len(t, got, 2)
 		assert.Equal(t, got[0].Event, got[1].Event)
 		assert.Equal(t, got[0].Source, got[1].Source)
@@ -198,7 +198,7 @@ func TestStart_StartsTheWholeMessageOnceTemporalAcceptsAny(t *testing.T) {
 			}
 			return false, &fanout.ContentError{Err: serviceerror.NewInvalidArgument("never")}
 		})
-		require.NoError(t, s.start(t.Context(), message(voice)))
+		require.NoError(t, s.startMessage(t.Context(), message(voice)))
 		assert.Equal(t, []string{
 			"message: true, search attributes: true", "message: true, search attributes: false",
 			"message: false, search attributes: true", "message: false, search attributes: false",
@@ -223,7 +223,7 @@ func TestStart_LeavesOutSearchAttributesBeforeThePayload(t *testing.T) {
 		assert.Equal(t, voice, string(in.Body))
 		return true, nil
 	})
-	require.NoError(t, s.start(t.Context(), message(voice)))
+	require.NoError(t, s.startMessage(t.Context(), message(voice)))
 	assert.InDelta(t, 1, s.count("started"), 0)
 }
 
@@ -238,11 +238,11 @@ func TestStart_ReportsOneRejectedMessageAlthoughOthersAreAccepted(t *testing.T) 
 		})
 		ended := make(chan error)
 		go func() {
-			ended <- s.start(ctx, message(`{"event_id":"poisoned","interaction":{"channel_type":"voice"}}`))
+			ended <- s.startMessage(ctx, message(`{"event_id":"poisoned","interaction":{"channel_type":"voice"}}`))
 		}()
 		for range 300 { // five minutes
 			<-time.After(time.Second)
-			require.NoError(t, s.start(ctx, message(voice)))
+			require.NoError(t, s.startMessage(ctx, message(voice)))
 			require.Error(t, s.health.of(CheckStarts))
 		}
 		cancel()
@@ -284,7 +284,7 @@ func TestStart_WaitsForTemporal(t *testing.T) {
 			require.Error(t, s.health.of(CheckStarts), "not ready meanwhile")
 			return true, nil
 		})
-		require.NoError(t, s.start(t.Context(), message(voice)))
+		require.NoError(t, s.startMessage(t.Context(), message(voice)))
 		assert.NoError(t, s.health.of(CheckStarts))
 		assert.Less(t, tries, 1000, "there is a backoff")
 	})
@@ -308,7 +308,7 @@ func TestStart_StartsAConflictIfTheIDBelongsToAnotherEvent(t *testing.T) {
 			return conflicted("evt-1")(ctx, in)
 		})
 		for range 90 {
-			require.NoError(t, s.start(t.Context(), message(voice)))
+			require.NoError(t, s.startMessage(t.Context(), message(voice)))
 			<-time.After(time.Second)
 		}
 		decoded, err := event.Decode([]byte(voice))
@@ -339,7 +339,7 @@ func TestStart_StartsAConflictThatIsTooLargeWithoutItsMessage(t *testing.T) {
 		}
 		return conflicted("evt-1")(ctx, in)
 	})
-	require.NoError(t, s.start(t.Context(), message(voice)))
+	require.NoError(t, s.startMessage(t.Context(), message(voice)))
 	assert.NotEqual(t, "evt-1", got.Event.ID)
 	assert.Equal(t, event.ReasonConflict, got.Undeliverable.Reason)
 	for _, part := range []string{"belongs to another event", "2 MiB", "kept only in Kafka"} {
@@ -366,7 +366,7 @@ targets:
 		x, errs := target.ParseEventID(expression)
 		require.Empty(t, errs)
 		s.options.EventID = x
-		require.NoError(t, s.start(t.Context(), message(value)))
+		require.NoError(t, s.startMessage(t.Context(), message(value)))
 		return got
 	}
 	in := identify(`event.id + "-" + event.type`, voice)
@@ -398,7 +398,7 @@ func TestStart_StartsNoRunForATombstone(t *testing.T) {
 	})
 	m := message("")
 	m.Value = nil
-	require.NoError(t, s.start(t.Context(), m))
+	require.NoError(t, s.startMessage(t.Context(), m))
 	assert.InDelta(t, 1, testutil.ToFloat64(s.metrics.consumed.WithLabelValues("tombstone")), 0)
 }
 
@@ -434,5 +434,5 @@ func TestStart_EndsWithItsContext(t *testing.T) {
 		cancel()
 		return false, serviceerror.NewUnavailable("away")
 	})
-	require.ErrorIs(t, s.start(ctx, message(voice)), context.Canceled)
+	require.ErrorIs(t, s.startMessage(ctx, message(voice)), context.Canceled)
 }

@@ -198,24 +198,24 @@ func TestStart_ReducesRejectedInputsOnAServer(t *testing.T) {
 	t.Parallel()
 	server := startTemporal(t)
 	s := newTestStarter(t, server.Start) // its search attributes are not registered
-	hand := func(value string) {
+	start := func(value string) {
 		m := message(value)
 		in, _ := s.input(m)
 		ctx := await.Context(t)
-		require.NoError(t, s.start(ctx, m))
+		require.NoError(t, s.startMessage(ctx, m))
 		other, err := server.eventOf(ctx, fanout.WorkflowID(in.Event.ID), "")
 		require.NoError(t, err)
 		assert.Equal(t, in.Event.Cut().ID, other.ID)
 	}
-	hand(voice)
+	start(voice)
 	assert.InDelta(t, 1, s.count("started"), 0)
 	separators := strings.Repeat("\u2028", 300_000)
-	hand(`{"event_id":"` + separators + `","interaction":{"channel_type":"voice"}}`)
-	hand(`{"event_id":"evt-2","event_type":"` + strings.Repeat("\xff", 700_000) + `","interaction":{"channel_type":"voice"}}`)
-	hand(`{"event_id":"evt-3","interaction":{"id":"` + separators + `","channel_type":"voice"}}`)
-	hand(`{"event_id":"evt-4","interaction":{"channel_type":"voice","status":"` + separators + `"}}`)
+	start(`{"event_id":"` + separators + `","interaction":{"channel_type":"voice"}}`)
+	start(`{"event_id":"evt-2","event_type":"` + strings.Repeat("\xff", 700_000) + `","interaction":{"channel_type":"voice"}}`)
+	start(`{"event_id":"evt-3","interaction":{"id":"` + separators + `","channel_type":"voice"}}`)
+	start(`{"event_id":"evt-4","interaction":{"channel_type":"voice","status":"` + separators + `"}}`)
 	assert.InDelta(t, 4, s.count(string(event.ReasonOversize)), 0)
-	hand(voice)
+	start(voice)
 	assert.InDelta(t, 1, s.count("duplicate"), 0)
 	assert.NoError(t, s.health.of(CheckStarts))
 }
