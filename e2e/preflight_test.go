@@ -65,7 +65,7 @@ func TestPreflight_AllChecksPass(t *testing.T) {
 		"ok kafka topic " + s.name + ": partitions: 4",
 		"ok kafka group " + s.name + ": members: 0, messages to read: 3 (nothing is committed yet: ",
 	}
-	retention := "warning retention " + s.name + ": the topic keeps messages for 7 days, the namespace keeps closed runs for 1 day"
+	retention := "warning retention " + s.name + ": the topic keeps messages for 7 days, but the namespace keeps closed runs for 1 day"
 	genesys := []string{
 		"ok genesys token: issued to client " + g.ClientID(),
 		"ok genesys connection details: brokers " + s.kafka.Bootstrap() + ", topics " + s.name,

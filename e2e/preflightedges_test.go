@@ -138,7 +138,7 @@ func TestPreflight_GenesysIntegrations(t *testing.T) {
 			"genesys integration off": `^warning `, "genesys integration events": `^ok `, "genesys topics": `^ok `,
 		}},
 		"none": {[]devstack.Integration{{Name: "another", Type: "purecloud-data-actions"}}, nil, 1, map[string]string{
-			"genesys integration": `^failed .*none of type amazon-eventbridge-source; add the integration`,
+			"genesys integration": `^failed .*no integration of type amazon-eventbridge-source; add the integration`,
 		}},
 		"missing role": {nil, &devstack.Failure{Status: http.StatusForbidden, Body: `{"message":"no","code":"missing.permissions","status":403,"contextId":"ctx-1"}`}, 1, map[string]string{
 			"genesys integration": `^failed .*GET /api/v2/integrations: status 403, code missing\.permissions.*ctx-1.*; .*role with the permission integrations:integration:view`,

@@ -3,154 +3,165 @@ package ingest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
 
-// code is the Kafka error code of an error, ErrNoError if it has none.
-func code(err error) kafka.ErrorCode {
+// errorCode returns the Kafka error code of an error, or ErrNoError if it has none.
+func errorCode(err error) kafka.ErrorCode {
 	if e, ok := errors.AsType[kafka.Error](err); ok {
 		return e.Code()
 	}
 	return kafka.ErrNoError
 }
 
-// IsAuthenticationError is true if the brokers refused the credentials, or no token
-// could be had for them.
+// IsAuthenticationError reports whether the brokers rejected the credentials, or whether
+// librdkafka could not get a token for them.
 func IsAuthenticationError(err error) bool {
-	switch code(err) {
+	switch errorCode(err) {
 	case kafka.ErrAuthentication, kafka.ErrSaslAuthenticationFailed, kafka.ErrUnsupportedSaslMechanism:
 		return true
 	}
 	return false
 }
 
-// IsAuthorizationError is true if the brokers know the user and do not allow what was
-// asked.
+// IsAuthorizationError reports whether the brokers know the user but do not allow the
+// request.
 func IsAuthorizationError(err error) bool {
-	switch code(err) {
+	switch errorCode(err) {
 	case kafka.ErrGroupAuthorizationFailed, kafka.ErrTopicAuthorizationFailed:
 		return true
 	}
 	return false
 }
 
-// isConnection is true for an error of a connection alone. The statistics say
-// whether the brokers can be reached.
-func isConnection(err error) bool {
-	switch code(err) {
+// IsUnknownTopic reports whether an error says that there is no such topic.
+func IsUnknownTopic(err error) bool {
+	switch errorCode(err) {
+	case kafka.ErrUnknownTopicOrPart, kafka.ErrUnknownTopic:
+		return true
+	}
+	return false
+}
+
+// ReadNotAllowed reports whether the brokers listed the operations that the user is allowed,
+// and reading is not among them.
+func ReadNotAllowed(allowed []kafka.ACLOperation) bool {
+	return len(allowed) > 0 && !slices.Contains(allowed, kafka.ACLOperationRead) && !slices.Contains(allowed, kafka.ACLOperationAll)
+}
+
+// isConnectionError reports whether an error concerns only a connection. Whether the brokers
+// can be reached is known from the statistics.
+func isConnectionError(err error) bool {
+	switch errorCode(err) {
 	case kafka.ErrTransport, kafka.ErrAllBrokersDown, kafka.ErrResolve, kafka.ErrTimedOut, kafka.ErrSsl:
 		return true
 	}
 	return false
 }
 
-// fatalError is an error after which librdkafka says that its consumer is of no
-// use, as when another member has the same group.instance.id.
+// fatalError is an error after which librdkafka's consumer is of no use any more, for
+// example because another member has the same group.instance.id.
 type fatalError struct{ err error }
 
 func (e *fatalError) Error() string { return "Kafka ended this consumer: " + e.err.Error() }
 func (e *fatalError) Unwrap() error { return e.err }
 
-// awayError ends a session whose brokers have all been away for so long that they
-// may have moved, or may have a certificate of another authority.
-type awayError struct {
+// unreachableError ends a session because no broker has answered for a long time. The
+// brokers may have moved, or may have a certificate of another authority.
+type unreachableError struct {
 	connection Connection
-	since      time.Duration
+	duration   time.Duration
 	err        error
 }
 
-func (e *awayError) Error() string {
-	return fmt.Sprintf("no broker has answered at %s for %s: %v", e.connection.BootstrapServers, e.since.Round(time.Second), e.err)
+func (e *unreachableError) Error() string {
+	return fmt.Sprintf("no broker has answered at %s for %s: %v", e.connection.BootstrapServers, e.duration.Round(time.Second), e.err)
 }
 
-func (e *awayError) Unwrap() error { return e.err }
+func (e *unreachableError) Unwrap() error { return e.err }
 
-// CredentialsError says that the brokers refused the credentials.
+// CredentialsError means that the brokers rejected the credentials, or that the credentials
+// do not allow reading any topic.
 type CredentialsError struct {
 	Connection Connection
 	Err        error
 }
 
-// Error says what was asked and what to do.
+// Error says how the connection was tried and how to cure the error.
 func (e *CredentialsError) Error() string {
 	c := e.Connection
 	if c.SASLMechanism == OAuthBearer {
-		return fmt.Sprintf("Kafka at %s refused the credentials: %s with %s: %v; correct the sasl.oauthbearer settings in KAFKA_OPTIONS, "+
-			"see that the token endpoint issues a token that the brokers accept, that its user may read KAFKA_TOPIC as KAFKA_GROUP_ID, "+
+		return fmt.Sprintf("Kafka at %s rejected the credentials: %s with %s: %v; correct the sasl.oauthbearer settings in KAFKA_OPTIONS, "+
+			"and check that the token endpoint issues a token that the brokers accept, that its user may read KAFKA_TOPIC as KAFKA_GROUP_ID, "+
 			"and that the outbound port is the brokers' SASL port",
 			c.BootstrapServers, c.SecurityProtocol, c.SASLMechanism, e.Err)
 	}
-	return fmt.Sprintf("Kafka at %s refused the credentials: %s as %q with %s: %v; correct KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD "+
-		"(or the Genesys integration they come from), see that this user may read KAFKA_TOPIC as KAFKA_GROUP_ID, "+
+	return fmt.Sprintf("Kafka at %s rejected the credentials: %s as %q with %s: %v; correct KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD "+
+		"(or the Genesys integration they come from), and check that this user may read KAFKA_TOPIC as KAFKA_GROUP_ID, "+
 		"and that the outbound port is the brokers' SASL port",
 		c.BootstrapServers, c.SecurityProtocol, c.SASLUsername, c.SASLMechanism, e.Err)
 }
 
-// Unwrap gives librdkafka's error.
+// Unwrap returns librdkafka's error.
 func (e *CredentialsError) Unwrap() error { return e.Err }
 
-func (s *session) refused(err error) error {
+// The cures that log lines name, by what is wrong.
+const (
+	missingTopicCure = "create the topic or correct KAFKA_TOPIC"
+	stalledCure      = "correct what the error names; if the message itself is damaged, stop ingest and move the group past it with kafka-consumer-groups --reset-offsets"
+	droppedCure      = "raise the topic's retention.ms or retention.bytes, and find out why the group was behind"
+	metadataCure     = "raise the brokers' offset.metadata.max.bytes to 256 or more"
+)
+
+// topicAccessCure returns the cure for a topic that the user may not read.
+func topicAccessCure(c Connection) string {
+	if c.SASLMechanism == OAuthBearer {
+		return "allow the token's user to read it (READ and DESCRIBE), or correct KAFKA_TOPIC"
+	}
+	return fmt.Sprintf("allow the user %q to read it (READ and DESCRIBE), or correct KAFKA_TOPIC", c.SASLUsername)
+}
+
+// errLeaderless is why a partition without a leader cannot be read.
+var errLeaderless = errors.New("the partition has no leader; check that all brokers run")
+
+func (s *session) credentialsError(err error) error {
 	return &CredentialsError{Connection: s.connection, Err: err}
 }
 
-func (s *session) topicRefusalCure() string {
-	if s.connection.SASLMechanism == OAuthBearer {
-		return "allow the token's user to read it (READ and DESCRIBE), or correct KAFKA_TOPIC"
-	}
-	return fmt.Sprintf("allow the user %q to read it (READ and DESCRIBE), or correct KAFKA_TOPIC", s.connection.SASLUsername)
-}
-
-// reportError acts on an error of librdkafka. It counts each error, and logs one of
-// a code in 30 s; but what keeps the group from being joined is logged as an outage.
-// It returns an error if the session must end.
-func (s *session) reportError(err error) error {
-	err = s.connection.redactError(err)
+// handleError acts on an error that librdkafka reported. It counts each error, and logs one
+// of each code in 30 s. An error that only keeps the group from being joined is logged as
+// part of that outage instead. handleError returns an error if the session must end.
+func (s *session) handleError(err error) error {
+	err = s.connection.RedactError(err)
 	now := time.Now()
-	s.in.metrics.errors.WithLabelValues(code(err).String()).Inc()
-	s.in.down.report(err)
-	if s.joined || !isConnection(err) && !IsAuthenticationError(err) {
-		if times, due := s.lines.happened("error " + code(err).String()); due {
-			s.log.Warn("Kafka reports an error", "code", code(err).String(), "error", err, "times", times)
+	s.in.metrics.errors.WithLabelValues(errorCode(err).String()).Inc()
+	s.in.group.recordError(err)
+	if s.joined || !isConnectionError(err) && !IsAuthenticationError(err) {
+		if times, due := s.lines.occurred("error " + errorCode(err).String()); due {
+			s.log.Warn("Kafka reports an error", "code", errorCode(err).String(), "error", err, "times", times)
 		}
 	}
 	var e kafka.Error
 	switch {
 	case errors.As(err, &e) && e.IsFatal():
 		return &fatalError{err}
-	case code(err) == kafka.ErrGroupAuthorizationFailed && s.joined:
-		return s.refused(err)
-	case IsAuthenticationError(err), code(err) == kafka.ErrGroupAuthorizationFailed:
-		s.refusal = err
-		if s.refusedSince.IsZero() {
-			s.refusedSince = now
+	case errorCode(err) == kafka.ErrGroupAuthorizationFailed && s.joined:
+		return s.credentialsError(err)
+	case IsAuthenticationError(err), errorCode(err) == kafka.ErrGroupAuthorizationFailed:
+		s.rejection = err
+		if s.rejectedSince.IsZero() {
+			s.rejectedSince = now
 		}
-	case code(err) == kafka.ErrTopicAuthorizationFailed:
-		s.fetchRefused, s.topicRefusal = now, err
-		s.surveys.by(now.Add(surveyRetry))
-	case isConnection(err):
+	case errorCode(err) == kafka.ErrTopicAuthorizationFailed:
+		s.fetchDeniedAt, s.fetchErr = now, err
+		s.surveys.requestBy(now.Add(surveyRetry))
+	case isConnectionError(err):
 	default:
-		s.fault, s.faultAt = err, now
-		s.surveys.by(now.Add(surveyRetry))
+		s.otherErr, s.otherErrAt = err, now
+		s.surveys.requestBy(now.Add(surveyRetry))
 	}
 	return nil
-}
-
-// checkTopics ends a session that may read no topic at all.
-func (s *session) checkTopics(now time.Time) error {
-	if !s.everyTopicRefused(now) {
-		s.topicsRefusedSince = time.Time{}
-		return nil
-	}
-	if s.topicsRefusedSince.IsZero() {
-		s.topicsRefusedSince = now
-	}
-	if now.Sub(s.topicsRefusedSince) < refusalPatience {
-		return nil
-	}
-	if s.topicRefusal == nil {
-		s.topicRefusal = kafka.NewError(kafka.ErrTopicAuthorizationFailed, "", false)
-	}
-	return s.refused(s.topicRefusal)
 }

@@ -1,12 +1,41 @@
-// Package ingest consumes the events of a Kafka topic and starts one FanOut run
-// for each.
+// Package ingest consumes the events of Kafka topics and starts one FanOut run for each.
 //
-// An offset is committed only when Temporal holds that message and every
-// earlier one of its partition, so a crash replays messages and loses none; the
-// workflow ID drops what is replayed.
+// An offset is committed only when Temporal has accepted that message and every earlier one
+// of its partition. So after a crash messages are read again, and none is lost; the workflow
+// ID makes a message that is read again a duplicate.
 //
-// The package refuses to skip a message, whatever it holds and whatever
-// Temporal says of it, and knows nothing of delivery.
+// The package refuses to skip a message, whatever the message contains and whatever Temporal
+// answers, and knows nothing of delivery.
+//
+// The way of a message, by file:
+//
+//	ingest.go      Run: sessions, one after the other; reconnecting
+//	session.go     one consumer: poll, hand messages to starts, pause, drain, close
+//	partitions.go  rebalances, and the partitions of this member
+//	positions.go   where a partition is read from, and gaps in its offsets
+//	limiter.go     how many messages and starts may be in flight
+//	vegas.go       the algorithm that finds how many starts the server can use
+//	start.go       starts the run of a message until Temporal accepts it
+//	input.go       the run's input of a message, and smaller inputs if it is rejected
+//	temporal.go    starts a run, and compares it with the run that has the event's id
+//	offsets.go     the contiguous prefix of accepted messages, and its lag
+//	commit.go      commits offsets, with the ids of cluster and topic as metadata
+//
+// The rest, by file:
+//
+//	connection.go  how to connect to the brokers, and which parts of that are secret
+//	config.go      librdkafka's settings
+//	survey.go      what the brokers are asked about topics and partitions, every 5 s
+//	topics.go      ids of topics; topics that do not exist or may not be read
+//	stalls.go      partitions whose messages wait because of an error
+//	errors.go      what an error of librdkafka means, and its cure
+//	statistics.go  what librdkafka's statistics show about brokers and group
+//	readiness.go   readiness of Kafka, and the log of an outage
+//	loglimit.go    limits repeated lines of the log; librdkafka's own log
+//	metrics.go     the counters
+//	lag.go         the metrics of the lag
+//
+// Package probe, in the folder probe, asks the brokers for --preflight.
 package ingest
 
 import (
@@ -17,47 +46,47 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"genesys-fanout/target"
 )
 
-// Options are what ingest needs.
+// Options configure an Ingest.
 type Options struct {
-	// Connect returns the connection. Run calls it at the start, and again when a
-	// broker refuses the credentials later or all brokers have been away for
-	// ReconnectAfter.
+	// Connect returns the connection. Run calls it at the start, and again when a broker
+	// rejects the credentials later or all brokers have been away for ReconnectAfter.
 	Connect   func(context.Context) (Connection, error)
 	GroupID   string
 	Reset     string // earliest or latest: where a partition without a commit is read from
 	Targets   *target.Set
-	EventID   *target.EventID // what identifies an event; nil: event.id
+	EventID   *target.EventID // the expression that identifies an event; nil: event.id
 	Starter   Starter
 	MaxStarts int
-	// DrainLimit is how long a stop waits for starts in flight; 0: 8 s. A start that
-	// takes longer is made again by the next owner of the partition, which finds it
-	// to be a duplicate.
+	// DrainLimit is how long a stop waits for starts in flight; 0: 8 s. A start that takes
+	// longer is repeated by the next owner of the partition, which finds it to be a
+	// duplicate.
 	DrainLimit time.Duration
-	// OnDrained, where set, is called when ctx has ended and no start is in flight
-	// any more: beside what then remains to be done with Kafka.
+	// OnDrained, if set, is called when ctx has ended and no start is in flight any more,
+	// before the last commit.
 	OnDrained func()
 	// SearchAttributes reports whether a run that is started now may use our search
 	// attributes; nil: none may.
 	SearchAttributes func() bool
-	// ReconnectAfter is how long all brokers must have been away until the
-	// connection is asked for again and the consumer rebuilt. Zero: 60 s.
+	// ReconnectAfter is how long no broker must have been connected before Connect is called
+	// again and the consumer is rebuilt. Zero: 60 s.
 	ReconnectAfter time.Duration
 	Metrics        prometheus.Registerer
 	Health         Health
 	Log            *slog.Logger
 }
 
-// Health takes note of what is ready.
+// Health records which checks are ready.
 type Health interface {
 	Set(check string, err error)
 }
 
-// The health checks that ingest reports to.
+// The health checks that ingest sets.
 const (
 	CheckKafka  = "kafka"
 	CheckStarts = "starts"
@@ -67,16 +96,16 @@ const (
 type Ingest struct {
 	options Options
 	metrics *metrics
-	starts  *starts
-	flight  *flight
+	starter *starter
+	limiter *limiter
 
 	current    atomic.Pointer[session] // for the metrics
-	down       outage
-	remembered map[partitionKey]topicID // of the partitions that this process has read
+	group      *groupOutage
+	lastTopics map[partitionKey]topicID // of the partitions that this process has read
 }
 
-// New makes an Ingest; Run starts it. The error names what is missing in the
-// options, or the metric that the registry has already.
+// New returns an Ingest; Run starts it. The error names the option that is missing, or the
+// metric that the registry already has.
 func New(options Options) (*Ingest, error) {
 	if err := options.validate(); err != nil {
 		return nil, err
@@ -84,13 +113,16 @@ func New(options Options) (*Ingest, error) {
 	if options.ReconnectAfter == 0 {
 		options.ReconnectAfter = reconnectAfter
 	}
-	in := &Ingest{options: options, flight: newFlight(options.MaxStarts), remembered: make(map[partitionKey]topicID)}
+	in := &Ingest{
+		options: options, limiter: newLimiter(options.MaxStarts),
+		group: newGroupOutage(), lastTopics: make(map[partitionKey]topicID),
+	}
 	metrics, err := newMetrics(options.Metrics, in)
 	if err != nil {
 		return nil, err
 	}
 	in.metrics = metrics
-	in.starts = &starts{options: options, metrics: metrics, flight: in.flight}
+	in.starter = newStarter(options, metrics)
 	return in, nil
 }
 
@@ -118,66 +150,68 @@ func (o Options) validate() error {
 }
 
 const (
-	// reconnectAfter is the default of Options.ReconnectAfter: longer than brokers
-	// take to restart.
+	// reconnectAfter is the default of Options.ReconnectAfter. Brokers restart in less.
 	reconnectAfter = time.Minute
 
-	// firstRetry and longestRetry bound the wait before the consumer is rebuilt
-	// after its credentials were refused.
-	firstRetry   = time.Second
-	longestRetry = 30 * time.Second
-
-	// reconnectTimeout is how long Connect may take when the consumer is rebuilt.
-	// The brokers may be back before the Genesys API is.
+	// reconnectTimeout is how long Connect may take when the consumer is rebuilt. The
+	// brokers may be back before the Genesys API is.
 	reconnectTimeout = 30 * time.Second
 )
 
-// Run consumes until ctx ends, then commits what Temporal holds, leaves the
-// group and returns nil. A refusal of the credentials ends it if the group was
-// never joined, with a *CredentialsError, and so does an error of the first call of
-// Connect. Later refusals, and brokers that are away, are waited out: the
-// connection is asked for again, and the consumer rebuilt.
+// reconnectBackoff returns the waits before the consumer is rebuilt: 1 s to 30 s, doubling.
+func reconnectBackoff() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{InitialInterval: time.Second, MaxInterval: 30 * time.Second, Multiplier: 2}
+}
+
+// Run consumes until ctx ends. Then it commits the messages that Temporal has accepted,
+// leaves the group and returns nil. An error of the first call of Connect ends it, and so
+// does a *CredentialsError if the group was never joined. For a later one, and while brokers
+// are away, Run calls Connect again and rebuilds the consumer until that succeeds.
 func (in *Ingest) Run(ctx context.Context) error {
 	connection, err := in.options.Connect(ctx)
-	if err != nil {
-		return unlessEnded(ctx, err)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return err
 	}
-	began, joined, retry := false, false, firstRetry
+	created, joined, waits := false, false, reconnectBackoff()
 	for {
 		s, err := in.newSession(connection)
 		if err == nil {
-			began = true
+			created = true
 			err = s.run(ctx)
 			if s.joined {
-				joined, retry = true, firstRetry
+				joined = true
+				waits.Reset()
 			}
 		}
 		var fatal *fatalError
-		var away *awayError
+		var unreachable *unreachableError
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.As(err, &fatal), !began:
+		case errors.As(err, &fatal), !created:
 			return err
-		case errors.As(err, &away): // after a minute, so there is no need for a longer wait
-			retry = firstRetry
+		case errors.As(err, &unreachable):
+			waits.Reset() // the session has waited for ReconnectAfter already
 		case !joined:
 			return err
 		}
-		in.options.Log.Error("no connection to Kafka; reading the connection details again", "error", err, "in", retry)
+		wait := waits.NextBackOff()
+		in.options.Log.Error("no connection to Kafka; reading the connection details again", "error", err, "in", wait)
 		in.options.Health.Set(CheckKafka, err)
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(retry):
+		case <-time.After(wait):
 		}
-		retry = min(2*retry, longestRetry)
 		connection = in.reconnect(ctx, connection)
 	}
 }
 
-// reconnect asks for the connection again. If that fails, the last one is tried
-// once more, because the brokers may be well while the Genesys API is not.
+// reconnect calls Connect again. If that fails, it returns the last connection, because the
+// brokers may be back while the Genesys API is not.
 func (in *Ingest) reconnect(ctx context.Context, last Connection) Connection {
 	ctx, cancel := context.WithTimeout(ctx, reconnectTimeout)
 	defer cancel()
@@ -187,11 +221,4 @@ func (in *Ingest) reconnect(ctx context.Context, last Connection) Connection {
 		return last
 	}
 	return connection
-}
-
-func unlessEnded(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }

@@ -11,60 +11,60 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// The values of the metric label "format" for messages that are no event.
+// The values of the metric label "format" for messages that are not events.
 const (
 	formatUndecodable = "undecodable"
 	formatTombstone   = "tombstone" // a null value
 )
 
-// input makes the run's input of a message.
-func (s *starts) input(m *kafka.Message) (in fanout.Input, format string) {
+// input returns the input of the run that a message starts, and the message's format.
+func (s *starter) input(m *kafka.Message) (in fanout.Input, format string) {
 	source := event.Source{Topic: *m.TopicPartition.Topic, Partition: m.TopicPartition.Partition, Offset: int64(m.TopicPartition.Offset)}
 	in = fanout.Input{Message: event.Message{Body: event.Body(m.Value), Source: source}, SearchAttributes: s.options.searchAttributes()}
 	e, err := event.Decode(m.Value)
 	if err != nil {
 		e = event.Undecodable(source, m.Timestamp, m.Key, m.Value)
 		format = formatUndecodable
-		in.Undeliverable = &fanout.Undeliverable{Reason: event.ReasonUndecodable, Error: bounded(err.Error())}
+		in.Undeliverable = &fanout.Undeliverable{Reason: event.ReasonUndecodable, Error: cutError(err.Error())}
 	} else {
 		e = s.identify(e)
 		format = string(e.Format)
 		in.Targets = s.options.Targets.Choose(e)
 	}
 	if at := m.Timestamp.UTC(); e.PublishedAt.IsZero() && m.TimestampType != kafka.TimestampNotAvailable &&
-		at.Year() >= 1 && at.Year() <= 9999 { // any other cannot be written as JSON
+		at.Year() >= 1 && at.Year() <= 9999 { // JSON cannot represent any other year
 		e.PublishedAt = at
 	}
 	in.Event = e
 	return in, format
 }
 
-// identify gives an event the id that FANOUT_EVENT_ID makes of it. An event for
-// which it makes none has the identity of its content.
-func (s *starts) identify(e event.Event) event.Event {
+// identify returns the event with the id that FANOUT_EVENT_ID gives it. If the expression
+// gives it no id, the event is identified by its content.
+func (s *starter) identify(e event.Event) event.Event {
 	id, err := s.options.EventID.Of(e)
 	identified := e.WithID(id)
 	if identified.ID == id {
 		return identified
 	}
-	if times, due := s.anonymous.happened(); due {
+	if times, due := s.lines.occurred("no id"); due {
 		s.options.Log.Warn("FANOUT_EVENT_ID gives no id for an event, so the event is identified by its bytes; correct the expression if it should give one",
 			"type", event.Escape(e.Type), "format", e.Format, "times", times, "error", err)
 	}
 	return identified
 }
 
-// instead returns what to start after Temporal refused an input: a conflict; the
-// input without search attributes, which a frontend may not know; or what
-// identifies the message, without the message. It returns false if there is
-// nothing else to start.
-func (s *starts) instead(in fanout.Input, err error) (fanout.Input, bool) {
+// reducedInput returns the next input to try after Temporal rejected one. For the id of
+// another event, it is the input of a conflict. For rejected content, it is first the input
+// without search attributes, which a frontend may not know, and then the input without the
+// message, with only what identifies it. It returns false if there is nothing else to try.
+func (s *starter) reducedInput(in fanout.Input, rejection error) (fanout.Input, bool) {
 	var conflict *ConflictError
 	var content *fanout.ContentError
 	switch {
-	case errors.As(err, &conflict):
+	case errors.As(rejection, &conflict):
 		return conflicting(in, conflict), !isConflict(in)
-	case !errors.As(err, &content):
+	case !errors.As(rejection, &content):
 		return in, false
 	case in.SearchAttributes && !content.TooLarge:
 		in.SearchAttributes = false
@@ -81,18 +81,19 @@ func isConflict(in fanout.Input) bool {
 	return in.Undeliverable != nil && in.Undeliverable.Reason == event.ReasonConflict
 }
 
-// conflicting is the input of an event whose id belongs to another event. It has
-// the identity of its content: all that tells it from the other.
+// conflicting returns the input of an event whose id belongs to another event. It is
+// identified by its content, which is all that distinguishes it from the other event.
 func conflicting(in fanout.Input, conflict *ConflictError) fanout.Input {
 	in.Event = in.Event.WithID("")
 	in.Targets = nil
 	return undeliverable(in, event.ReasonConflict, conflict.Error())
 }
 
-// withoutMessage is the input of a message that Temporal refuses: its words, which
-// are bounded then, and its position.
-func withoutMessage(in fanout.Input, cause error) fanout.Input {
-	text := fmt.Sprintf("Temporal refuses the message of %d bytes: %s; it is kept in Kafka alone", len(in.Body), bounded(cause.Error()))
+// withoutMessage returns the input of a message that Temporal rejects. It has the words that
+// identify the event, whose length fanout.Start bounds then, and the message's position in
+// Kafka.
+func withoutMessage(in fanout.Input, rejection error) fanout.Input {
+	text := fmt.Sprintf("Temporal rejects the message of %d bytes: %s; the message is kept only in Kafka", len(in.Body), cutError(rejection.Error()))
 	in.Body, in.Targets = nil, nil
 	reason := event.ReasonOversize
 	if isConflict(in) {
@@ -101,7 +102,8 @@ func withoutMessage(in fanout.Input, cause error) fanout.Input {
 	return undeliverable(in, reason, text)
 }
 
-// undeliverable keeps what was said of the message before.
+// undeliverable sets the reason why the message is not delivered. An earlier reason stays in
+// the text.
 func undeliverable(in fanout.Input, reason event.Reason, text string) fanout.Input {
 	if in.Undeliverable != nil {
 		text = in.Undeliverable.Error + "; " + text
@@ -110,13 +112,13 @@ func undeliverable(in fanout.Input, reason event.Reason, text string) fanout.Inp
 	return in
 }
 
-// longestError bounds what an error quotes of others, in bytes: an input without
+// maxErrorLength bounds the text of an error in an input, in bytes, because an input without
 // its message must be small.
-const longestError = 1 << 10
+const maxErrorLength = 1 << 10
 
-func bounded(text string) string {
-	if len(text) <= longestError {
+func cutError(text string) string {
+	if len(text) <= maxErrorLength {
 		return text
 	}
-	return strings.ToValidUTF8(text[:longestError], "") + "…"
+	return strings.ToValidUTF8(text[:maxErrorLength], "") + "…"
 }

@@ -16,7 +16,7 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// measured keeps the metrics of an Ingest in a registry.
+// measured registers the metrics of an Ingest in a registry.
 func measured(registry *prometheus.Registry) func(*Options) {
 	return func(o *Options) { o.Metrics = registry }
 }
@@ -29,7 +29,7 @@ func all(changes ...func(*Options)) func(*Options) {
 	}
 }
 
-// metric is the value of a sample of a partition; ok is false if there is none.
+// metric returns the value of a metric of a partition; ok is false if there is none.
 func metric(t *testing.T, registry *prometheus.Registry, name string, partition int32) (value float64, ok bool) {
 	t.Helper()
 	families, err := registry.Gather()
@@ -67,8 +67,7 @@ func lag(t *testing.T, registry *prometheus.Registry, partition int32) float64 {
 	return value
 }
 
-// TestIngest_ReportsMessagesThatKafkaDroppedWhileItWasDown: the group's commit is
-// below the start of the partition.
+// The group's commit is below the start of the partition.
 func TestIngest_ReportsMessagesThatKafkaDroppedWhileItWasDown(t *testing.T) {
 	for _, reset := range []string{"earliest", "latest"} {
 		t.Run(reset, func(t *testing.T) {
@@ -94,21 +93,20 @@ func TestIngest_ReportsMessagesThatKafkaDroppedWhileItWasDown(t *testing.T) {
 	}
 }
 
-// TestIngest_ReportsMessagesThatKafkaDroppedWhileItRan: librdkafka resets the
-// position and says so in its log alone.
+// librdkafka resets the position and reports that only in its log.
 func TestIngest_ReportsMessagesThatKafkaDroppedWhileItRan(t *testing.T) {
 	for name, left := range map[string]int{"some are left": 50, "none is left": 30} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
-			release := server.hold(id(9)) // the only place: nothing else is read
+			release := server.block(id(9)) // takes the only slot, so nothing else is read
 			defer release()
 			registry := prometheus.NewRegistry()
 			m := run(t, kafka, server, all(measured(registry), func(o *Options) { o.MaxStarts = 1 }))
 			produce(t, kafka, 0, 0, 10)
 			wait(t, func() bool { return committed(t, kafka, 0) == 9 }, "the first nine")
 			produce(t, kafka, 0, 10, left)
-			// A message that was fetched before is delivered, dropped or not.
+			// librdkafka delivers a message that it has fetched, even if Kafka drops it later.
 			wait(t, func() bool { return lag(t, registry, 0) == float64(left-9) }, "paused")
 			require.NoError(t, kafka.DeleteRecords(t.Context(), topic, 0, 30))
 			release()
@@ -125,9 +123,8 @@ func TestIngest_ReportsMessagesThatKafkaDroppedWhileItRan(t *testing.T) {
 	}
 }
 
-// TestIngest_CountsNoGapAsDropped that a transaction or compaction leaves, and
-// commits the end of the partition all the same.
-func TestIngest_CountsNoGapAsDropped(t *testing.T) {
+// Transactions leave gaps in the offsets. The end of the partition is committed all the same.
+func TestIngest_DoesNotCountAnAbortedTransactionAsDropped(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
 	registry := prometheus.NewRegistry()
@@ -141,13 +138,12 @@ func TestIngest_CountsNoGapAsDropped(t *testing.T) {
 	require.NoError(t, kafka.Transaction(t.Context(), kgo.TryAbort, event(92), event(93), event(94))) // 7 8 9, control 10
 	wait(t, func() bool { return committed(t, kafka, 0) == 11 }, "the position behind the aborted transaction")
 	wait(t, func() bool { return lag(t, registry, 0) == 0 }, "no lag")
-	assert.Equal(t, 3, server.holds())
+	assert.Equal(t, 3, server.acceptedCount())
 	assert.Zero(t, skipped(t, registry))
 	assert.NotContains(t, m.log.text(), "dropped")
 }
 
-// TestIngest_CountsNoCompactedMessageAsDropped.
-func TestIngest_CountsNoCompactedMessageAsDropped(t *testing.T) {
+func TestIngest_DoesNotCountCompactedMessagesAsDropped(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, nil), newTemporal()
 	require.NoError(t, kafka.CreateTopicWith(t.Context(), topic, 1, devstack.CompactedSettings()))
@@ -172,9 +168,9 @@ func TestIngest_CountsNoCompactedMessageAsDropped(t *testing.T) {
 	assert.NotContains(t, m.log.text(), "dropped")
 }
 
-// TestIngest_ReadsATopicThatIsCreatedAgainFromItsBeginning: 20 were read of the old
-// one, and the new one has 30, so that its first 20 would be jumped over.
-func TestIngest_ReadsATopicThatIsCreatedAgainFromItsBeginning(t *testing.T) {
+// 20 messages of the old topic were read. The new topic has 30, so that reading from the old
+// position would skip its first 20.
+func TestIngest_ReadsATopicThatWasCreatedAgainFromItsBeginning(t *testing.T) {
 	for _, reset := range []string{"earliest", "latest"} {
 		for _, running := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s, running %v", reset, running), func(t *testing.T) {
@@ -194,11 +190,11 @@ func TestIngest_ReadsATopicThatIsCreatedAgainFromItsBeginning(t *testing.T) {
 				if !running {
 					// Kafka forgets the commits of a topic that is deleted; a broker that was
 					// restored from a backup does not.
-					stamped := topicID{Cluster: "c", Topic: "deleted"}.metadata()
-					require.NoError(t, kafka.Commit(t.Context(), group, topic, 0, 20, *stamped))
+					metadata := commitMetadata(topicID{Cluster: "c", Topic: "deleted"})
+					require.NoError(t, kafka.Commit(t.Context(), group, topic, 0, 20, *metadata))
 					m = run(t, kafka, server, func(o *Options) { o.Reset = reset })
 				}
-				wait(t, func() bool { return server.holds() == 50 }, "every event of both")
+				wait(t, func() bool { return server.acceptedCount() == 50 }, "every event of both")
 				wait(t, func() bool { return committed(t, kafka, 0) == 30 }, "the new one")
 				assert.Contains(t, m.log.text(), "level=ERROR")
 				assert.Contains(t, m.log.text(), "it was deleted and created again")
@@ -208,16 +204,16 @@ func TestIngest_ReadsATopicThatIsCreatedAgainFromItsBeginning(t *testing.T) {
 	}
 }
 
-// TestIngest_StartsWhatItReadOfATopicThatWasDeleted: the messages cannot be read
-// again, and their commits must not move that of the new topic.
-func TestIngest_StartsWhatItReadOfATopicThatWasDeleted(t *testing.T) {
+// Nobody can read these messages again, and their commits must not move the commit of the new
+// topic.
+func TestIngest_StartsMessagesThatItReadFromADeletedTopic(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
 	var ids []string
 	for n := range 20 {
 		ids = append(ids, id(n))
 	}
-	release := server.hold(ids...)
+	release := server.block(ids...)
 	defer release()
 	m := run(t, kafka, server, func(o *Options) { o.MaxStarts = 4 })
 	produce(t, kafka, 0, 0, 20)
@@ -234,15 +230,14 @@ func TestIngest_StartsWhatItReadOfATopicThatWasDeleted(t *testing.T) {
 	require.Never(t, func() bool { return committed(t, kafka, 0) != 10 }, 2*commitInterval, tick)
 }
 
-// TestIngest_NamesWhatItCouldNotStartOfATopicThatWasDeleted when it stops.
-func TestIngest_NamesWhatItCouldNotStartOfATopicThatWasDeleted(t *testing.T) {
+func TestIngest_CountsLostMessagesOfADeletedTopicWhenItStops(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
-	release := server.hold(id(0), id(1))
+	release := server.block(id(0), id(1))
 	defer release()
 	m := run(t, kafka, server, func(o *Options) { o.DrainLimit = time.Second })
 	produce(t, kafka, 0, 0, 5)
-	wait(t, func() bool { now, _ := server.openNow(); return now == 2 && server.holds() == 3 }, "all but two")
+	wait(t, func() bool { now, _ := server.openNow(); return now == 2 && server.acceptedCount() == 3 }, "all but two")
 	require.NoError(t, kafka.DeleteTopic(t.Context(), topic))
 	require.NoError(t, kafka.CreateTopic(t.Context(), topic, 1))
 	wait(t, func() bool { return strings.Contains(m.log.text(), "it was deleted and created again") }, "noticed")
@@ -253,22 +248,20 @@ func TestIngest_NamesWhatItCouldNotStartOfATopicThatWasDeleted(t *testing.T) {
 	assert.Contains(t, m.log.text(), "topic=events partition=0 messages=2")
 }
 
-// TestIngest_ReadsFromTheBeginningIfItsCommitIsBeyondTheEnd, whatever
-// auto.offset.reset says.
-func TestIngest_ReadsFromTheBeginningIfItsCommitIsBeyondTheEnd(t *testing.T) {
+// auto.offset.reset does not matter.
+func TestIngest_ReadsFromTheBeginningIfTheCommitIsBeyondTheEnd(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
 	produce(t, kafka, 0, 0, 10)
 	require.NoError(t, kafka.Commit(t.Context(), group, topic, 0, 25, ""))
 	m := run(t, kafka, server, func(o *Options) { o.Reset = "latest" })
-	wait(t, func() bool { return committed(t, kafka, 0) == 10 && server.holds() == 10 }, "all of it")
+	wait(t, func() bool { return committed(t, kafka, 0) == 10 && server.acceptedCount() == 10 }, "all of it")
 	assert.Contains(t, m.log.text(), "level=ERROR")
 	assert.Contains(t, m.log.text(), "beyond the end of the partition")
 	assert.Contains(t, m.log.text(), "committed=25 end=10")
 }
 
-// TestIngest_TrustsACommitWithoutMetadata, as kafka-consumer-groups leaves it when
-// an operator moves the group.
+// kafka-consumer-groups writes such a commit when an operator moves the group.
 func TestIngest_TrustsACommitWithoutMetadata(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
@@ -276,19 +269,19 @@ func TestIngest_TrustsACommitWithoutMetadata(t *testing.T) {
 	require.NoError(t, kafka.Commit(t.Context(), group, topic, 0, 7, ""))
 	run(t, kafka, server, nil)
 	wait(t, func() bool { return committed(t, kafka, 0) == 10 }, "the rest")
-	assert.Equal(t, 3, server.holds())
+	assert.Equal(t, 3, server.acceptedCount())
 }
 
-// TestIngest_LagIsTrueWhileTemporalIsAway: nothing is committed, partitions are
-// paused, and messages go on coming.
-func TestIngest_LagIsTrueWhileTemporalIsAway(t *testing.T) {
+// Temporal does not answer, so nothing is committed and the partitions are paused, while
+// producers write more messages.
+func TestIngest_LagIsCorrectWhilePartitionsArePaused(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 2}), newTemporal()
 	var ids []string
 	for n := range 3000 {
 		ids = append(ids, id(n))
 	}
-	release := server.hold(ids...)
+	release := server.block(ids...)
 	defer release()
 	old := time.Now().Add(-time.Hour)
 	require.NoError(t, kafka.ProduceAll(t.Context(), devstack.Message{Topic: topic, Value: fmt.Appendf(nil, `{"event_id":%q}`, id(0)), Time: old}))

@@ -13,9 +13,8 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// TestIngest_ANullValueIsNoEvent, and an empty one is an undecodable message: the
-// client must tell them apart.
-func TestIngest_ANullValueIsNoEvent(t *testing.T) {
+// An empty value is an undecodable message, so the client must distinguish it from null.
+func TestIngest_CommitsATombstoneWithoutARun(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
 	run(t, kafka, server, nil)
@@ -25,8 +24,8 @@ func TestIngest_ANullValueIsNoEvent(t *testing.T) {
 	wait(t, func() bool { return committed(t, kafka, 0) == 5 }, "all")
 	server.mu.Lock()
 	defer server.mu.Unlock()
-	require.Len(t, server.held, 2)
-	for id, in := range server.held {
+	require.Len(t, server.accepted, 2)
+	for id, in := range server.accepted {
 		if id != "after" {
 			require.NotNil(t, in.Undeliverable)
 			assert.Equal(t, event.ReasonUndecodable, in.Undeliverable.Reason)
@@ -35,9 +34,8 @@ func TestIngest_ANullValueIsNoEvent(t *testing.T) {
 	}
 }
 
-// TestIngest_ARewindStartsMoreThanTheFewest at a time: a server that finds each event's
-// run there answers as one that starts it.
-func TestIngest_ARewindStartsMoreThanTheFewest(t *testing.T) {
+// An answer that the event has a run already counts as an answer for the limiter.
+func TestIngest_DuplicatesRaiseTheNumberOfStartsInFlight(t *testing.T) {
 	t.Parallel()
 	const duplicates, latency = 1000, 10 * time.Millisecond
 	kafka := startKafka(t, map[string]int32{topic: 1})
@@ -53,12 +51,11 @@ func TestIngest_ARewindStartsMoreThanTheFewest(t *testing.T) {
 		return false, nil
 	}), nil)
 	wait(t, func() bool { return committed(t, kafka, 0) == duplicates }, "all are answered")
-	assert.Greater(t, most.Load(), int64(4*fewestStarts))
+	assert.Greater(t, most.Load(), int64(4*minStarts))
 }
 
-// TestIngest_PositionsOfTwoClustersHoldTwoMessages: what Temporal has of the one is not
-// taken for the other.
-func TestIngest_PositionsOfTwoClustersHoldTwoMessages(t *testing.T) {
+// Both messages have the same topic, partition and offset.
+func TestIngest_UndecodableMessagesOfTwoClustersAreTwoMessages(t *testing.T) {
 	t.Parallel()
 	server := newTemporal()
 	for i, value := range []string{"{first bad", "{second bad"} {
@@ -66,6 +63,6 @@ func TestIngest_PositionsOfTwoClustersHoldTwoMessages(t *testing.T) {
 		run(t, kafka, server, nil)
 		require.NoError(t, kafka.Produce(t.Context(), topic, 0, nil, []byte(value)))
 		wait(t, func() bool { return committed(t, kafka, 0) == 1 }, value)
-		assert.Equal(t, i+1, server.holds())
+		assert.Equal(t, i+1, server.acceptedCount())
 	}
 }

@@ -22,7 +22,7 @@ func newMetrics(registry prometheus.Registerer, in *Ingest) (*metrics, error) {
 		}, []string{"format"}),
 		started: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanout_workflows_started_total",
-			Help: "Messages that Temporal holds or no target wants, by what became of them.",
+			Help: "Messages that Temporal has accepted or that no target wants, by result.",
 		}, []string{"result"}),
 		skipped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanout_messages_skipped_total",
@@ -36,11 +36,11 @@ func newMetrics(registry prometheus.Registerer, in *Ingest) (*metrics, error) {
 	if registry == nil {
 		return m, nil
 	}
-	flying := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	inFlight := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "fanout_starts_in_flight",
 		Help: "Starts that Temporal has not answered yet.",
-	}, func() float64 { return float64(in.flight.count()) })
-	for _, collector := range []prometheus.Collector{m.consumed, m.started, m.skipped, m.errors, flying, newLagCollector(in)} {
+	}, func() float64 { return float64(in.limiter.startsInFlight()) })
+	for _, collector := range []prometheus.Collector{m.consumed, m.started, m.skipped, m.errors, inFlight, newLagCollector(in)} {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("register the metrics of ingest: %w", err)
 		}
@@ -48,7 +48,7 @@ func newMetrics(registry prometheus.Registerer, in *Ingest) (*metrics, error) {
 	return m, nil
 }
 
-// skippedOf counts what Kafka dropped of a partition.
+// skippedOf returns the counter of the messages of a partition that Kafka dropped.
 func (m *metrics) skippedOf(key partitionKey) prometheus.Counter {
 	return m.skipped.WithLabelValues(key.topic, strconv.Itoa(int(key.partition)))
 }

@@ -26,7 +26,7 @@ func startWithTokens(t *testing.T, life, reauthenticate time.Duration) (*devstac
 	return broker, tokens
 }
 
-// byTokens connects with what the endpoint says of its client when it is asked.
+// byTokens connects with tokens of the endpoint.
 func byTokens(broker *devstack.Kafka, tokens *devstack.TokenEndpoint) func(*Options) {
 	return func(o *Options) {
 		o.Connect = func(context.Context) (Connection, error) {
@@ -38,11 +38,11 @@ func byTokens(broker *devstack.Kafka, tokens *devstack.TokenEndpoint) func(*Opti
 	}
 }
 
-// TestIngest_OAuthBearer gets its tokens from the endpoint, and goes on with the one
-// that it has while the endpoint is away.
-func TestIngest_OAuthBearer(t *testing.T) {
+// ingest gets its tokens from the endpoint, and keeps its last token while the endpoint is
+// away.
+func TestIngest_OAuthBearerSurvivesAnAbsentTokenEndpoint(t *testing.T) {
 	t.Parallel()
-	const life = 10 * time.Second // a new one is asked for after 8 s
+	const life = 10 * time.Second // librdkafka requests a new token after 8 s
 	broker, tokens := startWithTokens(t, life, 0)
 	server := newTemporal()
 	m := run(t, broker, server, byTokens(broker, tokens))
@@ -53,15 +53,15 @@ func TestIngest_OAuthBearer(t *testing.T) {
 	tokens.Stop()
 	wait(t, func() bool { return strings.Contains(m.log.text(), "Failed to acquire SASL OAUTHBEARER token") }, "reported")
 	produce(t, broker, 0, 5, 10)
-	wait(t, func() bool { return committed(t, broker, 0) == 10 && m.ready() }, "goes on")
+	wait(t, func() bool { return committed(t, broker, 0) == 10 && m.ready() }, "continues")
 	require.NoError(t, tokens.Start(t.Context()))
 	wait(t, func() bool { return tokens.Calls() > 1 }, "asks again")
 	assert.NotContains(t, m.log.text(), "reading the connection details again")
 	assert.NotContains(t, m.log.text(), tokens.Secret())
 }
 
-// TestIngest_OAuthBearerRefusedAtTheStart names the settings and shows no secret.
-func TestIngest_OAuthBearerRefusedAtTheStart(t *testing.T) {
+// The error names the settings and no secret.
+func TestIngest_OAuthBearerRejectedAtTheStartNamesTheCure(t *testing.T) {
 	t.Parallel()
 	broker, tokens := startWithTokens(t, time.Minute, 0)
 	began := time.Now()
@@ -74,17 +74,16 @@ func TestIngest_OAuthBearerRefusedAtTheStart(t *testing.T) {
 		}
 	}))
 	err := m.end(t)
-	var refused *CredentialsError
-	require.ErrorAs(t, err, &refused)
+	var rejected *CredentialsError
+	require.ErrorAs(t, err, &rejected)
 	assert.Less(t, time.Since(began), 20*time.Second)
 	assert.ErrorContains(t, err, "sasl.oauthbearer settings in KAFKA_OPTIONS")
 	assert.NotContains(t, err.Error()+m.log.text(), "hush-secret")
 	assert.NotContains(t, err.Error(), "KAFKA_SASL_PASSWORD")
 }
 
-// TestIngest_OAuthBearerSecretRotates: when the last token has expired, the settings
-// are read again.
-func TestIngest_OAuthBearerSecretRotates(t *testing.T) {
+// When the last token has expired, ingest reads the settings again.
+func TestIngest_OAuthBearerSecretMayRotate(t *testing.T) {
 	t.Parallel()
 	broker, tokens := startWithTokens(t, 5*time.Second, 2*time.Second)
 	server := newTemporal()
@@ -92,7 +91,7 @@ func TestIngest_OAuthBearerSecretRotates(t *testing.T) {
 	produce(t, broker, 0, 0, 5)
 	wait(t, func() bool { return committed(t, broker, 0) == 5 && m.ready() }, "the old secret")
 	tokens.SetSecret("rotated-secret")
-	wait(t, func() bool { return strings.Contains(m.log.text(), "reading the connection details again") }, "refused")
+	wait(t, func() bool { return strings.Contains(m.log.text(), "reading the connection details again") }, "rejected")
 	produce(t, broker, 0, 5, 10)
 	wait(t, func() bool { return committed(t, broker, 0) == 10 && m.ready() }, "the new one")
 	for n := range 10 {

@@ -5,63 +5,63 @@ import (
 	"time"
 )
 
-// offsets finds what may be committed of one partition: the contiguous prefix of
-// the messages read from it that Temporal holds. It counts messages, not
-// numbers, because compaction and transactions leave gaps. From the same marks it
-// measures how far behind the prefix is.
+// offsets computes the offset of one partition that may be committed: the end of the
+// contiguous prefix of messages that Temporal has accepted. It counts messages, not numbers,
+// because compaction and transactions leave gaps. It also measures the lag of that prefix.
+// It is safe for concurrent use.
 type offsets struct {
-	mu       sync.Mutex
-	pending  []*mark // read and not yet part of the prefix, in order
-	next     int64   // the offset to commit
-	first    bool    // next is where the partition is read from, and not committed
-	advanced bool    // next is to be committed
-	starting int     // marks whose start is in flight
-	idle     chan struct{}
+	mu      sync.Mutex
+	pending []*pendingMessage // read and not yet part of the prefix, in order
+	next    int64             // the offset to commit
+	initial bool              // next is where reading began, the group has not committed it, and Kafka has returned nothing yet
+	changed bool              // next is not committed yet
+	starts  int               // in flight
+	idleCh  chan struct{}     // closed when starts becomes 0; nil: nobody waits
 
-	end    int64     // of the partition, as far as is known
-	unread time.Time // since when Kafka has messages while none is pending
+	end         int64     // of the partition, as far as it is known
+	unreadSince time.Time // since when Kafka has messages although none is pending
 }
 
-// mark is one message that was read.
-type mark struct {
-	offset int64
-	at     time.Time // when it was written, or else when it was read
-	done   bool
+// pendingMessage is one message that was read.
+type pendingMessage struct {
+	offset   int64
+	time     time.Time // when it was written; if that is unknown, when it was read
+	accepted bool      // by Temporal
 }
 
-// newOffsets begins with the offset that is read first. If the group has it
-// committed, there is nothing to commit yet. Otherwise it is committed as soon as
-// Kafka gives something, so that the next member begins there, whatever
-// auto.offset.reset says by then.
+// newOffsets returns the offsets of a partition that is read from next on. If the group has
+// committed next, there is nothing to commit yet. Otherwise next is committed as soon as
+// Kafka returns something, so that the next member begins there, whatever auto.offset.reset
+// is by then.
 func newOffsets(next int64, committed bool) *offsets {
-	return &offsets{next: next, first: !committed}
+	return &offsets{next: next, initial: !committed}
 }
 
-// read marks a message that Kafka gave, in the order in which it gives them.
-func (o *offsets) read(offset int64, at time.Time) *mark {
+// addMessage adds a message that Kafka returned. Messages are added in Kafka's order.
+func (o *offsets) addMessage(offset int64, written time.Time) *pendingMessage {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	m := &mark{offset: offset, at: at}
+	m := &pendingMessage{offset: offset, time: written}
 	o.pending = append(o.pending, m)
 	o.end = max(o.end, offset+1)
-	o.unread = time.Time{}
+	o.unreadSince = time.Time{}
 	o.advance()
 	return m
 }
 
-// reached notes that every message below position was given. It moves the prefix
-// past what is never given: control records and aborted transactions.
-func (o *offsets) reached(position int64) {
+// recordPosition records that Kafka has returned every message below a position. So the
+// prefix moves past what Kafka never returns: control records and aborted transactions.
+func (o *offsets) recordPosition(position int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if position > o.position() {
-		o.pending = append(o.pending, &mark{offset: position - 1, done: true})
+		o.pending = append(o.pending, &pendingMessage{offset: position - 1, accepted: true})
 		o.end = max(o.end, position)
 	}
 	o.advance()
 }
 
-// position is the offset after what was read or reached. The caller holds o.mu.
+// position returns the offset after the last one that was recorded. The caller holds o.mu.
 func (o *offsets) position() int64 {
 	if n := len(o.pending); n > 0 {
 		return o.pending[n-1].offset + 1
@@ -69,99 +69,100 @@ func (o *offsets) position() int64 {
 	return o.next
 }
 
-// begin notes that the start of a marked message is in flight.
-func (o *offsets) begin() {
+// beginStart records that the start of a message is in flight.
+func (o *offsets) beginStart() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.starting++
+	o.starts++
 }
 
-// settle notes that Temporal holds the message of a start in flight.
-func (o *offsets) settle(m *mark) {
+// completeStart records that Temporal has accepted the message of a start in flight.
+func (o *offsets) completeStart(m *pendingMessage) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	m.done = true
-	o.starting--
+	m.accepted = true
+	o.starts--
 	o.advance()
-	if o.starting == 0 && o.idle != nil {
-		close(o.idle)
-		o.idle = nil
+	if o.starts == 0 && o.idleCh != nil {
+		close(o.idleCh)
+		o.idleCh = nil
 	}
 }
 
-// advance moves the prefix over the marks that are done. The caller holds o.mu.
+// advance moves the prefix over the messages that Temporal has accepted. The caller holds
+// o.mu.
 func (o *offsets) advance() {
-	o.advanced = o.advanced || o.first
-	o.first = false
-	for len(o.pending) > 0 && o.pending[0].done {
+	o.changed = o.changed || o.initial
+	o.initial = false
+	for len(o.pending) > 0 && o.pending[0].accepted {
 		o.next = o.pending[0].offset + 1
-		o.advanced = true
+		o.changed = true
 		o.pending = o.pending[1:]
 	}
 }
 
-// settled is closed when no start is in flight.
-func (o *offsets) settled() <-chan struct{} {
+// idle returns a channel that is closed when no start is in flight.
+func (o *offsets) idle() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.starting == 0 {
-		done := make(chan struct{})
-		close(done)
-		return done
+	if o.starts == 0 {
+		closed := make(chan struct{})
+		close(closed)
+		return closed
 	}
-	if o.idle == nil {
-		o.idle = make(chan struct{})
+	if o.idleCh == nil {
+		o.idleCh = make(chan struct{})
 	}
-	return o.idle
+	return o.idleCh
 }
 
-// unsettled is how many of the messages that were read Temporal does not hold.
-func (o *offsets) unsettled() int {
+// notAccepted returns how many of the messages that were read Temporal has not accepted.
+func (o *offsets) notAccepted() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := 0
 	for _, m := range o.pending {
-		if !m.done {
+		if !m.accepted {
 			n++
 		}
 	}
 	return n
 }
 
-// take returns the offset to commit, if it is a new one.
-func (o *offsets) take() (offset int64, ok bool) {
+// beginCommit returns the offset to commit. ok is false if that offset is committed already.
+func (o *offsets) beginCommit() (offset int64, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	ok = o.advanced
-	o.advanced = false
+	ok = o.changed
+	o.changed = false
 	return o.next, ok
 }
 
-// giveBack notes that what take returned was not committed after all.
-func (o *offsets) giveBack() {
+// commitFailed records that the offset of the last beginCommit was not committed.
+func (o *offsets) commitFailed() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.advanced = true
+	o.changed = true
 }
 
-// ends notes the end of the partition, as the brokers gave it. It may be lower than
-// before, because a log that was cut off ends earlier; but what was read since the
-// brokers were asked is there.
-func (o *offsets) ends(end int64, now time.Time) {
+// recordEnd records the end of the partition that the brokers reported. It may be lower than
+// before, because a log that was cut off ends earlier. It is never below the messages that
+// were read, because these may have been written after the brokers were asked.
+func (o *offsets) recordEnd(end int64, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.end = max(o.position(), end)
 	switch {
 	case len(o.pending) > 0 || o.end <= o.next:
-		o.unread = time.Time{}
-	case o.unread.IsZero():
-		o.unread = now
+		o.unreadSince = time.Time{}
+	case o.unreadSince.IsZero():
+		o.unreadSince = now
 	}
 }
 
-// lag is how many messages are not committed, and the age of the oldest of them.
-// The age of a message that was not read yet is not known: it counts from when its
-// partition was first seen to hold it.
+// lag returns how many messages are not committed, and the age of the oldest of them. The
+// age of a message that was not read yet is unknown, so it counts from when the brokers
+// first reported such a message.
 func (o *offsets) lag(now time.Time) (messages int64, age time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -171,9 +172,9 @@ func (o *offsets) lag(now time.Time) (messages int64, age time.Duration) {
 	case messages == 0:
 		return 0, 0
 	case len(o.pending) > 0:
-		since = o.pending[0].at
+		since = o.pending[0].time
 	default:
-		since = o.unread
+		since = o.unreadSince
 	}
 	if since.IsZero() {
 		return messages, 0

@@ -6,90 +6,90 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 )
 
-// situation is all that decides where a newly assigned partition is read from.
-type situation struct {
-	committed  int64   // by the group; negative: nothing
-	stamp      topicID // of the topic that the commit was made on
-	remembered topicID // of the topic when this process read the partition last
-	topic      topicID // of the topic now
-	start, end int64   // of the partition
-	latest     bool    // auto.offset.reset
+// partitionFacts is everything that decides where a newly assigned partition is read from.
+type partitionFacts struct {
+	committed      int64   // the group's offset; negative: it has committed none
+	committedTopic topicID // of the topic that the offset was committed for
+	lastTopic      topicID // of the topic when this process last read the partition
+	topic          topicID // of the topic now
+	start, end     int64   // of the partition
+	latest         bool    // KAFKA_AUTO_OFFSET_RESET
 }
 
-// placement is where a partition is read from, and what that means.
-type placement struct {
-	from     int64
-	skipped  int64 // messages that Kafka dropped between the committed offset and from
-	replaced bool  // the topic is not the one that the group read
-	beyond   bool  // the committed offset lies beyond the end of the partition
+// positionChoice is where a partition is read from, and why not from the committed offset.
+type positionChoice struct {
+	offset    int64
+	dropped   int64 // messages that Kafka dropped between the committed offset and this one
+	replaced  bool  // the topic is not the one that the group has read
+	beyondEnd bool  // the committed offset is beyond the end of the partition
 }
 
-// place decides where a partition is read from. A position is trusted unless it is
-// known to be wrong. Then the partition is read from its start, because Temporal
-// drops duplicates, and a message that is jumped over is lost.
-func place(s situation) placement {
-	known := s.stamp
-	if !known.known() {
-		known = s.remembered
+// choosePosition decides where a partition is read from. The committed offset is used unless
+// it is known to be wrong. If it is wrong, the partition is read from its start, because
+// Temporal drops duplicates, but a message that is skipped is lost.
+func choosePosition(f partitionFacts) positionChoice {
+	readTopic := f.committedTopic
+	if !readTopic.known() {
+		readTopic = f.lastTopic
 	}
 	switch {
-	case known.differs(s.topic):
-		return placement{from: s.start, replaced: true}
-	case s.committed < 0 && s.latest:
-		return placement{from: s.end}
-	case s.committed < 0:
-		return placement{from: s.start}
-	case s.committed > s.end:
-		return placement{from: s.start, beyond: true}
-	case s.committed < s.start:
-		return placement{from: s.start, skipped: s.start - s.committed}
+	case readTopic.differs(f.topic):
+		return positionChoice{offset: f.start, replaced: true}
+	case f.committed < 0 && f.latest:
+		return positionChoice{offset: f.end}
+	case f.committed < 0:
+		return positionChoice{offset: f.start}
+	case f.committed > f.end:
+		return positionChoice{offset: f.start, beyondEnd: true}
+	case f.committed < f.start:
+		return positionChoice{offset: f.start, dropped: f.start - f.committed}
 	}
-	return placement{from: s.committed}
+	return positionChoice{offset: f.committed}
 }
 
-// placeAll places the partitions that a survey has learned enough of. The others
-// wait for the next one.
-func (s *session) placeAll(found *survey, now time.Time) {
-	for _, u := range found.unplaced {
-		if s.unplaced[u.key] != u { // revoked since
+// positionPartitions positions the partitions that a survey knows enough about. The others
+// wait for the next survey.
+func (s *session) positionPartitions(found *survey, now time.Time) {
+	for _, u := range found.unpositioned {
+		if s.unpositioned[u.key] != u { // revoked since the survey began
 			continue
 		}
-		facts, err := found.situation(u.key)
+		facts, err := found.facts(u.key)
 		if err != nil {
-			u.fault = err
+			u.err = err
 			continue
 		}
-		facts.remembered = s.in.remembered[u.key]
+		facts.lastTopic = s.in.lastTopics[u.key]
 		facts.latest = s.in.options.Reset == "latest"
-		s.placeOne(u, facts, now)
+		s.positionPartition(u, facts, now)
 	}
 }
 
-func (s *session) placeOne(u *unplaced, facts situation, now time.Time) {
-	decided := place(facts)
-	if err := s.seek(u.key, decided.from); err != nil {
-		u.fault = err
+func (s *session) positionPartition(u *unpositioned, facts partitionFacts, now time.Time) {
+	choice := choosePosition(facts)
+	if err := s.seek(u.key, choice.offset); err != nil {
+		u.err = err
 		return
 	}
-	s.logPlacement(u.key, facts, decided)
-	delete(s.unplaced, u.key)
-	p := s.begin(u.key, decided.from, facts.topic, decided.from == facts.committed && facts.stamp == facts.topic)
-	p.offsets.ends(facts.end, now)
+	s.logPosition(u.key, facts, choice)
+	delete(s.unpositioned, u.key)
+	p := s.addPartition(u.key, choice.offset, facts.topic, choice.offset == facts.committed && facts.committedTopic == facts.topic)
+	p.offsets.recordEnd(facts.end, now)
 	if facts.topic.known() {
-		s.in.remembered[u.key] = facts.topic
+		s.in.lastTopics[u.key] = facts.topic
 	}
-	s.in.metrics.skippedOf(u.key).Add(float64(decided.skipped))
+	s.in.metrics.skippedOf(u.key).Add(float64(choice.dropped))
 	if s.paused {
 		return
 	}
 	if err := s.consumer.Resume([]kafka.TopicPartition{u.key.at(0)}); err != nil {
-		s.log.Error("a partition was not resumed", "partition", u.key.String(), "error", err)
+		s.log.Error("a partition could not be resumed, so its messages wait", "partition", u.key.String(), "error", err)
 	}
 	s.wakeFetchers()
 }
 
-// seek sets the position of a partition. Nothing that was fetched before is
-// delivered from then on.
+// seek sets the position of a partition. Messages that were fetched before are not delivered
+// any more.
 func (s *session) seek(key partitionKey, offset int64) error {
 	answers, err := s.consumer.SeekPartitions([]kafka.TopicPartition{key.at(kafka.Offset(offset))})
 	if err != nil {
@@ -98,98 +98,80 @@ func (s *session) seek(key partitionKey, offset int64) error {
 	return answers[0].Error
 }
 
-func (s *session) logPlacement(key partitionKey, facts situation, decided placement) {
-	log := s.log.With("topic", key.topic, "partition", key.partition, "from", decided.from)
+func (s *session) logPosition(key partitionKey, facts partitionFacts, choice positionChoice) {
+	log := s.log.With("topic", key.topic, "partition", key.partition, "from", choice.offset)
 	switch {
-	case decided.replaced:
-		log.Error("the topic is another one than the group read before: it was deleted and created again, or the cluster is another; its partition is read from the beginning",
+	case choice.replaced:
+		log.Error("the topic is not the one that the group read before: it was deleted and created again, or this is another cluster; the partition is read from the beginning",
 			"committed", facts.committed, "id", facts.topic.String())
-	case decided.beyond:
-		log.Error("the group's committed offset lies beyond the end of the partition, so the messages there are others; the partition is read from the beginning",
+	case choice.beyondEnd:
+		log.Error("the group's committed offset is beyond the end of the partition, so the partition has other messages now; it is read from the beginning",
 			"committed", facts.committed, "end", facts.end)
-	case decided.skipped > 0:
-		log.Warn(droppedMessages, "skipped", decided.skipped, "committed", facts.committed, "cure", droppedCure)
+	case choice.dropped > 0:
+		log.Warn(droppedMessages, "skipped", choice.dropped, "committed", facts.committed, "cure", droppedCure)
 	}
 }
 
-const (
-	droppedMessages = "Kafka dropped messages before ingest read them; they are lost"
-	droppedCure     = "raise the topic's retention.ms or retention.bytes, and see why the group was behind"
-)
+const droppedMessages = "Kafka dropped messages before ingest read them; they are lost"
 
-// follow compares the offset that Kafka gives next with the one that is expected,
-// and returns the partition that it belongs to. It returns nil if Kafka gives what
-// was not asked for, and will give the right messages next.
-func (s *session) follow(p *partition, offset int64) *partition {
+// reconcilePosition compares the offset that Kafka returned next with the position of the
+// partition. It returns the partition that the offset belongs to, which may be a new one. It
+// returns nil if Kafka returned the wrong messages and will return the right ones next.
+func (s *session) reconcilePosition(p *partition, offset int64) *partition {
 	switch {
-	case offset < p.expected && s.seekAgain(p):
+	case offset < p.position && s.repeatSeek(p):
 		return nil
-	case offset > p.expected:
+	case offset > p.position:
 		s.reportGap(p, offset)
-	case offset < p.expected:
-		s.log.Error("Kafka no longer has what ingest read of a partition, because its log was cut off or the topic was created again; reading from its present messages",
-			"topic", p.key.topic, "partition", p.key.partition, "expected", p.expected, "from", offset)
-		p = s.begin(p.key, offset, p.topic, false)
-		s.surveys.soon()
+	case offset < p.position:
+		s.log.Error("Kafka no longer has messages of a partition that ingest has read, because its log was cut off or the topic was created again; "+
+			"ingest reads the messages that are there now",
+			"topic", p.key.topic, "partition", p.key.partition, "expected", p.position, "from", offset)
+		p = s.addPartition(p.key, offset, p.topicID, false)
+		s.surveys.requestNow()
 	}
-	p.heard, p.behind = time.Now(), time.Time{}
-	if s.heard.IsZero() {
-		s.heard = p.heard
+	p.lastFetch, p.behindSince = time.Now(), time.Time{}
+	if s.firstFetch.IsZero() {
+		s.firstFetch = p.lastFetch
 	}
 	return p
 }
 
-// seekAgain sets the position of a partition once more if the first that Kafka gives
-// of it lies below. librdkafka may have begun to reset the position that it was
-// assigned with (0, which retention has passed) and end that after the seek, so that
-// the partition would be read from its start: the messages would be delivered again
-// whose runs Temporal no longer keeps. If Kafka no longer has the position, it gives
-// the lower offset again.
-func (s *session) seekAgain(p *partition) bool {
-	if p.sought || !p.heard.IsZero() || s.seek(p.key, p.expected) != nil {
+// repeatSeek sets the position of a partition a second time if the first message that Kafka
+// returns is below it. librdkafka may have begun to reset the position that the partition was
+// assigned with (0, which retention has passed) and may end the reset after the seek. Then it
+// would read the partition from its start, and messages would be delivered again whose runs
+// Temporal no longer has. If Kafka no longer has the position, it returns the lower offset
+// again.
+func (s *session) repeatSeek(p *partition) bool {
+	if p.seekRepeated || !p.lastFetch.IsZero() || s.seek(p.key, p.position) != nil {
 		return false
 	}
-	p.sought = true
+	p.seekRepeated = true
 	return true
 }
 
-// reportGap reports the messages that Kafka dropped between the expected offset and
-// the one that it gave. Those at or above the partition's start were not dropped,
-// because compaction and transactions leave gaps too. The start is that of the fetch
-// which brought the offset, or of a later one.
+// reportGap reports the messages that Kafka dropped between the position of the partition
+// and the offset that it returned. Only offsets below the partition's start were dropped,
+// because compaction and transactions leave gaps too. The start is that of the fetch which
+// brought the offset, or of a later one.
 func (s *session) reportGap(p *partition, offset int64) {
 	start, _, err := s.consumer.GetWatermarkOffsets(p.key.topic, p.key.partition)
 	if err != nil || start < 0 {
 		start, _, err = s.consumer.QueryWatermarkOffsets(p.key.topic, p.key.partition, int(startTimeout/time.Millisecond))
 	}
-	log := s.log.With("topic", p.key.topic, "partition", p.key.partition, "expected", p.expected, "from", offset)
+	log := s.log.With("topic", p.key.topic, "partition", p.key.partition, "expected", p.position, "from", offset)
 	if err != nil {
-		log.Warn("Kafka jumped over offsets, and its brokers did not answer whether it dropped messages there", "error", err)
+		log.Warn("offsets are missing in a partition, and the brokers did not answer whether Kafka dropped messages there", "error", err)
 		return
 	}
-	if skipped := min(start, offset) - p.expected; skipped > 0 {
-		s.in.metrics.skippedOf(p.key).Add(float64(skipped))
-		log.Warn(droppedMessages, "skipped", skipped, "cure", droppedCure)
-		s.surveys.soon()
+	if dropped := min(start, offset) - p.position; dropped > 0 {
+		s.in.metrics.skippedOf(p.key).Add(float64(dropped))
+		log.Warn(droppedMessages, "skipped", dropped, "cure", droppedCure)
+		s.surveys.requestNow()
 	}
 }
 
-// startTimeout bounds the only question that a poll waits for. It is asked if no
-// fetch has said where the partition starts.
+// startTimeout bounds the only request that a poll waits for. It is sent only if no fetch
+// has reported where the partition starts.
 const startTimeout = 2 * time.Second
-
-// displace makes a partition unplaced again, because its topic was deleted and
-// created again. The messages that were read of it are started all the same.
-func (s *session) displace(p *partition, now time.Time) {
-	part := []kafka.TopicPartition{p.key.at(0)}
-	if err := s.consumer.Pause(part); err != nil {
-		s.log.Error("a partition was not paused", "partition", p.key.String(), "error", err)
-		return // found again by the next survey
-	}
-	s.mu.Lock()
-	delete(s.assigned, p.key)
-	s.mu.Unlock()
-	s.replaced = append(s.replaced, p)
-	s.unplaced[p.key] = &unplaced{key: p.key, since: now}
-	s.surveys.soon()
-}

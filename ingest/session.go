@@ -12,240 +12,261 @@ import (
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"genesys-fanout/internal/outage"
+	"genesys-fanout/internal/redact"
 )
 
 const (
 	commitInterval     = time.Second
 	statisticsInterval = time.Second
-	remindInterval     = 30 * time.Second
 
-	// pollWait bounds one poll, and slotWait the wait for a place in flight before
-	// the partitions are paused. Both are far below max.poll.interval.ms (5
-	// min), after which the group would drop this member.
+	// pollWait bounds one poll, and slotWait the wait for a free slot before the partitions
+	// are paused. Both are far below max.poll.interval.ms (5 min), after which the group
+	// removes this member.
 	pollWait = 100 * time.Millisecond
 	slotWait = time.Second
 
-	// revokeWait is how long a partition that goes to another member waits for
-	// its starts in flight; what is later is started again there and dropped.
+	// revokeWait is how long a partition that moves to another member waits for its starts
+	// in flight. The next owner starts the messages of later ones again, and finds them to
+	// be duplicates.
 	revokeWait = 3 * time.Second
 
-	// drainWait is how long the end of a session waits for starts in flight. A stop
-	// of the process may have a limit of its own.
+	// drainWait is how long the end of a session waits for starts in flight. A stop of the
+	// process may have a limit of its own.
 	drainWait = 8 * time.Second
 
-	// leaveWait is how long the last commit and leaving the group may take. It is
-	// kept short, because a stop while the brokers are away would always take it.
+	// leaveWait is how long the last commit and leaving the group may take. It is short,
+	// because a stop takes all of it while the brokers do not answer.
 	leaveWait = 4 * time.Second
 
-	// refusalPatience is how long credentials must be refused before they are
-	// believed to be wrong: a broker that just started may not know its users yet.
-	refusalPatience = 5 * time.Second
+	// rejectionPatience is how long brokers must reject the credentials before the
+	// credentials count as wrong: a broker that has just started may not know its users yet.
+	rejectionPatience = 5 * time.Second
 )
 
-// session is one consumer from its creation to its close.
+// session is one Kafka consumer from its creation to its close.
 type session struct {
 	in         *Ingest
 	connection Connection
+	redactor   redact.Redactor // of the secrets of the connection
 	consumer   *kafka.Consumer
 	admin      *kafka.AdminClient
 	log        *slog.Logger
-	lines      lines
+	lines      lineLimiter
 	cluster    atomic.Pointer[string] // the cluster's id, once it is known
 
-	mu       sync.Mutex // guards assigned; a start that ends asks nothing else
+	mu       sync.Mutex // guards assigned
 	assigned map[partitionKey]*partition
 
-	commits   sync.Mutex // one commit at a time, or an older one could overtake
-	unstamped bool       // the brokers take no metadata with an offset; guarded by commits
+	// commitLock allows one commit at a time, because an older one could overwrite a newer
+	// one.
+	commitLock       sync.Mutex
+	metadataTooLarge bool // the brokers accept no metadata with an offset; guarded by commitLock
 
-	// Everything below is used by the goroutine that polls alone.
-	unplaced map[partitionKey]*unplaced
-	replaced []*partition // whose starts may be in flight; no commit is theirs any more
-	waiting  []arrival    // read, without a place in flight yet
-	paused   bool
-	joined   bool // the group was joined once, and something may be read
+	// Only the goroutine that polls uses the fields below.
 
-	tended  time.Time // when check and survey ran last
-	surveys *surveys
-	found   *survey // the last one that was answered
+	unpositioned map[partitionKey]*unpositioned
+	replaced     []*partition     // their starts may be in flight, but they are not committed any more
+	waiting      []waitingMessage // read, but not in flight yet, in order
+	paused       bool
+	joined       bool // the group was joined once, and this member can read
 
-	missing, refusedTopics, stalls reminder
+	checkedAt time.Time // when the checks and surveys ran last
+	surveys   *surveys
+	found     *survey // the last one that was answered
 
-	heard       time.Time // Kafka gave something first
-	connectedAt time.Time // a broker was connected last
-	steadyAt    time.Time // the group was joined and a broker connected last
+	missing, unreadable, stalls *outage.Outage
 
-	refusal            error // of the credentials
-	refusedSince       time.Time
-	topicRefusal       error // of a topic, whose name librdkafka does not give
-	fetchRefused       time.Time
-	topicsRefusedSince time.Time
+	firstFetch  time.Time // when Kafka first returned something
+	connectedAt time.Time // when a broker was connected last
+	steadyAt    time.Time // when the group was joined and a broker connected last
 
-	fault   error // the last error that is neither of these nor of a connection
-	faultAt time.Time
+	rejection       error // why the brokers rejected the credentials
+	rejectedSince   time.Time
+	fetchErr        error // of a denied fetch; librdkafka does not name its topic
+	fetchDeniedAt   time.Time
+	unreadableSince time.Time // since when no topic may be read
+
+	// otherErr is the last error that is neither one of these nor of a connection.
+	otherErr   error
+	otherErrAt time.Time
 }
 
-// arrival is a message that was read.
-type arrival struct {
+// waitingMessage is a message that was read and is not in flight yet.
+type waitingMessage struct {
 	message   *kafka.Message
 	partition *partition
-	mark      *mark
+	pending   *pendingMessage
 }
 
 func (in *Ingest) newSession(connection Connection) (*session, error) {
-	config := config(in.options.GroupID, connection)
+	config := ConsumerConfig(in.options.GroupID, connection)
 	consumer, err := kafka.NewConsumer(&config)
 	if err != nil {
-		return nil, fmt.Errorf("make the Kafka consumer: %w", connection.redactError(err))
+		return nil, fmt.Errorf("create the Kafka consumer: %w", connection.RedactError(err))
 	}
 	admin, err := kafka.NewAdminClientFromConsumer(consumer)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make the Kafka client: %w", err), consumer.Close())
+		return nil, errors.Join(fmt.Errorf("create the Kafka admin client: %w", err), consumer.Close())
 	}
 	s := &session{
-		in: in, connection: connection, consumer: consumer, admin: admin,
+		in: in, connection: connection, redactor: connection.redactor(), consumer: consumer, admin: admin,
 		log:      in.options.Log.With("brokers", connection.BootstrapServers, "topics", connection.Topics),
-		assigned: make(map[partitionKey]*partition), unplaced: make(map[partitionKey]*unplaced),
+		assigned: make(map[partitionKey]*partition), unpositioned: make(map[partitionKey]*unpositioned),
 		found: &survey{}, connectedAt: time.Now(),
 	}
 	s.surveys = newSurveys(s.askBrokers)
+	s.missing, s.unreadable, s.stalls = s.newMissingTopicsOutage(), s.newUnreadableTopicsOutage(), s.newStallsOutage()
+	in.group.log = s.log
 	return s, nil
 }
 
-// run consumes until ctx ends (nil), or the brokers refuse the credentials.
+// run consumes until ctx ends, and returns nil then. It returns an error if the session must
+// end for another reason, such as rejected credentials.
 func (s *session) run(ctx context.Context) error {
 	if err := s.consumer.SubscribeTopics(s.connection.Topics, s.rebalance); err != nil {
 		return errors.Join(fmt.Errorf("subscribe: %w", err), s.consumer.Close())
 	}
-	// A start in flight may go on while the session stops, up to drainWait.
-	starting, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
+	// Starts in flight may continue while the session stops, up to drainWait.
+	startCtx, cancelStarts := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancelStarts()
 
 	stopCommits, commitsStopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(commitsStopped)
-		s.commitEvery(commitInterval, stopCommits)
+		s.commitPeriodically(commitInterval, stopCommits)
 	}()
 	go s.forwardLogs()
 	s.in.current.Store(s)
 	defer s.in.current.CompareAndSwap(s, nil)
-	polling, stopLooking := context.WithCancel(ctx)
-	err := s.consume(polling, starting)
-	stopLooking()
+	pollCtx, cancelSurveys := context.WithCancel(ctx)
+	err := s.consume(pollCtx, startCtx)
+	cancelSurveys()
 	if ctx.Err() == nil {
-		s.drain(starting, drainWait)
+		s.drain(startCtx, drainWait)
 	} else {
-		s.drain(starting, cmp.Or(s.in.options.DrainLimit, drainWait))
+		s.drain(startCtx, cmp.Or(s.in.options.DrainLimit, drainWait))
 		if s.in.options.OnDrained != nil {
 			s.in.options.OnDrained()
 		}
 	}
 	close(stopCommits)
-	s.leave(commitsStopped)
+	s.close(commitsStopped)
 	return err
 }
 
-// consume polls. It polls on while all starts are taken, or the group would
-// drop this member.
-func (s *session) consume(ctx, starting context.Context) error {
+// consume polls until ctx ends. It keeps polling while no slot is free, because the group
+// would otherwise remove this member.
+func (s *session) consume(ctx, startCtx context.Context) error {
 	for ctx.Err() == nil {
 		if err := s.poll(); err != nil {
 			return err
 		}
-		if now := time.Now(); now.Sub(s.tended) >= pollWait { // not once for each message
-			s.tended = now
-			if err := s.check(now); err != nil {
+		if now := time.Now(); now.Sub(s.checkedAt) >= pollWait { // not once for each message
+			s.checkedAt = now
+			if err := s.checkTopics(now); err != nil {
 				return err
 			}
-			s.survey(ctx, now)
+			if err := s.checkConnected(now); err != nil {
+				return err
+			}
+			s.runSurveys(ctx, now)
 		}
-		s.startWaiting(ctx, starting)
+		s.startWaiting(ctx, startCtx)
 	}
 	return nil
 }
 
-// poll waits for one event of librdkafka and acts on it. It returns an error if the
-// session must end.
+// poll waits for one event of librdkafka and acts on it. It returns an error if the session
+// must end.
 func (s *session) poll() error {
 	switch e := s.consumer.Poll(int(pollWait / time.Millisecond)).(type) {
 	case *kafka.Message:
 		if e.TopicPartition.Error != nil {
-			return s.reportError(e.TopicPartition.Error)
+			return s.handleError(e.TopicPartition.Error)
 		}
-		s.receive(e)
+		s.handleMessage(e)
 	case kafka.PartitionEOF:
-		if p := s.partitionOf(kafka.TopicPartition(e)); p != nil {
-			s.reach(p, int64(e.Offset))
-		}
+		s.handlePartitionEnd(kafka.TopicPartition(e))
 	case kafka.Error:
-		return s.reportError(e)
+		return s.handleError(e)
 	case *kafka.Stats:
-		return s.observe(e.String(), time.Now())
+		return s.handleStatistics(e.String(), time.Now())
 	}
 	return nil
 }
 
-// check returns an error if the session must end.
-func (s *session) check(now time.Time) error {
-	if err := s.checkTopics(now); err != nil {
-		return err
-	}
-	return s.checkAway(now)
-}
-
-// receive marks a message as read. It drops a message of a partition that is not
-// placed yet, because Kafka gives it again from the right position.
-func (s *session) receive(m *kafka.Message) {
+// handleMessage records a message as read. It drops a message of a partition that is not
+// positioned yet, because Kafka returns it again from the right position.
+func (s *session) handleMessage(m *kafka.Message) {
 	p := s.partitionOf(m.TopicPartition)
 	if p == nil {
 		return
 	}
-	offset, at := int64(m.TopicPartition.Offset), m.Timestamp
+	offset, written := int64(m.TopicPartition.Offset), m.Timestamp
 	if m.TimestampType == kafka.TimestampNotAvailable {
-		at = time.Now()
+		written = time.Now()
 	}
-	if p = s.follow(p, offset); p == nil {
+	if p = s.reconcilePosition(p, offset); p == nil {
 		return
 	}
-	p.expected = offset + 1
+	p.position = offset + 1
 	s.joined = true
-	s.waiting = append(s.waiting, arrival{m, p, p.offsets.read(offset, at)})
+	s.waiting = append(s.waiting, waitingMessage{m, p, p.offsets.addMessage(offset, written)})
 }
 
-// reach marks the end of a partition as read.
-func (s *session) reach(p *partition, end int64) {
-	if p = s.follow(p, end); p == nil {
+// handlePartitionEnd records that every message of a partition was read.
+func (s *session) handlePartitionEnd(end kafka.TopicPartition) {
+	p := s.partitionOf(end)
+	if p == nil {
 		return
 	}
-	p.expected = end
-	p.offsets.reached(end)
+	offset := int64(end.Offset)
+	if p = s.reconcilePosition(p, offset); p == nil {
+		return
+	}
+	p.position = offset
+	p.offsets.recordPosition(offset)
 }
 
-// startWaiting starts what waits. When no place comes free it pauses the
-// partitions, so that the next polls bring no more messages.
-func (s *session) startWaiting(ctx, starting context.Context) {
+// startWaiting starts the waiting messages. If no slot becomes free, it pauses the
+// partitions, so that the next polls return no more messages.
+func (s *session) startWaiting(ctx, startCtx context.Context) {
 	for len(s.waiting) > 0 {
-		if !s.in.flight.enter() && (s.paused || !s.in.flight.enterWithin(ctx, slotWait)) {
+		wait := slotWait
+		if s.paused {
+			wait = 0
+		}
+		if !s.tryStart(ctx, startCtx, s.waiting[0], wait) {
 			s.pause()
 			return
 		}
-		a := s.waiting[0]
 		s.waiting = s.waiting[1:]
-		s.start(starting, a)
 	}
-	if s.paused && s.in.flight.halfEmpty() {
+	if s.paused && s.in.limiter.halfEmpty() {
 		s.resume()
 	}
 }
 
-// start hands a message that has a place in flight to Temporal.
-func (s *session) start(ctx context.Context, a arrival) {
-	a.partition.offsets.begin()
+// tryStart starts the run of a message on a goroutine of its own. It returns false if no slot
+// is free within the wait. startCtx is the context of the start.
+//
+// The permit is acquired and released here and nowhere else.
+func (s *session) tryStart(ctx, startCtx context.Context, m waitingMessage, wait time.Duration) bool {
+	permit, ok := s.in.limiter.acquire(ctx, wait)
+	if !ok {
+		return false
+	}
+	// Before the goroutine runs, so that a revocation that comes next waits for this start.
+	m.partition.offsets.beginStart()
 	go func() {
-		if s.in.starts.hand(ctx, a.message) == nil {
-			a.partition.offsets.settle(a.mark)
+		defer permit.release()
+		if s.in.starter.start(startCtx, m.message, permit) == nil {
+			m.partition.offsets.completeStart(m.pending)
 		}
 	}()
+	return true
 }
 
 func (s *session) pause() {
@@ -257,13 +278,13 @@ func (s *session) pause() {
 	}
 }
 
-// resume resumes the partitions that are placed; the others are resumed when they
-// are.
+// resume resumes the partitions that are positioned. The others are resumed when they are
+// positioned.
 func (s *session) resume() {
 	var parts []kafka.TopicPartition
-	for _, p := range s.all() {
+	for _, p := range s.partitions() {
 		parts = append(parts, p.key.at(0))
-		p.behind = time.Time{}
+		p.behindSince = time.Time{}
 	}
 	if s.consumer.Resume(parts) == nil {
 		s.paused = false
@@ -271,53 +292,46 @@ func (s *session) resume() {
 	}
 }
 
-// wakeFetchers lets a survey begin after partitions were resumed, because librdkafka
-// would notice that only after up to 1 s. A request to their leaders wakes it.
-func (s *session) wakeFetchers() { s.surveys.soon() }
+// wakeFetchers makes librdkafka notice at once that partitions were resumed, which otherwise
+// takes up to 1 s. The requests of a survey to the partitions' leaders wake it.
+func (s *session) wakeFetchers() { s.surveys.requestNow() }
 
-// partitionOf is the partition that something of Kafka belongs to, nil if it is
-// not ours or not placed.
-func (s *session) partitionOf(p kafka.TopicPartition) *partition {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.assigned[keyOf(p)]
-}
-
-// drain waits for the starts in flight. What was never started is never
-// committed, and so read again, unless it is of a topic that was made anew since:
-// that is started now.
-func (s *session) drain(starting context.Context, limit time.Duration) {
-	until := time.Now().Add(limit)
-	for _, a := range s.waiting {
-		if slices.Contains(s.replaced, a.partition) && s.in.flight.enterWithin(starting, time.Until(until)) {
-			s.start(starting, a)
+// drain waits for the starts in flight, up to a limit. The waiting messages are not started:
+// they are not committed, so they are read again. Only those of a topic that was deleted and
+// created again since are started now, because nobody can read them again.
+func (s *session) drain(startCtx context.Context, limit time.Duration) {
+	deadline := time.Now().Add(limit)
+	for _, m := range s.waiting {
+		if slices.Contains(s.replaced, m.partition) {
+			s.tryStart(startCtx, startCtx, m, time.Until(deadline))
 		}
 	}
 	s.waiting = nil
-	awaitSettled(append(s.all(), s.replaced...), time.Until(until))
+	waitIdle(append(s.partitions(), s.replaced...), time.Until(deadline))
 	for _, p := range s.replaced {
-		if n := p.offsets.unsettled(); n > 0 {
+		if n := p.offsets.notAccepted(); n > 0 {
 			s.log.Error("messages were read from a topic that was deleted or a log that was cut off, and Temporal did not accept them before the consumer was closed; "+
 				"those that Kafka no longer has are lost", "topic", p.key.topic, "partition", p.key.partition, "messages", n)
 		}
 	}
 }
 
-// leave commits what Temporal holds and leaves the group. A broker that is away
-// must not hold up the stop.
-func (s *session) leave(commitsStopped <-chan struct{}) {
-	left := make(chan error, 1)
+// close commits the messages that Temporal has accepted, leaves the group and closes the
+// consumer. After leaveWait it returns without an answer of the brokers, so that brokers that
+// do not answer do not hold up a stop.
+func (s *session) close(commitsStopped <-chan struct{}) {
+	closed := make(chan error, 1)
 	go func() {
 		<-commitsStopped
 		s.surveys.running.Wait()
 		s.commitAssigned()
 		s.admin.Close()
-		left <- s.consumer.Close()
+		closed <- s.consumer.Close()
 	}()
 	select {
-	case err := <-left:
+	case err := <-closed:
 		if err != nil {
-			s.in.options.Log.Warn("the consumer did not close cleanly", "error", err)
+			s.in.options.Log.Warn("the Kafka consumer did not close cleanly; Kafka may give its partitions to other members only after session.timeout.ms", "error", err)
 		}
 	case <-time.After(leaveWait):
 		s.in.options.Log.Warn("Kafka did not answer the last commit or the leave of the group in time: it gives the partitions to other members "+

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"go.temporal.io/api/serviceerror"
 
 	"genesys-fanout/event"
@@ -24,25 +25,23 @@ const (
 	topic = "events"
 	group = "ingest-test"
 
-	// patience is long enough for anything that needs nobody else.
-	patience = 30 * time.Second
-	tick     = 50 * time.Millisecond
+	tick = 50 * time.Millisecond
 )
 
-// temporal stands in for a server: it holds what was started, by event, and can
-// keep starts waiting.
+// temporal stands in for a Temporal server. It stores accepted starts by event, and can block
+// or reject starts.
 type temporal struct {
-	mu      sync.Mutex
-	held    map[string]fanout.Input
-	tries   map[string]int
-	refuse  error                    // of every start
-	waiting map[string]chan struct{} // closed to let an event's start go on
-	open    int
-	most    int // starts open at once
+	mu       sync.Mutex
+	accepted map[string]fanout.Input
+	tries    map[string]int
+	reject   error                    // of every start
+	blocked  map[string]chan struct{} // closed to release an event's start
+	open     int
+	most     int // starts open at once
 }
 
 func newTemporal() *temporal {
-	return &temporal{held: map[string]fanout.Input{}, tries: map[string]int{}, waiting: map[string]chan struct{}{}}
+	return &temporal{accepted: map[string]fanout.Input{}, tries: map[string]int{}, blocked: map[string]chan struct{}{}}
 }
 
 func (s *temporal) Start(ctx context.Context, in fanout.Input) (bool, error) {
@@ -50,11 +49,11 @@ func (s *temporal) Start(ctx context.Context, in fanout.Input) (bool, error) {
 	s.tries[in.Event.ID]++
 	s.open++
 	s.most = max(s.most, s.open)
-	wait := s.waiting[in.Event.ID]
+	released := s.blocked[in.Event.ID]
 	s.mu.Unlock()
-	if wait != nil {
+	if released != nil {
 		select {
-		case <-wait:
+		case <-released:
 		case <-ctx.Done():
 		}
 	}
@@ -64,45 +63,48 @@ func (s *temporal) Start(ctx context.Context, in fanout.Input) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	if s.refuse != nil {
-		return false, s.refuse
+	if s.reject != nil {
+		return false, s.reject
 	}
-	_, duplicate := s.held[in.Event.ID]
+	_, duplicate := s.accepted[in.Event.ID]
 	if !duplicate {
-		s.held[in.Event.ID] = in
+		s.accepted[in.Event.ID] = in
 	}
 	return !duplicate, nil
 }
 
-// hold keeps the starts of events waiting until the returned function is called.
-func (s *temporal) hold(ids ...string) (release func()) {
+// block makes the starts of events wait until the returned function is called.
+func (s *temporal) block(ids ...string) (release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	wait := make(chan struct{})
+	released := make(chan struct{})
 	for _, id := range ids {
-		s.waiting[id] = wait
+		s.blocked[id] = released
 	}
-	return sync.OnceFunc(func() { close(wait) })
+	return sync.OnceFunc(func() { close(released) })
 }
 
-func (s *temporal) refuseWith(err error) {
+// rejectWith makes the server reject every start with an error; nil ends that.
+func (s *temporal) rejectWith(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refuse = err
+	s.reject = err
 }
 
-func (s *temporal) holds() int {
+func (s *temporal) acceptedCount() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.held)
+	return len(s.accepted)
 }
 
+// tried returns how often the start of an event was tried.
 func (s *temporal) tried(id string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.tries[id]
 }
 
+// openNow returns how many starts are in flight now, and the most there were at once.
 func (s *temporal) openNow() (now, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,7 +160,11 @@ type member struct {
 
 func oneTarget(t *testing.T) *target.Set {
 	t.Helper()
-	targets, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: 'http://127.0.0.1:1'}\n"), nil)
+	targets, err := target.Parse("targets.yaml", []byte(`
+targets:
+  - name: a
+    url: http://127.0.0.1:1
+`), nil)
 	require.NoError(t, err)
 	return targets
 }
@@ -176,7 +182,7 @@ func run(t *testing.T, kafka *devstack.Kafka, starter Starter, change func(*Opti
 		change(&options)
 	}
 	if server, ok := starter.(*temporal); ok {
-		await.Watch(t, "started", func() any { return server.holds() })
+		await.Watch(t, "started", func() any { return server.acceptedCount() })
 	}
 	in, err := New(options)
 	require.NoError(t, err)
@@ -227,9 +233,9 @@ func produce(t *testing.T, kafka *devstack.Kafka, partition int32, from, to int)
 	require.NoError(t, kafka.ProduceAll(t.Context(), messages...))
 }
 
-// committed is what the group reads next of a partition, -1 before any commit.
-// The error of a broker that knows no such group yet, or is away, counts as none:
-// this is asked within conditions, which may not end the test.
+// committed returns the offset that the group has committed of a partition, or -1. The error of
+// a broker that knows no such group yet, or that is away, counts as no commit, because
+// conditions call this function and may not end the test.
 func committed(t *testing.T, kafka *devstack.Kafka, partition int32) int64 {
 	t.Helper()
 	offsets, err := kafka.Committed(t.Context(), group)
@@ -239,14 +245,15 @@ func committed(t *testing.T, kafka *devstack.Kafka, partition int32) int64 {
 	return -1
 }
 
-func TestCommitsFollowTheSlowestStart(t *testing.T) {
+// A start that takes long holds up the commits of all later messages.
+func TestIngest_CommitsOnlyAfterTemporalAccepted(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
-	release := server.hold(id(3))
+	release := server.block(id(3))
 	defer release()
 	m := run(t, kafka, server, nil)
 	produce(t, kafka, 0, 0, 10)
-	wait(t, func() bool { return server.holds() == 9 }, "all but the one that waits")
+	wait(t, func() bool { return server.acceptedCount() == 9 }, "all but the one that waits")
 	wait(t, func() bool { return committed(t, kafka, 0) == 3 }, "the prefix before it")
 	// A later commit shows that nothing past it was committed meanwhile.
 	require.Never(t, func() bool { return committed(t, kafka, 0) != 3 }, 2*commitInterval, tick)
@@ -256,23 +263,23 @@ func TestCommitsFollowTheSlowestStart(t *testing.T) {
 	require.NoError(t, m.end(t))
 }
 
-func TestNothingIsCommittedThatTemporalRefuses(t *testing.T) {
+func TestIngest_CommitsNothingWhileTemporalRejectsStarts(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
-	server.refuseWith(serviceerror.NewUnavailable("away"))
+	server.rejectWith(serviceerror.NewUnavailable("away"))
 	m := run(t, kafka, server, nil)
 	produce(t, kafka, 0, 0, 5)
 	wait(t, func() bool { return server.tried(id(4)) > 5 }, "it is tried again") // 3.1 s
 	require.Error(t, m.health.of(CheckStarts))
 	assert.LessOrEqual(t, committed(t, kafka, 0), int64(0))
-	server.refuseWith(nil)
+	server.rejectWith(nil)
 	wait(t, func() bool { return committed(t, kafka, 0) == 5 && m.health.of(CheckStarts) == nil }, "Temporal is back")
 	assert.Equal(t, 1, strings.Count(m.log.text(), "waiting for Temporal"), "one line for all")
 }
 
-// TestFullKeepsItsMembership: with every slot taken, ingest polls on for longer
-// than the group would wait for a poll, and takes no more messages.
-func TestFullKeepsItsMembership(t *testing.T) {
+// ingest keeps polling for longer than the group would wait for a poll, and reads no more
+// messages.
+func TestIngest_StaysInTheGroupWhileNoSlotIsFree(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
 	const events, slots = 200, 4
@@ -280,7 +287,7 @@ func TestFullKeepsItsMembership(t *testing.T) {
 	for n := range ids {
 		ids[n] = id(n)
 	}
-	release := server.hold(ids...)
+	release := server.block(ids...)
 	defer release()
 	const poll = 6 * time.Second
 	m := run(t, kafka, server, func(o *Options) {
@@ -288,12 +295,12 @@ func TestFullKeepsItsMembership(t *testing.T) {
 		extra(map[string]string{"max.poll.interval.ms": "6000", "session.timeout.ms": "6000"})(o)
 	})
 	produce(t, kafka, 0, 0, events)
-	wait(t, func() bool { now, _ := server.openNow(); return now == slots }, "every slot is taken")
+	wait(t, func() bool { now, _ := server.openNow(); return now == slots }, "no slot is free")
 	require.Never(t, func() bool {
 		now, _ := server.openNow()
 		return now != slots || strings.Contains(m.log.text(), "revoked")
 	}, poll+2*time.Second, tick)
-	assert.LessOrEqual(t, committed(t, kafka, 0), int64(0), "nothing is committed that Temporal does not hold")
+	assert.LessOrEqual(t, committed(t, kafka, 0), int64(0), "nothing is committed that Temporal has not accepted")
 	members, err := kafka.Members(t.Context(), group)
 	require.NoError(t, err)
 	assert.Equal(t, 1, members)
@@ -306,21 +313,21 @@ func TestFullKeepsItsMembership(t *testing.T) {
 	}
 }
 
-// TestRebalanceInTheMidstOfStarts: a second member takes over while starts of
-// the first are in flight; nothing is lost and nothing committed too early.
-func TestRebalanceInTheMidstOfStarts(t *testing.T) {
+// A second member gets a partition while starts of the first member are in flight. No message
+// is lost, and none is committed too early.
+func TestIngest_RebalancesWhileStartsAreInFlight(t *testing.T) {
 	for _, strategy := range []string{"range", "cooperative-sticky"} {
 		t.Run(strategy, func(t *testing.T) {
 			t.Parallel()
 			const each = 200
 			kafka, server := startKafka(t, map[string]int32{topic: 2}), newTemporal()
-			release := server.hold(id(7), id(each+7)) // longer than a revocation waits
+			release := server.block(id(7), id(each+7)) // longer than a revocation waits
 			defer release()
 			choose := extra(map[string]string{"partition.assignment.strategy": strategy})
 			first := run(t, kafka, server, choose)
 			produce(t, kafka, 0, 0, each)
 			produce(t, kafka, 1, each, 2*each)
-			wait(t, func() bool { return server.holds() == 2*each-2 }, "all but two")
+			wait(t, func() bool { return server.acceptedCount() == 2*each-2 }, "all but two")
 			second := run(t, kafka, server, choose)
 			wait(t, func() bool {
 				return strings.Contains(second.log.text(), "partitions assigned") && second.ready() && first.ready()
@@ -333,20 +340,20 @@ func TestRebalanceInTheMidstOfStarts(t *testing.T) {
 			produce(t, kafka, 0, 2*each, 3*each)
 			produce(t, kafka, 1, 3*each, 4*each)
 			wait(t, func() bool { return committed(t, kafka, 0) == 2*each && committed(t, kafka, 1) == 2*each }, "both again")
-			assert.Equal(t, 4*each, server.holds())
+			assert.Equal(t, 4*each, server.acceptedCount())
 			first.stop()
 			require.NoError(t, first.end(t))
 			produce(t, kafka, 0, 4*each, 5*each)
 			produce(t, kafka, 1, 5*each, 6*each)
 			wait(t, func() bool { return committed(t, kafka, 0) == 3*each && committed(t, kafka, 1) == 3*each }, "the second alone")
-			assert.Equal(t, 6*each, server.holds())
+			assert.Equal(t, 6*each, server.acceptedCount())
 		})
 	}
 }
 
-// TestRebalanceWhileFull: messages that wait for a free start are neither lost
-// with a partition that stays nor started out of order with one that goes.
-func TestRebalanceWhileFull(t *testing.T) {
+// Messages that wait for a free slot are not lost if their partition stays, and not started
+// out of order if it moves.
+func TestIngest_RebalancesWhileNoSlotIsFree(t *testing.T) {
 	for _, strategy := range []string{"range", "cooperative-sticky"} {
 		t.Run(strategy, func(t *testing.T) {
 			t.Parallel()
@@ -356,7 +363,7 @@ func TestRebalanceWhileFull(t *testing.T) {
 			for n := range ids {
 				ids[n] = id(n)
 			}
-			release := server.hold(ids...)
+			release := server.block(ids...)
 			defer release()
 			change := func(o *Options) {
 				o.MaxStarts = 2
@@ -371,9 +378,9 @@ func TestRebalanceWhileFull(t *testing.T) {
 			wait(t, func() bool { now, _ := server.openNow(); return now == 4 }, "the second is full")
 			release()
 			wait(t, func() bool { return committed(t, kafka, 0) == each && committed(t, kafka, 1) == each }, "both")
-			assert.Equal(t, 2*each, server.holds())
+			assert.Equal(t, 2*each, server.acceptedCount())
 
-			// A partition that was paused when it went comes back unpaused.
+			// A partition that was paused when it moved comes back unpaused.
 			second.stop()
 			require.NoError(t, second.end(t))
 			produce(t, kafka, 0, 2*each, 3*each)
@@ -384,19 +391,19 @@ func TestRebalanceWhileFull(t *testing.T) {
 	}
 }
 
-// TestARevocationCommitsFirst: what is started while a partition is on its way
-// to another member is committed before it goes, so nobody reads it again.
-func TestARevocationCommitsFirst(t *testing.T) {
+// Messages that are started during a rebalance are committed before their partition moves, so
+// that nobody reads them again.
+func TestIngest_CommitsBeforeAPartitionIsRevoked(t *testing.T) {
 	t.Parallel()
 	const each = 20
 	kafka, server := startKafka(t, map[string]int32{topic: 2}), newTemporal()
-	release := server.hold(id(7), id(each+7))
+	release := server.block(id(7), id(each+7))
 	defer release()
 	first := run(t, kafka, server, nil)
 	produce(t, kafka, 0, 0, each)
 	produce(t, kafka, 1, each, 2*each)
 	wait(t, func() bool { return committed(t, kafka, 0) == 7 && committed(t, kafka, 1) == 7 }, "the prefixes")
-	wait(t, func() bool { return server.holds() == 2*each-2 }, "all but two")
+	wait(t, func() bool { return server.acceptedCount() == 2*each-2 }, "all but two")
 	run(t, kafka, server, nil)
 	wait(t, func() bool { return strings.Contains(first.log.text(), "partitions revoked") }, "a rebalance begins")
 	release()
@@ -406,15 +413,15 @@ func TestARevocationCommitsFirst(t *testing.T) {
 	}
 }
 
-// TestStopWaitsForStartsAndCommitsThem, and then leaves the group.
-func TestStopWaitsForStartsAndCommitsThem(t *testing.T) {
+// Then ingest leaves the group.
+func TestIngest_StopWaitsForStartsAndCommitsThem(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
-	release := server.hold(id(0))
+	release := server.block(id(0))
 	defer release()
 	m := run(t, kafka, server, nil)
 	produce(t, kafka, 0, 0, 10)
-	wait(t, func() bool { return server.holds() == 9 }, "all but the first")
+	wait(t, func() bool { return server.acceptedCount() == 9 }, "all but the first")
 	m.stop()
 	defer time.AfterFunc(revokeWait+2*time.Second, release).Stop() // later than a revocation waits
 	require.NoError(t, m.end(t))
@@ -424,7 +431,7 @@ func TestStopWaitsForStartsAndCommitsThem(t *testing.T) {
 	assert.Zero(t, members)
 }
 
-func TestCredentialsRefusedAtTheStart(t *testing.T) {
+func TestIngest_EndsIfCredentialsAreRejectedAtTheStart(t *testing.T) {
 	t.Parallel()
 	kafka := startKafka(t, map[string]int32{topic: 1})
 	began := time.Now()
@@ -436,8 +443,8 @@ func TestCredentialsRefusedAtTheStart(t *testing.T) {
 		}
 	})
 	err := m.end(t)
-	var refused *CredentialsError
-	require.ErrorAs(t, err, &refused)
+	var rejected *CredentialsError
+	require.ErrorAs(t, err, &rejected)
 	assert.Less(t, time.Since(began), 20*time.Second)
 	for _, part := range []string{kafka.Bootstrap(), kafka.Username(), "SCRAM-SHA-512", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD", "port"} {
 		assert.ErrorContains(t, err, part)
@@ -445,12 +452,12 @@ func TestCredentialsRefusedAtTheStart(t *testing.T) {
 	assert.NotContains(t, err.Error()+m.log.text(), "wrong-password")
 }
 
-func TestBrokersAwayAndBack(t *testing.T) {
+func TestIngest_WaitsForBrokersThatAreAway(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
 	kafka.Stop()
 	m := run(t, kafka, server, nil)
-	wait(t, func() bool { return strings.Contains(m.log.text(), "waiting for Kafka") }, "it waits and says so")
+	wait(t, func() bool { return strings.Contains(m.log.text(), "waiting for Kafka") }, "the log line")
 	assert.False(t, m.ready())
 	require.NoError(t, kafka.Start(t.Context()))
 	wait(t, m.ready, "ready when they are there")
@@ -464,12 +471,12 @@ func TestBrokersAwayAndBack(t *testing.T) {
 	require.NoError(t, kafka.Start(t.Context()))
 	wait(t, m.ready, "ready again")
 	produce(t, kafka, 0, 5, 10)
-	wait(t, func() bool { return committed(t, kafka, 0) == 10 }, "goes on by itself")
+	wait(t, func() bool { return committed(t, kafka, 0) == 10 }, "continues by itself")
 }
 
-// TestCredentialsThatRotate: the connection is asked for again, as often as that
-// takes, though asking fails or gives the old password for a while.
-func TestCredentialsThatRotate(t *testing.T) {
+// ingest calls Connect again until the connection works, although Connect fails or returns the
+// old password at first.
+func TestIngest_ReadsRotatedCredentials(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
 	old := connectionTo(kafka)
@@ -500,19 +507,18 @@ func TestCredentialsThatRotate(t *testing.T) {
 	assert.NotContains(t, m.log.text(), "new-password")
 }
 
-func TestATopicThatIsNotThereYet(t *testing.T) {
+func TestIngest_WaitsForATopicThatDoesNotExist(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, nil), newTemporal()
 	m := run(t, kafka, server, extra(map[string]string{"topic.metadata.refresh.interval.ms": "1000"}))
-	wait(t, func() bool { return strings.Contains(m.log.text(), "KAFKA_TOPIC") }, "it says what to do")
+	wait(t, func() bool { return strings.Contains(m.log.text(), "KAFKA_TOPIC") }, "the log names the cure")
 	assert.False(t, m.ready())
 	require.NoError(t, kafka.CreateTopic(t.Context(), topic, 1))
 	produce(t, kafka, 0, 0, 3)
 	wait(t, func() bool { return committed(t, kafka, 0) == 3 && m.ready() }, "found")
 }
 
-// TestNoMessageBlocksAPartition whatever it holds.
-func TestNoMessageBlocksAPartition(t *testing.T) {
+func TestIngest_NoMessageBlocksAPartition(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
 	m := run(t, kafka, poisoned{server}, func(o *Options) { o.SearchAttributes = func() bool { return true } })
@@ -524,18 +530,18 @@ func TestNoMessageBlocksAPartition(t *testing.T) {
 	reasons := map[event.Reason]int{}
 	server.mu.Lock()
 	defer server.mu.Unlock()
-	for _, in := range server.held {
+	for _, in := range server.accepted {
 		if in.Undeliverable != nil {
 			reasons[in.Undeliverable.Reason]++
 		}
 	}
 	assert.Equal(t, map[event.Reason]int{event.ReasonUndecodable: 3, event.ReasonOversize: 1}, reasons)
-	assert.Len(t, server.held, len(values))
-	assert.Nil(t, server.held["after"].Undeliverable)
+	assert.Len(t, server.accepted, len(values))
+	assert.Nil(t, server.accepted["after"].Undeliverable)
 	assert.NoError(t, m.health.of(CheckStarts))
 }
 
-// poisoned refuses one event's content.
+// poisoned rejects the content of one event.
 type poisoned struct{ Starter }
 
 func (p poisoned) Start(ctx context.Context, in fanout.Input) (bool, error) {
@@ -543,4 +549,14 @@ func (p poisoned) Start(ctx context.Context, in fanout.Input) (bool, error) {
 		return false, &fanout.ContentError{Err: serviceerror.NewInvalidArgument("not this")}
 	}
 	return p.Starter.Start(ctx, in)
+}
+
+// reject makes the broker answer requests with an error until the returned function is called.
+// hits returns how many requests it rejected.
+func reject(t *testing.T, kafka *devstack.Kafka, fault kfake.Fault) (hits func() int, end func()) {
+	t.Helper()
+	fault.Count = -1
+	handle, err := kafka.Fault(fault)
+	require.NoError(t, err)
+	return handle.Hits, handle.Remove
 }

@@ -2,46 +2,64 @@ package ingest
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
+	"genesys-fanout/internal/outage"
 )
 
 // Starter starts a run.
 type Starter interface {
-	// Start starts FanOut for the event of an input. It returns false if the event
-	// has a run already. A *ConflictError means that another event has the run of
-	// its id, and a *fanout.ContentError that Temporal refuses the input for its
-	// content; any other error is retryable.
+	// Start starts FanOut for the event of an input. It returns false if the event has a
+	// run already. A *ConflictError means that another event has the run of its id, and a
+	// *fanout.ContentError that Temporal rejects the input for its content. Any other error
+	// is retryable.
 	Start(ctx context.Context, in fanout.Input) (started bool, err error)
 }
 
-const (
-	firstStartRetry   = 100 * time.Millisecond
-	longestStartRetry = 5 * time.Second
-)
-
-// starts turns messages into runs.
-type starts struct {
-	options   Options
-	metrics   *metrics
-	flight    *flight
-	refused   refusals
-	conflicts occasional
-	anonymous occasional // events for which FANOUT_EVENT_ID gave no id
+// starter turns messages into runs.
+type starter struct {
+	options  Options
+	metrics  *metrics
+	rejected *outage.Outage // Temporal accepts no start of some messages
+	lines    lineLimiter
 }
 
-// hand gives one message that has a place in flight to Temporal, and the place
-// back. It returns nil once Temporal holds the message, or if there is nothing to
-// start; an error only if ctx ends first.
-func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
-	starting := true
-	defer func() { s.flight.leave(starting) }()
-	if m.Value == nil { // which deletes a key from a compacted topic
+func newStarter(options Options, metrics *metrics) *starter {
+	return &starter{options: options, metrics: metrics, rejected: outage.New(
+		func(r outage.Report) {
+			options.Log.Warn("waiting for Temporal to accept runs; the offsets of these messages are not committed before it does",
+				"starts", r.Waiting, "for", r.Age, "error", r.Err)
+		},
+		func(r outage.Report) {
+			// If the session ended, nothing is known about Temporal, but the messages may
+			// belong to another member now.
+			options.Health.Set(CheckStarts, nil)
+			if r.Err == nil {
+				options.Log.Info("Temporal accepts runs again", "after", r.Age)
+			}
+		},
+	)}
+}
+
+// startBackoff returns the waits between two tries to start one message: 100 ms to 5 s,
+// doubling, and up to half as much again at random, so that messages that were rejected
+// together are not tried again together.
+func startBackoff() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{
+		InitialInterval: 125 * time.Millisecond, MaxInterval: 6250 * time.Millisecond, Multiplier: 2, RandomizationFactor: 0.2,
+	}
+}
+
+// start starts the run of one message, and tries again until Temporal accepts it. It returns
+// nil once Temporal has accepted the message, or if there is nothing to start. It returns an
+// error only if ctx ends first. The caller releases the permit.
+func (s *starter) start(ctx context.Context, m *kafka.Message, p *permit) (err error) {
+	if m.Value == nil { // a tombstone, which deletes a key from a compacted topic
 		s.metrics.consumed.WithLabelValues(formatTombstone).Inc()
 		return nil
 	}
@@ -51,53 +69,41 @@ func (s *starts) hand(ctx context.Context, m *kafka.Message) error {
 		s.metrics.started.WithLabelValues("unmatched").Inc()
 		return nil
 	}
-	var waiting, accepted bool // waiting: among those that Temporal refuses
-	defer func() {
-		if waiting {
-			s.refused.leave(s.options, accepted)
-		}
-	}()
-	retry := firstStartRetry
+	// Waiters are counted, so that the starts of other messages do not hide a message that
+	// Temporal never accepts.
+	waiter := s.rejected.Waiter()
+	defer func() { waiter.Done(err) }()
+	waits := startBackoff()
 	for {
-		err := s.try(ctx, in)
-		if err == nil {
-			accepted = true
+		rejection := s.startOnce(ctx, in, p)
+		if rejection == nil {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s.refused.report(s.options, err, !waiting)
-		waiting = true
-		s.flight.refused()
-		starting = false
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(retry + rand.N(retry/2)):
-		}
-		if err := s.flight.again(ctx); err != nil {
+		waiter.Failed(rejection)
+		s.options.Health.Set(CheckStarts, rejection)
+		if err := p.backOff(ctx, waits.NextBackOff()); err != nil {
 			return err
 		}
-		starting = true
-		retry = min(2*retry, longestStartRetry)
 	}
 }
 
-// try starts the run of a message, with less of the message as long as Temporal
-// refuses the content of more. If it returns an error, the cause is not the
-// message: the next try begins with all of it again, so that nothing is left out
-// that Temporal will accept once the cause is gone.
-func (s *starts) try(ctx context.Context, in fanout.Input) error {
+// startOnce starts the run of a message, and leaves out more of the message as long as
+// Temporal rejects the content. If it returns an error, the message is not the cause. The
+// next try begins with the whole message again, so that nothing is left out that Temporal
+// accepts once the cause is gone.
+func (s *starter) startOnce(ctx context.Context, in fanout.Input, p *permit) error {
 	for {
 		began := time.Now()
 		started, err := s.options.Starter.Start(ctx, in)
 		if err == nil {
-			s.flight.answered(time.Since(began))
-			s.accepted(in, started)
+			p.answered(time.Since(began))
+			s.recordAccepted(in, started)
 			return nil
 		}
-		next, ok := s.instead(in, err)
+		next, ok := s.reducedInput(in, err)
 		if !ok {
 			return err
 		}
@@ -105,24 +111,26 @@ func (s *starts) try(ctx context.Context, in fanout.Input) error {
 	}
 }
 
-// accepted counts a message that Temporal holds, and logs what it left out of it.
-func (s *starts) accepted(in fanout.Input, started bool) {
-	s.metrics.started.WithLabelValues(result(in, started)).Inc()
+// recordAccepted counts a message that Temporal has accepted, and logs if part of it was
+// left out.
+func (s *starter) recordAccepted(in fanout.Input, started bool) {
+	s.metrics.started.WithLabelValues(resultLabel(in, started)).Inc()
 	if !started || in.Undeliverable == nil {
 		return
 	}
 	log := s.options.Log.With("topic", in.Source.Topic, "partition", in.Source.Partition, "offset", in.Source.Offset, "error", in.Undeliverable.Error)
 	switch in.Undeliverable.Reason {
 	case event.ReasonOversize:
-		log.Warn("Temporal refused a message; it is kept in Kafka alone, with a dead letter of " + event.OversizeTarget)
+		log.Warn("Temporal rejected a message; it is kept only in Kafka, and has a dead letter of " + event.OversizeTarget)
 	case event.ReasonConflict:
-		if times, due := s.conflicts.happened(); due {
-			log.Warn("two events have one id; the later one is delivered to no target, and is a dead letter of "+event.ConflictTarget, "times", times)
+		if times, due := s.lines.occurred("conflict"); due {
+			log.Warn("two events have one id; the later one is delivered to no target, and has a dead letter of "+event.ConflictTarget, "times", times)
 		}
 	}
 }
 
-func result(in fanout.Input, started bool) string {
+// resultLabel returns the metric label "result" of a message that Temporal has accepted.
+func resultLabel(in fanout.Input, started bool) string {
 	switch {
 	case !started:
 		return "duplicate"

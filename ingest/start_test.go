@@ -37,7 +37,7 @@ func (h *healthMap) Set(check string, err error) {
 	h.checks[check] = err
 }
 
-// of is the last report on a check; errNotJoined before the first on Kafka.
+// of returns the last state of a check. That of Kafka is errNotJoined at first.
 func (h *healthMap) of(check string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -46,16 +46,42 @@ func (h *healthMap) of(check string) error {
 
 func newHealth() *healthMap { return &healthMap{checks: map[string]error{CheckKafka: errNotJoined}} }
 
-// newStarts makes starts for one target that wants voice only.
-func newStarts(t *testing.T, starter starterFunc) (*starts, *healthMap) {
+// testStarter is a starter with a limiter.
+type testStarter struct {
+	*starter
+	limiter *limiter
+	health  *healthMap
+	log     *logLines
+}
+
+// newTestStarter returns a starter with one target, which wants only voice.
+func newTestStarter(t *testing.T, server starterFunc) testStarter {
 	t.Helper()
-	set, err := target.Parse("targets.yaml", []byte("targets:\n  - {name: a, url: 'http://a', when: 'event.channel_type == \"voice\"'}\n"), nil)
+	set, err := target.Parse("targets.yaml", []byte(`
+targets:
+  - name: a
+    url: http://a
+    when: event.channel_type == "voice"
+`), nil)
 	require.NoError(t, err)
-	health := newHealth()
-	options := Options{Targets: set, Starter: starter, Health: health, Log: slog.New(slog.DiscardHandler), SearchAttributes: func() bool { return true }}
+	health, lines := newHealth(), &logLines{}
+	options := Options{
+		Targets: set, Starter: server, Health: health, Log: slog.New(slog.NewTextHandler(lines, nil)),
+		SearchAttributes: func() bool { return true },
+	}
 	metrics, err := newMetrics(nil, nil)
 	require.NoError(t, err)
-	return &starts{options: options, metrics: metrics, flight: newFlight(1)}, health
+	return testStarter{newStarter(options, metrics), newLimiter(16), health, lines}
+}
+
+// startMessage starts the run of a message as soon as there is a free slot.
+func (s testStarter) startMessage(ctx context.Context, m *kafka.Message) error {
+	permit, ok := s.limiter.acquire(ctx, time.Minute)
+	if !ok {
+		return errors.New("no free slot")
+	}
+	defer permit.release()
+	return s.starter.start(ctx, m, permit)
 }
 
 var published = time.Date(2026, 3, 14, 9, 0, 0, 0, time.UTC)
@@ -70,22 +96,22 @@ func message(value string) *kafka.Message {
 
 const voice = `{"event_id":"evt-1","event_type":"x","interaction":{"id":"i","channel_type":"voice"}}`
 
-func (s *starts) count(result string) float64 {
+func (s *starter) count(result string) float64 {
 	return testutil.ToFloat64(s.metrics.started.WithLabelValues(result))
 }
 
-func TestHandStartsOneRun(t *testing.T) {
+func TestStart_StartsOneRunForAnEvent(t *testing.T) {
 	var got []fanout.Input
-	s, _ := newStarts(t, func(_ context.Context, in fanout.Input) (bool, error) {
+	s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) {
 		got = append(got, in)
 		return len(got) == 1, nil
 	})
-	require.NoError(t, s.hand(t.Context(), message(voice)))
-	require.NoError(t, s.hand(t.Context(), message(voice)))
+	require.NoError(t, s.startMessage(t.Context(), message(voice)))
+	require.NoError(t, s.startMessage(t.Context(), message(voice)))
 	require.Len(t, got, 2)
 	in := got[0]
 	assert.Equal(t, "evt-1", in.Event.ID)
-	assert.Equal(t, published, in.Event.PublishedAt, "Kafka's timestamp where the event has none")
+	assert.Equal(t, published, in.Event.PublishedAt, "Kafka's timestamp if the event has none")
 	assert.Equal(t, voice, string(in.Body))
 	assert.Equal(t, event.Source{Topic: "events", Partition: 2, Offset: 42}, in.Source)
 	assert.True(t, in.SearchAttributes)
@@ -95,28 +121,28 @@ func TestHandStartsOneRun(t *testing.T) {
 	assert.InDelta(t, 2, testutil.ToFloat64(s.metrics.consumed.WithLabelValues("flat")), 0)
 }
 
-func TestHandLeavesOutATimestampThatIsNone(t *testing.T) {
-	s, _ := newStarts(t, nil)
+func TestInput_OmitsATimestampThatJSONCannotRepresent(t *testing.T) {
+	s := newTestStarter(t, nil)
 	m := message(voice)
 	m.Timestamp = time.UnixMilli(1 << 60)
 	in, _ := s.input(m)
 	assert.True(t, in.Event.PublishedAt.IsZero())
 }
 
-func TestHandStartsNothingThatNoTargetWants(t *testing.T) {
-	s, _ := newStarts(t, func(context.Context, fanout.Input) (bool, error) {
+func TestStart_StartsNoRunThatNoTargetWants(t *testing.T) {
+	s := newTestStarter(t, func(context.Context, fanout.Input) (bool, error) {
 		t.Error("a run was started")
 		return true, nil
 	})
-	require.NoError(t, s.hand(t.Context(), message(`{"event_id":"evt-1"}`)))
+	require.NoError(t, s.startMessage(t.Context(), message(`{"event_id":"evt-1"}`)))
 	assert.InDelta(t, 1, s.count("unmatched"), 0)
 }
 
-func TestHandKeepsWhatIsNoJSON(t *testing.T) {
+func TestStart_StartsAnUndecodableMessage(t *testing.T) {
 	for _, value := range []string{"{", ""} {
 		var got fanout.Input
-		s, _ := newStarts(t, func(_ context.Context, in fanout.Input) (bool, error) { got = in; return true, nil })
-		require.NoError(t, s.hand(t.Context(), message(value)))
+		s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) { got = in; return true, nil })
+		require.NoError(t, s.startMessage(t.Context(), message(value)))
 		require.NotNil(t, got.Undeliverable)
 		assert.Equal(t, event.ReasonUndecodable, got.Undeliverable.Reason)
 		assert.Equal(t, event.Undecodable(got.Source, published, nil, []byte(value)).ID, got.Event.ID)
@@ -126,18 +152,18 @@ func TestHandKeepsWhatIsNoJSON(t *testing.T) {
 	}
 }
 
-// TestHandStartsWhatIsTooLargeAsOversize, under the message's own identity.
-func TestHandStartsWhatIsTooLargeAsOversize(t *testing.T) {
+// The run has the message's own identity.
+func TestStart_StartsAMessageThatIsTooLargeAsOversize(t *testing.T) {
 	for _, value := range []string{voice, "{"} {
 		var got []fanout.Input
-		s, _ := newStarts(t, func(_ context.Context, in fanout.Input) (bool, error) {
+		s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) {
 			got = append(got, in)
 			if len(in.Body) > 0 {
 				return false, &fanout.ContentError{Err: errors.New("2 MiB " + strings.Repeat("ü", 10_000)), TooLarge: true}
 			}
 			return true, nil
 		})
-		require.NoError(t, s.hand(t.Context(), message(value)))
+		require.NoError(t, s.startMessage(t.Context(), message(value)))
 		require.Len(t, got, 2)
 		assert.Equal(t, got[0].Event, got[1].Event)
 		assert.Equal(t, got[0].Source, got[1].Source)
@@ -153,19 +179,16 @@ func TestHandStartsWhatIsTooLargeAsOversize(t *testing.T) {
 	}
 }
 
-// TestHandStartsTheWholeMessageOnceTemporalAcceptsAny: if Temporal refuses even what
-// identifies a message, the cause is not the message. It waits, and nothing is left
-// out of it then.
-func TestHandStartsTheWholeMessageOnceTemporalAcceptsAny(t *testing.T) {
+// If Temporal rejects even the words that identify a message, the message is not the cause. It
+// waits, and nothing is left out of it later.
+func TestStart_StartsTheWholeMessageOnceTemporalAcceptsAny(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, health := newStarts(t, nil)
-		var lines logLines
-		s.options.Log = slog.New(slog.NewTextHandler(&lines, nil))
+		s := newTestStarter(t, nil)
 		began := time.Now()
 		var forms []string // of the first try
 		s.options.Starter = starterFunc(func(_ context.Context, in fanout.Input) (bool, error) {
 			if time.Since(began) >= 10*time.Minute {
-				require.ErrorContains(t, health.of(CheckStarts), "never", "not ready meanwhile")
+				require.ErrorContains(t, s.health.of(CheckStarts), "never", "not ready meanwhile")
 				assert.Nil(t, in.Undeliverable)
 				assert.Equal(t, voice, string(in.Body))
 				return true, nil
@@ -175,24 +198,24 @@ func TestHandStartsTheWholeMessageOnceTemporalAcceptsAny(t *testing.T) {
 			}
 			return false, &fanout.ContentError{Err: serviceerror.NewInvalidArgument("never")}
 		})
-		require.NoError(t, s.hand(t.Context(), message(voice)))
+		require.NoError(t, s.startMessage(t.Context(), message(voice)))
 		assert.Equal(t, []string{
 			"message: true, search attributes: true", "message: true, search attributes: false",
 			"message: false, search attributes: true", "message: false, search attributes: false",
 		}, forms)
 		assert.InDelta(t, 1, s.count("started"), 0)
 		assert.Zero(t, s.count("oversize"))
-		assert.NoError(t, health.of(CheckStarts))
+		assert.NoError(t, s.health.of(CheckStarts))
 		// A line comes with the first try after 30 s, and two tries are up to 7.5 s apart.
-		assert.GreaterOrEqual(t, lines.count(), int(10*time.Minute/(37500*time.Millisecond))+1, "one line each 30 s, and one at the end")
-		assert.LessOrEqual(t, lines.count(), int(10*time.Minute/(30*time.Second))+2)
+		assert.GreaterOrEqual(t, s.log.count(), int(10*time.Minute/(37500*time.Millisecond))+1, "one line each 30 s, and one at the end")
+		assert.LessOrEqual(t, s.log.count(), int(10*time.Minute/(30*time.Second))+2)
 	})
 }
 
-// TestHandGivesUpSearchAttributesBeforeThePayload: a frontend that does not know
-// our search attributes refuses every start, whatever the message holds.
-func TestHandGivesUpSearchAttributesBeforeThePayload(t *testing.T) {
-	s, _ := newStarts(t, func(_ context.Context, in fanout.Input) (bool, error) {
+// A frontend that does not know our search attributes rejects every start, whatever the
+// message contains.
+func TestStart_LeavesOutSearchAttributesBeforeThePayload(t *testing.T) {
+	s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) {
 		if in.SearchAttributes {
 			return false, &fanout.ContentError{Err: serviceerror.NewInvalidArgument("no mapping defined for search attribute EventType")}
 		}
@@ -200,36 +223,33 @@ func TestHandGivesUpSearchAttributesBeforeThePayload(t *testing.T) {
 		assert.Equal(t, voice, string(in.Body))
 		return true, nil
 	})
-	require.NoError(t, s.hand(t.Context(), message(voice)))
+	require.NoError(t, s.startMessage(t.Context(), message(voice)))
 	assert.InDelta(t, 1, s.count("started"), 0)
 }
 
-// TestOneMessageThatIsRefusedForEverShows although others are started.
-func TestOneMessageThatIsRefusedForEverShows(t *testing.T) {
+func TestStart_ReportsOneRejectedMessageAlthoughOthersAreAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		s, health := newStarts(t, func(_ context.Context, in fanout.Input) (bool, error) {
+		s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) {
 			if in.Event.ID == "poisoned" {
 				return false, &fanout.ContentError{Err: serviceerror.NewInvalidArgument("never")}
 			}
 			return true, nil
 		})
-		var lines logLines
-		s.options.Log = slog.New(slog.NewTextHandler(&lines, nil))
 		ended := make(chan error)
 		go func() {
-			ended <- s.hand(ctx, message(`{"event_id":"poisoned","interaction":{"channel_type":"voice"}}`))
+			ended <- s.startMessage(ctx, message(`{"event_id":"poisoned","interaction":{"channel_type":"voice"}}`))
 		}()
 		for range 300 { // five minutes
 			<-time.After(time.Second)
-			require.NoError(t, s.hand(ctx, message(voice)))
-			require.Error(t, health.of(CheckStarts))
+			require.NoError(t, s.startMessage(ctx, message(voice)))
+			require.Error(t, s.health.of(CheckStarts))
 		}
 		cancel()
 		require.ErrorIs(t, <-ended, context.Canceled)
-		assert.NoError(t, health.of(CheckStarts))
-		assert.InDelta(t, 10, lines.count(), 1, "one line each 30 s")
-		assert.NotContains(t, lines.text(), "accepts runs again", "the message was never accepted")
+		assert.NoError(t, s.health.of(CheckStarts))
+		assert.InDelta(t, 10, s.log.count(), 1, "one line each 30 s")
+		assert.NotContains(t, s.log.text(), "accepts runs again", "the message was never accepted")
 	})
 }
 
@@ -251,26 +271,26 @@ func (c *logLines) count() int {
 	return len(c.lines)
 }
 
-// TestHandWaitsForTemporal: whatever Temporal says, the message is not skipped.
-func TestHandWaitsForTemporal(t *testing.T) {
+// Whatever Temporal answers, the message is not skipped.
+func TestStart_WaitsForTemporal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began, tries := time.Now(), 0
-		s, health := newStarts(t, nil)
+		s := newTestStarter(t, nil)
 		s.options.Starter = starterFunc(func(context.Context, fanout.Input) (bool, error) {
 			tries++
 			if time.Since(began) < time.Hour {
 				return false, serviceerror.NewUnavailable("away")
 			}
-			require.Error(t, health.of(CheckStarts), "not ready meanwhile")
+			require.Error(t, s.health.of(CheckStarts), "not ready meanwhile")
 			return true, nil
 		})
-		require.NoError(t, s.hand(t.Context(), message(voice)))
-		assert.NoError(t, health.of(CheckStarts))
-		assert.Less(t, tries, 1000, "with a backoff")
+		require.NoError(t, s.startMessage(t.Context(), message(voice)))
+		assert.NoError(t, s.health.of(CheckStarts))
+		assert.Less(t, tries, 1000, "there is a backoff")
 	})
 }
 
-// conflicted refuses events of one id as those of another event.
+// conflicted rejects events with one id as conflicts with another event.
 func conflicted(id string) starterFunc {
 	return func(_ context.Context, in fanout.Input) (bool, error) {
 		if in.Event.ID == id {
@@ -280,17 +300,15 @@ func conflicted(id string) starterFunc {
 	}
 }
 
-func TestHandKeepsAMessageWhoseIDBelongsToAnotherEvent(t *testing.T) {
+func TestStart_StartsAConflictIfTheIDBelongsToAnotherEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got fanout.Input
-		s, health := newStarts(t, func(ctx context.Context, in fanout.Input) (bool, error) {
+		s := newTestStarter(t, func(ctx context.Context, in fanout.Input) (bool, error) {
 			got = in
 			return conflicted("evt-1")(ctx, in)
 		})
-		var lines logLines
-		s.options.Log = slog.New(slog.NewTextHandler(&lines, nil))
 		for range 90 {
-			require.NoError(t, s.hand(t.Context(), message(voice)))
+			require.NoError(t, s.startMessage(t.Context(), message(voice)))
 			<-time.After(time.Second)
 		}
 		decoded, err := event.Decode([]byte(voice))
@@ -304,35 +322,35 @@ func TestHandKeepsAMessageWhoseIDBelongsToAnotherEvent(t *testing.T) {
 			assert.Contains(t, got.Undeliverable.Error, part)
 		}
 		assert.InDelta(t, 90, s.count("conflict"), 0)
-		assert.NoError(t, health.of(CheckStarts))
-		assert.Equal(t, 3, lines.count(), "one line in 30 s")
-		assert.Contains(t, lines.text(), "level=WARN")
-		assert.Contains(t, lines.text(), "times=30")
+		assert.NoError(t, s.health.of(CheckStarts))
+		assert.Equal(t, 3, s.log.count(), "one line in 30 s")
+		assert.Contains(t, s.log.text(), "level=WARN")
+		assert.Contains(t, s.log.text(), "times=30")
 	})
 }
 
-// TestHandKeepsAConflictThatIsTooLarge without its message, and still as a conflict.
-func TestHandKeepsAConflictThatIsTooLarge(t *testing.T) {
+// The run is still one of a conflict.
+func TestStart_StartsAConflictThatIsTooLargeWithoutItsMessage(t *testing.T) {
 	var got fanout.Input
-	s, _ := newStarts(t, func(ctx context.Context, in fanout.Input) (bool, error) {
+	s := newTestStarter(t, func(ctx context.Context, in fanout.Input) (bool, error) {
 		got = in
 		if len(in.Body) > 0 {
 			return false, &fanout.ContentError{Err: errors.New("2 MiB"), TooLarge: true}
 		}
 		return conflicted("evt-1")(ctx, in)
 	})
-	require.NoError(t, s.hand(t.Context(), message(voice)))
+	require.NoError(t, s.startMessage(t.Context(), message(voice)))
 	assert.NotEqual(t, "evt-1", got.Event.ID)
 	assert.Equal(t, event.ReasonConflict, got.Undeliverable.Reason)
-	for _, part := range []string{"belongs to another event", "2 MiB", "kept in Kafka alone"} {
+	for _, part := range []string{"belongs to another event", "2 MiB", "kept only in Kafka"} {
 		assert.Contains(t, got.Undeliverable.Error, part)
 	}
 }
 
-// TestHandIdentifiesEventsByTheExpression of FANOUT_EVENT_ID, before targets are chosen.
-func TestHandIdentifiesEventsByTheExpression(t *testing.T) {
+// FANOUT_EVENT_ID is evaluated before targets are chosen.
+func TestStart_IdentifiesEventsByTheExpression(t *testing.T) {
 	var got fanout.Input
-	s, _ := newStarts(t, func(_ context.Context, in fanout.Input) (bool, error) { got = in; return true, nil })
+	s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) { got = in; return true, nil })
 	var err error
 	s.options.Targets, err = target.Parse("targets.yaml", []byte(`
 targets:
@@ -348,7 +366,7 @@ targets:
 		x, errs := target.ParseEventID(expression)
 		require.Empty(t, errs)
 		s.options.EventID = x
-		require.NoError(t, s.hand(t.Context(), message(value)))
+		require.NoError(t, s.startMessage(t.Context(), message(value)))
 		return got
 	}
 	in := identify(`event.id + "-" + event.type`, voice)
@@ -368,50 +386,53 @@ targets:
 	in = identify(`event.id + "-" + event.type`, bare)
 	decoded, err = event.Decode([]byte(bare))
 	require.NoError(t, err)
-	assert.Equal(t, decoded.ContentID()+"-x", in.Event.ID, "it sees the identity of the content")
+	assert.Equal(t, decoded.ContentID()+"-x", in.Event.ID, "the expression gets the identity of the content")
 	assert.True(t, identify(`event.id`, bare).Event.IdentifiedByContent())
 	assert.Equal(t, event.Undecodable(in.Source, published, nil, []byte("{")).ID, identify(`"a"`, "{").Event.ID)
 }
 
-func TestHandCommitsATombstoneWithoutARun(t *testing.T) {
-	s, _ := newStarts(t, func(context.Context, fanout.Input) (bool, error) {
+func TestStart_StartsNoRunForATombstone(t *testing.T) {
+	s := newTestStarter(t, func(context.Context, fanout.Input) (bool, error) {
 		t.Error("a run was started")
 		return true, nil
 	})
 	m := message("")
 	m.Value = nil
-	require.NoError(t, s.hand(t.Context(), m))
+	require.NoError(t, s.startMessage(t.Context(), m))
 	assert.InDelta(t, 1, testutil.ToFloat64(s.metrics.consumed.WithLabelValues("tombstone")), 0)
 }
 
-// TestARewindIsAsFastAsTemporalAnswers: starts that find their event's run let the
-// number of starts in flight grow, as others do.
-func TestARewindIsAsFastAsTemporalAnswers(t *testing.T) {
+// Starts that find their event's run raise the number of starts in flight like others.
+func TestStart_DuplicatesAreAsFastAsTemporalAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const latency, duplicates, most = 10 * time.Millisecond, 20_000, 64
-		s, _ := newStarts(t, func(context.Context, fanout.Input) (bool, error) {
+		s := newTestStarter(t, func(context.Context, fanout.Input) (bool, error) {
 			<-time.After(latency)
 			return false, nil
 		})
-		s.flight = newFlight(most)
+		s.limiter = newLimiter(most)
 		began := time.Now()
 		var all sync.WaitGroup
 		for range duplicates {
-			require.True(t, s.flight.enterWithin(t.Context(), time.Minute), "a place comes free")
-			all.Go(func() { assert.NoError(t, s.hand(t.Context(), message(voice))) })
+			permit, ok := s.limiter.acquire(t.Context(), time.Minute)
+			require.True(t, ok, "a slot becomes free")
+			all.Go(func() {
+				defer permit.release()
+				assert.NoError(t, s.starter.start(t.Context(), message(voice), permit))
+			})
 		}
 		all.Wait()
-		assert.InDelta(t, most, s.flight.limit.allowed(), 0)
+		assert.InDelta(t, most, s.limiter.vegas.allowed(), 0)
 		fastest := duplicates / most * latency
 		assert.Less(t, time.Since(began), 2*fastest, "with the fewest in flight it takes 16 times as long")
 	})
 }
 
-func TestHandEndsWithItsContext(t *testing.T) {
+func TestStart_EndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	s, _ := newStarts(t, func(context.Context, fanout.Input) (bool, error) {
+	s := newTestStarter(t, func(context.Context, fanout.Input) (bool, error) {
 		cancel()
 		return false, serviceerror.NewUnavailable("away")
 	})
-	require.ErrorIs(t, s.hand(ctx, message(voice)), context.Canceled)
+	require.ErrorIs(t, s.startMessage(ctx, message(voice)), context.Canceled)
 }

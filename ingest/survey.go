@@ -12,58 +12,58 @@ import (
 )
 
 const (
-	// surveyEvery keeps fanout_consumer_lag at most 10 s old.
-	surveyEvery = 5 * time.Second
-	// surveyRetry is the wait before the brokers are asked again for what they did
-	// not answer.
+	// surveyInterval keeps fanout_consumer_lag at most 10 s old.
+	surveyInterval = 5 * time.Second
+	// surveyRetry is the wait before the brokers are asked again for what they did not
+	// answer.
 	surveyRetry = time.Second
 	// surveyTimeout bounds one survey.
 	surveyTimeout = 5 * time.Second
 )
 
-// survey is what the brokers say of the topics and partitions of a session. It is
-// asked on a goroutine of its own, because a poll must not wait for an answer; the
-// goroutine that polls decides what follows from it.
+// survey is a set of questions to the brokers about the topics and partitions of a session,
+// and their answers. The questions are asked on a goroutine of their own, because a poll must
+// not wait for an answer. The goroutine that polls acts on the answers.
 type survey struct {
-	unplaced   []*unplaced
-	partitions []partitionKey // all that are assigned
+	unpositioned []*unpositioned
+	partitions   []partitionKey // all that are assigned
 
 	topics  map[string]topicState
 	ends    map[partitionKey]int64
-	starts  map[partitionKey]int64 // of the unplaced
-	commits map[partitionKey]commit
-	faults  map[partitionKey]error // of partitions that the brokers could not say everything of
-	err     error                  // nothing at all was answered
+	starts  map[partitionKey]int64 // of the unpositioned ones
+	commits map[partitionKey]committedOffset
+	errs    map[partitionKey]error // of partitions for which an answer is missing
+	err     error                  // no question was answered
 }
 
-// commit is an offset that the group has committed.
-type commit struct {
+// committedOffset is an offset that the group has committed.
+type committedOffset struct {
 	offset int64
-	stamp  topicID
+	topic  topicID // from the metadata of the commit
 }
 
-// situation is what was learned of an unplaced partition; the error says what was
-// not.
-func (f *survey) situation(key partitionKey) (situation, error) {
+// facts returns what the survey found about an unpositioned partition. The error says which
+// answer is missing.
+func (f *survey) facts(key partitionKey) (partitionFacts, error) {
 	if f.err != nil {
-		return situation{}, f.err
+		return partitionFacts{}, f.err
 	}
-	if err := f.faults[key]; err != nil {
-		return situation{}, err
+	if err := f.errs[key]; err != nil {
+		return partitionFacts{}, err
 	}
-	start, known := f.starts[key]
-	end, ended := f.ends[key]
-	if !known || !ended {
-		return situation{}, errors.New("the brokers did not say where the partition begins and ends")
+	start, startKnown := f.starts[key]
+	end, endKnown := f.ends[key]
+	if !startKnown || !endKnown {
+		return partitionFacts{}, errors.New("the brokers did not answer where the partition begins and ends")
 	}
-	s := situation{committed: -1, topic: f.topics[key.topic].id, start: start, end: end}
+	facts := partitionFacts{committed: -1, topic: f.topics[key.topic].id, start: start, end: end}
 	if c, ok := f.commits[key]; ok {
-		s.committed, s.stamp = c.offset, c.stamp
+		facts.committed, facts.committedTopic = c.offset, c.topic
 	}
-	return s, nil
+	return facts, nil
 }
 
-// surveys runs one survey after the other.
+// surveys runs one survey at a time. Only the goroutine that polls uses it.
 type surveys struct {
 	ask func(context.Context, *survey, []string)
 
@@ -77,18 +77,18 @@ func newSurveys(ask func(context.Context, *survey, []string)) *surveys {
 	return &surveys{ask: ask, answers: make(chan *survey, 1)}
 }
 
-// soon lets the next survey begin at once.
-func (v *surveys) soon() { v.by(time.Time{}) }
+// requestNow makes the next survey begin at once.
+func (v *surveys) requestNow() { v.requestBy(time.Time{}) }
 
-// by lets the next survey begin at a time, if it would begin later.
-func (v *surveys) by(at time.Time) {
+// requestBy makes the next survey begin at a time, if it would begin later.
+func (v *surveys) requestBy(at time.Time) {
 	if v.next.After(at) {
 		v.next = at
 	}
 }
 
-// answered returns a survey that has ended since the last call, nil if none has.
-func (v *surveys) answered() *survey {
+// completed returns the survey that has ended since the last call, or nil.
+func (v *surveys) completed() *survey {
 	select {
 	case found := <-v.answers:
 		v.asking = false
@@ -98,105 +98,104 @@ func (v *surveys) answered() *survey {
 	}
 }
 
-// due is true if a survey should begin.
+// due reports whether a survey should begin.
 func (v *surveys) due(now time.Time) bool { return !v.asking && !now.Before(v.next) }
 
-// start begins a survey; it waits for nothing.
-func (v *surveys) start(ctx context.Context, now time.Time, asked *survey, topics []string) {
-	v.asking, v.next = true, now.Add(surveyEvery)
+// start begins a survey and does not wait for it.
+func (v *surveys) start(ctx context.Context, now time.Time, questions *survey, topics []string) {
+	v.asking, v.next = true, now.Add(surveyInterval)
 	v.running.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, surveyTimeout)
 		defer cancel()
-		v.ask(ctx, asked, topics)
-		v.answers <- asked
+		v.ask(ctx, questions, topics)
+		v.answers <- questions
 	})
 }
 
-// survey begins a survey when one is due, and acts on one that has been answered.
-func (s *session) survey(ctx context.Context, now time.Time) {
-	if found := s.surveys.answered(); found != nil {
-		s.learn(found, now)
+// runSurveys acts on a survey that has ended, and begins the next one if it is due.
+func (s *session) runSurveys(ctx context.Context, now time.Time) {
+	if found := s.surveys.completed(); found != nil {
+		s.applySurvey(found, now)
 	}
 	if !s.surveys.due(now) {
 		return
 	}
-	asked := &survey{}
-	for _, p := range s.all() {
-		asked.partitions = append(asked.partitions, p.key)
+	questions := &survey{}
+	for _, p := range s.partitions() {
+		questions.partitions = append(questions.partitions, p.key)
 	}
-	for key, u := range s.unplaced {
-		asked.unplaced = append(asked.unplaced, u)
-		asked.partitions = append(asked.partitions, key)
+	for key, u := range s.unpositioned {
+		questions.unpositioned = append(questions.unpositioned, u)
+		questions.partitions = append(questions.partitions, key)
 	}
-	s.surveys.start(ctx, now, asked, s.topics())
+	s.surveys.start(ctx, now, questions, s.topics())
 }
 
-// learn acts on a survey.
-func (s *session) learn(found *survey, now time.Time) {
-	s.placeAll(found, now)
-	if len(s.unplaced) > 0 {
-		s.surveys.by(now.Add(surveyRetry))
+// applySurvey positions partitions, finds topics that were created again, and reports topics
+// and partitions that cannot be read.
+func (s *session) applySurvey(found *survey, now time.Time) {
+	s.positionPartitions(found, now)
+	if len(s.unpositioned) > 0 {
+		s.surveys.requestBy(now.Add(surveyRetry))
 	}
-	s.remindOfStalls(now)
+	s.reportStalls(now)
 	if found.err != nil {
-		return // brokers that do not answer are reported elsewhere
+		return // brokers that do not answer are reported by the readiness of Kafka
 	}
 	s.found = found
-	for _, p := range s.all() {
-		if state, ok := found.topics[p.key.topic]; ok && p.topic.differs(state.id) {
-			s.displace(p, now)
+	for _, p := range s.partitions() {
+		if state, ok := found.topics[p.key.topic]; ok && p.topicID.differs(state.id) {
+			s.invalidatePosition(p, now)
 			continue
 		}
 		if end, ok := found.ends[p.key]; ok {
-			p.offsets.ends(end, now)
+			p.offsets.recordEnd(end, now)
 			if !s.paused {
-				p.note(end, now)
+				p.observeEnd(end, now)
 			}
 		}
 	}
-	s.remindOfTopics(now)
+	s.reportTopics(now)
 }
 
-// askBrokers fills a survey.
+// askBrokers sends the questions of a survey and stores the answers in it.
 func (s *session) askBrokers(ctx context.Context, f *survey, topics []string) {
-	f.faults = make(map[partitionKey]error)
+	f.errs = make(map[partitionKey]error)
 	if f.topics, f.err = describeTopics(ctx, s.admin, s.clusterID(ctx), topics); f.err != nil {
 		return
 	}
-	asked := make([]partitionKey, 0, len(f.partitions))
+	readable := make([]partitionKey, 0, len(f.partitions))
 	for _, key := range f.partitions {
 		state := f.topics[key.topic]
 		switch {
 		case state.err != nil:
-			f.faults[key] = state.err
+			f.errs[key] = state.err
 		case slices.Contains(state.leaderless, key.partition):
-			f.faults[key] = errLeaderless
+			f.errs[key] = errLeaderless
 		default:
-			asked = append(asked, key)
+			readable = append(readable, key)
 		}
 	}
-	f.ends = listOffsets(ctx, s.admin, asked, kafka.LatestOffsetSpec, f.faults)
-	var begin []partitionKey
-	for _, u := range f.unplaced {
-		if f.faults[u.key] == nil {
-			begin = append(begin, u.key)
+	f.ends = listOffsets(ctx, s.admin, readable, kafka.LatestOffsetSpec, f.errs)
+	var keys []partitionKey
+	for _, u := range f.unpositioned {
+		if f.errs[u.key] == nil {
+			keys = append(keys, u.key)
 		}
 	}
-	f.starts = listOffsets(ctx, s.admin, begin, kafka.EarliestOffsetSpec, f.faults)
-	f.commits = listCommits(ctx, s.admin, s.in.options.GroupID, begin, f.faults)
+	f.starts = listOffsets(ctx, s.admin, keys, kafka.EarliestOffsetSpec, f.errs)
+	f.commits = listCommits(ctx, s.admin, s.in.options.GroupID, keys, f.errs)
 }
 
-var errLeaderless = errors.New("the partition has no leader; see that all brokers run")
-
-// clusterIDTimeout bounds the question for the cluster's id. librdkafka has the id from
-// the metadata by which it found the topics, but waits for the whole of this time if the
-// brokers give none.
+// clusterIDTimeout bounds the question for the cluster's id. librdkafka has the id from the
+// metadata by which it found the topics, but waits for the whole of this time if the brokers
+// report none.
 const clusterIDTimeout = 200 * time.Millisecond
 
-// clusterID returns the id of the cluster, and keeps it once it is known. It is empty if
-// the brokers give none, as some do that are compatible with Kafka; then the ids of the
-// topics must do. It does not describe the cluster, because librdkafka ends the process
-// with a segmentation fault if such an answer has no id.
+// clusterID returns the id of the cluster, and stores it once it is known. It is empty if the
+// brokers report none, as some brokers do that are compatible with Kafka; then only the ids
+// of the topics are compared. It does not describe the cluster, because librdkafka ends the
+// process with a segmentation fault if such an answer has no id.
 func (s *session) clusterID(ctx context.Context) string {
 	if known := s.cluster.Load(); known != nil {
 		return *known
@@ -211,7 +210,7 @@ func (s *session) clusterID(ctx context.Context) string {
 	return id
 }
 
-// describeTopics asks what the brokers know of topics.
+// describeTopics asks the brokers for the state of topics.
 func describeTopics(ctx context.Context, admin *kafka.AdminClient, cluster string, names []string) (map[string]topicState, error) {
 	topics := make(map[string]topicState, len(names))
 	if len(names) == 0 {
@@ -219,10 +218,10 @@ func describeTopics(ctx context.Context, admin *kafka.AdminClient, cluster strin
 	}
 	described, err := admin.DescribeTopics(ctx, kafka.NewTopicCollectionOfTopicNames(names), kafka.SetAdminOptionIncludeAuthorizedOperations(true))
 	if err != nil {
-		return nil, fmt.Errorf("ask which topics there are: %w", err)
+		return nil, fmt.Errorf("describe the topics: %w", err)
 	}
 	for _, d := range described.TopicDescriptions {
-		state := topicState{unreadable: mayNotRead(d.AuthorizedOperations)}
+		state := topicState{readNotAllowed: ReadNotAllowed(d.AuthorizedOperations)}
 		if d.Error.Code() != kafka.ErrNoError {
 			state.err = d.Error
 		}
@@ -239,25 +238,25 @@ func describeTopics(ctx context.Context, admin *kafka.AdminClient, cluster strin
 	return topics, nil
 }
 
-// listOffsets asks for one end of partitions. What the brokers do not say of one
-// goes to faults.
-func listOffsets(ctx context.Context, admin *kafka.AdminClient, keys []partitionKey, end kafka.OffsetSpec, faults map[partitionKey]error) map[partitionKey]int64 {
+// listOffsets asks the brokers for the first or the last offset of partitions. It adds an
+// error to errs for each partition that they did not answer for.
+func listOffsets(ctx context.Context, admin *kafka.AdminClient, keys []partitionKey, spec kafka.OffsetSpec, errs map[partitionKey]error) map[partitionKey]int64 {
 	if len(keys) == 0 {
 		return nil
 	}
 	wanted := make(map[kafka.TopicPartition]kafka.OffsetSpec, len(keys))
 	for _, key := range keys {
-		wanted[key.at(0)] = end
+		wanted[key.at(0)] = spec
 	}
 	listed, err := admin.ListOffsets(ctx, wanted)
 	if err != nil {
-		blame(keys, fmt.Errorf("ask where the partitions begin and end: %w", err), faults)
+		addError(errs, keys, fmt.Errorf("list the offsets of the partitions: %w", err))
 		return nil
 	}
 	offsets := make(map[partitionKey]int64, len(keys))
 	for part, info := range listed.ResultInfos {
 		if info.Error.Code() != kafka.ErrNoError {
-			faults[keyOf(part)] = info.Error
+			errs[keyOf(part)] = info.Error
 			continue
 		}
 		offsets[keyOf(part)] = int64(info.Offset)
@@ -265,9 +264,9 @@ func listOffsets(ctx context.Context, admin *kafka.AdminClient, keys []partition
 	return offsets
 }
 
-// listCommits asks for what a group has committed of partitions. What the brokers
-// do not say of one goes to faults.
-func listCommits(ctx context.Context, admin *kafka.AdminClient, group string, keys []partitionKey, faults map[partitionKey]error) map[partitionKey]commit {
+// listCommits asks the brokers for the group's committed offsets of partitions. It adds an
+// error to errs for each partition that they did not answer for.
+func listCommits(ctx context.Context, admin *kafka.AdminClient, group string, keys []partitionKey, errs map[partitionKey]error) map[partitionKey]committedOffset {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -277,27 +276,27 @@ func listCommits(ctx context.Context, admin *kafka.AdminClient, group string, ke
 	}
 	listed, err := admin.ListConsumerGroupOffsets(ctx, []kafka.ConsumerGroupTopicPartitions{{Group: group, Partitions: parts}})
 	if err != nil {
-		if code(err) != kafka.ErrGroupIDNotFound { // nobody has ever joined
-			blame(keys, fmt.Errorf("ask for the group's commits: %w", err), faults)
+		if errorCode(err) != kafka.ErrGroupIDNotFound { // no member has ever joined
+			addError(errs, keys, fmt.Errorf("list the group's committed offsets: %w", err))
 		}
 		return nil
 	}
-	commits := make(map[partitionKey]commit)
+	commits := make(map[partitionKey]committedOffset)
 	for _, answer := range listed.ConsumerGroupsTopicPartitions {
 		for _, part := range answer.Partitions {
 			switch {
 			case part.Error != nil:
-				faults[keyOf(part)] = part.Error
+				errs[keyOf(part)] = part.Error
 			case part.Offset >= 0:
-				commits[keyOf(part)] = commit{int64(part.Offset), parseMetadata(part.Metadata)}
+				commits[keyOf(part)] = committedOffset{int64(part.Offset), parseMetadata(part.Metadata)}
 			}
 		}
 	}
 	return commits
 }
 
-func blame(keys []partitionKey, err error, faults map[partitionKey]error) {
+func addError(errs map[partitionKey]error, keys []partitionKey, err error) {
 	for _, key := range keys {
-		faults[key] = err
+		errs[key] = err
 	}
 }

@@ -15,39 +15,39 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// TemporalStarter starts runs on a TemporalStarter server.
+// TemporalStarter starts runs on a Temporal server. It implements Starter.
 type TemporalStarter struct {
 	Client    client.Client // with the workflows' DataConverter
 	TaskQueue string
 
-	// RecallQueue is this process's own. If it is set, runs are started eagerly,
-	// which needs a worker of TaskQueue on the same Client, and one of RecallQueue.
+	// RecallQueue is a task queue of this process alone. If it is set, runs are started
+	// eagerly, which needs a worker of TaskQueue on the same Client, and one of RecallQueue.
 	RecallQueue string
 }
 
 // Start implements Starter.
 func (t TemporalStarter) Start(ctx context.Context, in fanout.Input) (bool, error) {
-	for again := false; ; again = true {
+	for repeated := false; ; repeated = true {
 		_, err := fanout.Start(ctx, t.Client, fanout.StartOptions(in, t.TaskQueue, t.RecallQueue), in)
 		var exists *serviceerror.WorkflowExecutionAlreadyStarted
 		if !errors.As(err, &exists) {
 			return err == nil, err
 		}
 		err = t.compare(ctx, in.Event, exists.RunId)
-		var gone *serviceerror.NotFound
-		if again || !errors.As(err, &gone) {
+		var notFound *serviceerror.NotFound
+		if repeated || !errors.As(err, &notFound) {
 			return false, err
 		}
-		// The namespace's retention has ended between the two answers.
+		// The namespace's retention deleted the run between the two answers.
 	}
 }
 
-// compareTimeout is for the question which event a run has; the SDK retries what is
-// retryable within it.
+// compareTimeout bounds the requests that find out which event a run has. The SDK retries
+// retryable errors within it.
 const compareTimeout = 10 * time.Second
 
-// compare returns nil if the run of an event's ID is the event's own: then the
-// message is a duplicate. A *ConflictError means that it is another event's.
+// compare returns nil if the run that has an event's ID is the event's own, so that the
+// message is a duplicate. A *ConflictError means that it is the run of another event.
 func (t TemporalStarter) compare(ctx context.Context, e event.Event, runID string) error {
 	if e.IdentifiedByContent() {
 		return nil
@@ -67,28 +67,28 @@ func (t TemporalStarter) compare(ctx context.Context, e event.Event, runID strin
 	if err != nil {
 		return fmt.Errorf("read the input of run %s of workflow %s, which has the id of the event: %w", runID, id, err)
 	}
-	// The words in the input of a run that was started by hand may be cut.
+	// In the input of a run that was started by hand, the words of the event may be cut.
 	if hash == "" && (other.Hash() == e.Hash() || other.Hash() == e.Cut().Hash()) {
 		return nil
 	}
 	return &ConflictError{WorkflowID: id, RunID: runID, Event: e, Other: other}
 }
 
-// memoHash is the hash that ingest or replay gave to the run; empty for a run that
-// was started by hand.
+// memoHash returns the hash of the event that ingest or replay stored in the memo of the run.
+// It is empty for a run that was started by hand.
 func memoHash(memo *common.Memo) string {
 	var hash string
 	if payload, ok := memo.GetFields()[fanout.MemoEventHash]; ok {
-		_ = fanout.DataConverter().FromPayload(payload, &hash) // one that cannot be read is none
+		_ = fanout.DataConverter().FromPayload(payload, &hash) // an unreadable hash is treated as missing
 	}
 	return hash
 }
 
-// eventOf reads the event of a run from its input. An input that holds no event,
-// as that of a workflow that is not ours, gives the zero Event.
+// eventOf reads the event of a run from its input. If the input contains no event, as that of
+// a workflow that is not ours, it returns the zero Event.
 func (t TemporalStarter) eventOf(ctx context.Context, workflowID, runID string) (event.Event, error) {
 	history := t.Client.GetWorkflowHistory(ctx, workflowID, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	if !history.HasNext() { // the server cannot say so: a history has a first event
+	if !history.HasNext() { // does not happen, because every history has a first event
 		return event.Event{}, nil
 	}
 	first, err := history.Next()
@@ -102,12 +102,12 @@ func (t TemporalStarter) eventOf(ctx context.Context, workflowID, runID string) 
 	return in.Event, nil
 }
 
-// ConflictError says that the id of an event belongs to another event, which has
-// the run of that id.
+// ConflictError means that the id of an event belongs to another event, because the run with
+// that id is the run of the other event.
 type ConflictError struct {
 	WorkflowID, RunID string
-	Event             event.Event // that was to be started
-	Other             event.Event // that has the run
+	Event             event.Event // the event that was to be started
+	Other             event.Event // the event of the run
 }
 
 // Error names the run, both events and the cure. Its length is bounded.
@@ -117,11 +117,11 @@ func (e *ConflictError) Error() string {
 		event.Escape(e.Event.ID), e.RunID, e.WorkflowID, describeEvent(e.Other), describeEvent(e.Event))
 }
 
-// describeEvent names what an event says of itself beside its id.
+// describeEvent returns the type and the interaction of an event.
 func describeEvent(e event.Event) string {
 	switch {
 	case e.Type == "":
-		return "an input that holds no event"
+		return "an input that contains no event"
 	case e.InteractionID == "":
 		return "type " + event.EscapeCut(e.Type) + " and no interaction"
 	}

@@ -23,7 +23,7 @@ import (
 	"genesys-fanout/target"
 )
 
-// startTemporal starts a server, on which no worker polls.
+// startTemporal starts a server without workers.
 func startTemporal(t *testing.T) TemporalStarter {
 	t.Helper()
 	server, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{})
@@ -37,7 +37,7 @@ func startTemporal(t *testing.T) TemporalStarter {
 	return TemporalStarter{Client: c, TaskQueue: "temporal-test"}
 }
 
-// inputOf is the input of an event as ingest makes it.
+// inputOf returns the input of an event.
 func inputOf(t *testing.T, message string) fanout.Input {
 	t.Helper()
 	e, err := event.Decode([]byte(message))
@@ -45,7 +45,7 @@ func inputOf(t *testing.T, message string) fanout.Input {
 	return fanout.Input{Message: event.Message{Event: e, Body: event.Body(message)}, Targets: []target.Policy{{Target: "a"}}}
 }
 
-// byHand starts a run without a memo, as Temporal UI does it.
+// byHand starts a run without a memo, as Temporal UI does.
 func (s TemporalStarter) byHand(t *testing.T, id string, input any) {
 	t.Helper()
 	_, err := s.Client.ExecuteWorkflow(t.Context(), client.StartWorkflowOptions{ID: id, TaskQueue: s.TaskQueue}, fanout.WorkflowName, input)
@@ -56,9 +56,7 @@ func conversationEvent(id, kind, interaction string) string {
 	return `{"event_id":"` + id + `","event_type":"` + kind + `","interaction":{"id":"` + interaction + `"}}`
 }
 
-// TestTemporal_ComparesTheRunThatHasTheID of an event: only the event's own run makes
-// the message a duplicate.
-func TestTemporal_ComparesTheRunThatHasTheID(t *testing.T) {
+func TestTemporalStarter_OnlyTheRunOfTheSameEventIsADuplicate(t *testing.T) {
 	t.Parallel()
 	server := startTemporal(t)
 	ctx := t.Context()
@@ -117,8 +115,8 @@ func TestTemporal_ComparesTheRunThatHasTheID(t *testing.T) {
 	}
 }
 
-// TestTemporal_ARunThatIsNotOursIsAConflict, and no event waits for it.
-func TestTemporal_ARunThatIsNotOursIsAConflict(t *testing.T) {
+// No event waits for such a run.
+func TestTemporalStarter_ARunWithAnotherInputIsAConflict(t *testing.T) {
 	t.Parallel()
 	server := startTemporal(t)
 	for name, input := range map[string]any{"another event": inputOf(t, voice), "a list": []string{"x"}, "nothing": nil} {
@@ -129,9 +127,8 @@ func TestTemporal_ARunThatIsNotOursIsAConflict(t *testing.T) {
 	}
 }
 
-// TestTemporal_AnIDMadeOfBytesIsNeverAConflict: an earlier version may have read another
-// type in the same bytes.
-func TestTemporal_AnIDMadeOfBytesIsNeverAConflict(t *testing.T) {
+// An earlier version may have read another type in the same bytes.
+func TestTemporalStarter_AnIDMadeOfBytesIsNeverAConflict(t *testing.T) {
 	t.Parallel()
 	server := startTemporal(t)
 	in := inputOf(t, `{"topicName":"x","eventBody":{}}`)
@@ -143,7 +140,7 @@ func TestTemporal_AnIDMadeOfBytesIsNeverAConflict(t *testing.T) {
 	assert.False(t, started)
 }
 
-// describing is a client whose answers to a description a test changes.
+// describing is a client whose DescribeWorkflowExecution a test replaces.
 type describing struct {
 	client.Client
 	describe func(id, run string) (*workflowservice.DescribeWorkflowExecutionResponse, error)
@@ -153,9 +150,8 @@ func (d describing) DescribeWorkflowExecution(_ context.Context, id, run string)
 	return d.describe(id, run)
 }
 
-// TestTemporal_StartsAgainWhenTheRunIsGone: the namespace's retention may end between
-// two answers.
-func TestTemporal_StartsAgainWhenTheRunIsGone(t *testing.T) {
+// The namespace's retention may delete the run between two answers.
+func TestTemporalStarter_StartsAgainIfTheRunWasDeleted(t *testing.T) {
 	t.Parallel()
 	server := startTemporal(t)
 	ctx := t.Context()
@@ -180,8 +176,8 @@ func TestTemporal_StartsAgainWhenTheRunIsGone(t *testing.T) {
 	assert.True(t, started)
 }
 
-// TestTemporal_ADescriptionThatFailsIsRetried: nothing is dropped or committed for it.
-func TestTemporal_ADescriptionThatFailsIsRetried(t *testing.T) {
+// Nothing is dropped or committed because of it.
+func TestTemporalStarter_AFailedDescriptionIsRetryable(t *testing.T) {
 	t.Parallel()
 	server := startTemporal(t)
 	in := inputOf(t, conversationEvent("evt-1", "began", "i"))
@@ -197,29 +193,29 @@ func TestTemporal_ADescriptionThatFailsIsRetried(t *testing.T) {
 	}
 }
 
-// TestHand_OnAServer: what Temporal refuses is started in a smaller form.
-func TestHand_OnAServer(t *testing.T) {
+// An input that Temporal rejects is started in a smaller form.
+func TestStart_ReducesRejectedInputsOnAServer(t *testing.T) {
 	t.Parallel()
 	server := startTemporal(t)
-	s, health := newStarts(t, server.Start) // whose search attributes are not registered
-	hand := func(value string) {
+	s := newTestStarter(t, server.Start) // its search attributes are not registered
+	start := func(value string) {
 		m := message(value)
 		in, _ := s.input(m)
 		ctx := await.Context(t)
-		require.NoError(t, s.hand(ctx, m))
+		require.NoError(t, s.startMessage(ctx, m))
 		other, err := server.eventOf(ctx, fanout.WorkflowID(in.Event.ID), "")
 		require.NoError(t, err)
 		assert.Equal(t, in.Event.Cut().ID, other.ID)
 	}
-	hand(voice)
+	start(voice)
 	assert.InDelta(t, 1, s.count("started"), 0)
 	separators := strings.Repeat("\u2028", 300_000)
-	hand(`{"event_id":"` + separators + `","interaction":{"channel_type":"voice"}}`)
-	hand(`{"event_id":"evt-2","event_type":"` + strings.Repeat("\xff", 700_000) + `","interaction":{"channel_type":"voice"}}`)
-	hand(`{"event_id":"evt-3","interaction":{"id":"` + separators + `","channel_type":"voice"}}`)
-	hand(`{"event_id":"evt-4","interaction":{"channel_type":"voice","status":"` + separators + `"}}`)
+	start(`{"event_id":"` + separators + `","interaction":{"channel_type":"voice"}}`)
+	start(`{"event_id":"evt-2","event_type":"` + strings.Repeat("\xff", 700_000) + `","interaction":{"channel_type":"voice"}}`)
+	start(`{"event_id":"evt-3","interaction":{"id":"` + separators + `","channel_type":"voice"}}`)
+	start(`{"event_id":"evt-4","interaction":{"channel_type":"voice","status":"` + separators + `"}}`)
 	assert.InDelta(t, 4, s.count(string(event.ReasonOversize)), 0)
-	hand(voice)
+	start(voice)
 	assert.InDelta(t, 1, s.count("duplicate"), 0)
-	assert.NoError(t, health.of(CheckStarts))
+	assert.NoError(t, s.health.of(CheckStarts))
 }

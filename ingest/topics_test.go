@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -11,37 +12,14 @@ import (
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// TestReminder_RepeatsEvery30Seconds while there is something to name, and at once
-// if it changes.
-func TestReminder_RepeatsEvery30Seconds(t *testing.T) {
-	var r reminder
-	var reported []string
-	now := time.Now()
-	remind := func(after time.Duration, names ...string) {
-		r.remind(names, now.Add(after), func(names []string, since time.Duration) {
-			reported = append(reported, strings.Join(names, ",")+" "+since.String())
-		}, func(since time.Duration) { reported = append(reported, "over "+since.String()) })
-	}
-	remind(0)
-	remind(time.Second, "b", "a")
-	remind(2*time.Second, "a", "b")
-	remind(30*time.Second, "a", "b")
-	remind(31*time.Second, "a", "b")
-	remind(32*time.Second, "a")
-	remind(40 * time.Second)
-	remind(41 * time.Second)
-	remind(50*time.Second, "a")
-	assert.Equal(t, []string{"a,b 0s", "a,b 30s", "a 31s", "over 39s", "a 0s"}, reported)
-}
-
-// TestIngest_ConsumesTheTopicThatIsThere while another one is missing, which is
-// named until it is created.
-func TestIngest_ConsumesTheTopicThatIsThere(t *testing.T) {
+// The missing topic is named until it is created.
+func TestIngest_ConsumesOneTopicWhileAnotherIsMissing(t *testing.T) {
 	t.Parallel()
 	kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
 	const later = "created-later"
@@ -60,23 +38,6 @@ func TestIngest_ConsumesTheTopicThatIsThere(t *testing.T) {
 	wait(t, func() bool { return server.tried("late") == 1 }, "consumed")
 }
 
-func TestTopicID_TravelsInTheMetadataOfACommit(t *testing.T) {
-	id := topicID{Cluster: "4L6g3nShT-eMCtK--X86sw", Topic: "lmBcXWZLRyGzn3ZpZ5g7AQ"}
-	require.NotNil(t, id.metadata())
-	assert.JSONEq(t, `{"v":1,"cluster":"4L6g3nShT-eMCtK--X86sw","topic":"lmBcXWZLRyGzn3ZpZ5g7AQ"}`, *id.metadata())
-	assert.Equal(t, id, parseMetadata(id.metadata()))
-	assert.Nil(t, topicID{Cluster: "c"}.metadata(), "a broker before 2.8")
-
-	strange := topicID{Cluster: strings.Repeat("c", 5000), Topic: "t"}
-	assert.LessOrEqual(t, len(*strange.metadata()), longestStamp)
-	assert.False(t, parseMetadata(strange.metadata()).differs(strange))
-
-	for _, other := range []string{"", "reset by kafka-consumer-groups", "{", `{"v":2,"topic":"t"}`, `"x"`} {
-		assert.False(t, parseMetadata(&other).known(), other)
-	}
-	assert.False(t, parseMetadata(nil).known())
-}
-
 func TestTopicID_DiffersOnlyIfBothAreKnown(t *testing.T) {
 	id := topicID{Cluster: "c", Topic: "t"}
 	for other, want := range map[topicID]bool{
@@ -87,16 +48,15 @@ func TestTopicID_DiffersOnlyIfBothAreKnown(t *testing.T) {
 	}
 }
 
-func TestTopicState(t *testing.T) {
+func TestTopicState_MissingOrUnreadable(t *testing.T) {
 	assert.True(t, topicState{err: kafka.NewError(kafka.ErrUnknownTopicOrPart, "", false)}.missing())
-	assert.True(t, topicState{err: kafka.NewError(kafka.ErrTopicAuthorizationFailed, "", false)}.refused())
-	assert.True(t, topicState{unreadable: true}.refused())
-	assert.False(t, topicState{}.refused() || topicState{}.missing())
+	assert.True(t, topicState{err: kafka.NewError(kafka.ErrTopicAuthorizationFailed, "", false)}.unreadable())
+	assert.True(t, topicState{readNotAllowed: true}.unreadable())
+	assert.False(t, topicState{}.unreadable() || topicState{}.missing())
 }
 
-// TestIngest_ReadsFromBrokersThatGiveNoClusterID, as some that are compatible with
-// Kafka do.
-func TestIngest_ReadsFromBrokersThatGiveNoClusterID(t *testing.T) {
+// Some brokers that are compatible with Kafka have none.
+func TestIngest_ReadsFromBrokersWithoutAClusterID(t *testing.T) {
 	t.Parallel()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic))
 	require.NoError(t, err)
@@ -131,5 +91,123 @@ func TestIngest_ReadsFromBrokersThatGiveNoClusterID(t *testing.T) {
 			return Connection{BootstrapServers: cluster.ListenAddrs()[0], SecurityProtocol: "PLAINTEXT", Topics: []string{topic}}, nil
 		}
 	})
-	wait(t, func() bool { return server.holds() == 1 }, "the message")
+	wait(t, func() bool { return server.acceptedCount() == 1 }, "the message")
+}
+
+// While the right to read the topic is removed, ingest is not ready and reads the connection
+// again.
+func TestIngest_ContinuesWhenItsTopicMayBeReadAgain(t *testing.T) {
+	for name, keys := range map[string][]kmsg.Key{
+		"fetch": {kmsg.Fetch}, "everything": {kmsg.Fetch, kmsg.Metadata},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kafka, server := startKafka(t, map[string]int32{topic: 1}), newTemporal()
+			m := run(t, kafka, server, extra(map[string]string{"topic.metadata.refresh.interval.ms": "1000"}))
+			produce(t, kafka, 0, 0, 5)
+			wait(t, func() bool { return committed(t, kafka, 0) == 5 && m.ready() }, "consumes")
+			hits, end := reject(t, kafka, kfake.Fault{Keys: keys, Topic: topic, Err: kerr.TopicAuthorizationFailed})
+			wait(t, func() bool { return !m.ready() }, "not ready")
+			wait(t, func() bool { return strings.Count(m.log.text(), "reading the connection details again") >= 2 }, "tried again")
+			assert.ErrorContains(t, m.health.of(CheckKafka), "KAFKA_TOPIC")
+			assert.Positive(t, hits())
+			end()
+			produce(t, kafka, 0, 5, 10)
+			wait(t, func() bool { return committed(t, kafka, 0) == 10 && m.ready() }, "continues")
+			for n := range 10 {
+				assert.Equal(t, 1, server.tried(id(n)))
+			}
+		})
+	}
+}
+
+// A user who may only describe the topic can join the group, and would otherwise wait for
+// ever.
+func TestIngest_EndsIfItsTopicMayNotBeReadAtTheStart(t *testing.T) {
+	for name, keys := range map[string][]kmsg.Key{
+		"fetch": {kmsg.Fetch}, "everything": {kmsg.Fetch, kmsg.Metadata},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kafka := startKafka(t, map[string]int32{topic: 1})
+			reject(t, kafka, kfake.Fault{Keys: keys, Topic: topic, Err: kerr.TopicAuthorizationFailed})
+			m := run(t, kafka, newTemporal(), nil)
+			began := time.Now()
+			err := m.end(t)
+			var rejected *CredentialsError
+			require.ErrorAs(t, err, &rejected)
+			assert.ErrorContains(t, err, "may read KAFKA_TOPIC as KAFKA_GROUP_ID")
+			assert.Less(t, time.Since(began), 20*time.Second)
+			assert.False(t, m.ready())
+		})
+	}
+}
+
+// The right to read one topic is missing at the start, or is removed later, until it is
+// granted.
+func TestIngest_ATopicThatMayNotBeReadStopsOnlyItself(t *testing.T) {
+	const other = "other"
+	for _, name := range []string{"fetch", "everything"} {
+		for _, later := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, later %v", name, later), func(t *testing.T) {
+				t.Parallel()
+				keys := []kmsg.Key{kmsg.Fetch}
+				if name == "everything" {
+					keys = append(keys, kmsg.Metadata)
+				}
+				broker, server := startKafka(t, map[string]int32{topic: 1, other: 1}), newTemporal()
+				event := func(n int) {
+					require.NoError(t, broker.Produce(t.Context(), other, 0, nil, fmt.Appendf(nil, `{"event_id":"other-%d"}`, n)))
+				}
+				// The test's own client asks for the topic too.
+				denied := kfake.Fault{Keys: keys, Topic: other, Err: kerr.TopicAuthorizationFailed}
+				event(0)
+				event(1)
+				end := func() {}
+				if !later {
+					_, end = reject(t, broker, denied)
+				}
+				m := run(t, broker, server, all(topics(topic, other), extra(map[string]string{"topic.metadata.refresh.interval.ms": "1000"})))
+				if later {
+					wait(t, func() bool { return server.tried("other-1") == 1 && m.ready() }, "both are consumed")
+					event(2)
+					wait(t, func() bool { return server.tried("other-2") == 1 }, "both are consumed")
+					_, end = reject(t, broker, denied)
+					if name == "fetch" {
+						event(3)
+					}
+				}
+				wait(t, func() bool { return strings.Contains(m.log.text(), `msg="a topic may not be read`) }, "named")
+				assert.Contains(t, m.log.text(), "refused="+other+" ")
+				named, n := time.Now(), 0
+				for ; time.Since(named) < rejectionPatience+2*time.Second; n += 10 { // longer than a session lasts that may read nothing
+					produce(t, broker, 0, n, n+10)
+					wait(t, func() bool { return committed(t, broker, 0) == int64(n+10) }, "the other topic is consumed")
+				}
+				assert.ErrorContains(t, m.health.of(CheckKafka), "may not read "+other)
+				assert.NotContains(t, m.log.text(), "reading the connection details again")
+				end()
+				wait(t, func() bool { // the producer was rejected too
+					return broker.Produce(t.Context(), other, 0, nil, []byte(`{"event_id":"other-4"}`)) == nil
+				}, "produced")
+				wait(t, func() bool { return server.tried("other-4") == 1 && m.ready() }, "allowed again")
+				wait(t, func() bool { return strings.Contains(m.log.text(), "every topic may be read") }, "reported")
+				for i := range n {
+					assert.Equal(t, 1, server.tried(id(i)))
+				}
+			})
+		}
+	}
+}
+
+func TestIngest_EndsIfNoTopicMayBeReadAtTheStart(t *testing.T) {
+	t.Parallel()
+	broker := startKafka(t, map[string]int32{topic: 1, "other": 1})
+	reject(t, broker, kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch, kmsg.Metadata}, Topic: topic, Err: kerr.TopicAuthorizationFailed})
+	reject(t, broker, kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch, kmsg.Metadata}, Topic: "other", Err: kerr.TopicAuthorizationFailed})
+	began := time.Now()
+	m := run(t, broker, newTemporal(), topics(topic, "other"))
+	var rejected *CredentialsError
+	require.ErrorAs(t, m.end(t), &rejected)
+	assert.Less(t, time.Since(began), 20*time.Second)
 }

@@ -17,6 +17,7 @@ const Interval = 30 * time.Second
 type Report struct {
 	Age     time.Duration // since it began, in whole seconds
 	Waiting int           // how many waiters it has; 1 if Observe reported it
+	Cause   string        // of the last ObserveCause that found the condition
 	Err     error         // what failed last; at the end nil, or why the last Waiter gave up
 }
 
@@ -102,7 +103,7 @@ func (o *Outage) state(now time.Time) Report {
 	if o.observed {
 		waiting++
 	}
-	return Report{Age: now.Sub(o.since).Round(time.Second), Waiting: waiting, Err: o.last}
+	return Report{Age: now.Sub(o.since).Round(time.Second), Waiting: waiting, Cause: o.cause, Err: o.last}
 }
 
 // Waiter is one of several that wait for the same outage to end. The outage begins when the

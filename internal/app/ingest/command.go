@@ -1,9 +1,11 @@
-// Package ingest is the process around package ingest of the root: its settings, its
-// connections, and their order at start and stop. Command reads settings and runs the
-// process; New and Run are for a program that has the Options, such as a test.
+// Package ingest is the process around genesys-fanout/ingest: its settings, its connections,
+// and their order at start and stop. Command reads settings and runs the process; New and Run
+// are for a program that has the Options, such as a test.
 //
-// The process is apart from cmd/ingest so that another module can run the same one on
+// The process is not in cmd/ingest, so that another module can run the same process with
 // another genesys.Source.
+//
+// The package refuses to decide anything about an event.
 package ingest
 
 import (
@@ -21,11 +23,11 @@ import (
 // Name is the name of the process.
 const Name = "ingest"
 
-// NewSource makes the source of the connection details.
+// NewSource returns the source of the connection details.
 type NewSource func(genesys.Options) (genesys.Source, error)
 
-// Command returns the process for process.Main: it reads flags and environment, and does
-// what they ask for until the context ends.
+// Command returns the function that process.Main runs. It reads flags and environment
+// variables, and runs the process until the context ends.
 func Command(newSource NewSource) func(context.Context) error {
 	return func(ctx context.Context) error { return run(ctx, newSource) }
 }
@@ -45,7 +47,7 @@ func run(ctx context.Context, newSource NewSource) error {
 	checked := s.check(problems)
 	lookupEnv := env.LookupEnv
 	if !s.eager() {
-		lookupEnv = nil // it sends no request
+		lookupEnv = nil // without first attempts, no secret of a target is needed
 	}
 	targets, err := target.Load(s.Targets, lookupEnv)
 	problems.AddError(err)
@@ -60,7 +62,7 @@ func run(ctx context.Context, newSource NewSource) error {
 	process.CaptureStandardLog(log, targets.Redact)
 	c := configuration{settings: &s, checked: checked, env: env, targets: targets, temporal: temporal, newSource: newSource, log: log}
 	if s.Preflight {
-		return c.tryEverything(ctx)
+		return c.runPreflight(ctx)
 	}
 	source, err := c.source(log)
 	if err != nil {
@@ -82,7 +84,7 @@ func run(ctx context.Context, newSource NewSource) error {
 	}).Run(ctx)
 }
 
-// configuration is the valid settings of one process, with all that was read for them.
+// configuration is the valid settings of one process, with everything that they refer to.
 type configuration struct {
 	settings  *settings
 	checked   checked
@@ -93,35 +95,35 @@ type configuration struct {
 	log       *slog.Logger
 }
 
-// genesysPatience is how long a Genesys API that is busy or away is waited for.
+// genesysPatience is how long ingest waits for a Genesys API that is busy or does not answer.
 const genesysPatience = 5 * time.Minute
 
-// source is nil where the brokers are configured.
+// source returns the source of the connection details, or nil if the settings name the brokers.
 func (c *configuration) source(log *slog.Logger) (genesys.Source, error) {
 	if c.settings.static() {
-		return nil, nil //nolint:nilnil // no source is what the settings ask for
+		return nil, nil //nolint:nilnil // the settings need no source
 	}
 	return c.newSource(c.settings.genesysOptions(log))
 }
 
-// connect reads the connection details: from Genesys, or from the settings,
-// whose secrets may be in files that have changed since.
+// connect returns the function that reads the connection: from the Genesys API, or from the
+// settings, whose secrets may be in files that have changed.
 func (c *configuration) connect(source genesys.Source, log *slog.Logger) func(context.Context) (ingest.Connection, error) {
 	return func(ctx context.Context) (ingest.Connection, error) {
-		s, now := c.reread(log)
+		s, read := c.reread(log)
 		if source == nil {
-			return s.connection(genesys.ConnectionDetails{}, now), nil
+			return s.connection(genesys.ConnectionDetails{}, read), nil
 		}
 		details, err := genesys.WaitForDetails(ctx, source, genesysPatience, log)
-		return s.connection(details, now), err
+		return s.connection(details, read), err
 	}
 }
 
-// reread reads the secrets of Kafka again. What cannot be read stays as it was.
+// reread reads the secrets of Kafka again. A secret that cannot be read keeps its last value.
 func (c *configuration) reread(log *slog.Logger) (settings, checked) {
-	s, now := *c.settings, c.checked
+	s, read := *c.settings, c.checked
 	if password, err := c.env.Secret("KAFKA_SASL_PASSWORD"); err != nil {
-		log.Error("a secret could not be read again; keeping the last one", "error", err)
+		log.Error("KAFKA_SASL_PASSWORD could not be read again; keeping the last value", "error", err)
 	} else if password.IsSet() {
 		s.KafkaSASLPassword = password
 	}
@@ -130,12 +132,12 @@ func (c *configuration) reread(log *slog.Logger) (settings, checked) {
 		var extra map[string]string
 		if extra, err = parseOptions(options.Reveal()); err == nil {
 			if err = ingest.CheckExtra(extra); err == nil {
-				now.extra = extra
+				read.extra = extra
 			}
 		}
 	}
 	if err != nil {
-		log.Error("KAFKA_OPTIONS could not be read again; keeping the last ones", "error", err)
+		log.Error("KAFKA_OPTIONS could not be read again; keeping the last value", "error", err)
 	}
-	return s, now
+	return s, read
 }

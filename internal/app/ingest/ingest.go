@@ -20,15 +20,15 @@ import (
 	"genesys-fanout/target"
 )
 
-// Options are what the process needs.
+// Options configure the process.
 type Options struct {
 	TaskQueue string // FANOUT_TASK_QUEUE
 	HTTPAddr  string // of /metrics, /healthz and /readyz
 	Eager     bool   // FANOUT_EAGER_START: this process makes the first attempts
 	MaxStarts int    // FANOUT_MAX_STARTS
 
-	// Connect returns how to connect to the brokers. It is called at the start and
-	// whenever the connection must be made anew.
+	// Connect returns how to connect to the brokers. It is called at the start and whenever
+	// ingest must connect anew.
 	Connect     func(context.Context) (ingest.Connection, error)
 	GroupID     string
 	OffsetReset string // earliest or latest
@@ -43,18 +43,18 @@ type Options struct {
 // Ingest is the process.
 type Ingest struct{ options Options }
 
-// New makes the process; Run starts it.
+// New returns the process; Run starts it.
 func New(options Options) *Ingest { return &Ingest{options} }
 
-// Run consumes until ctx ends. Then it ends what is in flight, within
+// Run consumes until ctx ends. Then it waits for starts and first attempts in flight, within
 // process.ShutdownLimit.
 func (i *Ingest) Run(ctx context.Context) error {
 	return process.RunAndShutdown(ctx, process.ShutdownLimit(i.options.Targets), i.options.Log, i.serve)
 }
 
-// drainLimit is how long a stop waits for starts in flight. The last of them may
-// bring a first attempt, which takes the longest target timeout and
-// queues.StopSlack; a second is left for what comes after.
+// drainLimit is how long a stop waits for starts in flight. The last of them may bring a
+// first attempt, which takes up to the longest target timeout plus queues.StopSlack. One
+// second is left for the rest of the stop.
 const drainLimit = process.ShutdownSlack - queues.StopSlack - time.Second
 
 func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
@@ -63,7 +63,7 @@ func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
 	registry := process.NewRegistry()
 	checks := []string{process.CheckTemporal, ingest.CheckKafka}
 	var polls *process.PollMonitor
-	if o.Eager { // only then it polls for workflow tasks
+	if o.Eager { // otherwise the process does not poll for workflow tasks
 		polls = process.NewPollMonitor(o.TaskQueue)
 		checks = append(checks, process.CheckQueues)
 	}
@@ -74,7 +74,7 @@ func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
 	}
 	defer server.Close()
 
-	first, err := o.Connect(ctx) // a refusal by Genesys is reported before Temporal is waited for
+	first, err := o.Connect(ctx) // before Temporal, so that a rejection by Genesys is reported even if Temporal does not answer
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
 	recallQueue, stopFirstAttempts := "", func() {}
 	if o.Eager {
 		recallQueue = fanout.RecallQueue(o.TaskQueue, uuid.NewString())
-		if stopFirstAttempts, err = i.firstAttempts(temporal, recallQueue, registry, shutdown); err != nil {
+		if stopFirstAttempts, err = i.startFirstAttempts(temporal, recallQueue, registry, shutdown); err != nil {
 			return err
 		}
 		go polls.Watch(ctx, health, log)
@@ -108,7 +108,7 @@ func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
 
 	log.Info("ingest consumes", "http", server.Addr(), "brokers", first.BootstrapServers, "topics", first.Topics, "group", o.GroupID)
 	in, err := ingest.New(ingest.Options{
-		Connect: withFirst(first, o.Connect),
+		Connect: firstConnection(first, o.Connect),
 		GroupID: o.GroupID,
 		Reset:   o.OffsetReset,
 		Targets: o.Targets,
@@ -131,18 +131,18 @@ func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
 	return in.Run(ctx)
 }
 
-// firstAttempts begins to run the first task of each run in this process, on the
-// client that starts it, and to answer for it on recallQueue. end may be called
-// more than once; it returns when what is in flight has ended.
-func (i *Ingest) firstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, shutdown *process.Shutdown) (end func(), err error) {
+// startFirstAttempts starts the workers that run the first workflow task of each run in this
+// process, on the client that starts the run, and that answer questions about it on
+// recallQueue. stopWorkers may be called more than once; it returns when no task is in flight.
+func (i *Ingest) startFirstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, shutdown *process.Shutdown) (stopWorkers func(), err error) {
 	o := i.options
 	reader := history.Reader{Client: temporal, Namespace: o.Temporal.Options.Namespace, DataConverter: fanout.DataConverter()}
-	process := queues.Config{
+	config := queues.Config{
 		Client: temporal, TaskQueue: o.TaskQueue, Targets: o.Targets, Log: o.Log,
 		Activities: activities.New(activities.Options{Targets: o.Targets, Runs: reader, Metrics: registry, Logger: o.Log}),
 	}
-	recalls, runs := process.RecallWorker(recallQueue), process.WorkflowWorker(registry)
-	ended := shutdown.WaitFor("Temporal's task queues", queues.UnfinishedTasks)
+	recalls, runs := config.RecallWorker(recallQueue), config.WorkflowWorker(registry)
+	done := shutdown.WaitFor("Temporal's task queues", queues.UnfinishedTasks)
 	if err := recalls.Start(); err != nil {
 		return nil, fmt.Errorf("start polling Temporal: %w", err)
 	}
@@ -151,7 +151,7 @@ func (i *Ingest) firstAttempts(temporal client.Client, recallQueue string, regis
 		return nil, fmt.Errorf("start polling Temporal: %w", err)
 	}
 	return sync.OnceFunc(func() {
-		defer ended()
+		defer done()
 		var both sync.WaitGroup
 		both.Go(recalls.Stop)
 		both.Go(runs.Stop)
@@ -159,12 +159,13 @@ func (i *Ingest) firstAttempts(temporal client.Client, recallQueue string, regis
 	}), nil
 }
 
-// withFirst answers the first call with what is known already.
-func withFirst(first ingest.Connection, connect func(context.Context) (ingest.Connection, error)) func(context.Context) (ingest.Connection, error) {
-	known := true
+// firstConnection returns a Connect function whose first call returns a connection that was
+// read already.
+func firstConnection(first ingest.Connection, connect func(context.Context) (ingest.Connection, error)) func(context.Context) (ingest.Connection, error) {
+	unused := true
 	return func(ctx context.Context) (ingest.Connection, error) {
-		if known {
-			known = false
+		if unused {
+			unused = false
 			return first, nil
 		}
 		return connect(ctx)

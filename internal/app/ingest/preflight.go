@@ -11,26 +11,25 @@ import (
 	"genesys-fanout/internal/preflight"
 )
 
-// tryEverything is --preflight: it tries what run would connect to.
-func (c *configuration) tryEverything(ctx context.Context) error {
-	checks, end, err := c.checks()
+// runPreflight runs --preflight: it tries every connection that the process would make.
+func (c *configuration) runPreflight(ctx context.Context) error {
+	checks, closeAll, err := c.checks()
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer closeAll()
 	return preflight.Report(ctx, os.Stdout, c.settings.JSON, checks)
 }
 
-// checks are in the order in which they are printed. end frees what they use.
-func (c *configuration) checks() (checks []preflight.Check, end func(), err error) {
+// checks returns the checks in the order in which they are printed. closeAll closes their
+// connections.
+func (c *configuration) checks() (checks []preflight.Check, closeAll func(), err error) {
 	temporal, err := preflight.NewTemporalChecks(c.temporal, fanout.SearchAttributeKeys())
 	if err != nil {
 		return nil, nil, err
 	}
 	kafka := &kafkaChecks{settings: c.settings, temporal: temporal}
-	end = func() {
-		within(closeWait, kafka.close, temporal.Close)
-	}
+	closeAll = func() { callWithin(closeWait, kafka.close, temporal.Close) }
 	if c.settings.static() {
 		kafka.connection = c.settings.connection(genesys.ConnectionDetails{}, c.checked)
 	}
@@ -39,15 +38,18 @@ func (c *configuration) checks() (checks []preflight.Check, end func(), err erro
 		if err != nil {
 			return nil, nil, err
 		}
-		asked := &genesysChecks{source: source, client: c.settings.GenesysClientID, targets: c.targets, found: func(details genesys.ConnectionDetails) ingest.Connection {
-			kafka.connection = c.settings.connection(details, c.checked)
-			return kafka.connection
-		}}
+		api := &genesysChecks{
+			source: source, client: c.settings.GenesysClientID, targets: c.targets,
+			connection: func(details genesys.ConnectionDetails) ingest.Connection {
+				kafka.connection = c.settings.connection(details, c.checked)
+				return kafka.connection
+			},
+		}
 		if !c.settings.static() {
-			checks = append(checks, asked.details()...)
+			checks = append(checks, api.detailsChecks()...)
 		}
 		if c.settings.integrations() {
-			checks = append(checks, asked.integrations(!c.settings.static())...)
+			checks = append(checks, api.integrationChecks(!c.settings.static())...)
 		}
 	}
 	checks = append(checks, kafka.checks()...)
@@ -56,19 +58,21 @@ func (c *configuration) checks() (checks []preflight.Check, end func(), err erro
 	if c.settings.eager() {
 		checks = append(checks, preflight.Targets(c.targets)...)
 	}
-	return checks, end, nil
+	return checks, closeAll, nil
 }
 
-// closeWait is how long the connections may take to close; the end of the process
-// closes what is left.
+// closeWait is how long the connections may take to close. The end of the process closes the
+// others.
 const closeWait = 500 * time.Millisecond
 
-func within(limit time.Duration, all ...func()) {
+// callWithin calls functions one after the other, and returns when all have returned or the
+// limit is over.
+func callWithin(limit time.Duration, functions ...func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for _, one := range all {
-			one()
+		for _, function := range functions {
+			function()
 		}
 	}()
 	select {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -17,7 +18,7 @@ import (
 	"genesys-fanout/target"
 )
 
-// detailsOnly is a source that knows nothing of integrations.
+// detailsOnly is a source that cannot list integrations.
 type detailsOnly func() (genesys.ConnectionDetails, error)
 
 func (d detailsOnly) ConnectionDetails(context.Context) (genesys.ConnectionDetails, error) {
@@ -32,14 +33,13 @@ func statuses(results []preflight.Result) map[string]preflight.Status {
 	return all
 }
 
-// TestASourceThatCannotListIntegrations fails nothing.
-func TestASourceThatCannotListIntegrations(t *testing.T) {
+func TestGenesysChecks_SkipIntegrationsThatTheSourceCannotList(t *testing.T) {
 	g := &genesysChecks{source: detailsOnly(func() (genesys.ConnectionDetails, error) {
 		return genesys.ConnectionDetails{BootstrapServers: "b:1", SASLPassword: "hush"}, nil
-	}), found: func(d genesys.ConnectionDetails) ingest.Connection {
+	}), connection: func(d genesys.ConnectionDetails) ingest.Connection {
 		return ingest.Connection{BootstrapServers: d.BootstrapServers, SASLPassword: d.SASLPassword}
 	}}
-	results := preflight.Run(t.Context(), append(g.details(), g.integrations(true)...), func(preflight.Result) {})
+	results := preflight.Run(t.Context(), append(g.detailsChecks(), g.integrationChecks(true)...), func(preflight.Result) {})
 	assert.Equal(t, map[string]preflight.Status{
 		checkToken: preflight.OK, checkDetails: preflight.OK, checkIntegrations: preflight.Skipped, "genesys topics": preflight.Skipped,
 	}, statuses(results))
@@ -49,21 +49,20 @@ func TestASourceThatCannotListIntegrations(t *testing.T) {
 	}
 }
 
-// TestWhoseErrorItIs: the token's, or that of what was asked with it.
-func TestWhoseErrorItIs(t *testing.T) {
+func TestGenesysChecks_DistinguishErrorsOfTokenAndDetails(t *testing.T) {
 	for name, test := range map[string]struct {
 		err            error
 		token, details preflight.Status
 	}{
-		"token refused":   {&genesys.RejectedError{Request: "POST /oauth/token", Status: 401, Cure: "c"}, preflight.Failed, preflight.Skipped},
-		"token busy":      {&genesys.TransientError{Request: "POST /oauth/token", Status: 429}, preflight.Failed, preflight.Skipped},
-		"details refused": {&genesys.RejectedError{Request: "GET /api", Status: 403, Cure: "c"}, preflight.OK, preflight.Failed},
-		"details busy":    {&genesys.TransientError{Request: "GET /api", Status: 503}, preflight.OK, preflight.Failed},
-		"out of time":     {errors.New("genesys: POST /oauth/token: context deadline exceeded"), preflight.Failed, preflight.Skipped},
+		"token rejected":   {&genesys.RejectedError{Request: "POST /oauth/token", Status: 401, Cure: "c"}, preflight.Failed, preflight.Skipped},
+		"token busy":       {&genesys.TransientError{Request: "POST /oauth/token", Status: 429}, preflight.Failed, preflight.Skipped},
+		"details rejected": {&genesys.RejectedError{Request: "GET /api", Status: 403, Cure: "c"}, preflight.OK, preflight.Failed},
+		"details busy":     {&genesys.TransientError{Request: "GET /api", Status: 503}, preflight.OK, preflight.Failed},
+		"out of time":      {errors.New("genesys: POST /oauth/token: context deadline exceeded"), preflight.Failed, preflight.Skipped},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := &genesysChecks{source: detailsOnly(func() (genesys.ConnectionDetails, error) { return genesys.ConnectionDetails{}, test.err })}
-			results := preflight.Run(t.Context(), g.details(), func(preflight.Result) {})
+			results := preflight.Run(t.Context(), g.detailsChecks(), func(preflight.Result) {})
 			assert.Equal(t, map[string]preflight.Status{checkToken: test.token, checkDetails: test.details}, statuses(results))
 			for _, r := range results {
 				assert.Equal(t, r.Status == preflight.Failed, r.Cure != "", r)
@@ -72,8 +71,8 @@ func TestWhoseErrorItIs(t *testing.T) {
 	}
 }
 
-// TestTopicsThatNothingSends: what cannot be told is not warned of.
-func TestTopicsThatNothingSends(t *testing.T) {
+// There is no warning if it is unknown whether a topic is sent.
+func TestGenesysChecks_WarnOfTopicsThatNoIntegrationSends(t *testing.T) {
 	const sent = "v2.detail.events.conversation.{id}.customer.start"
 	active := genesys.Integration{IntendedState: "ENABLED", ReportedState: "ACTIVE", Topics: []string{sent}}
 	for when, warned := range map[string]bool{
@@ -86,22 +85,24 @@ func TestTopicsThatNothingSends(t *testing.T) {
 		`event.type != "v2.detail.events.user"`:                                           false,
 		`event.channel_type == "voice"`:                                                   false,
 	} {
-		set, err := target.Parse("targets.yaml", []byte(`
+		set, err := target.Parse("targets.yaml", fmt.Appendf(nil, `
 targets:
-  - {name: a, url: 'http://127.0.0.1:1', when: '`+when+`'}
-`), nil)
+  - name: a
+    url: http://127.0.0.1:1
+    when: '%s'
+`, when), nil)
 		require.NoError(t, err, when)
-		g := &genesysChecks{targets: set, listed: []genesys.Integration{active, {IntendedState: "DISABLED", Topics: []string{"v2.detail.events.user.x"}}}}
+		g := &genesysChecks{targets: set, integrations: []genesys.Integration{active, {IntendedState: "DISABLED", Topics: []string{"v2.detail.events.user.x"}}}}
 		result := g.unsentTopics()
 		assert.Equal(t, warned, result.Status == preflight.Warning, "%s: %v", when, result)
-		g.listed = []genesys.Integration{{IntendedState: "ENABLED", ReportedState: "ACTIVE", Topics: []string{"v2.*"}}}
+		g.integrations = []genesys.Integration{{IntendedState: "ENABLED", ReportedState: "ACTIVE", Topics: []string{"v2.*"}}}
 		assert.Equal(t, preflight.OK, g.unsentTopics().Status, when)
 	}
 }
 
-// TestTLSThatOnlyLibrdkafkaKnows: where KAFKA_OPTIONS says more of TLS than this
-// check knows, librdkafka has the last word.
-func TestTLSThatOnlyLibrdkafkaKnows(t *testing.T) {
+// If KAFKA_OPTIONS has TLS settings that only librdkafka applies, a failed handshake is only a
+// warning.
+func TestKafkaChecks_WarnOfTLSIfKafkaOptionsHasFurtherSettings(t *testing.T) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)
 	address := server.Listener.Addr().String()

@@ -13,26 +13,26 @@ import (
 	"time"
 
 	"genesys-fanout/ingest"
+	"genesys-fanout/ingest/probe"
 	"genesys-fanout/internal/preflight"
 )
 
-// The checks of Kafka, by the names that others wait for.
+// The names of those checks of Kafka that other checks wait for.
 const (
 	checkBroker         = "kafka broker"
 	checkAuthentication = "kafka authentication"
 	checkTopic          = "kafka topic"
 )
 
-// kafkaChecks ask the brokers. A check that stands After another reads what that
-// one has found.
+// kafkaChecks ask the brokers. A check that waits for another one uses its results.
 type kafkaChecks struct {
 	settings   *settings
 	temporal   *preflight.TemporalChecks
-	connection ingest.Connection // of the settings, or set by checkDetails
+	connection ingest.Connection // from the settings, or set by the check of the connection details
 
-	mu     sync.Mutex // guards probe: close may come before its check has ended
-	probe  *ingest.Probe
-	topics []ingest.ProbedTopic // those that are there
+	mu     sync.Mutex // guards probe, because close may be called before its check has ended
+	probe  *probe.Probe
+	topics []probe.Topic // those that can be read
 }
 
 func (k *kafkaChecks) checks() []preflight.Check {
@@ -43,12 +43,12 @@ func (k *kafkaChecks) checks() []preflight.Check {
 	return []preflight.Check{
 		{Name: checkBroker, After: after, Run: k.reachBrokers},
 		{Name: checkAuthentication, After: []string{checkBroker}, Run: k.authenticate},
-		{Name: checkTopic, After: []string{checkAuthentication}, Run: k.lookAtTopics},
-		{Name: "kafka group", After: []string{checkTopic}, Run: k.lookAtGroup},
+		{Name: checkTopic, After: []string{checkAuthentication}, Run: k.checkTopics},
+		{Name: "kafka group", After: []string{checkTopic}, Run: k.checkGroup},
 	}
 }
 
-// retention compares the topics' with the namespace's.
+// retention compares the retention of the topics with that of the namespace.
 func (k *kafkaChecks) retention() preflight.Check {
 	return preflight.Check{Name: "retention", After: []string{checkTopic, preflight.CheckTemporal}, Run: k.compareRetention}
 }
@@ -61,15 +61,15 @@ func (k *kafkaChecks) close() {
 	}
 }
 
-// reachBrokers dials every bootstrap broker: unlike librdkafka, which is content
-// with one, and whose words on certificates are OpenSSL's.
+// reachBrokers dials every bootstrap broker. librdkafka is content with one, and its errors
+// about certificates are those of OpenSSL.
 func (k *kafkaChecks) reachBrokers(ctx context.Context) []preflight.Result {
-	secured := ingest.SecuredBy(k.connection)
+	security := probe.SecurityOf(k.connection)
 	var config *tls.Config
-	if secured.TLS() {
-		roots, err := rootsOf(secured.CA)
+	if security.TLS() {
+		roots, err := readRoots(security.CA)
 		if err != nil {
-			return []preflight.Result{preflight.Fail(err.Error(), "name a readable PEM file in KAFKA_SSL_CA_LOCATION, or unset it for the system's roots")}
+			return []preflight.Result{preflight.Fail(err.Error(), "name a readable PEM file in KAFKA_SSL_CA_LOCATION, or unset it to use the system's roots")}
 		}
 		config = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
@@ -79,7 +79,7 @@ func (k *kafkaChecks) reachBrokers(ctx context.Context) []preflight.Result {
 	for i, address := range addresses {
 		address = strings.TrimSpace(address)
 		all.Go(func() {
-			results[i] = k.reachBroker(ctx, address, config, secured)
+			results[i] = k.reachBroker(ctx, address, config, security)
 			results[i].Check = checkBroker + " " + address
 		})
 	}
@@ -87,21 +87,23 @@ func (k *kafkaChecks) reachBrokers(ctx context.Context) []preflight.Result {
 	return results
 }
 
-func (k *kafkaChecks) reachBroker(ctx context.Context, address string, config *tls.Config, secured ingest.Secured) preflight.Result {
+// reachBroker dials one broker. If KAFKA_OPTIONS has further TLS settings, which this check
+// does not know, a failed handshake is only a warning.
+func (k *kafkaChecks) reachBroker(ctx context.Context, address string, config *tls.Config, security probe.Security) preflight.Result {
 	reached, err := preflight.Reach(ctx, address, config)
-	var fault *preflight.ReachError
-	if !errors.As(err, &fault) {
+	var failure *preflight.ReachError
+	if !errors.As(err, &failure) {
 		return preflight.Pass("%s", reached)
 	}
-	result := preflight.Fail(fault.Error(), k.brokerCure(fault.Step, secured))
-	if fault.Step > preflight.Connect && len(secured.Others) > 0 {
+	result := preflight.Fail(failure.Error(), k.brokerCure(failure.Step, security))
+	if failure.Step > preflight.Connect && len(security.Others) > 0 {
 		result.Status = preflight.Warning
-		result.Detail += " (tried without " + strings.Join(secured.Others, ", ") + " of KAFKA_OPTIONS)"
+		result.Detail += " (tried without " + strings.Join(security.Others, ", ") + " of KAFKA_OPTIONS)"
 	}
 	return result
 }
 
-func (k *kafkaChecks) brokerCure(step preflight.Step, secured ingest.Secured) string {
+func (k *kafkaChecks) brokerCure(step preflight.Step, security probe.Security) string {
 	servers := "KAFKA_BOOTSTRAP_SERVERS"
 	if !k.settings.static() {
 		servers = "the Genesys API's bootstrapServers, or set KAFKA_BOOTSTRAP_SERVERS"
@@ -110,24 +112,24 @@ func (k *kafkaChecks) brokerCure(step preflight.Step, secured ingest.Secured) st
 	case preflight.Resolve:
 		return "check this machine's DNS, and the host in " + servers
 	case preflight.Connect:
-		return "see that a firewall lets the port out, and check host and port in " + servers
+		return "check that no firewall blocks the outbound port, and check host and port in " + servers
 	case preflight.Untrusted:
-		if secured.CA != "" {
-			return "the CA in KAFKA_SSL_CA_LOCATION is not that of the brokers: name theirs, or unset it for the system's roots"
+		if security.CA != "" {
+			return "the CA in KAFKA_SSL_CA_LOCATION is not that of the brokers: name the brokers' CA, or unset it to use the system's roots"
 		}
 		return "name the brokers' CA in KAFKA_SSL_CA_LOCATION"
 	case preflight.Expired:
-		return "the broker's certificate must be renewed; or correct this machine's clock"
+		return "the broker's certificate must be renewed, or this machine's clock must be corrected"
 	case preflight.OtherHost:
-		return "use the certificate's name for the broker; check the host in " + servers
+		return "use the name in the certificate for the broker; check the host in " + servers
 	}
-	return "see that the port speaks TLS, as KAFKA_SECURITY_PROTOCOL=" + secured.Protocol + " needs it; check the port in " + servers
+	return "check that the port speaks TLS, which KAFKA_SECURITY_PROTOCOL=" + security.Protocol + " needs; check the port in " + servers
 }
 
-// rootsOf reads what ssl.ca.location may name: a file, or a directory of them. Nil
-// are the system's.
-func rootsOf(location string) (*x509.CertPool, error) {
-	if location == "" || location == "probe" { // librdkafka's word for the system's
+// readRoots reads the certificates that ssl.ca.location names: a file, or the files of a
+// directory. It returns nil for the system's roots.
+func readRoots(location string) (*x509.CertPool, error) {
+	if location == "" || location == "probe" { // librdkafka's name of the system's roots
 		return nil, nil
 	}
 	files := []string{location}
@@ -145,46 +147,46 @@ func rootsOf(location string) (*x509.CertPool, error) {
 		found = roots.AppendCertsFromPEM(content) || found
 	}
 	if !found {
-		return nil, fmt.Errorf("%s holds no certificate", location)
+		return nil, fmt.Errorf("%s contains no certificate", location)
 	}
 	return roots, nil
 }
 
 func (k *kafkaChecks) authenticate(ctx context.Context) []preflight.Result {
 	s, c := k.settings, k.connection
-	probe, err := ingest.NewProbe(ingest.ProbeOptions{GroupID: s.KafkaGroupID, Reset: s.KafkaAutoOffsetReset}, c)
+	client, err := probe.New(probe.Options{GroupID: s.KafkaGroupID, Reset: s.KafkaAutoOffsetReset}, c)
 	if err != nil {
-		return []preflight.Result{preflight.Fail(err.Error(), "correct KAFKA_OPTIONS, or the other KAFKA_ setting that it names")}
+		return []preflight.Result{preflight.Fail(err.Error(), "correct KAFKA_OPTIONS, or the other KAFKA_ setting that the error names")}
 	}
 	k.mu.Lock()
-	k.probe = probe
+	k.probe = client
 	k.mu.Unlock()
-	brokers, err := probe.Authenticate(ctx)
-	secured := ingest.SecuredBy(c)
-	user := fmt.Sprintf("%s as %q with %s", secured.Protocol, c.SASLUsername, c.SASLMechanism)
+	brokers, err := client.Authenticate(ctx)
+	security := probe.SecurityOf(c)
+	user := fmt.Sprintf("%s as %q with %s", security.Protocol, c.SASLUsername, c.SASLMechanism)
 	cure := "correct KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM (or the Genesys integration they come from)"
 	if c.SASLMechanism == ingest.OAuthBearer {
-		user = secured.Protocol + " with " + c.SASLMechanism
-		cure = "correct the sasl.oauthbearer settings in KAFKA_OPTIONS, and see that the token endpoint issues a token that the brokers accept"
+		user = security.Protocol + " with " + c.SASLMechanism
+		cure = "correct the sasl.oauthbearer settings in KAFKA_OPTIONS, and check that the token endpoint issues a token that the brokers accept"
 	}
 	switch {
 	case ingest.IsAuthenticationError(err):
-		return []preflight.Result{preflight.Fail(fmt.Sprintf("%s: %v", user, err), cure+", and see that the outbound port is the brokers' SASL port")}
+		return []preflight.Result{preflight.Fail(fmt.Sprintf("%s: %v", user, err), cure+", and check that the outbound port is the brokers' SASL port")}
 	case err != nil:
-		return []preflight.Result{preflight.Fail(err.Error(), "see that the brokers speak KAFKA_SECURITY_PROTOCOL="+secured.Protocol+
-			" on this port, and that the addresses they advertise are reached from here")}
-	case !secured.SASL():
-		return []preflight.Result{preflight.Pass("%s, which asks for no user; brokers: %d", secured.Protocol, brokers)}
+		return []preflight.Result{preflight.Fail(err.Error(), "check that the brokers speak KAFKA_SECURITY_PROTOCOL="+security.Protocol+
+			" on this port, and that this machine reaches the addresses that they advertise")}
+	case !security.SASL():
+		return []preflight.Result{preflight.Pass("%s, which needs no user; brokers: %d", security.Protocol, brokers)}
 	}
 	return []preflight.Result{preflight.Pass("%s; brokers: %d", user, brokers)}
 }
 
-func (k *kafkaChecks) lookAtTopics(ctx context.Context) []preflight.Result {
+func (k *kafkaChecks) checkTopics(ctx context.Context) []preflight.Result {
 	var names []string
 	var results []preflight.Result
 	for _, name := range k.connection.Topics {
-		if strings.HasPrefix(name, "^") {
-			results = append(results, preflight.Result{Check: checkTopic + " " + name, Status: preflight.Skipped, Detail: "a pattern, which is looked up when the group is joined"})
+		if ingest.IsPattern(name) {
+			results = append(results, preflight.Result{Check: checkTopic + " " + name, Status: preflight.Skipped, Detail: "this is a pattern, whose topics are known only after the group is joined"})
 			continue
 		}
 		names = append(names, name)
@@ -194,7 +196,7 @@ func (k *kafkaChecks) lookAtTopics(ctx context.Context) []preflight.Result {
 	}
 	topics, err := k.probe.Topics(ctx, names)
 	if err != nil {
-		return []preflight.Result{preflight.Fail(err.Error(), "see that the addresses that the brokers advertise are reached from here, and try again")}
+		return []preflight.Result{preflight.Fail(err.Error(), "check that this machine reaches the addresses that the brokers advertise, and try again")}
 	}
 	for _, topic := range topics {
 		result := k.topicResult(topic)
@@ -207,56 +209,57 @@ func (k *kafkaChecks) lookAtTopics(ctx context.Context) []preflight.Result {
 	return results
 }
 
-func (k *kafkaChecks) topicResult(topic ingest.ProbedTopic) preflight.Result {
+func (k *kafkaChecks) topicResult(topic probe.Topic) preflight.Result {
 	switch {
-	case topic.Unknown():
+	case topic.Missing():
 		return preflight.Fail("there is no such topic", "create the topic or correct KAFKA_TOPIC")
 	case topic.Err != nil:
-		return preflight.Fail(topic.Err.Error(), k.allow("read the topic (READ and DESCRIBE)"))
-	case topic.Unreadable:
-		return preflight.Fail("it may be seen but not read", k.allow("read the topic (READ)"))
+		return preflight.Fail(topic.Err.Error(), k.accessCure("read the topic (READ and DESCRIBE)"))
+	case topic.ReadNotAllowed:
+		return preflight.Fail("the user may describe the topic, but not read it", k.accessCure("read the topic (READ)"))
 	case topic.Leaderless > 0:
-		return preflight.Warn(fmt.Sprintf("%d of %d partitions have no leader: their messages wait", topic.Leaderless, topic.Partitions), "see that all brokers run")
+		return preflight.Warn(fmt.Sprintf("%d of %d partitions have no leader, so their messages wait", topic.Leaderless, topic.Partitions), "check that all brokers run")
 	}
 	return preflight.Pass("partitions: %d", topic.Partitions)
 }
 
-func (k *kafkaChecks) allow(what string) string {
+// accessCure returns the cure for a right that the user lacks.
+func (k *kafkaChecks) accessCure(right string) string {
 	if k.connection.SASLMechanism == ingest.OAuthBearer {
-		return "allow the token's user to " + what
+		return "allow the token's user to " + right
 	}
-	return fmt.Sprintf("allow the user %q to %s, or correct KAFKA_SASL_USERNAME", k.connection.SASLUsername, what)
+	return fmt.Sprintf("allow the user %q to %s, or correct KAFKA_SASL_USERNAME", k.connection.SASLUsername, right)
 }
 
-func (k *kafkaChecks) lookAtGroup(ctx context.Context) []preflight.Result {
+func (k *kafkaChecks) checkGroup(ctx context.Context) []preflight.Result {
 	group, err := k.probe.Group(ctx, k.topics)
 	result := k.groupResult(group, err)
 	result.Check = "kafka group " + k.settings.KafkaGroupID
 	return []preflight.Result{result}
 }
 
-func (k *kafkaChecks) groupResult(group ingest.ProbedGroup, err error) preflight.Result {
-	behind := fmt.Sprintf("members: %d, messages to read: %d", group.Members, group.Lag)
+func (k *kafkaChecks) groupResult(group probe.Group, err error) preflight.Result {
+	lag := fmt.Sprintf("members: %d, messages to read: %d", group.Members, group.Lag)
 	switch {
-	case ingest.IsAuthorizationError(err), err == nil && group.Unusable:
-		detail := "it may be seen but not used"
+	case ingest.IsAuthorizationError(err), err == nil && group.ReadNotAllowed:
+		detail := "the user may describe the group, but not read as it"
 		if err != nil {
 			detail = err.Error()
 		}
-		return preflight.Fail(detail, k.allow("read as this group (READ)")+", or KAFKA_GROUP_ID")
+		return preflight.Fail(detail, k.accessCure("read as this group (READ)")+", or KAFKA_GROUP_ID")
 	case err != nil:
-		return preflight.Fail(err.Error(), "see that every broker that the cluster advertises is reached from here, and try again")
-	case group.Lost > 0:
-		return preflight.Warn(fmt.Sprintf("%s, and the topic dropped %d before the group read them", behind, group.Lost),
-			"raise the topic's retention.ms or retention.bytes, and see why the group did not read")
-	case group.Fresh:
-		return preflight.Pass("%s (nothing is committed yet: KAFKA_AUTO_OFFSET_RESET=%s tells where it begins)", behind, k.settings.KafkaAutoOffsetReset)
+		return preflight.Fail(err.Error(), "check that this machine reaches every broker that the cluster advertises, and try again")
+	case group.Dropped > 0:
+		return preflight.Warn(fmt.Sprintf("%s, and the topic dropped %d before the group read them", lag, group.Dropped),
+			"raise the topic's retention.ms or retention.bytes, and find out why the group did not read them in time")
+	case group.NoCommits:
+		return preflight.Pass("%s (nothing is committed yet: KAFKA_AUTO_OFFSET_RESET=%s decides where the group begins)", lag, k.settings.KafkaAutoOffsetReset)
 	}
-	return preflight.Pass("%s", behind)
+	return preflight.Pass("%s", lag)
 }
 
-// compareRetention warns where a rewind of the group would deliver again: a run
-// that Temporal has forgotten no longer drops its message as a duplicate.
+// compareRetention warns if a rewind of the group could deliver messages again: a message is
+// dropped as a duplicate only as long as Temporal keeps its run.
 func (k *kafkaChecks) compareRetention(ctx context.Context) []preflight.Result {
 	var results []preflight.Result
 	for _, topic := range k.topics {
@@ -271,16 +274,16 @@ func (k *kafkaChecks) compareRetention(ctx context.Context) []preflight.Result {
 func (k *kafkaChecks) retentionResult(topic string, kept time.Duration, err error) preflight.Result {
 	runs := k.temporal.Retention
 	span := preflight.FormatDays(kept)
-	if kept == ingest.Forever {
-		span = "any time"
+	if kept == probe.Forever {
+		span = "ever"
 	}
 	switch {
 	case err != nil:
-		return preflight.Skip("the brokers do not tell the topic's retention.ms: " + err.Error())
+		return preflight.Skip("the brokers do not report the topic's retention.ms: " + err.Error())
 	case runs <= 0:
-		return preflight.Skip("Temporal does not tell how long it keeps closed runs")
-	case kept == ingest.Forever, kept > runs:
-		return preflight.Warn(fmt.Sprintf("the topic keeps messages for %s, the namespace keeps closed runs for %s: after a rewind of the group, older ones would be delivered again", span, preflight.FormatDays(runs)),
+		return preflight.Skip("Temporal does not report how long it keeps closed runs")
+	case kept == probe.Forever, kept > runs:
+		return preflight.Warn(fmt.Sprintf("the topic keeps messages for %s, but the namespace keeps closed runs for %s: after a rewind of the group, older messages would be delivered again", span, preflight.FormatDays(runs)),
 			"raise the namespace's retention (temporal operator namespace update --retention), or do not rewind "+topic+" further than that")
 	}
 	return preflight.Pass("messages are kept for %s, closed runs for %s", span, preflight.FormatDays(runs))

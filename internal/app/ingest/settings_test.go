@@ -34,7 +34,7 @@ func fromGenesys(changes process.Env) process.Env {
 	return env
 }
 
-func TestWrongSettings(t *testing.T) {
+func TestSettings_ReportsEveryInvalidOne(t *testing.T) {
 	notPEM := filepath.Join(t.TempDir(), "ca.pem")
 	require.NoError(t, os.WriteFile(notPEM, []byte("no certificate"), 0o600))
 	for name, test := range map[string]struct {
@@ -45,24 +45,24 @@ func TestWrongSettings(t *testing.T) {
 		"brokers without credentials": {process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b:9094"}, []string{
 			"KAFKA_SASL_USERNAME: is not set", "KAFKA_SASL_PASSWORD: is not set",
 		}},
-		"brokers that are no address":  {process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b", "KAFKA_SECURITY_PROTOCOL": "SSL"}, []string{"KAFKA_BOOTSTRAP_SERVERS: "}},
-		"protocol":                     {fromGenesys(process.Env{"KAFKA_SECURITY_PROTOCOL": "TLS"}), []string{"KAFKA_SECURITY_PROTOCOL: "}},
-		"mechanism":                    {fromGenesys(process.Env{"KAFKA_SASL_MECHANISM": "SCRAM"}), []string{"KAFKA_SASL_MECHANISM: "}},
-		"reset":                        {fromGenesys(process.Env{"KAFKA_AUTO_OFFSET_RESET": "none"}), []string{"KAFKA_AUTO_OFFSET_RESET: "}},
-		"topics":                       {fromGenesys(process.Env{"KAFKA_TOPIC": "a,,b"}), []string{"KAFKA_TOPIC: "}},
-		"no starts":                    {fromGenesys(process.Env{"FANOUT_MAX_STARTS": "0"}), []string{"FANOUT_MAX_STARTS: "}},
-		"an id of an unknown field":    {fromGenesys(process.Env{"FANOUT_EVENT_ID": "event.id + event.typ"}), []string{"FANOUT_EVENT_ID: line 1, column 17: undefined field 'typ'; correct"}},
-		"an id that is no string":      {fromGenesys(process.Env{"FANOUT_EVENT_ID": "payload.id"}), []string{"FANOUT_EVENT_ID: line 1, column 1: the expression is of type dyn, not string; ", "string(…)"}},
-		"an id that is no expression":  {fromGenesys(process.Env{"FANOUT_EVENT_ID": "event.id +"}), []string{"FANOUT_EVENT_ID: line 1, column 11: "}},
-		"no CA file":                   {fromGenesys(process.Env{"KAFKA_SSL_CA_LOCATION": "/no/such/file"}), []string{"KAFKA_SSL_CA_LOCATION: "}},
-		"a CA file without any":        {fromGenesys(process.Env{"KAFKA_SSL_CA_LOCATION": notPEM}), []string{"KAFKA_SSL_CA_LOCATION: "}},
-		"an option without a value":    {fromGenesys(process.Env{"KAFKA_OPTIONS": "fetch.wait.max.ms"}), []string{"KAFKA_OPTIONS: "}},
-		"an option that is not known":  {fromGenesys(process.Env{"KAFKA_OPTIONS": "no.such.key=1"}), []string{"KAFKA_OPTIONS: ", "no.such.key"}},
-		"an option that is ours":       {fromGenesys(process.Env{"KAFKA_OPTIONS": "enable.auto.commit=true"}), []string{"KAFKA_OPTIONS: ", "enable.auto.commit"}},
-		"our option by its other name": {fromGenesys(process.Env{"KAFKA_OPTIONS": "metadata.broker.list=b:1"}), []string{"KAFKA_OPTIONS: ", "metadata.broker.list"}},
-		"statistics switched off":      {fromGenesys(process.Env{"KAFKA_OPTIONS": "statistics.interval.ms=0"}), []string{"KAFKA_OPTIONS: ", "/readyz"}},
-		"another group protocol":       {fromGenesys(process.Env{"KAFKA_OPTIONS": "group.protocol=consumer"}), []string{"KAFKA_OPTIONS: ", `group.protocol is "consumer"`, "classic", "leave it out"}},
-		"our reset by an option":       {fromGenesys(process.Env{"KAFKA_OPTIONS": "auto.offset.reset=latest"}), []string{"KAFKA_OPTIONS: ", "KAFKA_AUTO_OFFSET_RESET decides it"}},
+		"brokers without a port":          {process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b", "KAFKA_SECURITY_PROTOCOL": "SSL"}, []string{"KAFKA_BOOTSTRAP_SERVERS: "}},
+		"protocol":                        {fromGenesys(process.Env{"KAFKA_SECURITY_PROTOCOL": "TLS"}), []string{"KAFKA_SECURITY_PROTOCOL: "}},
+		"mechanism":                       {fromGenesys(process.Env{"KAFKA_SASL_MECHANISM": "SCRAM"}), []string{"KAFKA_SASL_MECHANISM: "}},
+		"reset":                           {fromGenesys(process.Env{"KAFKA_AUTO_OFFSET_RESET": "none"}), []string{"KAFKA_AUTO_OFFSET_RESET: "}},
+		"topics":                          {fromGenesys(process.Env{"KAFKA_TOPIC": "a,,b"}), []string{"KAFKA_TOPIC: "}},
+		"no starts":                       {fromGenesys(process.Env{"FANOUT_MAX_STARTS": "0"}), []string{"FANOUT_MAX_STARTS: "}},
+		"an id of an unknown field":       {fromGenesys(process.Env{"FANOUT_EVENT_ID": "event.id + event.typ"}), []string{"FANOUT_EVENT_ID: line 1, column 17: undefined field 'typ'; correct"}},
+		"an id that is not a string":      {fromGenesys(process.Env{"FANOUT_EVENT_ID": "payload.id"}), []string{"FANOUT_EVENT_ID: line 1, column 1: the expression is of type dyn, not string; ", "string(…)"}},
+		"an id that is not an expression": {fromGenesys(process.Env{"FANOUT_EVENT_ID": "event.id +"}), []string{"FANOUT_EVENT_ID: line 1, column 11: "}},
+		"no CA file":                      {fromGenesys(process.Env{"KAFKA_SSL_CA_LOCATION": "/no/such/file"}), []string{"KAFKA_SSL_CA_LOCATION: "}},
+		"a CA file without any":           {fromGenesys(process.Env{"KAFKA_SSL_CA_LOCATION": notPEM}), []string{"KAFKA_SSL_CA_LOCATION: "}},
+		"an option without a value":       {fromGenesys(process.Env{"KAFKA_OPTIONS": "fetch.wait.max.ms"}), []string{"KAFKA_OPTIONS: "}},
+		"an option that is not known":     {fromGenesys(process.Env{"KAFKA_OPTIONS": "no.such.key=1"}), []string{"KAFKA_OPTIONS: ", "no.such.key"}},
+		"an option that is ours":          {fromGenesys(process.Env{"KAFKA_OPTIONS": "enable.auto.commit=true"}), []string{"KAFKA_OPTIONS: ", "enable.auto.commit"}},
+		"our option by its other name":    {fromGenesys(process.Env{"KAFKA_OPTIONS": "metadata.broker.list=b:1"}), []string{"KAFKA_OPTIONS: ", "metadata.broker.list"}},
+		"statistics switched off":         {fromGenesys(process.Env{"KAFKA_OPTIONS": "statistics.interval.ms=0"}), []string{"KAFKA_OPTIONS: ", "/readyz"}},
+		"another group protocol":          {fromGenesys(process.Env{"KAFKA_OPTIONS": "group.protocol=consumer"}), []string{"KAFKA_OPTIONS: ", `group.protocol is "consumer"`, "classic", "leave it out"}},
+		"our reset by an option":          {fromGenesys(process.Env{"KAFKA_OPTIONS": "auto.offset.reset=latest"}), []string{"KAFKA_OPTIONS: ", "KAFKA_AUTO_OFFSET_RESET decides it"}},
 		"tokens without a provider": {fromGenesys(process.Env{"KAFKA_SASL_MECHANISM": "OAUTHBEARER"}), []string{
 			"KAFKA_OPTIONS: has no sasl.oauthbearer.method=oidc, which KAFKA_SASL_MECHANISM=OAUTHBEARER needs; set ",
 		}},
@@ -90,8 +90,8 @@ func TestWrongSettings(t *testing.T) {
 	}
 }
 
-// TestConnection: a variable beats Genesys' answer, which beats the default.
-func TestConnection(t *testing.T) {
+// A variable overrides the Genesys API's answer, which overrides the default.
+func TestSettings_Connection(t *testing.T) {
 	least := genesys.ConnectionDetails{BootstrapServers: "g:9094", SASLUsername: "genesys", SASLPassword: "told"}
 	whole := least
 	whole.SASLMechanism, whole.Topics = "SCRAM-SHA-256", []string{"one", "two"}
@@ -139,7 +139,6 @@ func TestSettings_OptionsReachTheConsumer(t *testing.T) {
 	}
 }
 
-// TestSettings_OAuthBearerNeedsNoUser where the brokers are configured.
 func TestSettings_OAuthBearerNeedsNoUser(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "options")
 	options := `sasl.oauthbearer.method=oidc,sasl.oauthbearer.client.id=ingest,sasl.oauthbearer.client.secret=hu\,sh,sasl.oauthbearer.token.endpoint.url=https://idp/token`
@@ -152,8 +151,7 @@ func TestSettings_OAuthBearerNeedsNoUser(t *testing.T) {
 	assert.NotContains(t, fmt.Sprintf("%+v", s), "hu")
 }
 
-// TestConnect_ReadsOptionsInAFileAgain, and keeps the last ones while the file is
-// wrong.
+// The last options stay in use while the file is invalid.
 func TestConnect_ReadsOptionsInAFileAgain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "options")
 	write := func(text string) { require.NoError(t, os.WriteFile(file, []byte(text), 0o600)) }
@@ -170,8 +168,7 @@ func TestConnect_ReadsOptionsInAFileAgain(t *testing.T) {
 	}
 }
 
-// TestAPasswordInAFileIsReadAgain when the connection is asked for again.
-func TestAPasswordInAFileIsReadAgain(t *testing.T) {
+func TestConnect_ReadsAPasswordInAFileAgain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
 	require.NoError(t, os.WriteFile(file, []byte("old\n"), 0o600))
 	env := process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b:1", "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD_FILE": file}
@@ -186,7 +183,7 @@ func TestAPasswordInAFileIsReadAgain(t *testing.T) {
 	}
 }
 
-func TestEventIDIsEventIDUnlessSet(t *testing.T) {
+func TestSettings_EventIDIsEventIDByDefault(t *testing.T) {
 	e, err := event.Decode([]byte(`{"event_id":"a","event_type":"b"}`))
 	require.NoError(t, err)
 	for expression, want := range map[string]string{"": "a", `event.id + "-" + event.type`: "a-b"} {

@@ -1,44 +1,42 @@
-package ingest
+package probe
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"genesys-fanout/ingest"
 )
 
-// ProbedTopic is what is known of a topic.
-type ProbedTopic struct {
+// Topic is the state of a topic.
+type Topic struct {
 	Name       string
 	Err        error // kafka.Error: why it cannot be read
 	Partitions int
 	Leaderless int // partitions without a leader
-	// Unreadable says that the brokers told which operations are allowed, and
-	// reading is not one.
-	Unreadable bool
+	// ReadNotAllowed means that the brokers listed the operations that are allowed on the
+	// topic, and reading is not among them.
+	ReadNotAllowed bool
 }
 
-// Unknown says that there is no such topic.
-func (t ProbedTopic) Unknown() bool {
-	var e kafka.Error
-	return errors.As(t.Err, &e) && (e.Code() == kafka.ErrUnknownTopicOrPart || e.Code() == kafka.ErrUnknownTopic)
-}
+// Missing reports whether the topic does not exist.
+func (t Topic) Missing() bool { return ingest.IsUnknownTopic(t.Err) }
 
-// Topics asks for topics by their names.
-func (p *Probe) Topics(ctx context.Context, names []string) (topics []ProbedTopic, err error) {
+// Topics returns the state of topics.
+func (p *Probe) Topics(ctx context.Context, names []string) (topics []Topic, err error) {
 	err = p.ask(ctx, func(ctx context.Context) error {
 		described, err := p.admin.DescribeTopics(ctx, kafka.NewTopicCollectionOfTopicNames(names), kafka.SetAdminOptionIncludeAuthorizedOperations(true))
 		if err != nil {
 			return err
 		}
 		for _, d := range described.TopicDescriptions {
-			topic := ProbedTopic{Name: d.Name, Partitions: len(d.Partitions), Unreadable: mayNotRead(d.AuthorizedOperations)}
+			topic := Topic{Name: d.Name, Partitions: len(d.Partitions), ReadNotAllowed: ingest.ReadNotAllowed(d.AuthorizedOperations)}
 			if d.Error.Code() != kafka.ErrNoError {
 				topic.Err = d.Error
 			}
@@ -54,16 +52,10 @@ func (p *Probe) Topics(ctx context.Context, names []string) (topics []ProbedTopi
 	return topics, err
 }
 
-// mayNotRead is true where the brokers told what is allowed, and reading is not.
-func mayNotRead(allowed []kafka.ACLOperation) bool {
-	return len(allowed) > 0 && !slices.Contains(allowed, kafka.ACLOperationRead) && !slices.Contains(allowed, kafka.ACLOperationAll)
-}
-
-// Forever is the retention of a topic that drops nothing for its age.
+// Forever is the retention of a topic that drops no message because of its age.
 const Forever = time.Duration(-1)
 
-// Retention asks how long a topic keeps messages; Forever where it drops none for
-// their age.
+// Retention returns how long a topic keeps messages.
 func (p *Probe) Retention(ctx context.Context, topic string) (retention time.Duration, err error) {
 	err = p.ask(ctx, func(ctx context.Context) error {
 		results, err := p.admin.DescribeConfigs(ctx, []kafka.ConfigResource{{Type: kafka.ResourceTopic, Name: topic}})
@@ -85,14 +77,14 @@ func retentionOf(config map[string]kafka.ConfigEntryResult) (time.Duration, erro
 	if policy, ok := config["cleanup.policy"]; ok && !strings.Contains(policy.Value, "delete") {
 		return Forever, nil
 	}
-	return milliseconds(config["retention.ms"].Value)
+	return parseRetention(config["retention.ms"].Value)
 }
 
-func milliseconds(text string) (time.Duration, error) {
+func parseRetention(text string) (time.Duration, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("retention.ms is %q", text)
+		return 0, fmt.Errorf("retention.ms is %q, which is not a number of milliseconds", text)
 	case n < 0, n > math.MaxInt64/int64(time.Millisecond):
 		return Forever, nil
 	}
