@@ -252,7 +252,7 @@ func TestState_IsShownByTheQueryAndInTheDetails(t *testing.T) {
 	var metadata sdk.WorkflowMetadata
 	require.NoError(t, value.Get(&metadata))
 	assert.Equal(t, `- delivered: a
-- retrying: b after attempt 1: 503 Service Unavailable; activity deliver-b tells its attempts
+- retrying: b after attempt 1: 503 Service Unavailable; activity deliver-b shows its attempts
 - dead letter: c rejected after 1 attempt: 400 Bad Request
 `, metadata.GetCurrentDetails())
 	described, err := r.Client.DescribeWorkflow(r.Ctx, run.GetID(), run.GetRunID())
