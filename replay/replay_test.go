@@ -3,7 +3,6 @@ package replay_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,114 +12,72 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/log"
 
-	"genesys-fanout/activities"
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/internal/history"
-	"genesys-fanout/internal/queues"
+	"genesys-fanout/internal/devstack/fleet"
 	"genesys-fanout/replay"
-	"genesys-fanout/target"
 )
 
-var quiet = slog.New(slog.DiscardHandler)
+// oneTarget is a targets.yaml with the target a. twoTargets and threeTargets add b and c.
+const (
+	oneTarget = `
+targets:
+  - name: a
+    url: $a
+`
+	twoTargets = oneTarget + `
+  - name: b
+    url: $b
+`
+	threeTargets = twoTargets + `
+  - name: c
+    url: $c
+`
+)
 
-// stage is FanOut with its workers on a real server, a real tracker, and scripted
-// targets.
-type stage struct {
-	t       *testing.T
-	ctx     context.Context
-	server  *devstack.Temporal
-	client  client.Client
-	set     *target.Set
-	targets map[string]*devstack.Target
-	path    string // of the tracker
-	tracker *deadletter.Directory
-}
+// stage adds to the fixture the dead letters of earlier runs, and replays of them.
+type stage struct{ *fleet.Fleet }
 
-// startStage serves the named targets, each active unless the name says
-// otherwise: "name:retired".
-func startStage(t *testing.T, named ...string) *stage {
+// newStage starts no workers.
+func newStage(t *testing.T, targets string) *stage {
 	t.Helper()
 	t.Parallel()
-	ctx := await.Context(t)
-	s := &stage{t: t, ctx: ctx, targets: map[string]*devstack.Target{}, path: t.TempDir()}
-	var err error
-	s.server, err = devstack.StartTemporal(ctx, devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
-	require.NoError(t, err)
-	t.Cleanup(s.server.Close)
-	s.client, err = client.DialContext(ctx, client.Options{
-		HostPort: s.server.Address(), Namespace: devstack.Namespace, DataConverter: fanout.DataConverter(), Logger: log.NewStructuredLogger(quiet),
-	})
-	require.NoError(t, err)
-	t.Cleanup(s.client.Close)
-	s.tracker, err = deadletter.Open(s.path)
-	require.NoError(t, err)
-	var file strings.Builder
-	file.WriteString("targets:\n")
-	for _, one := range named {
-		name, state, found := strings.Cut(one, ":")
-		if !found {
-			state = "active"
-		}
-		s.targets[name], err = devstack.StartTarget(ctx, devstack.TargetOptions{KeepBodies: true, Headers: []string{"Idempotency-Key", "X-Genesys-Event-Type", "X-Genesys-Interaction-ID"}})
-		require.NoError(t, err)
-		t.Cleanup(s.targets[name].Close)
-		await.Watch(t, name, func() any { return s.targets[name].Progress() })
-		fmt.Fprintf(&file, "  - {name: %s, url: %q, state: %s, max_attempts: 100}\n", name, s.targets[name].URL(), state)
-	}
-	s.set, err = target.Parse("targets.yaml", []byte(file.String()), nil)
-	require.NoError(t, err)
+	return &stage{fleet.New(t, fleet.Options{Targets: targets})}
+}
+
+func startStage(t *testing.T, targets string) *stage {
+	t.Helper()
+	s := newStage(t, targets)
+	s.StartWorkers()
 	return s
 }
 
-// serve starts the workers.
-func (s *stage) serve() *stage {
-	s.t.Helper()
-	reader := history.Reader{Client: s.client, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
-	acts := activities.New(activities.Options{Targets: s.set, Tracker: s.tracker, Logger: quiet, Messages: reader, Runs: reader})
-	process := queues.Config{Client: s.client, TaskQueue: fanout.DefaultTaskQueue, Targets: s.set, Activities: acts, Log: quiet}
-	workers := []*queues.Worker{process.WorkflowWorker(prometheus.NewRegistry()), process.DeadLetterWorker()}
-	for _, t := range s.set.All() {
-		workers = append(workers, process.RetryLaneWorker(t))
-	}
-	var stopped sync.WaitGroup
-	s.t.Cleanup(stopped.Wait)
-	for _, w := range workers {
-		require.NoError(s.t, w.Start())
-		s.t.Cleanup(func() { stopped.Go(w.Stop) })
-	}
-	return s
-}
-
-// record leaves a dead letter of an earlier run.
+// record records a dead letter as an earlier run does.
 func (s *stage) record(target, id string) deadletter.Record {
-	s.t.Helper()
+	s.T.Helper()
 	record := deadletter.Record{
 		EventID: id, TargetName: target, Error: "422", Reason: event.ReasonRejected, StatusCode: 422, Attempts: 1, Timestamp: time.Now().UTC(),
 		EventType: "conversation.started", InteractionID: "i-1", WorkflowID: fanout.WorkflowID(id), RunID: "run-before-" + target,
 		Source: event.Source{Topic: "t", Partition: 1, Offset: 7},
 	}
 	deadletter.SetPayload(&record, message(id))
-	require.NoError(s.t, s.tracker.Record(s.ctx, record))
+	require.NoError(s.T, s.Tracker.Record(s.Ctx, record))
 	return record
 }
 
-// message has what re-encoding would change.
+// message returns a message that another encoding would change.
 func message(id string) []byte {
 	return []byte(`{ "event_id":"` + id + `","n":1.0, "text":"a < b & c","event_type":"of the message" }`)
 }
 
-// notices collects lines.
+// notices collects the lines that a replay prints.
 type notices struct {
 	mu    sync.Mutex
 	lines []string
@@ -138,36 +95,37 @@ func (n *notices) String() string {
 	return strings.Join(n.lines, "\n")
 }
 
-// count plans a replay.
-func (s *stage) count(filter deadletter.Filter) (*replay.Plan, string) {
-	s.t.Helper()
-	reader, err := deadletter.OpenExisting(s.path)
-	require.NoError(s.t, err)
+// plan plans a replay of the records that the filter chooses. It also returns the notices.
+func (s *stage) plan(filter deadletter.Filter) (*replay.Plan, string) {
+	s.T.Helper()
+	reader, err := deadletter.OpenExisting(s.TrackerPath)
+	require.NoError(s.T, err)
 	var named notices
-	plan, err := replay.NewPlan(s.ctx, replay.Selection{Directory: reader, Targets: s.set, Filter: filter}, named.add)
-	require.NoError(s.t, err)
+	plan, err := replay.NewPlan(s.Ctx, replay.Selection{Directory: reader, Targets: s.Set, Filter: filter}, named.add)
+	require.NoError(s.T, err)
 	return plan, named.String()
 }
 
-func (s *stage) options(told *notices) replay.Options {
-	return replay.Options{Client: s.client, TaskQueue: fanout.DefaultTaskQueue, Rate: 1000, Notify: told.add}
+func (s *stage) options(notified *notices) replay.Options {
+	return replay.Options{Client: s.Client, TaskQueue: fleet.TaskQueue, Rate: 1000, Notify: notified.add}
 }
 
-// replay counts and sends all that the filter chooses.
+// replay plans and runs a replay. It returns its outcomes and its notices.
 func (s *stage) replay(filter deadletter.Filter) (replay.Counts, string) {
-	s.t.Helper()
-	plan, _ := s.count(filter)
-	var told notices
-	r := replay.New(plan, s.options(&told))
-	require.NoError(s.t, r.Run(s.ctx))
-	return r.Counts(), told.String()
+	s.T.Helper()
+	plan, _ := s.plan(filter)
+	var notified notices
+	r := replay.New(plan, s.options(&notified))
+	require.NoError(s.T, r.Run(s.Ctx))
+	return r.Counts(), notified.String()
 }
 
+// runs returns the number of runs of an event.
 func (s *stage) runs(id string) int64 {
-	s.t.Helper()
+	s.T.Helper()
 	var count int64
-	await.True(s.t, "the runs of "+id+" in the list of runs", func() bool {
-		answer, err := s.client.CountWorkflow(s.ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: "WorkflowId = '" + fanout.WorkflowID(id) + "'"})
+	await.True(s.T, "the runs of "+id+" in the list of runs", func() bool {
+		answer, err := s.Client.CountWorkflow(s.Ctx, &workflowservice.CountWorkflowExecutionsRequest{Query: "WorkflowId = '" + fanout.WorkflowID(id) + "'"})
 		if err == nil {
 			count = answer.GetCount()
 		}
@@ -176,6 +134,7 @@ func (s *stage) runs(id string) int64 {
 	return count
 }
 
+// files returns the number of records in a folder.
 func files(t *testing.T, folder ...string) int {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(folder...))
@@ -189,36 +148,32 @@ func files(t *testing.T, folder ...string) int {
 	return n
 }
 
-func unprocessable(devstack.Request) devstack.Answer {
-	return devstack.Answer{Status: http.StatusUnprocessableEntity}
-}
-
-// TestOneRunForAllTargetsOfAnEvent, with the message and the names of the record;
-// what is resolved then is not sent again.
-func TestOneRunForAllTargetsOfAnEvent(t *testing.T) {
-	s := startStage(t, "a", "b", "c").serve()
+// TestReplay_StartsOneRunForAllTargetsOfAnEvent checks that the run has the message and the names
+// of the record, and that a delivery whose record was resolved is not sent again.
+func TestReplay_StartsOneRunForAllTargetsOfAnEvent(t *testing.T) {
+	s := startStage(t, threeTargets)
 	for _, id := range []string{"evt-1", "evt-2"} {
 		for _, name := range []string{"a", "b", "c"} {
 			s.record(name, id)
 		}
 	}
 	s.record("c", "evt-3")
-	plan, _ := s.count(deadletter.Filter{})
+	plan, _ := s.plan(deadletter.Filter{})
 	assert.Equal(t, 3, plan.Events)
 	assert.Equal(t, 7, plan.Deliveries)
 	assert.Equal(t, 3, plan.Kinds[replay.Kind{Target: "c", Reason: event.ReasonRejected}])
 
-	counts, told := s.replay(deadletter.Filter{Target: "c", EventID: "evt-1"})
-	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1, Delivered: 1}, counts, told)
-	assert.Zero(t, s.targets["a"].Count())
+	counts, notified := s.replay(deadletter.Filter{Target: "c", EventID: "evt-1"})
+	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1, Delivered: 1}, counts, notified)
+	assert.Zero(t, s.Targets["a"].Count())
 
-	counts, told = s.replay(deadletter.Filter{})
-	assert.Equal(t, replay.Counts{Deliveries: 6, Sent: 6, Delivered: 6}, counts, told)
-	assert.Empty(t, told)
+	counts, notified = s.replay(deadletter.Filter{})
+	assert.Equal(t, replay.Counts{Deliveries: 6, Sent: 6, Delivered: 6}, counts, notified)
+	assert.Empty(t, notified)
 	for name, ids := range map[string][]string{"a": {"evt-1", "evt-2"}, "b": {"evt-1", "evt-2"}, "c": {"evt-1", "evt-2", "evt-3"}} {
-		assert.Equal(t, len(ids), s.targets[name].Count())
+		assert.Equal(t, len(ids), s.Targets[name].Count())
 		for _, id := range ids {
-			requests := s.targets[name].ByEvent(id)
+			requests := s.Targets[name].ByEvent(id)
 			require.Len(t, requests, 1)
 			assert.Equal(t, string(message(id)), string(requests[0].Body))
 			assert.Equal(t, id, requests[0].Header.Get("Idempotency-Key"))
@@ -226,185 +181,205 @@ func TestOneRunForAllTargetsOfAnEvent(t *testing.T) {
 			assert.Equal(t, "i-1", requests[0].Header.Get("X-Genesys-Interaction-ID"))
 		}
 	}
-	assert.Zero(t, files(t, s.path))
-	assert.Equal(t, 7, files(t, s.path, "resolved"))
+	assert.Zero(t, files(t, s.TrackerPath))
+	assert.Equal(t, 7, files(t, s.TrackerPath, "resolved"))
 	assert.EqualValues(t, 2, s.runs("evt-1"))
 	assert.EqualValues(t, 1, s.runs("evt-2"))
 	counts, _ = s.replay(deadletter.Filter{})
 	assert.Zero(t, counts)
 }
 
-// TestFailsAgain: the newer record takes the older one's place, and is not sent
-// by the same replay.
-func TestFailsAgain(t *testing.T) {
-	s := startStage(t, "a", "b").serve()
-	s.targets["a"].SetScript(unprocessable)
+// TestReplay_SendsADeliveryThatFailsAgainOnce: the newer record supersedes the older one, and the
+// same replay does not send it.
+func TestReplay_SendsADeliveryThatFailsAgainOnce(t *testing.T) {
+	s := startStage(t, twoTargets)
+	s.Answer("a", http.StatusUnprocessableEntity)
 	for _, id := range []string{"evt-1", "evt-2", "evt-3"} {
 		s.record("a", id)
 		s.record("b", id)
 	}
-	counts, told := s.replay(deadletter.Filter{})
-	assert.Equal(t, replay.Counts{Deliveries: 6, Sent: 6, Delivered: 3, FailedAgain: 3}, counts, told)
-	assert.Equal(t, 3, s.targets["a"].Count())
-	assert.Equal(t, 3, files(t, s.path, "superseded"))
-	assert.Equal(t, 3, files(t, s.path, "resolved"))
-	record, err := s.tracker.Get("a", "evt-1")
+	counts, notified := s.replay(deadletter.Filter{})
+	assert.Equal(t, replay.Counts{Deliveries: 6, Sent: 6, Delivered: 3, FailedAgain: 3}, counts, notified)
+	assert.Equal(t, 3, s.Targets["a"].Count())
+	assert.Equal(t, 3, files(t, s.TrackerPath, "superseded"))
+	assert.Equal(t, 3, files(t, s.TrackerPath, "resolved"))
+	record, err := s.Tracker.Get("a", "evt-1")
 	require.NoError(t, err)
 	assert.NotEqual(t, "run-before-a", record.RunID)
 }
 
-// TestReplay_LearnsEachOutcomeWhileAnotherTargetIsDown: a run that waits for one
-// target says what became of its others. A tracker that is away says nothing.
-func TestReplay_LearnsEachOutcomeWhileAnotherTargetIsDown(t *testing.T) {
-	s := startStage(t, "mended", "rejects", "down").serve()
-	s.targets["rejects"].SetScript(unprocessable)
-	s.targets["down"].Stop()
+// TestReplay_CountsEachOutcomeWhileAnotherTargetIsDown: a run that waits for one target still
+// counts the outcomes of its other deliveries. While the tracker is away, no outcome is counted.
+func TestReplay_CountsEachOutcomeWhileAnotherTargetIsDown(t *testing.T) {
+	s := startStage(t, `
+targets:
+  - name: mended
+    url: $mended
+  - name: rejects
+    url: $rejects
+  - name: down
+    url: $down
+    max_attempts: 100
+`)
+	s.Answer("rejects", http.StatusUnprocessableEntity)
+	s.Targets["down"].Stop()
 	for _, id := range []string{"evt-1", "evt-2"} {
-		for name := range s.targets {
+		for name := range s.Targets {
 			s.record(name, id)
 		}
 	}
-	plan, _ := s.count(deadletter.Filter{})
-	var told notices
-	r := replay.New(plan, s.options(&told))
+	plan, _ := s.plan(deadletter.Filter{})
+	var notified notices
+	r := replay.New(plan, s.options(&notified))
 	ended := make(chan error)
-	go func() { ended <- r.Run(s.ctx) }()
+	go func() { ended <- r.Run(s.Ctx) }()
 	want := replay.ByTarget{
 		"mended": {Deliveries: 2, Sent: 2, Delivered: 2}, "rejects": {Deliveries: 2, Sent: 2, FailedAgain: 2}, "down": {Deliveries: 2, Sent: 2},
 	}
 	await.True(t, "the outcomes of two targets", func() bool { return assert.ObjectsAreEqual(want, r.ByTarget()) })
 
-	away := s.path + "-away"
-	require.NoError(t, os.Rename(s.path, away))
-	await.True(t, "the line that the tracker is away", func() bool { return strings.Contains(told.String(), "waiting for the tracker: read the records: ") })
-	assert.Equal(t, want, r.ByTarget(), "what cannot be seen is not delivered")
-	require.NoError(t, os.Rename(away, s.path))
-	await.True(t, "the line that the tracker is back", func() bool { return strings.Contains(told.String(), "the tracker answers again, after ") })
+	away := s.TrackerPath + "-away"
+	require.NoError(t, os.Rename(s.TrackerPath, away))
+	await.True(t, "the line that the tracker is away", func() bool { return strings.Contains(notified.String(), "waiting for the tracker: read the records: ") })
+	assert.Equal(t, want, r.ByTarget(), "a missing directory is not a delivery")
+	require.NoError(t, os.Rename(away, s.TrackerPath))
+	await.True(t, "the line that the tracker is back", func() bool { return strings.Contains(notified.String(), "the tracker answers again, after ") })
 
-	require.NoError(t, s.targets["down"].Start(s.ctx))
+	require.NoError(t, s.Targets["down"].Start(s.Ctx))
 	require.NoError(t, <-ended)
-	assert.Equal(t, replay.Counts{Deliveries: 6, Sent: 6, Delivered: 4, FailedAgain: 2}, r.Counts(), told.String())
+	assert.Equal(t, replay.Counts{Deliveries: 6, Sent: 6, Delivered: 4, FailedAgain: 2}, r.Counts(), notified.String())
 }
 
-// TestReplay_EndsOnceItsRunsHaveEnded, so that another one may follow at once.
+// TestReplay_EndsOnceItsRunsHaveEnded, so that another replay may follow at once.
 func TestReplay_EndsOnceItsRunsHaveEnded(t *testing.T) {
-	s := startStage(t, "a").serve()
-	s.targets["a"].SetScript(unprocessable)
+	s := startStage(t, oneTarget)
+	s.Answer("a", http.StatusUnprocessableEntity)
 	for i := range 20 {
 		s.record("a", fmt.Sprint("evt-", i))
 	}
 	for range 5 {
-		counts, told := s.replay(deadletter.Filter{})
-		assert.Equal(t, replay.Counts{Deliveries: 20, Sent: 20, FailedAgain: 20}, counts, told)
+		counts, notified := s.replay(deadletter.Filter{})
+		assert.Equal(t, replay.Counts{Deliveries: 20, Sent: 20, FailedAgain: 20}, counts, notified)
 	}
 }
 
-// TestTwoAtOnce: what one of them has in flight the other skips, and nothing is
-// sent twice.
-func TestTwoAtOnce(t *testing.T) {
-	s := startStage(t, "a").serve()
+// TestReplay_TwoAtOnceSendNothingTwice: each skips the events that the other has in flight.
+func TestReplay_TwoAtOnceSendNothingTwice(t *testing.T) {
+	s := startStage(t, oneTarget)
 	const events = 40
 	for i := range events {
 		s.record("a", fmt.Sprint("evt-", i))
 	}
-	s.targets["a"].SetScript(func(devstack.Request) devstack.Answer { return devstack.Answer{Delay: 20 * time.Millisecond} })
+	s.Targets["a"].SetScript(func(devstack.Request) devstack.Answer { return devstack.Answer{Delay: 20 * time.Millisecond} })
 	var both sync.WaitGroup
-	var told [2]notices
+	var notified [2]notices
 	var replays [2]*replay.Replay
 	for i := range replays {
-		plan, _ := s.count(deadletter.Filter{})
+		plan, _ := s.plan(deadletter.Filter{})
 		assert.Equal(t, events, plan.Deliveries)
-		replays[i] = replay.New(plan, s.options(&told[i]))
+		replays[i] = replay.New(plan, s.options(&notified[i]))
 	}
 	for _, r := range replays {
-		both.Go(func() { assert.NoError(t, r.Run(s.ctx)) })
+		both.Go(func() { assert.NoError(t, r.Run(s.Ctx)) })
 	}
 	both.Wait()
-	assert.Equal(t, events, s.targets["a"].Count())
-	assert.Equal(t, events, s.targets["a"].Events())
-	assert.Zero(t, files(t, s.path))
+	assert.Equal(t, events, s.Targets["a"].Count())
+	assert.Equal(t, events, s.Targets["a"].Events())
+	assert.Zero(t, files(t, s.TrackerPath))
 	for i, r := range replays {
 		counts := r.Counts()
-		assert.Equal(t, events, counts.Delivered+counts.Skipped, told[i].String())
+		assert.Equal(t, events, counts.Delivered+counts.Skipped, notified[i].String())
 	}
 }
 
-// TestOpenRun is skipped; what it makes of its delivery meanwhile counts.
-func TestOpenRun(t *testing.T) {
-	s := startStage(t, "a")
+// TestReplay_SkipsAnEventWithAnOpenRun checks that the outcome of the open run is counted if the
+// run ends before the replay does.
+func TestReplay_SkipsAnEventWithAnOpenRun(t *testing.T) {
+	s := newStage(t, oneTarget)
 	s.record("a", "evt-1")
-	in := fanout.Input{Message: event.Message{Event: event.Event{ID: "evt-1"}, Body: message("evt-1")}, Targets: []target.Policy{s.set.All()[0].Policy}}
-	_, err := s.client.ExecuteWorkflow(s.ctx, fanout.ReplayOptions(in, fanout.DefaultTaskQueue, nil), fanout.WorkflowName, in)
-	require.NoError(t, err)
-	counts, told := s.replay(deadletter.Filter{})
+	in := s.Input("evt-1")
+	in.Body = message("evt-1")
+	s.Execute(fanout.ReplayOptions(in, fleet.TaskQueue, nil), in)
+	counts, notified := s.replay(deadletter.Filter{})
 	assert.Equal(t, replay.Counts{Deliveries: 1, Skipped: 1}, counts)
-	assert.Equal(t, "event evt-1 has an open run: skipped; look at workflow event-evt-1 in Temporal", told)
+	assert.Equal(t, "event evt-1 has an open run: skipped; look at workflow event-evt-1 in Temporal", notified)
 
-	plan, _ := s.count(deadletter.Filter{})
-	told2 := notices{}
-	options := s.options(&told2)
-	options.Notify = func(line string) { // the open run goes on once it is skipped
-		told2.add(line)
-		s.serve()
-		assert.NoError(t, s.client.GetWorkflow(s.ctx, fanout.WorkflowID("evt-1"), "").Get(s.ctx, nil))
+	plan, _ := s.plan(deadletter.Filter{})
+	notified2 := notices{}
+	options := s.options(&notified2)
+	options.Notify = func(line string) { // the open run continues once it is skipped
+		notified2.add(line)
+		s.StartWorkers()
+		assert.NoError(t, s.Client.GetWorkflow(s.Ctx, fanout.WorkflowID("evt-1"), "").Get(s.Ctx, nil))
 	}
 	r := replay.New(plan, options)
-	require.NoError(t, r.Run(s.ctx))
+	require.NoError(t, r.Run(s.Ctx))
 	assert.Equal(t, replay.Counts{Deliveries: 1, Delivered: 1}, r.Counts())
-	assert.Contains(t, told2.String(), "skipped")
-	assert.Equal(t, 1, s.targets["a"].Count())
+	assert.Contains(t, notified2.String(), "skipped")
+	assert.Equal(t, 1, s.Targets["a"].Count())
 }
 
-// TestOthersWereFaster: what was counted may be resolved, discarded or recorded anew
-// before its turn comes, and is not sent then.
-func TestOthersWereFaster(t *testing.T) {
-	s := startStage(t, "a").serve()
+// TestReplay_DoesNotSendRecordsThatChangedAfterTheCount: a record may be resolved, discarded or
+// superseded before its turn comes.
+func TestReplay_DoesNotSendRecordsThatChangedAfterTheCount(t *testing.T) {
+	s := startStage(t, oneTarget)
 	for _, id := range []string{"evt-1", "evt-2", "evt-3", "evt-4"} {
 		s.record("a", id)
 	}
 	unwanted := s.record("a", "evt-6")
-	plan, _ := s.count(deadletter.Filter{Reason: event.ReasonRejected})
-	require.NoError(t, s.tracker.Resolve(s.ctx, "a", "evt-1", "run-of-another", time.Now()))
+	plan, _ := s.plan(deadletter.Filter{Reason: event.ReasonRejected})
+	require.NoError(t, s.Tracker.Resolve(s.Ctx, "a", "evt-1", "run-of-another", time.Now()))
 	again := s.record("a", "evt-2")
 	again.RunID, again.Reason = "run-of-another", event.ReasonExpired
-	require.NoError(t, s.tracker.Record(s.ctx, again))
-	damaged := s.tracker.File("a", "evt-3")
+	require.NoError(t, s.Tracker.Record(s.Ctx, again))
+	damaged := s.Tracker.File("a", "evt-3")
 	require.NoError(t, os.WriteFile(damaged, []byte("{"), 0o600))
 	s.record("a", "evt-5") // was not counted
-	_, err := s.tracker.Discard(s.ctx, unwanted, deadletter.DiscardNote{At: time.Now(), By: "kim", Note: "unwanted"})
+	_, err := s.Tracker.Discard(s.Ctx, unwanted, deadletter.DiscardNote{At: time.Now(), By: "kim", Note: "unwanted"})
 	require.NoError(t, err)
 
-	var told notices
-	r := replay.New(plan, s.options(&told))
-	require.NoError(t, r.Run(s.ctx))
+	var notified notices
+	r := replay.New(plan, s.options(&notified))
+	require.NoError(t, r.Run(s.Ctx))
 	counts := r.Counts()
-	assert.Equal(t, replay.Counts{Deliveries: 5, Sent: 1, Delivered: 2, FailedAgain: 1}, counts, told.String())
+	assert.Equal(t, replay.Counts{Deliveries: 5, Sent: 1, Delivered: 2, FailedAgain: 1}, counts, notified.String())
 	assert.Equal(t, 2, counts.Left(), "the damaged one, and the discarded one")
-	assert.Contains(t, told.String(), "event evt-6: the record of target a was discarded meanwhile")
-	assert.Equal(t, 1, s.targets["a"].Count())
-	assert.Len(t, s.targets["a"].ByEvent("evt-4"), 1)
+	assert.Contains(t, notified.String(), "event evt-6: the record of a was discarded meanwhile")
+	assert.Equal(t, 1, s.Targets["a"].Count())
+	assert.Len(t, s.Targets["a"].ByEvent("evt-4"), 1)
 }
 
-// TestARunThatIsTerminated leaves the record as it was.
-func TestARunThatIsTerminated(t *testing.T) {
-	s := startStage(t, "a")
+// TestReplay_ATerminatedRunLeavesTheRecordOpen checks that the delivery counts as left.
+func TestReplay_ATerminatedRunLeavesTheRecordOpen(t *testing.T) {
+	s := newStage(t, oneTarget)
 	s.record("a", "evt-1")
-	plan, _ := s.count(deadletter.Filter{})
-	var told notices
-	r := replay.New(plan, s.options(&told))
+	plan, _ := s.plan(deadletter.Filter{})
+	var notified notices
+	r := replay.New(plan, s.options(&notified))
 	ended := make(chan error)
-	go func() { ended <- r.Run(s.ctx) }()
-	await.True(t, "a run to terminate", func() bool { return s.client.TerminateWorkflow(s.ctx, fanout.WorkflowID("evt-1"), "", t.Name()) == nil })
+	go func() { ended <- r.Run(s.Ctx) }()
+	await.True(t, "a run to terminate", func() bool { return s.Client.TerminateWorkflow(s.Ctx, fanout.WorkflowID("evt-1"), "", t.Name()) == nil })
 	require.NoError(t, <-ended)
 	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1}, r.Counts())
 	assert.Equal(t, 1, r.Counts().Left())
-	assert.Equal(t, "event evt-1: its run ended as Terminated, and the record of target a is unchanged; look at workflow event-evt-1 in Temporal, and replay the event again",
-		told.String())
+	assert.Equal(t, "event evt-1: its run ended as Terminated, and the record of a is as it was; look at workflow event-evt-1 in Temporal, and replay the event again",
+		notified.String())
 }
 
-// TestReportsRecordsThatAreNotSent, and sends the others.
-func TestReportsRecordsThatAreNotSent(t *testing.T) {
-	s := startStage(t, "a", "gone:retired", "rests:paused").serve()
+// TestPlan_ExcludesRecordsThatCannotBeSent checks that the reason and the cure are named, and that
+// the other records are sent.
+func TestPlan_ExcludesRecordsThatCannotBeSent(t *testing.T) {
+	s := startStage(t, `
+targets:
+  - name: a
+    url: $a
+  - name: gone
+    url: $gone
+    state: retired
+  - name: rests
+    url: $rests
+    state: paused
+`)
 	s.record("a", "evt-1")
 	s.record("unknown", "evt-1")
 	s.record("unknown", "evt-2")
@@ -417,11 +392,11 @@ func TestReportsRecordsThatAreNotSent(t *testing.T) {
 	s.record(event.ConflictTarget, "evt-7")
 	empty := s.record("a", "evt-5")
 	empty.Payload, empty.PayloadBase64 = nil, nil
-	require.NoError(t, s.tracker.Record(s.ctx, empty))
-	damaged := s.tracker.File("a", "evt-6")
+	require.NoError(t, s.Tracker.Record(s.Ctx, empty))
+	damaged := s.Tracker.File("a", "evt-6")
 	require.NoError(t, os.WriteFile(damaged, []byte("{"), 0o600))
 
-	plan, named := s.count(deadletter.Filter{})
+	plan, named := s.plan(deadletter.Filter{})
 	assert.Equal(t, 1, plan.Deliveries)
 	var excluded []string
 	for _, r := range plan.Excluded {
@@ -441,111 +416,112 @@ func TestReportsRecordsThatAreNotSent(t *testing.T) {
 		"damaged: 1 not sent: the file cannot be read as a dead letter, and is left unchanged; repair it or move it away",
 	}, excluded)
 	assert.Contains(t, named, damaged+": damaged dead letter")
-	assert.Contains(t, named, s.tracker.File("a", "evt-5")+" has no payload")
+	assert.Contains(t, named, s.Tracker.File("a", "evt-5")+" holds no payload")
 	assert.Contains(t, named, "_undecodable evt-3: Kafka topic t, partition 1, offset 7")
 	assert.Contains(t, named, "_oversize "+cut+": Kafka topic t, partition 1, offset 7", "as it is listed")
 	assert.Contains(t, named, "_conflict evt-7: Kafka topic t, partition 1, offset 7")
 
-	counts, told := s.replay(deadletter.Filter{})
-	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1, Delivered: 1}, counts, told)
-	assert.Equal(t, 10, files(t, s.path))
+	counts, notified := s.replay(deadletter.Filter{})
+	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1, Delivered: 1}, counts, notified)
+	assert.Equal(t, 10, files(t, s.TrackerPath))
 	left, err := os.ReadFile(damaged)
 	require.NoError(t, err)
 	assert.Equal(t, "{", string(left))
 }
 
-// TestRate: no more starts than asked for.
-func TestRate(t *testing.T) {
-	s := startStage(t, "a").serve()
+func TestReplay_StartsNoMoreRunsThanTheRate(t *testing.T) {
+	s := startStage(t, oneTarget)
 	const events = 11
 	for i := range events {
 		s.record("a", fmt.Sprint("evt-", i))
 	}
-	plan, _ := s.count(deadletter.Filter{})
-	var told notices
-	options := s.options(&told)
+	plan, _ := s.plan(deadletter.Filter{})
+	var notified notices
+	options := s.options(&notified)
 	options.Rate = 5
 	r := replay.New(plan, options)
 	began := time.Now()
-	require.NoError(t, r.Run(s.ctx))
-	assert.Equal(t, events, r.Counts().Delivered, told.String())
+	require.NoError(t, r.Run(s.Ctx))
+	assert.Equal(t, events, r.Counts().Delivered, notified.String())
 	assert.Greater(t, time.Since(began), time.Second, "10 intervals of 200 ms")
 }
 
-// TestStoppedGoesOn: what is started is waited for, and what is left comes with
-// the next replay.
-func TestStoppedGoesOn(t *testing.T) {
-	s := startStage(t, "a").serve()
+// TestReplay_StoppedWaitsForItsRunsAndLeavesTheRest checks that the next replay sends the rest.
+func TestReplay_StoppedWaitsForItsRunsAndLeavesTheRest(t *testing.T) {
+	s := startStage(t, oneTarget)
 	const events = 30
 	for i := range events {
 		s.record("a", fmt.Sprint("evt-", i))
 	}
-	s.targets["a"].SetScript(func(devstack.Request) devstack.Answer { return devstack.Answer{Delay: 100 * time.Millisecond} })
-	plan, _ := s.count(deadletter.Filter{})
-	var told notices
-	options := s.options(&told)
+	s.Targets["a"].SetScript(func(devstack.Request) devstack.Answer { return devstack.Answer{Delay: 100 * time.Millisecond} })
+	plan, _ := s.plan(deadletter.Filter{})
+	var notified notices
+	options := s.options(&notified)
 	options.Rate = 4 // 7 s for all
 	r := replay.New(plan, options)
-	ctx, stop := context.WithCancel(s.ctx)
+	ctx, stop := context.WithCancel(s.Ctx)
 	defer stop()
 	ended := make(chan error)
 	go func() { ended <- r.Run(ctx) }()
-	require.NoError(t, s.targets["a"].Wait(s.ctx, func(a *devstack.Target) bool { return a.Count() >= 3 }))
+	require.NoError(t, s.Targets["a"].Wait(s.Ctx, func(a *devstack.Target) bool { return a.Count() >= 3 }))
 	stop()
 	require.NoError(t, <-ended)
 	counts := r.Counts()
-	assert.Equal(t, counts.Sent, counts.Delivered, told.String())
+	assert.Equal(t, counts.Sent, counts.Delivered, notified.String())
 	assert.Less(t, counts.Sent, events)
 	assert.Equal(t, events-counts.Delivered, counts.Left())
-	assert.Equal(t, counts.Left(), files(t, s.path))
+	assert.Equal(t, counts.Left(), files(t, s.TrackerPath))
 
-	again, told2 := s.replay(deadletter.Filter{})
-	assert.Equal(t, counts.Left(), again.Delivered, told2)
-	assert.Equal(t, events, s.targets["a"].Count())
-	assert.Equal(t, events, s.targets["a"].Events())
+	again, notified2 := s.replay(deadletter.Filter{})
+	assert.Equal(t, counts.Left(), again.Delivered, notified2)
+	assert.Equal(t, events, s.Targets["a"].Count())
+	assert.Equal(t, events, s.Targets["a"].Events())
 }
 
-// TestTemporalAway while starts and outcomes are waited for.
-func TestTemporalAway(t *testing.T) {
-	s := startStage(t, "a").serve()
+// TestReplay_WaitsForTemporalWhileItIsAway kills the server while the replay starts runs and waits
+// for outcomes.
+func TestReplay_WaitsForTemporalWhileItIsAway(t *testing.T) {
+	t.Parallel()
+	s := &stage{fleet.Start(t, fleet.Options{Targets: oneTarget, Durable: true})}
 	const events = 60
 	for i := range events {
 		s.record("a", fmt.Sprint("evt-", i))
 	}
-	plan, _ := s.count(deadletter.Filter{})
-	var told notices
-	options := s.options(&told)
+	plan, _ := s.plan(deadletter.Filter{})
+	var notified notices
+	options := s.options(&notified)
 	options.Rate = 30
 	r := replay.New(plan, options)
 	ended := make(chan error)
-	go func() { ended <- r.Run(s.ctx) }()
-	require.NoError(t, s.targets["a"].Wait(s.ctx, func(a *devstack.Target) bool { return a.Count() >= 5 }))
-	s.server.Kill()
-	await.True(t, "the line that Temporal is away", func() bool { return strings.Contains(told.String(), "waiting for Temporal") })
-	require.NoError(t, s.server.Start(s.ctx))
+	go func() { ended <- r.Run(s.Ctx) }()
+	require.NoError(t, s.Targets["a"].Wait(s.Ctx, func(a *devstack.Target) bool { return a.Count() >= 5 }))
+	s.Server.Kill()
+	await.True(t, "the line that Temporal is away", func() bool { return strings.Contains(notified.String(), "waiting for Temporal") })
+	require.NoError(t, s.Server.Start(s.Ctx))
 	require.NoError(t, <-ended)
-	assert.Equal(t, replay.Counts{Deliveries: events, Sent: events, Delivered: events}, r.Counts(), told.String())
-	assert.Contains(t, told.String(), "Temporal answers again")
-	assert.Equal(t, events, s.targets["a"].Events())
-	assert.Zero(t, files(t, s.path))
+	assert.Equal(t, replay.Counts{Deliveries: events, Sent: events, Delivered: events}, r.Counts(), notified.String())
+	assert.Contains(t, notified.String(), "Temporal answers again")
+	assert.Equal(t, events, s.Targets["a"].Events())
+	assert.Zero(t, files(t, s.TrackerPath))
 }
 
-// TestEachSendsNothing and tells what would be sent.
-func TestEachSendsNothing(t *testing.T) {
-	s := startStage(t, "a", "b")
+// TestPlan_EachListsTheRunsWithoutStartingThem checks that targets share a run if their records
+// have the same message.
+func TestPlan_EachListsTheRunsWithoutStartingThem(t *testing.T) {
+	s := newStage(t, twoTargets)
 	s.record("a", "evt-1")
 	s.record("b", "evt-1")
 	s.record("a", "evt-2")
 	changed := s.record("b", "evt-2")
 	deadletter.SetPayload(&changed, []byte(`{"event_id":"evt-2"}`))
-	require.NoError(t, s.tracker.Record(s.ctx, changed))
-	plan, _ := s.count(deadletter.Filter{})
+	require.NoError(t, s.Tracker.Record(s.Ctx, changed))
+	plan, _ := s.plan(deadletter.Filter{})
 	var got []string
-	for e, err := range plan.Each(s.ctx) {
+	for e, err := range plan.Each(s.Ctx) {
 		require.NoError(t, err)
 		slices.Sort(e.Targets)
 		got = append(got, e.ID+" "+strings.Join(e.Targets, ","))
 	}
 	assert.ElementsMatch(t, []string{"evt-1 a,b", "evt-2 a", "evt-2 b"}, got, "another message is another run")
-	assert.Equal(t, 4, files(t, s.path))
+	assert.Equal(t, 4, files(t, s.TrackerPath))
 }

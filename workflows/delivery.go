@@ -17,8 +17,8 @@ const (
 	// localSlack is the time that a first attempt is allowed beyond the target's timeout.
 	localSlack = 5 * time.Second
 
-	// recallTimeout is how long Recall may wait for the process that made a first
-	// attempt to poll it. A run calls Recall after Temporal was unreachable, and
+	// recallTimeout is how long a Recall task may wait until the process that made the
+	// first attempt polls it. A run calls Recall after Temporal was unreachable, and
 	// pollers reconnect within 10 s.
 	recallTimeout = 20 * time.Second
 
@@ -29,25 +29,18 @@ const (
 
 // delivery is one event on its way to one target.
 type delivery struct {
-	in     fanout.Input
+	run    *run
 	target string
 	policy target.Policy
-	began  time.Time     // when the run began
 	inline event.Message // the part of the message that activity inputs carry
-	marks  *marks        // shared by all deliveries of the run
 
-	rerun       bool                  // true if an earlier run may have left a record of the delivery
-	holder      fanout.RecordLocation // the tracker that has the delivery's open record
-	recallQueue string                // the queue to ask about the first attempt; empty if none was made yet
-
-	progress  fanout.Progress
-	notBefore time.Time
-	sighting  fanout.TargetState
-	reason    event.Reason // why the delivery was given up; empty if it was not
-	damaged   string       // why the open record could not be resolved although the delivery succeeded
-
-	state   fanout.State
-	changed func() // updates the run's current details after a change of state
+	location    fanout.RecordLocation // the tracker that has the delivery's open record
+	progress    fanout.Progress
+	notBefore   time.Time          // when the next attempt may be made
+	targetState fanout.TargetState // the state of the target as the first attempt found it
+	reason      event.Reason       // why the delivery was given up; empty if it was not
+	damaged     string             // why the open record could not be resolved although the delivery succeeded
+	state       fanout.State
 }
 
 // plan returns the deliveries of a run: one for each target. If the message cannot be
@@ -55,7 +48,7 @@ type delivery struct {
 func plan(in fanout.Input) []*delivery {
 	if u := in.Undeliverable; u != nil {
 		return []*delivery{{
-			in: in, target: u.Target(), inline: inline(in, 1), state: fanout.StateWaiting, changed: func() {},
+			target: u.Target(), inline: inline(in, 1), state: fanout.StateWaiting,
 			reason: u.Reason, progress: fanout.Progress{Error: fanout.Cut(u.Error, fanout.ErrorLimit)},
 		}}
 	}
@@ -70,9 +63,7 @@ func plan(in fanout.Input) []*delivery {
 			continue
 		}
 		planned[policy.Target] = true
-		deliveries = append(deliveries, &delivery{
-			in: in, target: policy.Target, policy: policy, inline: message, state: fanout.StateWaiting, changed: func() {},
-		})
+		deliveries = append(deliveries, &delivery{target: policy.Target, policy: policy, inline: message, state: fanout.StateWaiting})
 	}
 	return deliveries
 }
@@ -92,25 +83,25 @@ func inline(in fanout.Input, targets int) event.Message {
 	return m
 }
 
-// run delivers the event, or records a dead letter if it could not.
-func (d *delivery) run(ctx workflow.Context) {
+// deliverOrRecord delivers the event, or records a dead letter if the delivery is given up.
+func (d *delivery) deliverOrRecord(ctx workflow.Context) {
 	if d.reason == "" && !d.expire(ctx) && !d.tryFastLane(ctx) && !d.expire(ctx) {
 		d.tryRetryLane(ctx)
 	}
 	if d.reason != "" {
-		d.record(ctx)
-		d.become(fanout.StateDeadLetter)
+		d.recordDeadLetter(ctx)
+		d.setState(ctx, fanout.StateDeadLetter)
 		return
 	}
-	d.resolve(ctx)
-	d.become(fanout.StateDelivered)
+	d.resolveDeadLetter(ctx)
+	d.setState(ctx, fanout.StateDelivered)
 }
 
-// expire gives the delivery up if its run began more than max_age ago. That happens if
-// no worker ran for that long, or if the first attempt used up the remaining time. The
-// retry lane cannot begin then, because Temporal refuses an activity whose timeout is not
-// above zero.
-func (d *delivery) expire(ctx workflow.Context) (settled bool) {
+// expire gives the delivery up if its run began more than max_age ago. It reports whether the
+// delivery has ended. max_age has passed if no worker ran for that long, or if the first attempt
+// used up the remaining time. The retry lane cannot begin then, because Temporal rejects an
+// activity whose timeout is not above zero.
+func (d *delivery) expire(ctx workflow.Context) (ended bool) {
 	if d.remaining(ctx) > 0 {
 		return false
 	}
@@ -125,31 +116,32 @@ func (d *delivery) expire(ctx workflow.Context) (settled bool) {
 
 // remaining returns how much of max_age is left. max_age counts from the start of the run.
 func (d *delivery) remaining(ctx workflow.Context) time.Duration {
-	return time.Duration(d.policy.MaxAge) - workflow.Now(ctx).Sub(d.began)
+	return time.Duration(d.policy.MaxAge) - workflow.Now(ctx).Sub(d.run.began)
 }
 
-// tryFastLane makes the first attempt within the current workflow task.
-func (d *delivery) tryFastLane(ctx workflow.Context) (settled bool) {
+// tryFastLane makes the first attempt within the current workflow task, or asks for the outcome
+// of an attempt in a task that was lost. It reports whether the delivery has ended.
+func (d *delivery) tryFastLane(ctx workflow.Context) (ended bool) {
 	if !d.policy.FastLane || ctx.Err() != nil {
 		return false
 	}
-	if d.recallQueue != "" {
-		return d.settle(ctx, d.recall(ctx))
+	if d.run.recallQueue != "" {
+		return d.applyOutcome(ctx, d.recall(ctx))
 	}
-	return d.settle(ctx, d.attempt(ctx))
+	return d.applyOutcome(ctx, d.firstAttempt(ctx))
 }
 
-func (d *delivery) attempt(ctx workflow.Context) fanout.Outcome {
+func (d *delivery) firstAttempt(ctx workflow.Context) fanout.Outcome {
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: time.Duration(d.policy.Timeout) + localSlack,
 		RetryPolicy:            &temporal.RetryPolicy{MaximumAttempts: 1},
 		Summary:                d.target + ": first attempt",
 	})
-	input := fanout.DeliverInput{Message: d.in.Message, Policy: d.policy}
+	input := fanout.DeliverInput{Message: d.run.in.Message, Policy: d.policy}
 	var result fanout.FirstAttemptResult
 	err := workflow.ExecuteLocalActivity(ctx, acts.FirstAttempt, input).Get(ctx, &result)
-	// FirstAttempt never fails by itself, so the process ended it. It counts as an
-	// attempt, because the request may have been sent.
+	// FirstAttempt never returns an error, so the process ended it. It counts as an attempt,
+	// because the request may have been sent.
 	if err != nil {
 		return fanout.Outcome{Verdict: fanout.Retry, Progress: fanout.Progress{Attempts: 1, Error: fanout.Cut(err.Error(), fanout.ErrorLimit)}}
 	}
@@ -162,11 +154,11 @@ func (d *delivery) attempt(ctx workflow.Context) fanout.Outcome {
 func (d *delivery) recall(ctx workflow.Context) fanout.Outcome {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		ActivityID:             fanout.RecallActivityID(d.target),
-		TaskQueue:              d.recallQueue,
+		TaskQueue:              d.run.recallQueue,
 		ScheduleToCloseTimeout: recallTimeout + time.Duration(d.policy.Timeout),
 		ScheduleToStartTimeout: recallTimeout,
 		DisableEagerExecution:  true,
-		Summary:                d.target + ": what became of the first attempt?",
+		Summary:                d.target + ": ask for the outcome of the first attempt",
 	})
 	var result fanout.RecallResult
 	if err := workflow.ExecuteActivity(ctx, acts.Recall, fanout.RecallInput{Target: d.target}).Get(ctx, &result); err != nil {
@@ -175,10 +167,10 @@ func (d *delivery) recall(ctx workflow.Context) fanout.Outcome {
 	return result.Outcome
 }
 
-// settle applies the outcome of the first attempt and reports whether the delivery has
+// applyOutcome applies the outcome of the first attempt and reports whether the delivery has
 // ended.
-func (d *delivery) settle(ctx workflow.Context, outcome fanout.Outcome) (settled bool) {
-	d.progress, d.notBefore, d.sighting = outcome.Progress, outcome.NotBefore, outcome.TargetState
+func (d *delivery) applyOutcome(ctx workflow.Context, outcome fanout.Outcome) (ended bool) {
+	d.progress, d.notBefore, d.targetState = outcome.Progress, outcome.NotBefore, outcome.TargetState
 	switch {
 	case outcome.Verdict == fanout.Delivered:
 		return true
@@ -193,22 +185,22 @@ func (d *delivery) settle(ctx workflow.Context, outcome fanout.Outcome) (settled
 		d.progress.Error = expired + "; " + d.progress.Error
 		return d.giveUp(event.ReasonExpired, d.progress)
 	}
-	if d.notBefore.After(d.began.Add(time.Duration(d.policy.MaxAge))) { // the jitter does not fit
+	if d.notBefore.After(d.run.began.Add(time.Duration(d.policy.MaxAge))) { // the jitter does not fit
 		d.notBefore = workflow.Now(ctx).Add(time.Duration(outcome.Wait.Least))
 	}
 	return false
 }
 
-// tryRetryLane hands the delivery to the target's own queue. Temporal retries it there
+// tryRetryLane schedules the delivery on the target's own queue. Temporal retries it there
 // until it is delivered or given up.
 func (d *delivery) tryRetryLane(ctx workflow.Context) {
 	if err := ctx.Err(); err != nil {
 		d.giveUp(fanout.Explain(err, d.progress))
 		return
 	}
-	d.become(fanout.StateRetrying)
-	lasting, _ := workflow.NewDisconnectedContext(ctx)
-	lane, cancel := workflow.WithCancel(workflow.WithActivityOptions(lasting, workflow.ActivityOptions{
+	d.setState(ctx, fanout.StateRetrying)
+	disconnected, _ := workflow.NewDisconnectedContext(ctx)
+	lane, cancel := workflow.WithCancel(workflow.WithActivityOptions(disconnected, workflow.ActivityOptions{
 		ActivityID:             fanout.DeliverActivityID(d.target),
 		TaskQueue:              fanout.TargetQueue(workflow.GetInfo(ctx).TaskQueueName, d.target),
 		ScheduleToCloseTimeout: d.remaining(ctx),
@@ -218,43 +210,43 @@ func (d *delivery) tryRetryLane(ctx workflow.Context) {
 		// attempt, because the event may still be delivered.
 		WaitForCancellation:   true,
 		DisableEagerExecution: true,
-		Summary:               fanout.Summarize(d.summary()),
+		Summary:               fanout.Summarize(d.progressSummary()),
 	}))
 	input := fanout.DeliverInput{
-		Message: d.inline, Policy: d.policy, Progress: d.progress, NotBefore: d.notBefore, TargetState: d.sighting,
+		Message: d.inline, Policy: d.policy, Progress: d.progress, NotBefore: d.notBefore, TargetState: d.targetState,
 	}
 	delivered := workflow.ExecuteActivity(lane, acts.Deliver, input)
 	workflow.NewSelector(ctx).
 		AddFuture(delivered, func(workflow.Future) {}).
-		AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) { d.learnProgress(lasting); cancel() }).
-		Select(lasting)
+		AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) { d.fetchProgress(disconnected); cancel() }).
+		Select(disconnected)
 	var result fanout.DeliverResult
-	if err := delivered.Get(lasting, &result); err != nil {
+	if err := delivered.Get(disconnected, &result); err != nil {
 		d.giveUp(fanout.Explain(err, d.progress))
 		return
 	}
 	d.progress = result.Progress
 }
 
-// learnProgress asks Temporal for the progress of the retry lane before the run cancels
+// fetchProgress asks Temporal for the progress of the retry lane before the run cancels
 // it. If the cancellation arrives between two attempts, the activity ends without
 // reporting its progress.
-func (d *delivery) learnProgress(ctx workflow.Context) {
+func (d *delivery) fetchProgress(ctx workflow.Context) {
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: lastProgressTimeout,
-		Summary:                d.target + ": how far has the delivery come?",
+		Summary:                d.target + ": read the progress of the delivery",
 	})
 	var last fanout.LastProgressResult
 	err := workflow.ExecuteLocalActivity(ctx, acts.LastProgress, fanout.LastProgressInput{Target: d.target}).Get(ctx, &last)
 	if err != nil {
-		workflow.GetLogger(ctx).Error("the attempts of the retry lane are not known", "target", d.target, "error", err)
+		workflow.GetLogger(ctx).Error("the progress of the retry lane cannot be read; the dead letter may count too few attempts", "target", d.target, "error", err)
 	} else if last.Attempts >= d.progress.Attempts {
 		d.progress = last.Progress
 	}
 }
 
 // retryPolicy returns the target's backoff as a retry policy of Temporal. It sets no
-// maximum of attempts, because Temporal would count each task that it hands out, even one
+// maximum of attempts, because Temporal would count each task that it dispatches, even one
 // that sent no request. Deliver counts the requests and ends the retries itself. The
 // backoff applies only to attempts whose worker was lost, because every other failure
 // names its own delay.
@@ -268,53 +260,53 @@ func retryPolicy(p target.Policy) *temporal.RetryPolicy {
 
 // giveUp ends the delivery without success. It always returns true, so that callers can
 // return its result.
-func (d *delivery) giveUp(reason event.Reason, progress fanout.Progress) (settled bool) {
+func (d *delivery) giveUp(reason event.Reason, progress fanout.Progress) (ended bool) {
 	progress.Error = fanout.Cut(progress.Error, fanout.ErrorLimit)
 	d.reason, d.progress = reason, progress
 	return true
 }
 
-// record writes the dead letter to the tracker. It retries until the tracker has the
+// recordDeadLetter writes the dead letter to the tracker. It retries until the tracker has the
 // record, even if the run is canceled meanwhile. It sets the search attribute only after
-// that, because a server that refuses the attribute terminates the run.
-func (d *delivery) record(ctx workflow.Context) {
-	d.become(fanout.StateRecording)
+// that, because a server that rejects the attribute terminates the run.
+func (d *delivery) recordDeadLetter(ctx workflow.Context) {
+	d.setState(ctx, fanout.StateRecording)
 	letter := fanout.RecordDeadLetterInput{
 		Target: d.target, Reason: d.reason, Progress: d.progress,
-		Message: d.inline, NoBody: len(d.in.Body) == 0,
-		At: workflow.Now(ctx).UTC(), RecordLocation: d.holder,
+		Message: d.inline, NoBody: len(d.run.in.Body) == 0,
+		At: workflow.Now(ctx).UTC(), RecordLocation: d.location,
 	}
 	var recorded fanout.RecordDeadLetterResult
-	tell(ctx, fanout.RecordActivityID(d.target), d.verdict(), acts.RecordDeadLetter, letter, &recorded)
-	d.holder = fanout.RecordLocation{Tracker: recorded.Tracker}
-	d.marks.add(ctx, d.target)
+	callTracker(ctx, fanout.RecordActivityID(d.target), d.failureSummary(), acts.RecordDeadLetter, letter, &recorded)
+	d.location = fanout.RecordLocation{Tracker: recorded.Tracker}
+	d.run.attribute.add(ctx, d.target)
 }
 
-// resolve closes the record that an earlier run left of this delivery. It does nothing in
-// the first run of an event, because there is no earlier run. Each target has a change ID
+// resolveDeadLetter closes the record that an earlier run left of this delivery. It does nothing
+// in the first run of an event, because there is no earlier run. Each target has a change ID
 // of its own, because a run that is reset to a later point may have delivered to some of
 // the targets before that point.
-func (d *delivery) resolve(ctx workflow.Context) {
-	if !d.rerun || workflow.GetVersion(ctx, "resolve "+d.target, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+func (d *delivery) resolveDeadLetter(ctx workflow.Context) {
+	if !d.run.rerun || workflow.GetVersion(ctx, "resolve "+d.target, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return
 	}
-	d.become(fanout.StateResolving)
-	resolution := fanout.ResolveDeadLetterInput{Target: d.target, Event: d.inline.Event, At: workflow.Now(ctx).UTC(), RecordLocation: d.holder}
+	d.setState(ctx, fanout.StateResolving)
+	resolution := fanout.ResolveDeadLetterInput{Target: d.target, Event: d.inline.Event, At: workflow.Now(ctx).UTC(), RecordLocation: d.location}
 	var resolved fanout.ResolveDeadLetterResult
-	tell(ctx, fanout.ResolveActivityID(d.target), d.target+" delivered: its dead letter is resolved", acts.ResolveDeadLetter, resolution, &resolved)
-	d.damaged, d.holder = resolved.Damaged, fanout.RecordLocation{Tracker: resolved.Tracker}
+	callTracker(ctx, fanout.ResolveActivityID(d.target), d.target+" delivered: resolve its dead letter", acts.ResolveDeadLetter, resolution, &resolved)
+	d.damaged, d.location = resolved.Damaged, fanout.RecordLocation{Tracker: resolved.Tracker}
 }
 
-// summary returns the line that Temporal UI shows beside the retry lane's activity.
-func (d *delivery) summary() string {
+// progressSummary returns the line that Temporal UI shows beside the retry lane's activity.
+func (d *delivery) progressSummary() string {
 	if d.progress.Attempts == 0 {
 		return d.target
 	}
 	return fmt.Sprintf("%s after attempt %d: %s", d.target, d.progress.Attempts, fanout.Short(d.progress.Error))
 }
 
-// verdict returns one line that says why the delivery was given up.
-func (d *delivery) verdict() string {
+// failureSummary returns one line that says why the delivery was given up.
+func (d *delivery) failureSummary() string {
 	line := fmt.Sprintf("%s %s", d.target, d.reason)
 	switch n := d.progress.Attempts; n {
 	case 0:

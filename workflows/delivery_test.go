@@ -18,21 +18,23 @@ import (
 	"genesys-fanout/target"
 )
 
-func TestPlanIsSafeForInputsWrittenByHand(t *testing.T) {
+// TestPlan_CorrectsInputsWrittenByHand checks that a target gets one delivery, and that its policy
+// is one that Temporal accepts.
+func TestPlan_CorrectsInputsWrittenByHand(t *testing.T) {
 	one := target.Policy{Target: "a"}
 	deliveries := plan(fanout.Input{Targets: []target.Policy{one, one, {Target: "b", Backoff: target.Backoff{Initial: 9, Max: 1}}}})
-	require.Len(t, deliveries, 2, "an ActivityID may not be used twice")
+	require.Len(t, deliveries, 2, "an ActivityID must be unique")
 	for _, d := range deliveries {
 		policy := retryPolicy(d.policy)
-		assert.GreaterOrEqual(t, policy.MaximumInterval, policy.InitialInterval, "Temporal refuses any other for ever")
+		assert.GreaterOrEqual(t, policy.MaximumInterval, policy.InitialInterval, "Temporal rejects any other")
 		assert.Positive(t, d.policy.MaxAttempts)
 		assert.Positive(t, d.policy.Timeout)
 	}
 }
 
-// TestInline_LeavesOutWhatTakesTooMuchOfAWorkflowTask checks that the parts of the message in
-// the inputs of one workflow task stay below fanout.InlineTotal, whatever the bytes are.
-func TestInline_LeavesOutWhatTakesTooMuchOfAWorkflowTask(t *testing.T) {
+// TestInline_LeavesOutLargeEventsAndBodies checks that the parts of the message in the inputs of
+// one workflow task stay below fanout.InlineTotal, whatever the bytes are.
+func TestInline_LeavesOutLargeEventsAndBodies(t *testing.T) {
 	for name, test := range map[string]struct {
 		id           string
 		body         string
@@ -68,18 +70,18 @@ func TestInline_LeavesOutWhatTakesTooMuchOfAWorkflowTask(t *testing.T) {
 	}
 }
 
-// TestSettle_AWaitThatFitsWithoutItsJitterIsKept: the retry lane would give the
-// delivery up for the jitter alone.
-func TestSettle_AWaitThatFitsWithoutItsJitterIsKept(t *testing.T) {
+// TestApplyOutcome_DropsAJitterThatDoesNotFitIntoMaxAge: the retry lane would give the delivery up
+// because of the jitter alone.
+func TestApplyOutcome_DropsAJitterThatDoesNotFitIntoMaxAge(t *testing.T) {
 	const least = 95 * time.Second
 	var suite testsuite.WorkflowTestSuite
 	env := suite.NewTestWorkflowEnvironment()
 	env.ExecuteWorkflow(func(ctx workflow.Context) error {
 		now := workflow.Now(ctx)
 		for wait, want := range map[time.Duration]time.Duration{98 * time.Second: 98 * time.Second, 104 * time.Second: least} {
-			d := &delivery{policy: target.Policy{MaxAttempts: 3, MaxAge: target.Duration(100 * time.Second)}, began: now}
-			settled := d.settle(ctx, fanout.Outcome{Verdict: fanout.Retry, NotBefore: now.Add(wait), Wait: fanout.Wait{Least: target.Duration(least), Why: "the backoff"}})
-			assert.False(t, settled)
+			d := &delivery{policy: target.Policy{MaxAttempts: 3, MaxAge: target.Duration(100 * time.Second)}, run: &run{began: now}}
+			ended := d.applyOutcome(ctx, fanout.Outcome{Verdict: fanout.Retry, NotBefore: now.Add(wait), Wait: fanout.Wait{Least: target.Duration(least), Why: "the backoff"}})
+			assert.False(t, ended)
 			assert.Equal(t, now.Add(want), d.notBefore)
 		}
 		return nil
@@ -87,18 +89,18 @@ func TestSettle_AWaitThatFitsWithoutItsJitterIsKept(t *testing.T) {
 	require.NoError(t, env.GetWorkflowError())
 }
 
-// TestVerdictsAndSummaries_StayBelowTheServersLimit checks that the payload of a summary stays
-// below the server's limit of 400 bytes.
-func TestVerdictsAndSummaries_StayBelowTheServersLimit(t *testing.T) {
+// TestSummaries_StayBelowTheServersLimit checks that the payload of a summary stays below the
+// server's limit of 400 bytes.
+func TestSummaries_StayBelowTheServersLimit(t *testing.T) {
 	d := &delivery{target: strings.Repeat("n", 40), reason: event.ReasonExhausted}
 	d.progress.Attempts = 1_000_000
 	for _, unit := range []string{"x", "ü", `"`, "\x01", "\u2028", "<"} {
 		d.progress.Error = strings.Repeat(unit, 1000)
-		for _, line := range []string{d.verdict(), d.summary(), "then again: " + d.verdict()} {
+		for _, line := range []string{d.failureSummary(), d.progressSummary(), repeatPrefix + d.failureSummary()} {
 			payload, err := fanout.DataConverter().ToPayload(fanout.Summarize(line))
 			require.NoError(t, err)
-			assert.LessOrEqual(t, proto.Size(payload), 327, "with room for a codec")
-			assert.GreaterOrEqual(t, len(payload.GetData()), 250, "and no shorter than need be")
+			assert.LessOrEqual(t, proto.Size(payload), 327, "a codec needs room")
+			assert.GreaterOrEqual(t, len(payload.GetData()), 250, "no more than necessary is cut")
 			assert.True(t, utf8.ValidString(fanout.Summarize(line)))
 		}
 	}

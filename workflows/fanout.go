@@ -31,28 +31,51 @@ type Workflows struct {
 // resolves the record of each one that succeeds, and it fails if it leaves any record of
 // the event open.
 func (w *Workflows) FanOut(ctx workflow.Context, in fanout.Input) (fanout.Result, error) {
-	deliveries, open, rerun := plan(in), openRecords(nil), isRerun(ctx)
-	show(ctx, &deliveries)
-	if rerun {
-		deliveries, open = narrow(ctx, in, deliveries)
+	r := newRun(ctx, in)
+	r.answerQueries(ctx)
+	if r.rerun {
+		r.keepOnlyOutstanding(ctx)
 	}
-	start := began(ctx)
-	recall := recallQueue(ctx, start)
-	marked := &marks{usable: in.SearchAttributes}
+	r.began = began(ctx)
+	r.recallQueue = recallQueue(ctx, r.began)
+	r.settleAll(ctx)
+	w.reportAge(ctx, r)
+	return r.conclude(ctx)
+}
+
+// run is the state of one run, which all its deliveries share.
+type run struct {
+	in          fanout.Input
+	rerun       bool      // true if the run is not the first of its event
+	began       time.Time // max_age counts from then
+	recallQueue string    // the queue to ask about the first attempts; empty if none was made yet
+	deliveries  []*delivery
+	others      openRecords       // the open records of targets to which this run does not deliver
+	attribute   deadLetterTargets // the run's search attribute
+	detailed    bool              // true once the run has current details
+}
+
+func newRun(ctx workflow.Context, in fanout.Input) *run {
+	r := &run{in: in, rerun: isRerun(ctx), deliveries: plan(in), attribute: deadLetterTargets{usable: in.SearchAttributes}}
+	for _, d := range r.deliveries {
+		d.run = r
+	}
+	return r
+}
+
+// settleAll makes all deliveries, and returns when each is delivered or recorded.
+func (r *run) settleAll(ctx workflow.Context) {
 	all := workflow.NewWaitGroup(ctx)
-	for _, d := range deliveries {
-		d.began, d.recallQueue, d.rerun, d.marks = start, recall, rerun, marked
+	for _, d := range r.deliveries {
 		all.Add(1)
 		workflow.Go(ctx, func(ctx workflow.Context) {
 			defer all.Done()
-			d.run(ctx)
+			d.deliverOrRecord(ctx)
 		})
 	}
 	// The wait must outlive a cancellation, because each delivery still has to be recorded.
-	lasting, _ := workflow.NewDisconnectedContext(ctx)
-	all.Wait(lasting)
-	w.reportAge(ctx, in, deliveries)
-	return conclude(ctx, marked, deliveries, open)
+	disconnected, _ := workflow.NewDisconnectedContext(ctx)
+	all.Wait(disconnected)
 }
 
 // began returns when the run began; max_age counts from then. The history of a reset run
@@ -66,89 +89,99 @@ func began(ctx workflow.Context) time.Time {
 	return workflow.GetInfo(ctx).WorkflowStartTime
 }
 
-// unharmed is the number of events in a run's history at its first workflow task, if no
-// task was lost before: the run started, the task scheduled, the task started.
-const unharmed = 3
+// undisturbedHistory is the number of events in a run's history at its first workflow task,
+// if no task was lost before: the run started, the task scheduled, the task started.
+const undisturbedHistory = 3
 
 // recallQueue returns the queue on which to ask about the first attempts of this run. It
-// is empty if they are yet to be made. If the history is longer than unharmed, a workflow
-// task was lost, and another process may have made first attempts in it. A task that only
-// comes late, out of a backlog, does not make the history longer. The events before a
-// reset do not count as a lost task either.
-func recallQueue(ctx workflow.Context, start time.Time) string {
+// is empty if no attempt was made yet. If the history is longer than undisturbedHistory, a
+// workflow task was lost, and another process may have made first attempts in it. A task
+// that is only late, because of a backlog, does not make the history longer. The events
+// before a reset do not count as a lost task either.
+func recallQueue(ctx workflow.Context, began time.Time) string {
 	info := workflow.GetInfo(ctx)
-	if info.GetCurrentHistoryLength() <= unharmed || !start.Equal(info.WorkflowStartTime) {
+	if info.GetCurrentHistoryLength() <= undisturbedHistory || !began.Equal(info.WorkflowStartTime) {
 		return ""
 	}
-	memo, ok := info.Memo.GetFields()[fanout.MemoRecallQueue]
-	if !ok {
-		return ""
-	}
-	var queue string
-	if err := fanout.DataConverter().FromPayload(memo, &queue); err != nil {
-		workflow.GetLogger(ctx).Error("the memo cannot be read; first attempts may be made twice", "memo", fanout.MemoRecallQueue, "error", err)
-		return ""
-	}
-	return queue
+	return memo[string](ctx, fanout.MemoRecallQueue, "first attempts may be made twice")
 }
 
-// conclude returns the result or the error with which the run ends. others are the targets
-// that have an open record of the event and no delivery in this run.
-func conclude(ctx workflow.Context, marked *marks, deliveries []*delivery, others openRecords) (fanout.Result, error) {
+// memo returns the value that the starter of the run put into the memo, or the zero value
+// if there is none. If the value cannot be read, memo logs the consequence.
+func memo[T any](ctx workflow.Context, field, consequence string) (value T) {
+	payload, ok := workflow.GetInfo(ctx).Memo.GetFields()[field]
+	if !ok {
+		return value
+	}
+	if err := fanout.DataConverter().FromPayload(payload, &value); err != nil {
+		workflow.GetLogger(ctx).Error("the memo cannot be read; "+consequence, "memo", field, "error", err)
+	}
+	return value
+}
+
+// conclude returns the result or the error with which the run ends.
+func (r *run) conclude(ctx workflow.Context) (fanout.Result, error) {
+	if slices.ContainsFunc(r.deliveries, func(d *delivery) bool { return d.reason == event.ReasonCanceled }) {
+		return fanout.Result{}, temporal.NewCanceledError(r.trackersLeft())
+	}
+	var problems []string
+	if dead := r.deadLettered(); len(dead) > 0 {
+		problems = append(problems, fmt.Sprintf("%d of %d deliveries dead-lettered: %s", len(dead), len(r.deliveries), strings.Join(dead, "; ")))
+	}
+	open, lines := r.leftOpen()
+	if len(open) > 0 {
+		problems = append(problems, "dead letters of earlier runs stay open: "+strings.Join(lines, ", "))
+	}
+	if len(problems) > 0 {
+		r.attribute.add(ctx, open...)
+		return fanout.Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(problems, "; "), fanout.DeadLettered,
+			temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{r.trackersLeft()}})
+	}
 	var result fanout.Result
-	var dead, left []string
-	open := others.targets()
-	canceled := false
-	for _, d := range deliveries {
-		if d.reason == "" {
-			result.Delivered = append(result.Delivered, d.target)
-		} else {
-			dead = append(dead, d.verdict())
-		}
-		if d.damaged != "" {
-			open = append(open, d.target)
-			left = append(left, d.target+" (delivered; "+fanout.Short(d.damaged)+")")
-		}
-		canceled = canceled || d.reason == event.ReasonCanceled
-	}
-	for _, target := range open {
-		if !slices.ContainsFunc(deliveries, func(d *delivery) bool { return d.target == target }) {
-			left = append(left, target)
-		}
-	}
-	var parts []string
-	if len(dead) > 0 {
-		parts = append(parts, fmt.Sprintf("%d of %d deliveries dead-lettered: %s", len(dead), len(deliveries), strings.Join(dead, "; ")))
-	}
-	if len(left) > 0 {
-		parts = append(parts, "dead letters of earlier runs stay open: "+strings.Join(left, ", "))
-	}
-	switch {
-	case canceled:
-		return fanout.Result{}, temporal.NewCanceledError(trackersLeft(deliveries, others))
-	case len(parts) > 0:
-		marked.add(ctx, open...)
-		return fanout.Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(parts, "; "), fanout.DeadLettered,
-			temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{trackersLeft(deliveries, others)}})
+	for _, d := range r.deliveries {
+		result.Delivered = append(result.Delivered, d.target)
 	}
 	return result, nil
 }
 
+// deadLettered returns a line for each delivery for which this run recorded a dead letter.
+func (r *run) deadLettered() (lines []string) {
+	for _, d := range r.deliveries {
+		if d.reason != "" {
+			lines = append(lines, d.failureSummary())
+		}
+	}
+	return lines
+}
+
+// leftOpen returns the targets whose dead letters of earlier runs stay open, and a line for
+// each of them.
+func (r *run) leftOpen() (open, lines []string) {
+	for _, d := range r.deliveries {
+		if d.damaged != "" {
+			open = append(open, d.target)
+			lines = append(lines, d.target+" (delivered; "+fanout.Short(d.damaged)+")")
+		}
+	}
+	others := r.others.targets()
+	return append(open, others...), append(lines, others...)
+}
+
 // trackersLeft returns which tracker has each record that the run leaves open. The next run
 // needs this, because it asks only these trackers.
-func trackersLeft(deliveries []*delivery, others openRecords) fanout.DeadLetteredDetails {
+func (r *run) trackersLeft() fanout.DeadLetteredDetails {
 	trackers := make(map[string]string)
 	add := func(target, id string) {
 		if id != "" { // a worker of an earlier version does not name its tracker
 			trackers[target] = id
 		}
 	}
-	for _, target := range others.targets() {
-		add(target, others[target])
+	for _, target := range r.others.targets() {
+		add(target, r.others[target])
 	}
-	for _, d := range deliveries {
+	for _, d := range r.deliveries {
 		if d.reason != "" || d.damaged != "" {
-			add(d.target, d.holder.Tracker)
+			add(d.target, d.location.Tracker)
 		}
 	}
 	return fanout.DeadLetteredDetails{Trackers: trackers}
@@ -156,16 +189,14 @@ func trackersLeft(deliveries []*delivery, others openRecords) fanout.DeadLettere
 
 // reportAge reports the age of an event whose deliveries have all succeeded. A replay of
 // the workflow code reports nothing, because the report is not part of the history.
-func (w *Workflows) reportAge(ctx workflow.Context, in fanout.Input, deliveries []*delivery) {
-	if w.Delivered == nil || workflow.IsReplaying(ctx) || in.Event.PublishedAt.IsZero() || len(deliveries) == 0 {
+func (w *Workflows) reportAge(ctx workflow.Context, r *run) {
+	published := r.in.Event.PublishedAt
+	if w.Delivered == nil || workflow.IsReplaying(ctx) || published.IsZero() || len(r.deliveries) == 0 {
 		return
 	}
-	for _, d := range deliveries {
-		if d.reason != "" {
-			return
-		}
+	if !slices.ContainsFunc(r.deliveries, func(d *delivery) bool { return d.reason != "" }) {
+		w.Delivered(workflow.Now(ctx).Sub(published))
 	}
-	w.Delivered(workflow.Now(ctx).Sub(in.Event.PublishedAt))
 }
 
 // acts is a nil pointer whose methods name the activities. The workflow never calls them.

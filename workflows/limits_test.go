@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/converter"
@@ -20,163 +19,171 @@ import (
 	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
+	"genesys-fanout/internal/devstack/fleet"
 	"genesys-fanout/internal/process"
 )
 
-// manyTargets returns a list of as many targets as targets.yaml may contain. Each target
-// has a name of the given length and the given members.
-func manyTargets(letters int, members string) string {
+// hundredTargets returns a targets.yaml with as many targets as it may contain. Each target
+// has a name of the given length and the given settings. The scripted target "all" serves them.
+func hundredTargets(nameLength int, settings string) string {
 	var list strings.Builder
+	list.WriteString("targets:\n")
 	for i := range 100 {
-		name := strings.Repeat("n", letters-3) + fmt.Sprintf("%03d", i)
-		fmt.Fprintf(&list, "  - {name: %s, url: $URL, %s}\n", name, members)
+		fmt.Fprintf(&list, "  - name: %s%03d\n    url: $all\n%s", strings.Repeat("n", nameLength-3), i, strings.TrimLeft(settings, "\n"))
 	}
 	return list.String()
 }
 
-// registered registers the search attributes, as the processes do at their start.
-func (r *runs) registered() {
-	r.t.Helper()
-	usable, err := process.EnsureSearchAttributes(r.ctx, r.client, devstack.Namespace, fanout.SearchAttributeKeys(), r.process.Log)
-	require.NoError(r.t, err)
-	require.True(r.t, usable.Usable())
+// answerPage makes the scripted target "all" answer with a long page, which takes six times
+// its bytes as JSON.
+func (r *runs) answerPage(status int) {
+	page := strings.Repeat("\x01", 4<<10)
+	r.Targets["all"].SetScript(func(devstack.Request) devstack.Answer { return devstack.Answer{Status: status, Body: page} })
 }
 
-// marked returns the search attribute DeadLetterTargets of a run, as the server has it.
-func (r *runs) marked(run client.WorkflowRun) []string {
-	r.t.Helper()
-	described, err := r.client.DescribeWorkflowExecution(r.ctx, run.GetID(), run.GetRunID())
-	require.NoError(r.t, err)
+// registerSearchAttributes registers the search attributes, as the processes do at their start.
+func (r *runs) registerSearchAttributes() {
+	r.T.Helper()
+	attributes, err := process.EnsureSearchAttributes(r.Ctx, r.Client, devstack.Namespace, fanout.SearchAttributeKeys(), r.Workers.Log)
+	require.NoError(r.T, err)
+	require.True(r.T, attributes.Usable())
+}
+
+// startWithSearchAttributes starts the run of evt-1, which sets search attributes.
+func (r *runs) startWithSearchAttributes() (fanout.Input, client.WorkflowRun) {
+	r.T.Helper()
+	r.registerSearchAttributes()
+	in := r.Input("evt-1")
+	in.SearchAttributes = true
+	return in, r.Execute(fanout.StartOptions(in, fleet.TaskQueue, ""), in)
+}
+
+// deadLetterTargets returns the search attribute DeadLetterTargets of a run, as the server has it.
+func (r *runs) deadLetterTargets(run client.WorkflowRun) []string {
+	r.T.Helper()
+	described, err := r.Client.DescribeWorkflowExecution(r.Ctx, run.GetID(), run.GetRunID())
+	require.NoError(r.T, err)
 	var names []string
 	payload := described.GetWorkflowExecutionInfo().GetSearchAttributes().GetIndexedFields()[fanout.DeadLetterTargetsKey.GetName()]
-	require.NoError(r.t, converter.GetDefaultDataConverter().FromPayload(payload, &names))
-	assert.LessOrEqual(r.t, len(payload.GetData()), 1900)
+	require.NoError(r.T, converter.GetDefaultDataConverter().FromPayload(payload, &names))
+	assert.LessOrEqual(r.T, len(payload.GetData()), 1900)
 	return names
 }
 
-// TestFanOut_RecordsEveryDeadLetterOfAHundredTargets checks that a run ends with its own
-// failure, whatever the names and the answers of the targets are. Every record is on disk,
-// and the run can be replayed and reset.
-func TestFanOut_RecordsEveryDeadLetterOfAHundredTargets(t *testing.T) {
-	for _, test := range []struct {
-		name    string
-		letters int
-		marks   int // the number of names in the attribute, without the "…"
-		members string
-		status  int
-		reason  event.Reason
+// TestLimits_HundredDeadLettersAreAllRecorded checks that a run ends with its own failure,
+// whatever the names and the answers of the targets are. Every record is on disk, and the run
+// can be replayed and reset.
+func TestLimits_HundredDeadLettersAreAllRecorded(t *testing.T) {
+	const once = `
+    timeout: 30s
+`
+	const twice = `
+    timeout: 30s
+    retry_statuses: [503]
+    max_attempts: 2
+`
+	for name, test := range map[string]struct {
+		nameLength int
+		fitting    int // the number of names in the search attribute, without the "…"
+		settings   string
+		status     int
+		reason     event.Reason
 	}{
-		{"rejected, 40 letters", 40, 44, "timeout: 30s", http.StatusBadRequest, event.ReasonRejected},
-		{"rejected, 18 letters", 18, 90, "timeout: 30s", http.StatusBadRequest, event.ReasonRejected},
-		{"exhausted, 40 letters", 40, 44, "timeout: 30s, retry_statuses: [503], max_attempts: 2", http.StatusServiceUnavailable, event.ReasonExhausted},
-		{"exhausted, 18 letters", 18, 90, "timeout: 30s, retry_statuses: [503], max_attempts: 2", http.StatusServiceUnavailable, event.ReasonExhausted},
+		"rejected, 40 letters":  {40, 44, once, http.StatusBadRequest, event.ReasonRejected},
+		"rejected, 18 letters":  {18, 90, once, http.StatusBadRequest, event.ReasonRejected},
+		"exhausted, 40 letters": {40, 44, twice, http.StatusServiceUnavailable, event.ReasonExhausted},
+		"exhausted, 18 letters": {18, 90, twice, http.StatusServiceUnavailable, event.ReasonExhausted},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			var mended atomic.Bool
-			page := strings.Repeat("\x01", 4<<10) // JSON makes it six times as long
-			r := startFleet(t, func(w http.ResponseWriter, _ *http.Request) {
-				if !mended.Load() {
-					answer(w, test.status, page)
-				}
-			}, manyTargets(test.letters, test.members))
-			r.registered()
-			in := r.input("evt-1")
-			in.SearchAttributes = true
+		t.Run(name, func(t *testing.T) {
+			r := start(t, hundredTargets(test.nameLength, test.settings))
+			r.answerPage(test.status)
 
-			first := r.execute(fanout.StartOptions(in, r.queue, ""), in)
+			in, first := r.startWithSearchAttributes()
 			require.ErrorContains(t, r.endsIn(failed, first), "100 of 100 deliveries dead-lettered")
-			r.hasHundredRecords(test.reason)
-			assertMarks(t, in, test.marks, r.marked(first))
-			r.withinLimits(first)
+			r.assertHundredRecords(test.reason)
+			assertFitting(t, in, test.fitting, r.deadLetterTargets(first))
+			r.assertMetadataWithinLimits(first)
 			await.True(t, "a filter to find the run", func() bool {
-				found, err := r.client.CountWorkflow(r.ctx, &workflowservice.CountWorkflowExecutionsRequest{
+				found, err := r.Client.CountWorkflow(r.Ctx, &workflowservice.CountWorkflowExecutionsRequest{
 					Namespace: devstack.Namespace, Query: `ExecutionStatus="Failed" AND DeadLetterTargets="…"`,
 				})
 				return err == nil && found.GetCount() == 1
 			})
 
-			replay := r.execute(fanout.ReplayOptions(in, r.queue, nil), in)
+			replay := r.replay(in, nil)
 			require.ErrorContains(t, r.endsIn(failed, replay), "100 of 100 deliveries dead-lettered")
-			r.hasHundredRecords(test.reason)
-			assertMarks(t, in, test.marks, r.marked(replay))
-			r.withinLimits(replay)
+			r.assertHundredRecords(test.reason)
+			assertFitting(t, in, test.fitting, r.deadLetterTargets(replay))
+			r.assertMetadataWithinLimits(replay)
 
-			mended.Store(true)
+			r.Answer("all", http.StatusOK)
 			r.completes(r.reset(replay, firstTask))
-			assert.Empty(t, r.open("evt-1"))
+			assert.Empty(t, r.openRecords("evt-1"))
 		})
 	}
 }
 
-// hasHundredRecords asserts that evt-1 has 100 open records, each with the reason.
-func (r *runs) hasHundredRecords(reason event.Reason) {
-	r.t.Helper()
-	open := r.open("evt-1")
-	assert.Len(r.t, open, 100)
+// assertHundredRecords asserts that evt-1 has 100 open records, each with the reason.
+func (r *runs) assertHundredRecords(reason event.Reason) {
+	r.T.Helper()
+	open := r.openRecords("evt-1")
+	assert.Len(r.T, open, 100)
 	for _, name := range open {
-		record, err := r.tracker.Get(name, "evt-1")
-		require.NoError(r.t, err)
-		assert.Equal(r.t, reason, record.Reason, name)
+		record, err := r.Tracker.Get(name, "evt-1")
+		require.NoError(r.T, err)
+		assert.Equal(r.T, reason, record.Reason, name)
 	}
 }
 
-// assertMarks asserts that marked contains the first n targets of the input, followed by
+// assertFitting asserts that names contains the first n targets of the input, followed by
 // the "…" that says that there are more.
-func assertMarks(t *testing.T, in fanout.Input, n int, marked []string) {
+func assertFitting(t *testing.T, in fanout.Input, n int, names []string) {
 	t.Helper()
 	want := make([]string, 0, n+1)
 	for _, policy := range in.Targets[:n] {
 		want = append(want, policy.Target)
 	}
-	assert.Equal(t, append(want, "…"), marked)
+	assert.Equal(t, append(want, "…"), names)
 }
 
-// TestFanOut_RecordsEveryDeliveryOfAHundredTargetsWhenCanceled cancels a run while each of its
+// TestLimits_HundredDeliveriesAreAllRecordedWhenCanceled cancels a run while each of its
 // deliveries waits for the next attempt.
-func TestFanOut_RecordsEveryDeliveryOfAHundredTargetsWhenCanceled(t *testing.T) {
-	page := strings.Repeat("\x01", 4<<10)
-	var requests atomic.Int32
-	r := startFleet(t, func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusServiceUnavailable, page)
-		requests.Add(1)
-	}, manyTargets(40, "retry_statuses: [503], max_attempts: 100, backoff: {initial: 3s, multiplier: 1}"))
-	r.registered()
-	in := r.input("evt-1")
-	in.SearchAttributes = true
-	run := r.execute(fanout.StartOptions(in, r.queue, ""), in)
-	await.True(t, "150 requests", func() bool { return requests.Load() >= 150 })
-	require.NoError(t, r.client.CancelWorkflow(r.ctx, run.GetID(), run.GetRunID()))
+func TestLimits_HundredDeliveriesAreAllRecordedWhenCanceled(t *testing.T) {
+	r := start(t, hundredTargets(40, `
+    retry_statuses: [503]
+    max_attempts: 100
+    backoff: {initial: 3s, multiplier: 1}
+`))
+	r.answerPage(http.StatusServiceUnavailable)
+	in, run := r.startWithSearchAttributes()
+	r.awaitRequests("all", 150)
+	r.cancel(run)
 	require.Error(t, r.endsIn(canceled, run))
-	r.hasHundredRecords(event.ReasonCanceled)
-	assertMarks(t, in, 44, r.marked(run))
-	r.withinLimits(run)
+	r.assertHundredRecords(event.ReasonCanceled)
+	assertFitting(t, in, 44, r.deadLetterTargets(run))
+	r.assertMetadataWithinLimits(run)
 }
 
-// TestFanOut_MarksARunOnlyAfterTheRecord checks that the tracker has a record before the search
-// attribute names its target, because a server that refuses the attribute ends the run.
-func TestFanOut_MarksARunOnlyAfterTheRecord(t *testing.T) {
-	r, f := startThree(t)
-	f.answer("b", http.StatusServiceUnavailable)
-	r.registered()
-	in := r.input("evt-1")
-	in.SearchAttributes = true
-	run := r.execute(fanout.StartOptions(in, r.queue, ""), in)
-	r.under(f, 2)
-	f.answer("b", http.StatusBadRequest)
+// TestSearchAttribute_NamesATargetOnlyAfterItsRecord checks that the tracker has a record
+// before the search attribute names its target, because a server that rejects the attribute
+// ends the run.
+func TestSearchAttribute_NamesATargetOnlyAfterItsRecord(t *testing.T) {
+	r := startThree(t)
+	r.Answer("b", http.StatusServiceUnavailable)
+	_, run := r.startWithSearchAttributes()
+	r.awaitRequests("b", 2)
+	r.Answer("b", http.StatusBadRequest)
 	require.Error(t, r.endsIn(failed, run))
-	assert.Equal(t, []string{"b", "c"}, r.marked(run))
+	assert.Equal(t, []string{"b", "c"}, r.deadLetterTargets(run))
 
 	// A run that was reset sets the same attribute.
-	again := r.reset(run, firstTask)
-	require.Error(t, r.endsIn(failed, again))
-	assert.Equal(t, []string{"b", "c"}, r.marked(again))
+	reset := r.reset(run, firstTask)
+	require.Error(t, r.endsIn(failed, reset))
+	assert.Equal(t, []string{"b", "c"}, r.deadLetterTargets(reset))
 
 	var order []string
 	activities := map[int64]string{}
-	history := r.client.GetWorkflowHistory(r.ctx, run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for history.HasNext() {
-		e, err := history.Next()
-		require.NoError(t, err)
+	for _, e := range r.Events(run) {
 		activities[e.GetEventId()] = e.GetActivityTaskScheduledEventAttributes().GetActivityId()
 		if done := e.GetActivityTaskCompletedEventAttributes(); done != nil {
 			order = append(order, activities[done.GetScheduledEventId()])
@@ -189,54 +196,60 @@ func TestFanOut_MarksARunOnlyAfterTheRecord(t *testing.T) {
 	assert.Equal(t, []string{"record-c", `["c"]`, "record-b", `["b","c"]`}, order)
 }
 
-// withinLimits asserts that every event of a run is within the limits that newer servers check.
-func (r *runs) withinLimits(run client.WorkflowRun) {
-	r.t.Helper()
+// assertMetadataWithinLimits asserts that the summary and the details of every event of a run
+// are within the limits that newer servers check.
+func (r *runs) assertMetadataWithinLimits(run client.WorkflowRun) {
+	r.T.Helper()
 	const summary, details = 400, 20_000 // limit.userMetadataSummarySize and limit.userMetadataDetailsSize
-	history := r.client.GetWorkflowHistory(r.ctx, run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
-	for history.HasNext() {
-		e, err := history.Next()
-		require.NoError(r.t, err)
-		assert.LessOrEqual(r.t, proto.Size(e.GetUserMetadata().GetSummary()), summary, "%s", e.GetUserMetadata().GetSummary().GetData())
-		assert.LessOrEqual(r.t, proto.Size(e.GetUserMetadata().GetDetails()), details)
+	for _, e := range r.Events(run) {
+		assert.LessOrEqual(r.T, proto.Size(e.GetUserMetadata().GetSummary()), summary, "%s", e.GetUserMetadata().GetSummary().GetData())
+		assert.LessOrEqual(r.T, proto.Size(e.GetUserMetadata().GetDetails()), details)
 	}
 }
 
-// TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP checks that an answer which is not HTTP
-// becomes a dead letter. net/http quotes the whole first line of such an answer in its
-// error, and the line can be megabytes long.
-func TestFanOut_RecordsWhatATargetAnswersInsteadOfHTTP(t *testing.T) {
+// TestLimits_AnAnswerThatIsNotHTTPBecomesADeadLetter: net/http quotes the whole first line of
+// such an answer in its error, and the line can be megabytes long.
+func TestLimits_AnAnswerThatIsNotHTTPBecomesADeadLetter(t *testing.T) {
 	line := strings.Repeat("x", 5<<20)
-	r := startFleet(t, func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if assert.NoError(t, err) {
 			_, _ = io.WriteString(conn, line+"\n")
 			_ = conn.Close()
 		}
-	}, "  - {name: a, url: $URL, max_attempts: 2}\n")
-	run := r.start("evt-1")
+	}))
+	t.Cleanup(server.Close)
+	r := start(t, `
+targets:
+  - name: a
+    url: `+server.URL+`
+    max_attempts: 2
+`)
+	run := r.StartRun("evt-1")
 	require.ErrorContains(t, r.endsIn(failed, run), "a exhausted after 2 attempts")
-	record := r.recorded()
+	record := r.AwaitRecord("a", "evt-1")
 	assert.Contains(t, record.Error, "malformed HTTP response")
 	assert.Less(t, len(record.Error), 3<<10)
-	r.withinLimits(run)
+	r.assertMetadataWithinLimits(run)
 }
 
-// TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets uses words and answers that take
+// TestLimits_AnEventOfLongFieldsIsRecordedForHundredTargets uses fields and answers that take
 // six times their bytes as JSON.
-func TestFanOut_RecordsAnEventOfLongWordsForAHundredTargets(t *testing.T) {
-	page := strings.Repeat("\x01", 4<<10)
-	r := startFleet(t, func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusBadRequest, page) }, manyTargets(40, "timeout: 30s"))
-	in := r.input("evt-1")
+func TestLimits_AnEventOfLongFieldsIsRecordedForHundredTargets(t *testing.T) {
+	r := start(t, hundredTargets(40, `
+    timeout: 30s
+`))
+	r.answerPage(http.StatusBadRequest)
+	in := r.Input("evt-1")
 	in.Event.InteractionID = strings.Repeat("\x01", 3700)
 	in.Event.Type, in.Event.ChannelType = strings.Repeat(`"`, 160), strings.Repeat(`"`, 160)
 	in.Body = event.Body(`{"a":"` + strings.Repeat("x", 10_000) + `"}`)
-	run := r.execute(fanout.StartOptions(in, r.queue, ""), in)
+	run := r.Execute(fanout.StartOptions(in, fleet.TaskQueue, ""), in)
 	require.ErrorContains(t, r.endsIn(failed, run), "100 of 100 deliveries dead-lettered")
-	r.hasHundredRecords(event.ReasonRejected)
-	record, err := r.tracker.Get(in.Targets[0].Target, "evt-1")
+	r.assertHundredRecords(event.ReasonRejected)
+	record, err := r.Tracker.Get(in.Targets[0].Target, "evt-1")
 	require.NoError(t, err)
 	assert.Equal(t, in.Event.InteractionID, record.InteractionID)
 	assert.JSONEq(t, string(in.Body), string(record.Payload))
-	r.withinLimits(run)
+	r.assertMetadataWithinLimits(run)
 }

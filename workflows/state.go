@@ -8,30 +8,18 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// show makes the state of the deliveries visible in Temporal UI, CLI and clients: in the
-// query deliveries and in the run's current details. It gets a pointer, because a rerun
-// replaces the list once it has learned which deliveries it has to make.
-func show(ctx workflow.Context, deliveries *[]*delivery) {
+// answerQueries makes the run answer the query deliveries with the state of each delivery.
+func (r *run) answerQueries(ctx workflow.Context) {
 	statuses := func() ([]fanout.DeliveryStatus, error) {
-		all := make([]fanout.DeliveryStatus, 0, len(*deliveries))
-		for _, d := range *deliveries {
+		all := make([]fanout.DeliveryStatus, 0, len(r.deliveries))
+		for _, d := range r.deliveries {
 			all = append(all, d.status())
 		}
 		return all, nil
 	}
-	options := workflow.QueryHandlerOptions{Description: "How each delivery of this run stands."}
+	options := workflow.QueryHandlerOptions{Description: "The state of each delivery of this run."}
 	if err := workflow.SetQueryHandlerWithOptions(ctx, fanout.QueryDeliveries, statuses, options); err != nil {
-		workflow.GetLogger(ctx).Error("the query is not answered", "query", fanout.QueryDeliveries, "error", err)
-	}
-	// The details stay empty while every change is to delivered, because a run that
-	// delivers at once is over before anybody could read them.
-	detailed := false
-	for _, d := range *deliveries {
-		d.changed = func() {
-			if detailed = detailed || d.state != fanout.StateDelivered; detailed {
-				workflow.SetCurrentDetails(ctx, currentDetails(*deliveries))
-			}
-		}
+		workflow.GetLogger(ctx).Error("the run cannot answer the query", "query", fanout.QueryDeliveries, "error", err)
 	}
 }
 
@@ -42,21 +30,27 @@ func (d *delivery) status() fanout.DeliveryStatus {
 	}
 }
 
-func (d *delivery) become(state fanout.State) {
+// setState changes the state of a delivery. It also updates the run's current details, which
+// Temporal UI shows. The details stay empty while each change is to delivered, because a run
+// whose first attempts succeed is over before anybody could read them.
+func (d *delivery) setState(ctx workflow.Context, state fanout.State) {
 	d.state = state
-	d.changed()
+	d.run.detailed = d.run.detailed || state != fanout.StateDelivered
+	if d.run.detailed {
+		workflow.SetCurrentDetails(ctx, d.run.currentDetails())
+	}
 }
 
-// currentDetails returns a Markdown list with one line for each target.
-func currentDetails(deliveries []*delivery) string {
+// currentDetails returns a Markdown list with one line for each delivery.
+func (r *run) currentDetails() string {
 	var text strings.Builder
-	for _, d := range deliveries {
+	for _, d := range r.deliveries {
 		line := d.target
 		switch {
 		case d.reason != "":
-			line = d.verdict()
+			line = d.failureSummary()
 		case d.state == fanout.StateRetrying:
-			line = d.summary() + "; activity " + fanout.DeliverActivityID(d.target) + " tells its attempts"
+			line = d.progressSummary() + "; activity " + fanout.DeliverActivityID(d.target) + " shows its attempts"
 		}
 		text.WriteString("- " + string(d.state) + ": " + line + "\n")
 	}

@@ -13,9 +13,9 @@ import (
 // trackerTimeout bounds one read or write on the tracker's disk.
 const trackerTimeout = 30 * time.Second
 
-// tell executes an activity of the tracker and repeats it until it succeeds, even if the
+// callTracker executes an activity of the tracker and repeats it until it succeeds, even if the
 // run is canceled meanwhile, because neither the input nor the answer must be lost.
-func tell(ctx workflow.Context, id, summary string, act, input, answer any) {
+func callTracker(ctx workflow.Context, id, summary string, act, input, answer any) {
 	ctx, _ = workflow.NewDisconnectedContext(ctx)
 	options := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		ActivityID:          id,
@@ -36,35 +36,36 @@ func tell(ctx workflow.Context, id, summary string, act, input, answer any) {
 		}
 		// Only an operator's command can end the activity without success, because its
 		// retries have no limit. Then it starts again.
-		workflow.GetLogger(ctx).Error("the tracker was not told", "activity", id, "error", err)
-		if workflow.NewTimerWithOptions(ctx, time.Minute, workflow.TimerOptions{Summary: fanout.Summarize("then again: " + summary)}).Get(ctx, nil) != nil {
+		workflow.GetLogger(ctx).Error("an activity of the tracker ended without success; the run executes it again", "activity", id, "error", err, "in", time.Minute)
+		if workflow.NewTimerWithOptions(ctx, time.Minute, workflow.TimerOptions{Summary: fanout.Summarize(repeatPrefix + summary)}).Get(ctx, nil) != nil {
 			return
 		}
 	}
 }
 
-// marks maintains the search attribute DeadLetterTargets of one run.
-type marks struct {
+// repeatPrefix begins the summary of the wait before an activity of the tracker is repeated.
+const repeatPrefix = "repeat: "
+
+// deadLetterTargets maintains the search attribute DeadLetterTargets of one run.
+type deadLetterTargets struct {
 	usable bool     // true if the namespace has the attribute
-	names  []string // sorted; includes the names that the attribute has no room for
+	names  []string // sorted; includes the names for which the attribute has no room
 }
 
 // add adds targets for which the run leaves a dead letter.
-func (m *marks) add(ctx workflow.Context, targets ...string) {
-	if !m.usable || len(targets) == 0 {
+func (t *deadLetterTargets) add(ctx workflow.Context, targets ...string) {
+	if !t.usable || len(targets) == 0 {
 		return
 	}
 	shown, _ := workflow.GetTypedSearchAttributes(ctx).GetKeywordList(fanout.DeadLetterTargetsKey)
-	m.names = slices.Concat(m.names, targets, shown)
-	slices.Sort(m.names)
-	m.names = slices.DeleteFunc(slices.Compact(m.names), func(name string) bool { return name == fanout.MoreTargets })
-	if now := fanout.FittingTargets(m.names); !slices.Equal(now, shown) {
-		upsert(ctx, now)
+	t.names = slices.Concat(t.names, targets, shown)
+	slices.Sort(t.names)
+	t.names = slices.DeleteFunc(slices.Compact(t.names), func(name string) bool { return name == fanout.MoreTargets })
+	fitting := fanout.FittingTargets(t.names)
+	if slices.Equal(fitting, shown) {
+		return
 	}
-}
-
-func upsert(ctx workflow.Context, targets []string) {
-	if err := workflow.UpsertTypedSearchAttributes(ctx, fanout.DeadLetterTargetsKey.ValueSet(targets)); err != nil {
-		workflow.GetLogger(ctx).Error("the search attribute DeadLetterTargets was not set", "targets", targets, "error", err)
+	if err := workflow.UpsertTypedSearchAttributes(ctx, fanout.DeadLetterTargetsKey.ValueSet(fitting)); err != nil {
+		workflow.GetLogger(ctx).Error("the search attribute DeadLetterTargets was not set; filters do not find the run", "targets", fitting, "error", err)
 	}
 }

@@ -21,7 +21,7 @@ import (
 
 var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
 
-// desk is a tracker, a targets file, and what the command prints about them.
+// desk runs the command with a tracker and a targets file, and keeps its output.
 type desk struct {
 	t       *testing.T
 	tracker *deadletter.Directory
@@ -31,24 +31,31 @@ type desk struct {
 	err     *bytes.Buffer
 }
 
-func newDesk(t *testing.T, targets ...string) *desk {
+// newDesk returns a desk with a new tracker and the targets a and b.
+func newDesk(t *testing.T) *desk {
 	t.Helper()
-	dir := t.TempDir()
-	tracker, err := deadletter.Open(filepath.Join(dir, "dead-letters"))
+	tracker, err := deadletter.Open(filepath.Join(t.TempDir(), "dead-letters"))
 	require.NoError(t, err)
-	file := "targets:\n"
-	for _, one := range targets {
-		file += "  - {" + one + "}\n"
-	}
-	path := filepath.Join(dir, "targets.yaml")
-	require.NoError(t, os.WriteFile(path, []byte(file), 0o600))
+	return newDeskOf(t, tracker, `
+targets:
+  - name: a
+    url: http://h/
+  - name: b
+    url: http://h/
+`)
+}
+
+func newDeskOf(t *testing.T, tracker *deadletter.Directory, targets string) *desk {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "targets.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(targets), 0o600))
 	d := &desk{t: t, tracker: tracker, out: new(bytes.Buffer), err: new(bytes.Buffer)}
-	d.env = process.Env{"FANOUT_DEAD_LETTERS": filepath.Join(dir, "dead-letters"), "FANOUT_TARGETS": path}
+	d.env = process.Env{"FANOUT_DEAD_LETTERS": filepath.Dir(tracker.File("a", "evt-1")), "FANOUT_TARGETS": file}
 	d.console = console{in: strings.NewReader(""), out: d.out, err: d.err}
 	return d
 }
 
-// record keeps a dead letter that change may alter.
+// record records a dead letter. change may alter it first; it may be nil.
 func (d *desk) record(target, id string, change func(*deadletter.Record)) deadletter.Record {
 	d.t.Helper()
 	r := deadletter.Record{
@@ -64,12 +71,13 @@ func (d *desk) record(target, id string, change func(*deadletter.Record)) deadle
 	return r
 }
 
-// closedLine is the last line of list: where the records are that are not open.
+// closedLine returns the last line of list, which names the folders of closed records.
 func (d *desk) closedLine() string {
 	path := d.env["FANOUT_DEAD_LETTERS"]
 	return "closed records: " + path + "/superseded, " + path + "/resolved, " + path + "/discarded\n"
 }
 
+// damage makes the record of a delivery unreadable.
 func (d *desk) damage(target, id string) (file string) {
 	d.t.Helper()
 	file = d.tracker.File(target, id)
@@ -77,7 +85,7 @@ func (d *desk) damage(target, id string) (file string) {
 	return file
 }
 
-// run runs the command; stderr is with the error that ends it.
+// run runs the command. stderr includes the error that ended it.
 func (d *desk) run(args ...string) (stdout, stderr string, code int) {
 	d.t.Helper()
 	return d.runUntil(d.t.Context(), args...)
@@ -311,7 +319,7 @@ func TestListAndShowNeedNoTargetsFile(t *testing.T) {
 }
 
 func TestUsage(t *testing.T) {
-	d := newDesk(t, `name: a, url: "http://h/"`, `name: b, url: "http://h/"`)
+	d := newDesk(t)
 	d.record("old", "evt-1", nil)
 	for _, test := range []struct {
 		args []string
@@ -368,7 +376,7 @@ func TestParseTime(t *testing.T) {
 }
 
 func TestASignalIsNoSuccess(t *testing.T) {
-	d := newDesk(t, `name: a, url: "http://h/"`)
+	d := newDesk(t)
 	d.record("a", "evt-1", nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -6,34 +6,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/log"
 
-	"genesys-fanout/activities"
 	"genesys-fanout/event"
-	"genesys-fanout/fanout"
 	"genesys-fanout/internal/devstack"
+	"genesys-fanout/internal/devstack/fleet"
 	"genesys-fanout/internal/process"
-	"genesys-fanout/internal/queues"
 	"genesys-fanout/replay"
-	"genesys-fanout/target"
 )
 
 func asExit(err error, exit **process.ExitError) bool { return errors.As(err, exit) }
 
-func TestDryRun(t *testing.T) {
-	d := newDesk(t, `name: a, url: "http://h/"`, `name: b, url: "http://h/"`)
-	d.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1" // where nothing is
+func TestReplay_DryRunShowsTheRunsAndNeedsNoTemporal(t *testing.T) {
+	d := newDesk(t)
+	d.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1" // nothing listens there
 	d.record("b", "evt-1", nil)
 	d.record("a", "evt-1", nil)
 	d.record("old", "evt-1", nil)
@@ -54,8 +46,8 @@ old: 1 not sent: targets.yaml has no such target; add it there, or close its rec
 	assert.Empty(t, errs)
 }
 
-func TestReplayWithNothingToSend(t *testing.T) {
-	d := newDesk(t, `name: a, url: "http://h/"`)
+func TestReplay_WithNothingToSend(t *testing.T) {
+	d := newDesk(t)
 	_, errs, code := d.run("replay", "--all", "--yes")
 	assert.Zero(t, code)
 	assert.Equal(t, "nothing to send\n", errs)
@@ -67,8 +59,8 @@ func TestReplayWithNothingToSend(t *testing.T) {
 	assert.Contains(t, errs, "not all chosen records are resolved: 1 not sent\n")
 }
 
-func TestAnswersToTheQuestion(t *testing.T) {
-	d := newDesk(t, `name: a, url: "http://h/"`)
+func TestReplay_SendsNothingWithoutTheAnswerYes(t *testing.T) {
+	d := newDesk(t)
 	d.record("a", "evt-1", nil)
 	d.env["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
 	d.console.interactive = true
@@ -88,39 +80,24 @@ func TestAnswersToTheQuestion(t *testing.T) {
 	assert.Contains(t, errs, "nothing was sent\n")
 }
 
-// serve starts Temporal, the workers and one scripted target.
+// serve starts Temporal, the workers and the scripted target a.
 func serve(t *testing.T, script devstack.Script) *desk {
 	t.Helper()
-	server, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{})
-	require.NoError(t, err)
-	t.Cleanup(server.Close)
-	service, err := devstack.StartTarget(t.Context(), devstack.TargetOptions{Script: script})
-	require.NoError(t, err)
-	t.Cleanup(service.Close)
-	d := newDesk(t, fmt.Sprintf("name: a, url: %q", service.URL()))
-	d.env["TEMPORAL_ADDRESS"] = server.Address()
-	quiet := slog.New(slog.DiscardHandler)
-	c, err := client.DialContext(t.Context(), client.Options{
-		HostPort: server.Address(), Namespace: devstack.Namespace, DataConverter: fanout.DataConverter(), Logger: log.NewStructuredLogger(quiet),
-	})
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
-	set, err := target.Load(d.env["FANOUT_TARGETS"], nil)
-	require.NoError(t, err)
-	acts := activities.New(activities.Options{Targets: set, Tracker: d.tracker, Logger: quiet})
-	workers := queues.Config{Client: c, TaskQueue: fanout.DefaultTaskQueue, Targets: set, Activities: acts, Log: quiet}
-	var stopped sync.WaitGroup
-	t.Cleanup(stopped.Wait)
-	for _, w := range []*queues.Worker{workers.WorkflowWorker(prometheus.NewRegistry()), workers.DeadLetterWorker()} {
-		require.NoError(t, w.Start())
-		t.Cleanup(func() { stopped.Go(w.Stop) })
-	}
+	f := fleet.New(t, fleet.Options{Targets: `
+targets:
+  - name: a
+    url: $a
+`})
+	f.Targets["a"].SetScript(script)
+	f.StartWorkers()
+	d := newDeskOf(t, f.Tracker, f.TargetsYAML)
+	d.env["TEMPORAL_ADDRESS"] = f.Server.Address()
 	return d
 }
 
-// TestReplay sends what it counted, and its exit status says whether all of it
-// arrived.
-func TestReplay(t *testing.T) {
+// TestReplay_ExitCodeSaysWhetherEachDeliverySucceeded checks the exit code, the counts and the
+// tracker after a replay.
+func TestReplay_ExitCodeSaysWhetherEachDeliverySucceeded(t *testing.T) {
 	d := serve(t, func(r devstack.Request) devstack.Answer {
 		if r.EventID == "evt-2" {
 			return devstack.Answer{Status: http.StatusUnprocessableEntity}
@@ -143,11 +120,11 @@ func TestReplay(t *testing.T) {
 	assert.Equal(t, "sent 1, delivered 1, failed again 0, skipped 0, left 0\n", out)
 	assert.Contains(t, errs, "100%")
 	_, err := d.tracker.Get("a", "evt-2")
-	require.NoError(t, err, "it was not asked for")
+	require.NoError(t, err, "the filter did not choose it")
 }
 
-// TestASignalLeavesTheRest and says how to go on.
-func TestASignalLeavesTheRest(t *testing.T) {
+// TestReplay_ASignalLeavesTheRest checks that the command says how to continue.
+func TestReplay_ASignalLeavesTheRest(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	d := serve(t, func(devstack.Request) devstack.Answer {
@@ -164,8 +141,8 @@ func TestASignalLeavesTheRest(t *testing.T) {
 	assert.Contains(t, errs, "not all chosen records are resolved: 4 left; run the same command again to continue\n")
 }
 
-// TestScreen keeps lines and the bar apart, and what it prints harmless.
-func TestScreen(t *testing.T) {
+// TestScreen_KeepsLinesAndTheBarApart checks also that control characters are printed harmlessly.
+func TestScreen_KeepsLinesAndTheBarApart(t *testing.T) {
 	var out bytes.Buffer
 	s := newDisplay(console{err: &out, errTerminal: true})
 	s.printLine("a\x1b[2Jb")
@@ -178,8 +155,8 @@ func TestScreen(t *testing.T) {
 	assert.Contains(t, out.String(), "25%")
 }
 
-// TestProgress_ShowsEachTarget: on 80 columns the bar and the words about two
-// targets have one line.
+// TestProgress_ShowsEachTarget checks that the bar and the counts of two targets fit into a line of
+// 80 columns.
 func TestProgress_ShowsEachTarget(t *testing.T) {
 	two := replay.ByTarget{"mended": {Deliveries: 400, Sent: 400, Delivered: 398, FailedAgain: 2}, "down": {Deliveries: 400, Sent: 400}}
 	many := replay.ByTarget{"down": {Deliveries: 9, Sent: 1}}

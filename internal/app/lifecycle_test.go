@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,33 +16,26 @@ import (
 	"genesys-fanout/internal/app/worker"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
+	"genesys-fanout/internal/devstack/fleet"
 	"genesys-fanout/internal/process"
-	"genesys-fanout/target"
 )
 
 const topic = "events"
 
-// Both processes run twice in one test process, because they must have no state outside their
-// Options.
+// TestLifecycle_BothProcessesStartStopAndStartAgain checks that a process has no state besides its
+// Options, by two starts of each in one test process.
 func TestLifecycle_BothProcessesStartStopAndStartAgain(t *testing.T) {
-	ctx := await.Context(t)
-	temporal, err := devstack.StartTemporal(ctx, devstack.TemporalOptions{})
-	require.NoError(t, err)
-	t.Cleanup(temporal.Close)
+	f := fleet.New(t, fleet.Options{Targets: `
+targets:
+  - name: analytics
+    url: $analytics
+`})
+	ctx := f.Ctx
 	kafka, err := devstack.StartKafka(ctx, devstack.KafkaOptions{Dir: t.TempDir(), Topics: map[string]int32{topic: 1}})
 	require.NoError(t, err)
 	t.Cleanup(kafka.Close)
-	analytics, err := devstack.StartTarget(ctx, devstack.TargetOptions{})
-	require.NoError(t, err)
-	t.Cleanup(analytics.Close)
-	targets, err := target.Parse("targets.yaml", fmt.Appendf(nil, `
-targets:
-  - name: analytics
-    url: %s
-`, analytics.URL()), nil)
-	require.NoError(t, err)
 	problems := &process.Problems{}
-	connection := process.ParseTemporal(process.Env{"TEMPORAL_ADDRESS": temporal.Address()}, problems)
+	connection := process.ParseTemporal(process.Env{"TEMPORAL_ADDRESS": f.Server.Address()}, problems)
 	require.NoError(t, problems.Err())
 	log := slog.New(slog.DiscardHandler)
 
@@ -51,12 +43,12 @@ targets:
 		workerAddr, ingestAddr := freeAddr(t), freeAddr(t)
 		stop := start(ctx, t,
 			worker.New(worker.Options{
-				TaskQueue: "lifecycle", HTTPAddr: workerAddr, DeadLetters: filepath.Join(t.TempDir(), "dead-letters"),
-				Targets: targets, Temporal: connection, Log: log,
+				TaskQueue: "lifecycle", HTTPAddr: workerAddr, DeadLetters: f.TrackerPath,
+				Targets: f.Set, Temporal: connection, Log: log,
 			}).Run,
 			ingest.New(ingest.Options{
 				TaskQueue: "lifecycle", HTTPAddr: ingestAddr, Eager: true, MaxStarts: 16,
-				GroupID: "lifecycle", OffsetReset: "earliest", Targets: targets, Temporal: connection, Log: log,
+				GroupID: "lifecycle", OffsetReset: "earliest", Targets: f.Set, Temporal: connection, Log: log,
 				Connect: func(context.Context) (kafkaingest.Connection, error) {
 					return kafkaingest.Connection{
 						BootstrapServers: kafka.Bootstrap(), SecurityProtocol: "SASL_SSL", SASLMechanism: "SCRAM-SHA-512",
@@ -68,11 +60,11 @@ targets:
 			await.Equal(t, "/readyz of "+addr, http.StatusOK, func() int { return status(ctx, t, "http://"+addr+"/readyz") })
 		}
 		require.NoError(t, kafka.Produce(ctx, topic, 0, nil, fmt.Appendf(nil, `{"event_id":"evt-%d"}`, round)))
-		await.Equal(t, "events at the target", round+1, analytics.Events)
+		await.Equal(t, "events at the target", round+1, f.Targets["analytics"].Events)
 		stop()
-		assert.Zero(t, status(ctx, t, "http://"+workerAddr+"/healthz"), "the process no longer listens")
+		assert.Zero(t, status(ctx, t, "http://"+workerAddr+"/healthz"), "the worker no longer listens")
 	}
-	assert.Equal(t, 2, analytics.Count(), "each event was delivered once")
+	assert.Equal(t, 2, f.Targets["analytics"].Count(), "each event was delivered once")
 }
 
 // start runs processes. It returns a function that stops them and asserts that they end
