@@ -81,7 +81,7 @@ func (s testStarter) startMessage(ctx context.Context, m *kafka.Message) error {
 		return errors.New("no free slot")
 	}
 	defer permit.release()
-	return s.starter.start(ctx, m, permit)
+	return s.start(ctx, m, permit)
 }
 
 var published = time.Date(2026, 3, 14, 9, 0, 0, 0, time.UTC)
@@ -418,7 +418,7 @@ func TestStart_DuplicatesAreAsFastAsTemporalAnswers(t *testing.T) {
 			require.True(t, ok, "a slot becomes free")
 			all.Go(func() {
 				defer permit.release()
-				assert.NoError(t, s.starter.start(t.Context(), message(voice), permit))
+				assert.NoError(t, s.start(t.Context(), message(voice), permit))
 			})
 		}
 		all.Wait()

@@ -75,6 +75,16 @@ func TestAnotherCauseIsReportedAtOnce(t *testing.T) {
 	})
 }
 
+func TestAReportNamesItsCause(t *testing.T) {
+	var causes []string
+	record := func(r outage.Report) { causes = append(causes, r.Cause) }
+	o := outage.New(record, record)
+	o.ObserveCause("a", errAway)
+	o.ObserveCause("a,b", errAway)
+	o.ObserveCause("", nil)
+	assert.Equal(t, []string{"a", "a,b", "a,b"}, causes, "the end has the last cause")
+}
+
 func TestWaitersShareOneOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, lines := recorded()
