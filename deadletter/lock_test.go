@@ -70,8 +70,8 @@ func TestLock_WaitsForAnotherHandleUntilItUnlocks(t *testing.T) {
 		locked <- err
 	}()
 	select {
-	case <-locked:
-		t.Fatal("two writers have the lock")
+	case err := <-locked:
+		require.Failf(t, "it did not wait", "error %v", err)
 	case <-time.After(10 * lockRetry):
 	}
 	unlock()

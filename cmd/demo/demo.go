@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
@@ -25,327 +22,211 @@ import (
 )
 
 const (
-	events  = 200
-	topic   = "genesys-cloud-interaction-events"
-	seed    = 2026
-	atMost  = 3 * time.Minute // from the first part to the summary
-	redraw  = 200 * time.Millisecond
-	perLine = 2 * time.Second // where there is no terminal
+	events    = 200
+	topic     = "genesys-cloud-interaction-events"
+	seed      = 2026
+	timeLimit = 3 * time.Minute // from the first part to the summary
 
-	// publishing takes a few seconds, so that there is something to watch.
-	publishEvery = 20 * time.Millisecond
+	// publishInterval makes publishing take a few seconds, so that there is something to watch.
+	publishInterval = 20 * time.Millisecond
 )
 
-// stage is everything that the demo runs.
-type stage struct {
-	dir      string
-	temporal *devstack.Temporal
-	kafka    *devstack.Kafka
-	genesys  *devstack.Genesys
-	targets  map[string]*devstack.Target
-	worker   *devstack.Process
-	ingest   *devstack.Process
-	ids      []string
-	messages []devstack.Message
-	rejected map[string]bool // by escaped id
-	runs     map[string]int  // by status
-	given    map[int]bool    // ports
-	tty      bool
+// demo is one run of the demo, with all parts that it has started.
+type demo struct {
+	dir        string
+	temporal   *devstack.Temporal
+	kafka      *devstack.Kafka
+	genesys    *devstack.Genesys
+	targets    map[string]*devstack.Target
+	worker     *devstack.Process
+	ingest     *devstack.Process
+	ids        []string
+	messages   []devstack.Message
+	rejected   map[string]bool // the events that compliance rejects, by escaped id
+	runs       map[string]int  // by status
+	usedPorts  map[int]bool
+	onTerminal bool // standard output is a terminal
 }
 
-func demo(ctx context.Context) error {
-	s := &stage{targets: make(map[string]*devstack.Target), given: make(map[int]bool), tty: term.IsTerminal(int(os.Stdout.Fd()))}
-	s.makeEvents()
-	defer s.close()
-	err := s.show(ctx)
-	if err == nil && staysUp(os.Getenv("DEMO_ONCE"), s.tty) {
+// runDemo runs the demo once. On a terminal it then keeps everything running until ctx ends.
+func runDemo(ctx context.Context) error {
+	d := &demo{targets: make(map[string]*devstack.Target), usedPorts: make(map[int]bool), onTerminal: term.IsTerminal(int(os.Stdout.Fd()))}
+	d.makeEvents()
+	defer d.close()
+	err := d.runWithinTimeLimit(ctx)
+	if err == nil && keepsRunning(os.Getenv("DEMO_ONCE"), d.onTerminal) {
 		fmt.Println("\nEverything stays up until Ctrl-C.")
 		<-ctx.Done()
 	}
-	return errors.Join(err, s.stop())
+	return errors.Join(err, d.stopProcesses())
 }
 
-// staysUp says whether everything runs on after the summary: for whoever sits at
-// a terminal, unless DEMO_ONCE says 1 (no) or 0 (yes, without a terminal too).
-func staysUp(once string, tty bool) bool {
+// keepsRunning reports whether everything keeps running after the summary. It does on a
+// terminal, unless DEMO_ONCE is 1 (never) or 0 (always).
+func keepsRunning(once string, onTerminal bool) bool {
 	switch once {
 	case "0":
 		return true
 	case "1":
 		return false
 	}
-	return tty
+	return onTerminal
 }
 
-// show does everything up to the summary, within its time.
-func (s *stage) show(ctx context.Context) error {
-	bounded, cancel := context.WithTimeout(ctx, atMost)
+// runWithinTimeLimit runs all steps. If they fail or take too long, the error has the last
+// output of both processes.
+func (d *demo) runWithinTimeLimit(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, timeLimit)
 	defer cancel()
-	err := s.play(bounded)
+	err := d.runSteps(limited)
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		// Without the cause: who stops the demo early must not read its status as a success.
-		return errors.New("stopped before every event was accounted for")
-	case bounded.Err() != nil:
-		return fmt.Errorf("gave up after %s: %w\n%s\n%s", atMost, err, tail("worker", s.worker), tail("ingest", s.ingest))
+		// It does not wrap context.Canceled, with which process.Main would exit with 0.
+		return errors.New("the demo was stopped before it was complete")
+	case limited.Err() != nil:
+		return fmt.Errorf("the demo was not complete after %s: %w\n%s\n%s", timeLimit, err, lastOutput("worker", d.worker), lastOutput("ingest", d.ingest))
 	}
 	return err
 }
 
-func (s *stage) play(ctx context.Context) error {
-	for _, act := range []func(context.Context) error{s.startParts, s.startProcesses, s.publishAndWatch, s.awaitRuns} {
-		if err := act(ctx); err != nil {
-			return err
-		}
-	}
-	return s.summarize(ctx)
-}
-
-func (s *stage) makeEvents() {
-	// They are published faster than they happen: the last just happened then.
-	centre := contactcentre.New(seed, time.Now().Add(-time.Minute))
-	for range events {
-		e := centre.Next()
-		s.ids = append(s.ids, e.ID)
-		s.messages = append(s.messages, devstack.Message{Topic: topic, Partition: devstack.AnyPartition, Key: []byte(e.ConversationID), Value: e.Message})
-	}
-	s.rejected = listed(s.ids)
-}
-
-// port is the preferred one, or the next free one that no other process of this
-// demo was given, and says so.
-func (s *stage) port(ctx context.Context, preferred int, what string) (int, error) {
-	var config net.ListenConfig
-	for p := preferred; p < preferred+100; p++ {
-		if s.given[p] { // which may not listen yet
-			continue
-		}
-		listener, err := config.Listen(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(p))
-		if err != nil {
-			continue
-		}
-		if p != preferred {
-			fmt.Printf("port %d is taken: %s uses %d\n", preferred, what, p)
-		}
-		s.given[p] = true
-		return p, listener.Close()
-	}
-	return 0, fmt.Errorf("no free port from %d on for %s", preferred, what)
-}
-
-func (s *stage) startParts(ctx context.Context) (err error) {
-	if s.dir, err = os.MkdirTemp("", "genesys-fanout-demo-"); err != nil {
-		return err
-	}
-	frontend, err := s.port(ctx, 7233, "Temporal")
-	if err != nil {
-		return err
-	}
-	ui, err := s.port(ctx, 8233, "Temporal UI")
-	if err != nil {
-		return err
-	}
-	fmt.Println("starting a Temporal dev server, a Kafka broker, a Genesys stand-in and three targets …")
-	if s.temporal, err = devstack.StartTemporal(ctx, devstack.TemporalOptions{UI: true, UIPort: ui, Port: frontend}); err != nil {
-		return err
-	}
-	if s.kafka, err = devstack.StartKafka(ctx, devstack.KafkaOptions{Backend: devstack.BackendKfake, Dir: s.dir, Topics: map[string]int32{topic: 4}}); err != nil {
-		return err
-	}
-	if s.genesys, err = devstack.StartGenesys(ctx, devstack.GenesysOptions{Details: devstack.DetailsOf(s.kafka, topic)}); err != nil {
-		return err
-	}
-	urls := make(map[string]string)
-	for name, script := range scripts(func(id string) bool { return s.rejected[id] }) {
-		if s.targets[name], err = devstack.StartTarget(ctx, devstack.TargetOptions{Script: script}); err != nil {
-			return err
-		}
-		urls[name] = s.targets[name].URL()
-	}
-	return os.WriteFile(s.targetsFile(), []byte(targetsFile(urls)), 0o600)
-}
-
-func (s *stage) targetsFile() string { return filepath.Join(s.dir, "targets.yaml") }
-func (s *stage) deadLetters() string { return filepath.Join(s.dir, "dead-letters") }
-
-// startProcesses runs the real worker and ingest as a user would.
-func (s *stage) startProcesses(ctx context.Context) (err error) {
-	shared := []string{
-		"TEMPORAL_ADDRESS=" + s.temporal.Address(),
-		"FANOUT_TARGETS=" + s.targetsFile(),
-	}
-	s.worker, err = s.startProcess(ctx, "worker", 9464, append(shared, "FANOUT_DEAD_LETTERS="+s.deadLetters()))
-	if err != nil {
-		return err
-	}
-	s.ingest, err = s.startProcess(ctx, "ingest", 9465, append(shared,
-		"GENESYS_API_URL="+s.genesys.URL(),
-		"GENESYS_CLIENT_ID="+s.genesys.ClientID(),
-		"GENESYS_CLIENT_SECRET="+s.genesys.ClientSecret(),
-		"KAFKA_SSL_CA_LOCATION="+s.kafka.CAFile(),
-	))
-	if err != nil {
-		return err
-	}
-	fmt.Println("\nwaiting until both are ready …")
-	for _, p := range []*devstack.Process{s.worker, s.ingest} {
-		if err := p.WaitReady(ctx); err != nil { // it shows the last lines
+func (d *demo) runSteps(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{d.startParts, d.startProcesses, d.publishAndWatch, d.awaitRuns, d.printSummary} {
+		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *stage) startProcess(ctx context.Context, name string, preferred int, env []string) (*devstack.Process, error) {
-	p, err := s.port(ctx, preferred, name)
-	if err != nil {
-		return nil, err
+// makeEvents makes the events that are published. The last of them has just happened then.
+func (d *demo) makeEvents() {
+	centre := contactcentre.New(seed, time.Now().Add(-time.Minute))
+	for range events {
+		e := centre.Next()
+		d.ids = append(d.ids, e.ID)
+		d.messages = append(d.messages, devstack.Message{Topic: topic, Partition: devstack.AnyPartition, Key: []byte(e.ConversationID), Value: e.Message})
 	}
-	addr := "127.0.0.1:" + strconv.Itoa(p)
-	env = append(env, "FANOUT_HTTP_ADDR="+addr)
-	binary, err := beside(name)
-	if err != nil {
-		return nil, err
-	}
-	file := filepath.Join(s.dir, name+".env")
-	if err := os.WriteFile(file, []byte(exports(env)), 0o600); err != nil {
-		return nil, err
-	}
-	fmt.Printf("\n%s, with the settings in %s\n  to run it yourself: . %s && %s\n", binary, file, file, binary)
-	return devstack.StartProcess(ctx, devstack.ProcessOptions{Path: binary, Dir: s.dir, Env: env, HTTPAddr: addr})
+	d.rejected = everyTenthOf(d.ids)
 }
 
-// exports writes settings as a file that a shell can source. They go into a file
-// of mode 0600, and not onto the terminal, because the client secret is among them.
-func exports(env []string) string {
-	var file strings.Builder
-	for _, setting := range env {
-		name, value, _ := strings.Cut(setting, "=")
-		file.WriteString("export " + name + "='" + strings.ReplaceAll(value, "'", `'\''`) + "'\n")
+// startParts starts everything but the processes of the product, and writes targets.yaml.
+func (d *demo) startParts(ctx context.Context) (err error) {
+	if d.dir, err = os.MkdirTemp("", "genesys-fanout-demo-"); err != nil {
+		return err
 	}
-	return file.String()
-}
-
-// beside finds a binary in the folder of this one.
-func beside(name string) (string, error) {
-	self, err := os.Executable()
+	frontend, err := d.freePort(ctx, 7233, "Temporal")
 	if err != nil {
-		return "", err
+		return err
 	}
-	path := filepath.Join(filepath.Dir(self), name)
-	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("%w; run: make build", err)
+	ui, err := d.freePort(ctx, 8233, "Temporal UI")
+	if err != nil {
+		return err
 	}
-	return path, nil
+	fmt.Println("starting a Temporal dev server, a Kafka broker, a Genesys stand-in and three targets …")
+	if d.temporal, err = devstack.StartTemporal(ctx, devstack.TemporalOptions{UI: true, UIPort: ui, Port: frontend}); err != nil {
+		return err
+	}
+	if d.kafka, err = devstack.StartKafka(ctx, devstack.KafkaOptions{Backend: devstack.BackendKfake, Dir: d.dir, Topics: map[string]int32{topic: 4}}); err != nil {
+		return err
+	}
+	if d.genesys, err = devstack.StartGenesys(ctx, devstack.GenesysOptions{Details: devstack.DetailsOf(d.kafka, topic)}); err != nil {
+		return err
+	}
+	urls := make(map[string]string)
+	for name, script := range targetScripts(func(id string) bool { return d.rejected[id] }) {
+		if d.targets[name], err = devstack.StartTarget(ctx, devstack.TargetOptions{Script: script}); err != nil {
+			return err
+		}
+		urls[name] = d.targets[name].URL()
+	}
+	return os.WriteFile(d.targetsFile(), []byte(targetsYAML(urls)), 0o600)
 }
 
-// publishAndWatch publishes the events and shows how they arrive, until every
-// delivery is settled.
-func (s *stage) publishAndWatch(ctx context.Context) error {
-	fmt.Printf("\npublishing %d events to %s, %s\n\n", events, topic, s.kafka.Bootstrap())
+func (d *demo) targetsFile() string { return filepath.Join(d.dir, "targets.yaml") }
+func (d *demo) deadLetters() string { return filepath.Join(d.dir, "dead-letters") }
+
+// publishAndWatch publishes the events and shows the progress, until each event is delivered
+// or a dead letter at each target.
+func (d *demo) publishAndWatch(ctx context.Context) error {
+	fmt.Printf("\npublishing %d events to %s, %s\n\n", events, topic, d.kafka.Bootstrap())
 	published := make(chan error, 1)
-	go func() { published <- s.publish(ctx) }()
+	go func() { published <- d.publish(ctx) }()
 
-	show := s.screen()
-	ticker := time.NewTicker(redraw)
+	printProgress := d.progressPrinter()
+	ticker := time.NewTicker(redrawInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", line(s.accounts(), events), ctx.Err())
-		case <-s.worker.Done():
-			return fmt.Errorf("worker ended too early\n%s", tail("worker", s.worker))
-		case <-s.ingest.Done():
-			return fmt.Errorf("ingest ended too early\n%s", tail("ingest", s.ingest))
+			return fmt.Errorf("%s: %w", progressLine(d.results(), events), ctx.Err())
+		case <-d.worker.Done():
+			return fmt.Errorf("worker has ended before the demo was complete\n%s", lastOutput("worker", d.worker))
+		case <-d.ingest.Done():
+			return fmt.Errorf("ingest has ended before the demo was complete\n%s", lastOutput("ingest", d.ingest))
 		case err := <-published:
 			if err != nil {
 				return fmt.Errorf("publish: %w", err)
 			}
 		case <-ticker.C:
 		}
-		accounts := s.accounts()
-		settled := 0
-		for _, a := range accounts {
-			settled += a.settled()
+		results := d.results()
+		done := 0
+		for _, r := range results {
+			done += r.done()
 		}
-		show(accounts, settled)
-		if settled >= events*len(targetNames) {
+		printProgress(results, done)
+		if done >= events*len(targetNames) {
 			return nil
 		}
 	}
 }
 
-func (s *stage) publish(ctx context.Context) error {
-	for _, m := range s.messages {
-		if err := s.kafka.ProduceAll(ctx, m); err != nil {
+func (d *demo) publish(ctx context.Context) error {
+	for _, m := range d.messages {
+		if err := d.kafka.ProduceAll(ctx, m); err != nil {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(publishEvery):
+		case <-time.After(publishInterval):
 		}
 	}
 	return nil
 }
 
-func (s *stage) accounts() map[string]account {
-	accounts := make(map[string]account)
-	for name, target := range s.targets {
-		accounts[name] = accountOf(name, target, s.deadLetters(), s.ids)
+// results returns the result of each target so far.
+func (d *demo) results() map[string]targetResult {
+	results := make(map[string]targetResult)
+	for name, target := range d.targets {
+		results[name] = resultOf(name, target, d.deadLetters(), d.ids)
 	}
-	return accounts
+	return results
 }
 
-// screen draws the state: a table that stays in its place on a terminal, and
-// now and then a line elsewhere.
-func (s *stage) screen() func(accounts map[string]account, settled int) {
-	if !s.tty {
-		var last time.Time
-		return func(accounts map[string]account, _ int) {
-			if time.Since(last) >= perLine {
-				last = time.Now()
-				fmt.Println(line(accounts, events))
-			}
-		}
-	}
-	bar := progressbar.NewOptions(events*len(targetNames), progressbar.OptionSetWriter(new(strings.Builder)),
-		progressbar.OptionSetDescription("settled"), progressbar.OptionShowCount(), progressbar.OptionSetWidth(40))
-	drawn := 0
-	return func(accounts map[string]account, settled int) {
-		if drawn > 0 {
-			fmt.Printf("\x1b[%dA\x1b[J", drawn) // up, and clear to the end
-		}
-		_ = bar.Set(settled) // a bar that cannot be drawn is no reason to stop
-		text := tabulate(accounts, events) + "\n" + strings.TrimSpace(bar.String())
-		drawn = strings.Count(text, "\n") + 1
-		fmt.Println(text)
-	}
-}
-
-// awaitRuns waits until no run is open: nothing is sent after that, so what is
-// counted then is final.
-func (s *stage) awaitRuns(ctx context.Context) error {
-	c, err := s.temporal.Client(ctx)
+// awaitRuns waits until no run is open. No request is sent after that, so the summary is
+// final.
+func (d *demo) awaitRuns(ctx context.Context) error {
+	c, err := d.temporal.Client(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	ticker := time.NewTicker(redraw)
+	ticker := time.NewTicker(redrawInterval)
 	defer ticker.Stop()
 	for {
-		if s.runs, err = countRuns(ctx, c); err != nil {
+		if d.runs, err = countRuns(ctx, c); err != nil {
 			return err
 		}
-		if s.runs["Completed"]+s.runs["Failed"] >= events && s.runs["Running"] == 0 {
+		if d.runs["Completed"]+d.runs["Failed"] >= events && d.runs["Running"] == 0 {
 			return nil
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return fmt.Errorf("not every run is closed: %v: %w", s.runs, ctx.Err())
+			return fmt.Errorf("some runs are still open: %v: %w", d.runs, ctx.Err())
 		}
 	}
 }
@@ -363,102 +244,78 @@ func countRuns(ctx context.Context, c client.Client) (map[string]int, error) {
 	return runs, nil
 }
 
-// summarize prints what became of every event and says whether that is right.
-func (s *stage) summarize(ctx context.Context) error {
-	accounts := s.accounts()
-	fmt.Printf("\n%s\n\n", tabulate(accounts, events))
-	var wrong []string
+// printSummary prints the result of every target and where to look at it. The error lists
+// the results that are not as expected.
+func (d *demo) printSummary(ctx context.Context) error {
+	results := d.results()
+	fmt.Printf("\n%s\n\n", progressTable(results, events))
+	var problems []string
 	for _, name := range targetNames {
-		wrong = append(wrong, accounts[name].check(name, s.ids, s.rejected)...)
+		problems = append(problems, results[name].check(name, d.ids, d.rejected)...)
 	}
-	records, err := readRecords(s.deadLetters())
+	records, err := readRecords(d.deadLetters())
 	if err != nil {
 		return err
 	}
-	wrong = append(wrong, checkRecords(records, s.ids, s.rejected)...)
-	wrong = append(wrong, checkRuns(s.runs, events, len(s.rejected))...)
-	url, err := s.failedRun(ctx)
+	problems = append(problems, checkRecords(records, d.ids, d.rejected)...)
+	problems = append(problems, checkRuns(d.runs, events, len(d.rejected))...)
+	url, err := d.failedRunURL(ctx)
 	if err != nil {
-		wrong = append(wrong, err.Error())
+		problems = append(problems, err.Error())
 	}
-	fmt.Printf("this demo's files: %s (kept)\n", s.dir)
-	fmt.Printf("dead letters:      %s (%d files)\n", s.deadLetters(), len(records))
-	fmt.Printf("list them:         FANOUT_DEAD_LETTERS=%s bin/deadletter list\n", s.deadLetters())
-	fmt.Printf("Temporal UI:       %s\n", s.temporal.UIURL())
-	fmt.Printf("all failed runs:   ExecutionStatus=\"Failed\" as the filter of its list of workflows (%d runs)\n", s.runs["Failed"])
+	fmt.Printf("files of the demo: %s (they stay there)\n", d.dir)
+	fmt.Printf("dead letters:      %s (%d files)\n", d.deadLetters(), len(records))
+	fmt.Printf("list them:         FANOUT_DEAD_LETTERS=%s bin/deadletter list\n", d.deadLetters())
+	fmt.Printf("Temporal UI:       %s\n", d.temporal.UIURL())
+	fmt.Printf("all failed runs:   filter its list of workflows by ExecutionStatus=\"Failed\" (%d runs)\n", d.runs["Failed"])
 	fmt.Printf("one failed run:    %s\n", url)
-	if len(wrong) > 0 {
-		return fmt.Errorf("not what was expected:\n%s", strings.Join(shortened(wrong), "\n"))
+	if len(problems) > 0 {
+		return fmt.Errorf("the results are not as expected:\n%s", strings.Join(limitProblems(problems), "\n"))
 	}
-	fmt.Printf("checked:           %d events, each at every target exactly once, or a dead letter where it was rejected\n", events)
+	fmt.Printf("checked:           each of the %d events was delivered to each target exactly once, or is a dead letter if the target rejected it\n", events)
 	return nil
 }
 
-// failedRun is the URL of the run of the first rejected event.
-func (s *stage) failedRun(ctx context.Context) (string, error) {
-	c, err := s.temporal.Client(ctx)
+// failedRunURL returns the address of the run of the first rejected event in Temporal UI.
+// The error says that the run did not fail.
+func (d *demo) failedRunURL(ctx context.Context) (string, error) {
+	c, err := d.temporal.Client(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	i := slices.IndexFunc(s.ids, func(id string) bool { return s.rejected[event.Escape(id)] })
-	id := fanout.WorkflowID(s.ids[i])
+	i := slices.IndexFunc(d.ids, func(id string) bool { return d.rejected[event.Escape(id)] })
+	id := fanout.WorkflowID(d.ids[i])
 	described, err := c.DescribeWorkflowExecution(ctx, id, "")
 	if err != nil {
-		return "", fmt.Errorf("the run %s: %w", id, err)
+		return "", fmt.Errorf("describe the run %s: %w", id, err)
 	}
 	run := described.GetWorkflowExecutionInfo()
 	if run.GetStatus() != enums.WORKFLOW_EXECUTION_STATUS_FAILED {
-		err = fmt.Errorf("the run %s is %s, though %s rejected its event", id, run.GetStatus(), compliance)
+		err = fmt.Errorf("the run %s is %s, although %s rejected its event", id, run.GetStatus(), compliance)
 	}
-	return fmt.Sprintf("%s/namespaces/%s/workflows/%s/%s/history", s.temporal.UIURL(), devstack.Namespace, id, run.GetExecution().GetRunId()), err
+	return fmt.Sprintf("%s/namespaces/%s/workflows/%s/%s/history", d.temporal.UIURL(), devstack.Namespace, id, run.GetExecution().GetRunId()), err
 }
 
-// stop ends both processes as a user would, first what starts work.
-func (s *stage) stop() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	return errors.Join(stopProcess(ctx, "ingest", s.ingest), stopProcess(ctx, "worker", s.worker))
-}
-
-func stopProcess(ctx context.Context, name string, p *devstack.Process) error {
-	if p == nil {
-		return nil
-	}
-	code, err := p.Stop(ctx)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("%s ended with %d\n%s", name, code, tail(name, p))
-	}
-	return err
-}
-
-// tail is the end of what a process printed.
-func tail(name string, p *devstack.Process) string {
-	if p == nil {
-		return name + " was not started"
-	}
-	lines := p.Output()
-	return name + " printed last:\n" + strings.Join(lines[max(0, len(lines)-20):], "\n")
-}
-
-func (s *stage) close() {
-	for _, p := range []*devstack.Process{s.ingest, s.worker} {
+// close ends all parts, and kills the processes if they still run.
+func (d *demo) close() {
+	for _, p := range []*devstack.Process{d.ingest, d.worker} {
 		if p != nil {
 			p.Close()
 		}
 	}
-	for _, target := range s.targets {
+	for _, target := range d.targets {
 		if target != nil {
 			target.Close()
 		}
 	}
-	if s.genesys != nil {
-		s.genesys.Close()
+	if d.genesys != nil {
+		d.genesys.Close()
 	}
-	if s.kafka != nil {
-		s.kafka.Close()
+	if d.kafka != nil {
+		d.kafka.Close()
 	}
-	if s.temporal != nil {
-		s.temporal.Close()
+	if d.temporal != nil {
+		d.temporal.Close()
 	}
 }

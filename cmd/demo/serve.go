@@ -20,20 +20,20 @@ import (
 	"genesys-fanout/internal/process"
 )
 
-// serveOptions are the settings of "demo serve", for docker-compose.temporal.yml.
+// serveOptions are the settings of "demo serve", which docker-compose.temporal.yml runs.
 type serveOptions struct {
 	GenesysAddr      string        `default:"127.0.0.1:8081" help:"Address of the Genesys stand-in."`
-	TargetsAddr      string        `default:"127.0.0.1:8082" help:"Address of the targets, each under its name."`
-	KafkaBootstrap   string        `required:"" help:"Broker to publish to."`
-	KafkaUsername    string        `env:"KAFKA_SASL_USERNAME" help:"Its user; empty: no SASL."`
-	KafkaPassword    string        `env:"KAFKA_SASL_PASSWORD" help:"Its password."`
-	Mechanism        string        `env:"KAFKA_SASL_MECHANISM" default:"SCRAM-SHA-512" enum:"SCRAM-SHA-512,SCRAM-SHA-256" help:"SCRAM-SHA-512 or SCRAM-SHA-256."`
+	TargetsAddr      string        `default:"127.0.0.1:8082" help:"Address of the targets; each has a path of its name, such as /analytics-service."`
+	KafkaBootstrap   string        `required:"" help:"Address of the Kafka broker to publish to, as host:port."`
+	KafkaUsername    string        `env:"KAFKA_SASL_USERNAME" help:"User name for the broker; if it is empty, SASL is not used."`
+	KafkaPassword    string        `env:"KAFKA_SASL_PASSWORD" help:"Password for the broker."`
+	Mechanism        string        `env:"KAFKA_SASL_MECHANISM" default:"SCRAM-SHA-512" enum:"SCRAM-SHA-512,SCRAM-SHA-256" help:"SASL mechanism: SCRAM-SHA-512 or SCRAM-SHA-256."`
 	KafkaTopic       string        `env:"KAFKA_TOPIC" default:"genesys-cloud-interaction-events" help:"Topic to publish to."`
-	SecurityProtocol string        `env:"KAFKA_SECURITY_PROTOCOL" default:"SASL_PLAINTEXT" enum:"SASL_PLAINTEXT,SASL_SSL" help:"SASL_PLAINTEXT or SASL_SSL."`
+	SecurityProtocol string        `env:"KAFKA_SECURITY_PROTOCOL" default:"SASL_PLAINTEXT" enum:"SASL_PLAINTEXT,SASL_SSL" help:"Security protocol: SASL_PLAINTEXT or SASL_SSL."`
 	Every            time.Duration `default:"1s" help:"Time between two events."`
 }
 
-// serve runs the stand-in and the targets, and publishes events until ctx ends.
+// serve runs the Genesys stand-in and the targets, and publishes events, until ctx ends.
 func serve(ctx context.Context, args []string) error {
 	var o serveOptions
 	parser, err := kong.New(&o, kong.Name("demo serve"), kong.Description("Run a Genesys stand-in and three targets, and publish events."))
@@ -56,9 +56,9 @@ func serve(ctx context.Context, args []string) error {
 	defer genesys.Close()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintln(w, "the targets of the demo") // the caller may be gone
+		_, _ = fmt.Fprintln(w, "These are the targets of the demo. Each has a path of its name.") // the caller may be gone
 	})
-	for name, script := range scripts(everyTenth) {
+	for name, script := range targetScripts(inTenth) {
 		target, err := devstack.StartTarget(ctx, devstack.TargetOptions{Script: script, Discard: true})
 		if err != nil {
 			return err
@@ -83,7 +83,8 @@ func serve(ctx context.Context, args []string) error {
 	return <-ended
 }
 
-// forwardTo hands requests to a part of devstack, which listens on loopback alone.
+// forwardTo returns a handler that forwards requests to a part of devstack, because those
+// listen on loopback alone.
 func forwardTo(part string) (http.Handler, error) {
 	to, err := url.Parse(part)
 	if err != nil {
@@ -102,6 +103,7 @@ func listen(ctx context.Context, addr string, handler http.Handler) error {
 	return nil
 }
 
+// publish publishes made-up events to Kafka until ctx ends.
 func publish(ctx context.Context, o serveOptions) error {
 	options := []kgo.Opt{kgo.SeedBrokers(o.KafkaBootstrap), kgo.DefaultProduceTopic(o.KafkaTopic), kgo.RecordDeliveryTimeout(10 * time.Second)}
 	if o.KafkaUsername != "" {
@@ -126,7 +128,7 @@ func publish(ctx context.Context, o serveOptions) error {
 		}
 		e := centre.Next()
 		if err := client.ProduceSync(ctx, &kgo.Record{Key: []byte(e.ConversationID), Value: e.Message}).FirstErr(); err != nil && ctx.Err() == nil {
-			fmt.Fprintln(os.Stderr, "demo serve: an event was not published:", err)
+			fmt.Fprintln(os.Stderr, "demo serve: an event could not be published, and is left out:", err)
 		}
 	}
 }

@@ -7,88 +7,86 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
-
-	"github.com/jedib0t/go-pretty/v6/table"
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
 	"genesys-fanout/internal/devstack"
 )
 
-// account is what became of the events at one target.
-type account struct {
-	delivered map[string]int  // good answers by event
-	seen      map[string]bool // events with any request
-	dead      map[string]bool // events with a dead letter
+// targetResult is the result of the events at one target, by escaped event id.
+type targetResult struct {
+	delivered   map[string]int  // how many requests were answered with 2xx
+	requested   map[string]bool // events with any request
+	deadLetters map[string]bool // events with an open record
 }
 
-// accountOf counts a target's answers and the dead letters in dir.
-func accountOf(name string, target *devstack.Target, dir string, ids []string) account {
-	a := account{delivered: make(map[string]int), seen: make(map[string]bool), dead: make(map[string]bool)}
+// resultOf returns the result of a target, from its requests and the open records in dir.
+func resultOf(name string, target *devstack.Target, dir string, ids []string) targetResult {
+	result := targetResult{delivered: make(map[string]int), requested: make(map[string]bool), deadLetters: make(map[string]bool)}
 	for _, r := range target.Requests() {
-		a.seen[r.EventID] = true
+		result.requested[r.EventID] = true
 		if r.Status >= 200 && r.Status <= 299 {
-			a.delivered[r.EventID]++
+			result.delivered[r.EventID]++
 		}
 	}
 	for _, id := range ids {
 		if _, err := os.Stat(filepath.Join(dir, deadletter.FileName(name, id))); err == nil {
-			a.dead[event.Escape(id)] = true
+			result.deadLetters[event.Escape(id)] = true
 		}
 	}
-	return a
+	return result
 }
 
-// retrying is the number of events that were tried and are not settled.
-func (a account) retrying() int {
+// retrying returns the number of events that were sent, and are neither delivered nor dead
+// letters.
+func (r targetResult) retrying() int {
 	n := 0
-	for id := range a.seen {
-		if a.delivered[id] == 0 && !a.dead[id] {
+	for id := range r.requested {
+		if r.delivered[id] == 0 && !r.deadLetters[id] {
 			n++
 		}
 	}
 	return n
 }
 
-// settled is the number of events that were delivered or given up.
-func (a account) settled() int {
-	n := len(a.delivered)
-	for id := range a.dead {
-		if a.delivered[id] == 0 {
+// done returns the number of events that are delivered or dead letters.
+func (r targetResult) done() int {
+	n := len(r.delivered)
+	for id := range r.deadLetters {
+		if r.delivered[id] == 0 {
 			n++
 		}
 	}
 	return n
 }
 
-// check says what is wrong at a target: each event must have been delivered
-// once, or be a dead letter where it was rejected.
-func (a account) check(name string, ids []string, rejected map[string]bool) []string {
-	var wrong []string
+// check returns the problems of a target: each event must be delivered exactly once, or be a
+// dead letter if the target rejects it.
+func (r targetResult) check(name string, ids []string, rejected map[string]bool) []string {
+	var problems []string
 	for _, id := range ids {
 		id = event.Escape(id)
-		want, dead := 1, false
+		deliveries, deadLetter := 1, false
 		if name == compliance && rejected[id] {
-			want, dead = 0, true
+			deliveries, deadLetter = 0, true
 		}
-		if a.delivered[id] != want {
-			wrong = append(wrong, fmt.Sprintf("%s: event %s was delivered %d times, want %d", name, id, a.delivered[id], want))
+		if r.delivered[id] != deliveries {
+			problems = append(problems, fmt.Sprintf("%s: event %s was delivered %d times, want %d", name, id, r.delivered[id], deliveries))
 		}
-		if a.dead[id] != dead {
-			wrong = append(wrong, fmt.Sprintf("%s: event %s: dead letter %t, want %t", name, id, a.dead[id], dead))
+		if r.deadLetters[id] != deadLetter {
+			problems = append(problems, fmt.Sprintf("%s: event %s has a dead letter: %t, want %t", name, id, r.deadLetters[id], deadLetter))
 		}
 	}
-	for id := range a.seen {
+	for id := range r.requested {
 		if !slices.ContainsFunc(ids, func(published string) bool { return event.Escape(published) == id }) {
-			wrong = append(wrong, fmt.Sprintf("%s: event %s was never published", name, id))
+			problems = append(problems, fmt.Sprintf("%s: event %s was never published", name, id))
 		}
 	}
-	return wrong
+	return problems
 }
 
-// readRecords reads every open dead letter in dir, by file name. One that is no
-// record is the zero Record.
+// readRecords reads every open record in dir, by file name. A file that is not a record gives
+// the zero Record.
 func readRecords(dir string) (map[string]deadletter.Record, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
@@ -101,16 +99,16 @@ func readRecords(dir string) (map[string]deadletter.Record, error) {
 			return nil, err
 		}
 		var record deadletter.Record
-		_ = json.Unmarshal(text, &record) // checkRecords finds what is missing
+		_ = json.Unmarshal(text, &record) // checkRecords reports the fields that are missing
 		records[filepath.Base(file)] = record
 	}
 	return records, nil
 }
 
-// checkRecords says what is wrong with the dead letters: there must be one for
-// each rejected event, with the target's answer, and no other.
+// checkRecords returns the problems of the dead letters: there must be one for each rejected
+// event, with the target's answer, and no other.
 func checkRecords(records map[string]deadletter.Record, ids []string, rejected map[string]bool) []string {
-	var wrong []string
+	var problems []string
 	expected := make(map[string]bool)
 	for _, id := range ids {
 		if !rejected[event.Escape(id)] {
@@ -120,60 +118,39 @@ func checkRecords(records map[string]deadletter.Record, ids []string, rejected m
 		expected[name] = true
 		record, found := records[name]
 		if !found {
-			wrong = append(wrong, fmt.Sprintf("dead letter %s is missing", name))
+			problems = append(problems, fmt.Sprintf("dead letter %s is missing", name))
 		} else if record.EventID != id || record.Reason != event.ReasonRejected || record.StatusCode != http.StatusUnprocessableEntity {
-			wrong = append(wrong, fmt.Sprintf("dead letter %s holds event %q, reason %q, status %d", name, record.EventID, record.Reason, record.StatusCode))
+			problems = append(problems, fmt.Sprintf("dead letter %s has event %q, reason %q, status %d; want event %q, reason %q, status %d",
+				name, record.EventID, record.Reason, record.StatusCode, id, event.ReasonRejected, http.StatusUnprocessableEntity))
 		}
 	}
 	for name := range records {
 		if !expected[name] {
-			wrong = append(wrong, fmt.Sprintf("dead letter %s is one too many", name))
+			problems = append(problems, fmt.Sprintf("dead letter %s is not expected", name))
 		}
 	}
-	return wrong
+	return problems
 }
 
-// checkRuns says what is wrong with the numbers of runs by status: one run for
-// each event, failed where a target rejected it.
+// checkRuns returns the problems of the numbers of runs by status. There must be one run for
+// each event, and a run must have failed if a target rejected its event.
 func checkRuns(runs map[string]int, total, failed int) []string {
-	var wrong []string
+	var problems []string
 	if runs["Failed"] != failed {
-		wrong = append(wrong, fmt.Sprintf("Temporal: %d runs failed, want %d", runs["Failed"], failed))
+		problems = append(problems, fmt.Sprintf("Temporal: %d runs failed, want %d", runs["Failed"], failed))
 	}
 	if runs["Completed"] != total-failed {
-		wrong = append(wrong, fmt.Sprintf("Temporal: %d runs completed, want %d", runs["Completed"], total-failed))
+		problems = append(problems, fmt.Sprintf("Temporal: %d runs completed, want %d", runs["Completed"], total-failed))
 	}
-	return wrong
+	return problems
 }
 
-// mostShown of what is wrong; where everything is, more helps nobody.
-const mostShown = 20
+// maxProblems is the most problems that are printed.
+const maxProblems = 20
 
-func shortened(wrong []string) []string {
-	if len(wrong) <= mostShown {
-		return wrong
+func limitProblems(problems []string) []string {
+	if len(problems) <= maxProblems {
+		return problems
 	}
-	return append(wrong[:mostShown:mostShown], fmt.Sprintf("… and %d more", len(wrong)-mostShown))
-}
-
-// tabulate is the state of all targets as a table.
-func tabulate(accounts map[string]account, total int) string {
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"target", "delivered", "retrying", "dead", "of"})
-	for _, name := range targetNames {
-		a := accounts[name]
-		t.AppendRow(table.Row{name, len(a.delivered), a.retrying(), len(a.dead), total})
-	}
-	return t.Render()
-}
-
-// line is the same for where there is no terminal.
-func line(accounts map[string]account, total int) string {
-	parts := make([]string, 0, len(targetNames))
-	for _, name := range targetNames {
-		a := accounts[name]
-		parts = append(parts, fmt.Sprintf("%s %d delivered, %d retrying, %d dead", name, len(a.delivered), a.retrying(), len(a.dead)))
-	}
-	return fmt.Sprintf("of %d events: %s", total, strings.Join(parts, "; "))
+	return append(problems[:maxProblems:maxProblems], fmt.Sprintf("… and %d more", len(problems)-maxProblems))
 }

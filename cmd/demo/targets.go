@@ -9,7 +9,7 @@ import (
 	"genesys-fanout/internal/devstack"
 )
 
-// The targets of the tutorial.
+// The three targets of the tutorial.
 const (
 	analytics    = "analytics-service"
 	notification = "notification-service"
@@ -18,9 +18,10 @@ const (
 
 var targetNames = []string{analytics, notification, compliance}
 
-// scripts are how the targets answer: one is well, one rate-limits now and
-// then, one rejects what rejected says.
-func scripts(rejected func(eventID string) bool) map[string]devstack.Script {
+// targetScripts returns how the targets answer: analytics accepts every event, notification
+// answers every twentieth request with 429, and compliance rejects the events for which
+// rejected returns true.
+func targetScripts(rejected func(eventID string) bool) map[string]devstack.Script {
 	return map[string]devstack.Script{
 		analytics: func(devstack.Request) devstack.Answer { return devstack.Answer{Status: http.StatusOK} },
 		notification: func(r devstack.Request) devstack.Answer {
@@ -38,15 +39,15 @@ func scripts(rejected func(eventID string) bool) map[string]devstack.Script {
 	}
 }
 
-// everyTenth rejects a tenth of all events, always the same ones.
-func everyTenth(eventID string) bool {
+// inTenth chooses a tenth of all event ids by their hash, so always the same ones.
+func inTenth(eventID string) bool {
 	sum := fnv.New32a()
 	_, _ = sum.Write([]byte(eventID)) // never fails
 	return sum.Sum32()%10 == 0
 }
 
-// listed rejects every tenth of the given events.
-func listed(ids []string) map[string]bool {
+// everyTenthOf returns every tenth of the given event ids, escaped.
+func everyTenthOf(ids []string) map[string]bool {
 	rejected := make(map[string]bool)
 	for i, id := range ids {
 		if i%10 == 9 {
@@ -56,15 +57,15 @@ func listed(ids []string) map[string]bool {
 	return rejected
 }
 
-// targetsFile is a targets.yaml.
-func targetsFile(urls map[string]string) string {
+// targetsYAML returns the content of targets.yaml.
+func targetsYAML(urls map[string]string) string {
 	var b strings.Builder
 	b.WriteString("targets:\n")
 	for _, name := range targetNames {
 		b.WriteString("  - name: " + name + "\n    url: " + urls[name] + "/api/events\n")
 		if name == notification {
-			// Every twentieth request meets a 429, so with the default of three
-			// attempts now and then an event would meet nothing else.
+			// Every twentieth request is answered with 429. With the default of three
+			// attempts, an event might now and then get no other answer.
 			b.WriteString("    max_attempts: 10\n")
 		}
 	}
