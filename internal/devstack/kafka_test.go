@@ -35,19 +35,20 @@ func startKafka(t *testing.T) *devstack.Kafka {
 func consumer(t *testing.T, k *devstack.Kafka, password string) *kafka.Consumer {
 	t.Helper()
 	c, err := kafka.NewConsumer(&kafka.ConfigMap{
-		"bootstrap.servers":        k.Bootstrap(),
-		"security.protocol":        "SASL_SSL",
-		"sasl.mechanism":           "SCRAM-SHA-512",
-		"sasl.username":            k.Username(),
-		"sasl.password":            password,
-		"ssl.ca.location":          k.CAFile(),
-		"group.id":                 group,
-		"auto.offset.reset":        "earliest",
-		"enable.auto.commit":       false,
-		"enable.auto.offset.store": false,
-		"reconnect.backoff.max.ms": 500,
-		"session.timeout.ms":       10_000,
-		"log_level":                0,
+		"bootstrap.servers":                  k.Bootstrap(),
+		"security.protocol":                  "SASL_SSL",
+		"sasl.mechanism":                     "SCRAM-SHA-512",
+		"sasl.username":                      k.Username(),
+		"sasl.password":                      password,
+		"ssl.ca.location":                    k.CAFile(),
+		"group.id":                           group,
+		"auto.offset.reset":                  "earliest",
+		"enable.auto.commit":                 false,
+		"enable.auto.offset.store":           false,
+		"reconnect.backoff.max.ms":           500,
+		"topic.metadata.refresh.interval.ms": 500,
+		"session.timeout.ms":                 10_000,
+		"log_level":                          0,
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = c.Close() }) // a test may have closed it
@@ -193,6 +194,28 @@ func TestKafka_SetPasswordBreaksConnectionsAndRejectsTheOldPassword(t *testing.T
 	k.Stop()
 	require.NoError(t, k.Start(ctx)) // the new password survives an outage
 	require.NoError(t, k.Produce(ctx, topic, 0, nil, []byte("again")))
+}
+
+func TestKafka_DenyReadAndAllowRead(t *testing.T) {
+	ctx := deadline(t)
+	k, err := devstack.StartKafka(ctx, devstack.KafkaOptions{Dir: t.TempDir(), Topics: map[string]int32{topic: 1}, ACLs: true})
+	require.NoError(t, err)
+	t.Cleanup(k.Close)
+	require.NoError(t, k.Produce(ctx, topic, 0, nil, []byte("a message")))
+	require.NoError(t, k.DenyRead(ctx, topic))
+	c := consumer(t, k, k.Password())
+	require.NoError(t, c.Subscribe(topic, nil))
+	next(ctx, t, c, func(e kafka.Event) (struct{}, bool) {
+		switch e := e.(type) {
+		case *kafka.Message:
+			return struct{}{}, e.TopicPartition.Error != nil && e.TopicPartition.Error.(kafka.Error).Code() == kafka.ErrTopicAuthorizationFailed
+		case kafka.Error:
+			return struct{}{}, e.Code() == kafka.ErrTopicAuthorizationFailed
+		}
+		return struct{}{}, false
+	})
+	require.NoError(t, k.AllowRead(ctx, topic))
+	assert.Equal(t, "a message", string(next(ctx, t, c, message).Value))
 }
 
 func TestKafka_DoesNotCreateTopicsByItself(t *testing.T) {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"genesys-fanout/internal/await"
@@ -72,20 +72,11 @@ func (k *Kafka) ping(ctx context.Context) error {
 	return nil
 }
 
-// request sends an admin request and returns the response as R.
-func request[R kmsg.Response](ctx context.Context, k *Kafka, req kmsg.Request) (R, error) {
-	var none R
+// admin returns an admin client for the current password.
+func (k *Kafka) admin() (*kadm.Client, error) {
 	client, err := k.currentClient()
 	if err != nil {
-		return none, err
+		return nil, err
 	}
-	answer, err := client.Request(ctx, req)
-	if err != nil {
-		return none, fmt.Errorf("kafka %s: %w", kmsg.NameForKey(req.Key()), err)
-	}
-	response, ok := answer.(R)
-	if !ok {
-		return none, fmt.Errorf("kafka %s: the response is a %T", kmsg.NameForKey(req.Key()), answer)
-	}
-	return response, nil
+	return kadm.NewClient(client), nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -116,19 +117,23 @@ func (k *Kafka) ProduceDamaged(ctx context.Context, topic string, partition int3
 	batch.Length = int32(len(batch.AppendTo(nil)) - endOfLength)
 	batch.CRC = int32(crc32.Checksum(batch.AppendTo(nil)[endOfCRC:], crc32.MakeTable(crc32.Castagnoli)))
 
-	described, err := k.describe(ctx, topic)
+	client, err := k.currentClient()
+	if err != nil {
+		return err
+	}
+	described, err := kadm.NewClient(client).ListTopics(ctx, topic)
 	if err != nil {
 		return err
 	}
 	req := kmsg.NewPtrProduceRequest()
 	req.Acks, req.TimeoutMillis = -1, 10_000
 	reqTopic := kmsg.NewProduceRequestTopic()
-	reqTopic.Topic, reqTopic.TopicID = topic, described.TopicID
+	reqTopic.Topic, reqTopic.TopicID = topic, described[topic].ID
 	reqPartition := kmsg.NewProduceRequestTopicPartition()
 	reqPartition.Partition, reqPartition.Records = partition, batch.AppendTo(nil)
 	reqTopic.Partitions = append(reqTopic.Partitions, reqPartition)
 	req.Topics = append(req.Topics, reqTopic)
-	resp, err := request[*kmsg.ProduceResponse](ctx, k, req)
+	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
 		return err
 	}

@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"genesys-fanout/internal/await"
 )
-
-// adminTimeoutMillis is how long the broker may take for a change of topics.
-const adminTimeoutMillis = 10_000
 
 // CreateTopic creates a topic and returns when its partitions have leaders.
 func (k *Kafka) CreateTopic(ctx context.Context, topic string, partitions int32) error {
@@ -23,44 +19,28 @@ func (k *Kafka) CreateTopic(ctx context.Context, topic string, partitions int32)
 // CreateTopicWith creates a topic with settings, such as cleanup.policy, and returns when its
 // partitions have leaders.
 func (k *Kafka) CreateTopicWith(ctx context.Context, topic string, partitions int32, settings map[string]string) error {
-	req := kmsg.NewPtrCreateTopicsRequest()
-	req.TimeoutMillis = adminTimeoutMillis
-	reqTopic := kmsg.NewCreateTopicsRequestTopic()
-	reqTopic.Topic, reqTopic.NumPartitions, reqTopic.ReplicationFactor = topic, partitions, 1
-	for name, value := range settings {
-		config := kmsg.NewCreateTopicsRequestTopicConfig()
-		config.Name, config.Value = name, new(value)
-		reqTopic.Configs = append(reqTopic.Configs, config)
-	}
-	req.Topics = append(req.Topics, reqTopic)
-	resp, err := request[*kmsg.CreateTopicsResponse](ctx, k, req)
+	admin, err := k.admin()
 	if err != nil {
 		return err
 	}
-	for _, t := range resp.Topics {
-		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
-			return fmt.Errorf("create topic %s: %w", topic, err)
-		}
+	configs := make(map[string]*string, len(settings))
+	for name, value := range settings {
+		configs[name] = new(value)
+	}
+	if _, err := admin.CreateTopic(ctx, partitions, 1, configs, topic); err != nil {
+		return fmt.Errorf("create topic %s: %w", topic, err)
 	}
 	return k.awaitLeaders(ctx, topic, int(partitions))
 }
 
 // DeleteTopic deletes a topic with its messages and returns when the broker no longer knows it.
 func (k *Kafka) DeleteTopic(ctx context.Context, topic string) error {
-	req := kmsg.NewPtrDeleteTopicsRequest()
-	req.TimeoutMillis = adminTimeoutMillis
-	req.TopicNames = []string{topic} // for versions of the request before 6
-	reqTopic := kmsg.NewDeleteTopicsRequestTopic()
-	reqTopic.Topic = new(topic)
-	req.Topics = append(req.Topics, reqTopic)
-	resp, err := request[*kmsg.DeleteTopicsResponse](ctx, k, req)
+	admin, err := k.admin()
 	if err != nil {
 		return err
 	}
-	for _, t := range resp.Topics {
-		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
-			return fmt.Errorf("delete topic %s: %w", topic, err)
-		}
+	if _, err := admin.DeleteTopic(ctx, topic); err != nil {
+		return fmt.Errorf("delete topic %s: %w", topic, err)
 	}
 	k.closeClient() // because the client remembers the topic's ID, which another topic of that name will not have
 	return k.awaitLeaders(ctx, topic, 0)
@@ -82,49 +62,34 @@ func (k *Kafka) awaitLeaders(ctx context.Context, topic string, partitions int) 
 
 // countLeaders returns the number of partitions of a topic that have a leader.
 func (k *Kafka) countLeaders(ctx context.Context, topic string) (int, error) {
-	described, err := k.describe(ctx, topic)
+	admin, err := k.admin()
+	if err != nil {
+		return 0, err
+	}
+	described, err := admin.ListTopics(ctx, topic)
 	n := 0
-	for _, p := range described.Partitions {
-		if p.ErrorCode == 0 && p.Leader >= 0 {
+	for _, p := range described[topic].Partitions {
+		if p.Err == nil && p.Leader >= 0 {
 			n++
 		}
 	}
 	return n, err
 }
 
-// describe returns the broker's metadata of a topic.
-func (k *Kafka) describe(ctx context.Context, topic string) (kmsg.MetadataResponseTopic, error) {
-	req := kmsg.NewPtrMetadataRequest()
-	reqTopic := kmsg.NewMetadataRequestTopic()
-	reqTopic.Topic = new(topic)
-	req.Topics = append(req.Topics, reqTopic)
-	resp, err := request[*kmsg.MetadataResponse](ctx, k, req)
-	if err != nil || len(resp.Topics) == 0 {
-		return kmsg.MetadataResponseTopic{}, err
-	}
-	return resp.Topics[0], nil
-}
-
 // DeleteRecords deletes the messages of a partition that are below an offset, as retention does.
 func (k *Kafka) DeleteRecords(ctx context.Context, topic string, partition int32, below int64) error {
-	req := kmsg.NewPtrDeleteRecordsRequest()
-	req.TimeoutMillis = adminTimeoutMillis
-	reqTopic := kmsg.NewDeleteRecordsRequestTopic()
-	reqTopic.Topic = topic
-	reqPartition := kmsg.NewDeleteRecordsRequestTopicPartition()
-	reqPartition.Partition, reqPartition.Offset = partition, below
-	reqTopic.Partitions = append(reqTopic.Partitions, reqPartition)
-	req.Topics = append(req.Topics, reqTopic)
-	resp, err := request[*kmsg.DeleteRecordsResponse](ctx, k, req)
+	admin, err := k.admin()
 	if err != nil {
 		return err
 	}
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return fmt.Errorf("delete records of %s[%d]: %w", topic, p.Partition, err)
-			}
-		}
+	var offsets kadm.Offsets
+	offsets.AddOffset(topic, partition, below, -1)
+	deleted, err := admin.DeleteRecords(ctx, offsets)
+	if err == nil {
+		err = deleted.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("delete records of %s[%d]: %w", topic, partition, err)
 	}
 	return nil
 }
@@ -176,22 +141,17 @@ func (k *Kafka) offsets(ctx context.Context, topic string, partition int32) ([]i
 
 // endOffset returns the offset that the next message of a partition will have.
 func (k *Kafka) endOffset(ctx context.Context, topic string, partition int32) (int64, error) {
-	const latest = -1 // instead of a timestamp
-	req := kmsg.NewPtrListOffsetsRequest()
-	reqTopic := kmsg.NewListOffsetsRequestTopic()
-	reqTopic.Topic = topic
-	reqPartition := kmsg.NewListOffsetsRequestTopicPartition()
-	reqPartition.Partition, reqPartition.Timestamp = partition, latest
-	reqTopic.Partitions = append(reqTopic.Partitions, reqPartition)
-	req.Topics = append(req.Topics, reqTopic)
-	resp, err := request[*kmsg.ListOffsetsResponse](ctx, k, req)
+	admin, err := k.admin()
 	if err != nil {
 		return 0, err
 	}
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			return p.Offset, kerr.ErrorForCode(p.ErrorCode)
-		}
+	ends, err := admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return 0, err
 	}
-	return 0, fmt.Errorf("the broker's answer does not contain %s[%d]", topic, partition)
+	end, ok := ends.Lookup(topic, partition)
+	if !ok {
+		return 0, fmt.Errorf("the broker's answer does not contain %s[%d]", topic, partition)
+	}
+	return end.Offset, end.Err
 }

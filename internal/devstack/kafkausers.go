@@ -2,13 +2,9 @@ package devstack
 
 import (
 	"context"
-	"crypto/pbkdf2"
-	"crypto/rand"
-	"crypto/sha512"
 	"fmt"
 
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 // account is a user of the broker.
@@ -26,36 +22,29 @@ func (k *Kafka) users() []account {
 	return []account{{superuser, k.adminPassword}, user}
 }
 
-// The parameters of SCRAM-SHA-512 (RFC 5802, RFC 7677). The iterations are the fewest that Kafka
-// accepts.
-const (
-	scramSHA512     = int8(2) // Kafka's number of the mechanism
-	scramIterations = 4096
-	scramSaltBytes  = 24
-)
+// scramIterations is the smallest number of iterations that Kafka accepts.
+const scramIterations = 4096
 
 // SetPassword changes the user's password. The broker then rejects the old password and breaks all
 // connections that were made with it.
 func (k *Kafka) SetPassword(ctx context.Context, password string) error {
-	req := kmsg.NewPtrAlterUserSCRAMCredentialsRequest()
+	admin, err := k.admin()
+	if err != nil {
+		return err
+	}
+	var changes []kadm.UpsertSCRAM
 	for _, u := range k.users() {
 		if u.name == k.options.Username {
 			u.password = password
 		}
-		upsertion, err := scramUpsertion(u)
-		if err != nil {
-			return err
-		}
-		req.Upsertions = append(req.Upsertions, upsertion)
+		changes = append(changes, kadm.UpsertSCRAM{User: u.name, Mechanism: kadm.ScramSha512, Iterations: scramIterations, Password: u.password})
 	}
-	resp, err := request[*kmsg.AlterUserSCRAMCredentialsResponse](ctx, k, req)
+	changed, err := admin.AlterUserSCRAMs(ctx, nil, changes)
+	if err == nil {
+		err = changed.Error()
+	}
 	if err != nil {
-		return err
-	}
-	for _, r := range resp.Results {
-		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-			return fmt.Errorf("change the password of %s: %w", r.User, err)
-		}
+		return fmt.Errorf("change the password of %s: %w", k.options.Username, err)
 	}
 	k.mu.Lock()
 	old := k.client
@@ -68,60 +57,42 @@ func (k *Kafka) SetPassword(ctx context.Context, password string) error {
 	return k.ping(ctx)
 }
 
-func scramUpsertion(u account) (kmsg.AlterUserSCRAMCredentialsRequestUpsertion, error) {
-	upsertion := kmsg.NewAlterUserSCRAMCredentialsRequestUpsertion()
-	salt := make([]byte, scramSaltBytes)
-	if _, err := rand.Read(salt); err != nil {
-		return upsertion, err
-	}
-	salted, err := pbkdf2.Key(sha512.New, u.password, salt, scramIterations, sha512.Size)
-	if err != nil {
-		return upsertion, err
-	}
-	upsertion.Name, upsertion.Mechanism, upsertion.Iterations = u.name, scramSHA512, scramIterations
-	upsertion.Salt, upsertion.SaltedPassword = salt, salted
-	return upsertion, nil
+// newACLs returns a builder of rules whose names of topics and groups are literal.
+func newACLs() *kadm.ACLBuilder {
+	return kadm.NewACLs().ResourcePatternType(kadm.ACLPatternLiteral)
 }
 
-// acl is a rule for the one user.
-type acl struct {
-	resourceType kmsg.ACLResourceType
-	resource     string // its name, or * for all
-	operation    kmsg.ACLOperation
-	permission   kmsg.ACLPermissionType
-}
+// principal is the user in ACLs.
+func (k *Kafka) principal() string { return "User:" + k.options.Username }
 
 // allowEverything gives the user all rights on all topics and groups. A rule that denies a right
 // overrules it.
 func (k *Kafka) allowEverything(ctx context.Context) error {
-	for _, resourceType := range []kmsg.ACLResourceType{kmsg.ACLResourceTypeTopic, kmsg.ACLResourceTypeGroup} {
-		if err := k.createACL(ctx, acl{resourceType, "*", kmsg.ACLOperationAll, kmsg.ACLPermissionTypeAllow}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return k.createACLs(ctx, newACLs().Topics("*").Groups("*").Operations(kadm.OpAll).Allow(k.principal()).AllowHosts("*"))
 }
 
 // DenyRead takes the user's right to read a topic. The user may still describe the topic. It needs
 // KafkaOptions.ACLs.
 func (k *Kafka) DenyRead(ctx context.Context, topic string) error {
-	return k.createACL(ctx, acl{kmsg.ACLResourceTypeTopic, topic, kmsg.ACLOperationRead, kmsg.ACLPermissionTypeDeny})
+	return k.createACLs(ctx, k.denyRead(topic))
 }
 
-func (k *Kafka) createACL(ctx context.Context, rule acl) error {
-	creation := kmsg.NewCreateACLsRequestCreation()
-	creation.ResourceType, creation.ResourceName, creation.ResourcePatternType = rule.resourceType, rule.resource, kmsg.ACLResourcePatternTypeLiteral
-	creation.Principal, creation.Host = "User:"+k.options.Username, "*"
-	creation.Operation, creation.PermissionType = rule.operation, rule.permission
-	req := kmsg.NewPtrCreateACLsRequest()
-	req.Creations = append(req.Creations, creation)
-	resp, err := request[*kmsg.CreateACLsResponse](ctx, k, req)
+func (k *Kafka) denyRead(topic string) *kadm.ACLBuilder {
+	return newACLs().Topics(topic).Operations(kadm.OpRead).Deny(k.principal()).DenyHosts("*")
+}
+
+func (k *Kafka) createACLs(ctx context.Context, rules *kadm.ACLBuilder) error {
+	admin, err := k.admin()
 	if err != nil {
 		return err
 	}
-	for _, r := range resp.Results {
-		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-			return fmt.Errorf("create an ACL for %s: %w", rule.resource, err)
+	created, err := admin.CreateACLs(ctx, rules)
+	if err != nil {
+		return fmt.Errorf("create ACLs: %w", err)
+	}
+	for _, result := range created {
+		if result.Err != nil {
+			return fmt.Errorf("create an ACL for %s: %w", result.Name, result.Err)
 		}
 	}
 	return nil
@@ -129,18 +100,17 @@ func (k *Kafka) createACL(ctx context.Context, rule acl) error {
 
 // AllowRead removes the rule that DenyRead made for a topic.
 func (k *Kafka) AllowRead(ctx context.Context, topic string) error {
-	filter := kmsg.NewDeleteACLsRequestFilter()
-	filter.ResourceType, filter.ResourceName, filter.ResourcePatternType = kmsg.ACLResourceTypeTopic, new(topic), kmsg.ACLResourcePatternTypeLiteral
-	filter.Operation, filter.PermissionType = kmsg.ACLOperationRead, kmsg.ACLPermissionTypeDeny
-	req := kmsg.NewPtrDeleteACLsRequest()
-	req.Filters = append(req.Filters, filter)
-	resp, err := request[*kmsg.DeleteACLsResponse](ctx, k, req)
+	admin, err := k.admin()
 	if err != nil {
 		return err
 	}
-	for _, r := range resp.Results {
-		if err := kerr.ErrorForCode(r.ErrorCode); err != nil {
-			return fmt.Errorf("delete the ACL for %s: %w", topic, err)
+	deleted, err := admin.DeleteACLs(ctx, k.denyRead(topic))
+	if err != nil {
+		return fmt.Errorf("delete ACLs: %w", err)
+	}
+	for _, result := range deleted {
+		if result.Err != nil {
+			return fmt.Errorf("delete the ACL for %s: %w", topic, result.Err)
 		}
 	}
 	return nil
