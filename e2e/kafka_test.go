@@ -32,16 +32,6 @@ func (s *stack) partitionSample(name string) string {
 	return fmt.Sprintf(`%s{partition="0",topic="%s"}`, name, s.name)
 }
 
-// ownKafka starts a broker that a test may stop or change.
-func ownKafka(t *testing.T, options devstack.KafkaOptions) *devstack.Kafka {
-	t.Helper()
-	options.Dir = t.TempDir()
-	kafka, err := devstack.StartKafka(t.Context(), options)
-	require.NoError(t, err)
-	t.Cleanup(kafka.Close)
-	return kafka
-}
-
 // Retention deletes messages that ingest has not read.
 func TestKafka_MessagesDeletedByRetentionAreReportedAndCounted(t *testing.T) {
 	t.Parallel()
@@ -87,9 +77,7 @@ func TestKafka_RecreatedTopicIsReadFromItsBeginning(t *testing.T) {
 // While Temporal is down, nothing is committed and the lag grows with each message.
 func TestKafka_LagMetricsWhileTemporalIsDown(t *testing.T) {
 	t.Parallel()
-	temporal, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
-	require.NoError(t, err)
-	t.Cleanup(temporal.Close)
+	temporal := ownTemporal(t)
 	s := newStackOn(t, temporal, shared.kafka, targetScripts{"analytics": ok}, oneTarget)
 	ingest := s.run("ingest")
 	temporal.Kill()

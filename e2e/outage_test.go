@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"net/http"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -16,9 +15,7 @@ import (
 
 // ingest commits a message only after Temporal has accepted it. Both processes recover by themselves.
 func TestTemporalOutage_NothingIsCommittedAndProcessesRecover(t *testing.T) {
-	temporal, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
-	require.NoError(t, err)
-	t.Cleanup(temporal.Close)
+	temporal := ownTemporal(t)
 	s := newStackOn(t, temporal, shared.kafka, targetScripts{"analytics": ok}, oneTarget)
 	worker, ingest := s.run("worker"), s.run("ingest")
 	s.publish(0, 10)
@@ -45,9 +42,7 @@ func TestTemporalOutage_NothingIsCommittedAndProcessesRecover(t *testing.T) {
 }
 
 func TestKafkaOutage_IngestIsNotReadyAndRecovers(t *testing.T) {
-	kafka, err := devstack.StartKafka(t.Context(), devstack.KafkaOptions{Dir: t.TempDir()})
-	require.NoError(t, err)
-	t.Cleanup(kafka.Close)
+	kafka := ownKafka(t, devstack.KafkaOptions{})
 	s := newStackOn(t, shared.temporal, kafka, targetScripts{"analytics": ok}, oneTarget)
 	s.run("worker")
 	ingest := s.run("ingest")
@@ -67,9 +62,7 @@ func TestKafkaOutage_IngestIsNotReadyAndRecovers(t *testing.T) {
 
 // ingest reads the connection details again and makes a new consumer.
 func TestCredentialRotation_IngestFetchesNewCredentialsFromGenesys(t *testing.T) {
-	kafka, err := devstack.StartKafka(t.Context(), devstack.KafkaOptions{Dir: t.TempDir()})
-	require.NoError(t, err)
-	t.Cleanup(kafka.Close)
+	kafka := ownKafka(t, devstack.KafkaOptions{})
 	s := newStackOn(t, shared.temporal, kafka, targetScripts{"analytics": ok}, oneTarget)
 	genesys := s.startGenesys()
 	s.run("worker")
@@ -227,9 +220,7 @@ func TestConcurrency_ThrottledTemporalLimitsStartsInFlight(t *testing.T) {
 // gets the lost workflow task.
 func TestTemporalOutage_UnderLoadEventsAreDeliveredOnce(t *testing.T) {
 	t.Parallel()
-	temporal, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
-	require.NoError(t, err)
-	t.Cleanup(temporal.Close)
+	temporal := ownTemporal(t)
 	slow := func(devstack.Request) devstack.Answer {
 		return devstack.Answer{Status: http.StatusOK, Delay: 200 * time.Millisecond}
 	}
@@ -241,7 +232,7 @@ func TestTemporalOutage_UnderLoadEventsAreDeliveredOnce(t *testing.T) {
 	temporal.Kill()
 	// The outage must last longer than the timeout of a workflow task (10 s), and longer than the SDK
 	// retries the completion of the task.
-	_, err = worker.WaitLine(s.ctx, "for=3")
+	_, err := worker.WaitLine(s.ctx, "for=3")
 	require.NoError(t, err)
 	require.NoError(t, temporal.Start(s.ctx))
 	s.exactlyOnce("analytics", 400)

@@ -96,11 +96,7 @@ func TestReplay_DeliversOnceAfterTheTargetIsRepaired(t *testing.T) {
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok, "compliance": answers(http.StatusUnprocessableEntity)}, threeTargets)
 	s.run("worker")
 	ingest := s.run("ingest")
-	s.publish(0, 60)
-	s.waitRecorded("compliance", 60)
-	for i := range 60 {
-		s.waitStatus(s.id(i), failed)
-	}
+	s.publishAndFail(60, "compliance")
 	out, _, code := s.deadletter("list", "--target", "compliance", "--json")
 	assert.Zero(t, code)
 	var listed []deadletter.Record
@@ -159,12 +155,7 @@ func TestReplay_OneTargetAfterTheOther(t *testing.T) {
 	s := newStack(t, targetScripts{"analytics": ok, "notification": answers(http.StatusInternalServerError), "compliance": answers(http.StatusUnprocessableEntity)}, threeTargets)
 	s.run("worker")
 	s.run("ingest")
-	s.publish(0, 5)
-	s.waitRecorded("compliance", 5)
-	s.waitRecorded("notification", 5)
-	for i := range 5 {
-		s.waitStatus(s.id(i), failed)
-	}
+	s.publishAndFail(5, "compliance", "notification")
 	first := s.record("compliance", s.id(0))
 
 	_, _, code := s.deadletter("replay", "--target", "compliance", "--yes", "--rate", "50/s")
@@ -199,11 +190,7 @@ func TestReplay_CanBeContinuedAfterSIGKILL(t *testing.T) {
 	worker := s.run("worker")
 	s.run("ingest")
 	const events = 60
-	s.publish(0, events)
-	s.waitRecorded("compliance", events)
-	for i := range events {
-		s.waitStatus(s.id(i), failed)
-	}
+	s.publishAndFail(events, "compliance")
 	s.targets["compliance"].SetScript(func(devstack.Request) devstack.Answer {
 		return devstack.Answer{Status: http.StatusOK, Delay: 50 * time.Millisecond}
 	})
@@ -241,11 +228,7 @@ func TestReplay_KeepsTheRateAndStopsOnASignal(t *testing.T) {
 	s.run("worker")
 	s.run("ingest")
 	const events = 100
-	s.publish(0, events)
-	s.waitRecorded("compliance", events)
-	for i := range events {
-		s.waitStatus(s.id(i), failed)
-	}
+	s.publishAndFail(events, "compliance")
 	s.targets["compliance"].ClearRequests()
 	s.targets["compliance"].SetScript(ok)
 	replay := s.startDeadletter("replay", "--all", "--yes", "--rate", "5/s")

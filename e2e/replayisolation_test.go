@@ -27,12 +27,7 @@ func startRepairedAndDown(t *testing.T, events int) *stack {
 `)
 	s.run("worker")
 	ingest := s.run("ingest")
-	s.publish(0, events)
-	s.waitRecorded("repaired", events)
-	s.waitRecorded("down", events)
-	for i := range events {
-		s.waitStatus(s.id(i), failed)
-	}
+	s.publishAndFail(events, "repaired", "down")
 	stop(t, ingest)
 	s.targets["repaired"].SetScript(ok)
 	s.targets["down"].SetScript(ok)

@@ -52,6 +52,19 @@ func (s *stack) waitRecorded(target string, n int) {
 	await.Equal(s.t, "open records of "+target, n, func() int { return s.count(target) })
 }
 
+// publishAndFail publishes n events. It waits until each target has a dead letter of every event, and
+// until all runs have failed.
+func (s *stack) publishAndFail(n int, targets ...string) {
+	s.t.Helper()
+	s.publish(0, n)
+	for _, target := range targets {
+		s.waitRecorded(target, n)
+	}
+	for i := range n {
+		s.waitStatus(s.id(i), failed)
+	}
+}
+
 // count returns the number of a target's records in the tracker's directory, or in a folder of it.
 func (s *stack) count(target string, folder ...string) int {
 	files, err := filepath.Glob(filepath.Join(append(append([]string{s.deadLetters()}, folder...), target+"_*")...))
@@ -66,11 +79,7 @@ func TestReset_DeliversOnlyToTheTargetThatFailed(t *testing.T) {
 		analyticsAndCompliance)
 	s.run("worker")
 	ingest := s.run("ingest")
-	s.publish(0, 6)
-	s.waitRecorded("compliance", 6)
-	for i := range 6 {
-		s.waitStatus(s.id(i), failed)
-	}
+	s.publishAndFail(6, "compliance")
 	s.targets["compliance"].SetScript(ok)
 	s.reset(s.id(0))
 	s.waitStatus(s.id(0), completed)
@@ -104,9 +113,7 @@ func TestManualStart_DeliversOnlyToTheTargetThatFailed(t *testing.T) {
 		analyticsAndCompliance)
 	s.run("worker")
 	s.run("ingest")
-	s.publish(0, 1)
-	s.waitRecorded("compliance", 1)
-	s.waitStatus(s.id(0), failed)
+	s.publishAndFail(1, "compliance")
 	history := s.client.GetWorkflowHistory(s.ctx, fanout.WorkflowID(s.id(0)), "", false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	started, err := history.Next()
 	require.NoError(t, err)

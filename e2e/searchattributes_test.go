@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,9 +17,7 @@ import (
 // that have search attributes.
 func TestSearchAttributes_AreSetOnceTheyCanBeRegistered(t *testing.T) {
 	t.Parallel()
-	temporal, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
-	require.NoError(t, err)
-	t.Cleanup(temporal.Close)
+	temporal := ownTemporal(t)
 	s := newStackOn(t, temporal, shared.kafka, targetScripts{"analytics": answers(http.StatusBadRequest)}, oneTarget)
 	proxy := s.startTemporalProxy()
 	proxy.Reject("AddSearchAttributes", codes.PermissionDenied, "not you")

@@ -137,6 +137,25 @@ func newStackOn(t *testing.T, temporal *devstack.Temporal, kafka *devstack.Kafka
 	return s
 }
 
+// ownKafka starts a broker that a test may stop or change.
+func ownKafka(t *testing.T, options devstack.KafkaOptions) *devstack.Kafka {
+	t.Helper()
+	options.Dir = t.TempDir()
+	kafka, err := devstack.StartKafka(t.Context(), options)
+	require.NoError(t, err)
+	t.Cleanup(kafka.Close)
+	return kafka
+}
+
+// ownTemporal starts a dev server that a test may kill, and start again with the same data.
+func ownTemporal(t *testing.T) *devstack.Temporal {
+	t.Helper()
+	temporal, err := devstack.StartTemporal(t.Context(), devstack.TemporalOptions{DBFile: filepath.Join(t.TempDir(), "temporal.db")})
+	require.NoError(t, err)
+	t.Cleanup(temporal.Close)
+	return temporal
+}
+
 // writeTargets writes targets.yaml. yaml is as in newStack.
 func (s *stack) writeTargets(yaml string) {
 	s.t.Helper()

@@ -36,9 +36,7 @@ func TestStop_EndsWithinTheLimitIfPeersDoNotAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			kafka, err := devstack.StartKafka(t.Context(), devstack.KafkaOptions{Dir: t.TempDir(), Backend: devstack.BackendKfake})
-			require.NoError(t, err)
-			t.Cleanup(kafka.Close)
+			kafka := ownKafka(t, devstack.KafkaOptions{Backend: devstack.BackendKfake})
 			slow := func(devstack.Request) devstack.Answer {
 				return devstack.Answer{Status: http.StatusOK, Delay: 3 * time.Second}
 			}

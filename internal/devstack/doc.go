@@ -36,5 +36,5 @@
 //     health and metrics; its memory and processor time
 //
 // Shared by the parts: listener.go (a listener that simulates outages), httpserver.go, port.go (free
-// ports), tools.go (where the pinned tools are).
+// ports), wait.go, tools.go (where the pinned tools are).
 package devstack

@@ -2,15 +2,16 @@ package devstack
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
-
-	"genesys-fanout/internal/await"
 )
+
+// metadataMinAge is how old the client's metadata may be before a wait asks the broker again. It is
+// short, because a wait asks until the metadata has changed.
+const metadataMinAge = 50 * time.Millisecond
 
 // currentClient returns the client for the current password, and makes it if there is none.
 func (k *Kafka) currentClient() (*kgo.Client, error) {
@@ -24,7 +25,7 @@ func (k *Kafka) currentClient() (*kgo.Client, error) {
 		kgo.ProducerBatchMaxBytes(maxMessage),
 		kgo.AllowIdempotentProduceCancellation(), // else a Produce in an outage would outlive its context
 		kgo.RetryTimeout(10*time.Second),
-		kgo.MetadataMinAge(pollEvery),
+		kgo.MetadataMinAge(metadataMinAge),
 	)...)
 	k.client = client
 	return client, err
@@ -61,15 +62,7 @@ func (k *Kafka) ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var failure error
-	err = await.Until(ctx, "Kafka at "+k.Bootstrap(), func() (any, bool) {
-		failure = client.Ping(ctx)
-		return "", failure == nil
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", err, failure)
-	}
-	return nil
+	return awaitSuccess(ctx, "Kafka at "+k.Bootstrap(), func() (any, error) { return "", client.Ping(ctx) })
 }
 
 // admin returns an admin client for the current password.

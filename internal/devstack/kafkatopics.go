@@ -7,8 +7,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"genesys-fanout/internal/await"
 )
 
 // CreateTopic creates a topic and returns when its partitions have leaders.
@@ -48,16 +46,13 @@ func (k *Kafka) DeleteTopic(ctx context.Context, topic string) error {
 
 // awaitLeaders waits until exactly so many partitions of a topic have a leader.
 func (k *Kafka) awaitLeaders(ctx context.Context, topic string, partitions int) error {
-	var failure error
-	err := await.Until(ctx, fmt.Sprintf("leaders of the %d partitions of topic %s", partitions, topic), func() (any, bool) {
-		var n int
-		n, failure = k.countLeaders(ctx, topic)
-		return n, failure == nil && n == partitions
+	return awaitSuccess(ctx, fmt.Sprintf("leaders of the %d partitions of topic %s", partitions, topic), func() (any, error) {
+		n, err := k.countLeaders(ctx, topic)
+		if err == nil && n != partitions {
+			err = fmt.Errorf("%d partitions have a leader", n)
+		}
+		return n, err
 	})
-	if err != nil && failure != nil {
-		return fmt.Errorf("%w: %w", err, failure)
-	}
-	return err
 }
 
 // countLeaders returns the number of partitions of a topic that have a leader.
@@ -102,18 +97,16 @@ func CompactedSettings() map[string]string {
 // Compact waits until the broker has deleted a message of a compacted partition. Compaction keeps
 // the newest message of each key, and every message of the last segment.
 func (k *Kafka) Compact(ctx context.Context, topic string, partition int32) error {
-	for {
+	return awaitSuccess(ctx, fmt.Sprintf("the compaction of %s[%d]", topic, partition), func() (any, error) {
 		if kfake, ok := k.broker.(*kfakeBroker); ok {
 			kfake.cluster.Compact()
 		}
 		offsets, err := k.offsets(ctx, topic, partition)
-		if err == nil && len(offsets) > 0 && offsets[len(offsets)-1]-offsets[0]+1 > int64(len(offsets)) {
-			return nil
+		if err == nil && (len(offsets) == 0 || offsets[len(offsets)-1]-offsets[0]+1 == int64(len(offsets))) {
+			err = errors.New("no message is missing between the first and the last")
 		}
-		if !pause(ctx) {
-			return fmt.Errorf("wait for the compaction of %s[%d]: %w", topic, partition, errors.Join(ctx.Err(), err))
-		}
-	}
+		return len(offsets), err
+	})
 }
 
 // offsets returns the offsets of the messages in a partition.

@@ -2,7 +2,6 @@ package devstack
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -58,12 +57,13 @@ func (l *outageListener) openPort(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, openPortFor)
 	defer cancel()
-	inner, err := listen(ctx, l.address.String())
-	for err != nil {
-		if !pause(ctx) {
-			return fmt.Errorf("listen on %s: %w", l.address, err)
-		}
+	var inner net.Listener
+	err := awaitSuccess(ctx, "port "+l.address.String(), func() (_ any, err error) {
 		inner, err = listen(ctx, l.address.String())
+		return "", err
+	})
+	if err != nil {
+		return err
 	}
 	l.inner = inner
 	go l.acceptFrom(inner)
@@ -216,19 +216,4 @@ func (c *outageConn) reset() {
 		_ = tcp.SetLinger(0)
 	}
 	_ = c.Close()
-}
-
-// pollEvery is the pause between two attempts or questions if nothing signals the event itself.
-const pollEvery = 50 * time.Millisecond
-
-// pause waits for pollEvery, and returns false if ctx ends first.
-func pause(ctx context.Context) bool {
-	timer := time.NewTimer(pollEvery)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
