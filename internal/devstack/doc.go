@@ -27,7 +27,7 @@
 //   - temporal.go: [StartTemporal], the dev server of the Temporal CLI
 //   - temporalpostgres.go: [StartTemporalOnPostgres], a Temporal server on PostgreSQL
 //   - postgres.go: the PostgreSQL server below it
-//   - temporalproxy.go: [StartTemporalProxy], which rejects or delays calls between a process and Temporal
+//   - temporalproxy.go: [StartTemporalProxy], which rejects or withholds calls to Temporal
 //
 // Other parts:
 //   - target.go: [StartTarget], an HTTP target that answers by a script
@@ -36,5 +36,8 @@
 //     health and metrics; its memory and processor time
 //
 // Shared by the parts: listener.go (a listener that simulates outages), httpserver.go, port.go (free
-// ports), wait.go, tools.go (where the pinned tools are).
+// ports), wait.go, tools.go (the paths of the pinned tools).
+//
+// Package fleet, in the folder fleet, builds on these parts: it runs the workers in the process of a
+// test.
 package devstack

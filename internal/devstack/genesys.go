@@ -35,7 +35,7 @@ type GenesysOptions struct {
 	TokenLife              time.Duration // lifetime of a token; default 24 h
 }
 
-// ConnectionDetails are what the API answers about the broker.
+// ConnectionDetails are the broker's address and credentials, as the API answers them.
 type ConnectionDetails struct {
 	BootstrapServers string   `json:"bootstrapServers,omitempty"`
 	SASLMechanism    string   `json:"saslMechanism,omitempty"`

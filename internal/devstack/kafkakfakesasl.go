@@ -18,7 +18,7 @@ import (
 // saslControl intercepts the SASL requests that kfake receives, for two reasons.
 //
 // It rejects a wrong user or password with SASL_AUTHENTICATION_FAILED, as Kafka does. kfake alone
-// only closes the connection, which a client takes for an outage. To check a password, saslControl
+// only closes the connection, which a client interprets as an outage. To check a password, saslControl
 // records the credentials in requests that change them. It leaves all valid requests to kfake.
 //
 // It also makes kfake accept OAUTHBEARER tokens, which kfake does not support: saslControl checks

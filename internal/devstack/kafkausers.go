@@ -71,7 +71,7 @@ func (k *Kafka) allowEverything(ctx context.Context) error {
 	return k.createACLs(ctx, newACLs().Topics("*").Groups("*").Operations(kadm.OpAll).Allow(k.principal()).AllowHosts("*"))
 }
 
-// DenyRead takes the user's right to read a topic. The user may still describe the topic. It needs
+// DenyRead removes the user's right to read a topic. The user may still describe the topic. It needs
 // KafkaOptions.ACLs.
 func (k *Kafka) DenyRead(ctx context.Context, topic string) error {
 	return k.createACLs(ctx, k.denyRead(topic))

@@ -149,7 +149,7 @@ func (p *Process) Output() []string {
 // Text returns the lines of Output as one text.
 func (p *Process) Text() string { return strings.Join(p.Output(), "\n") }
 
-// endedError returns an error that says that the process ended during a wait for what.
+// endedError returns the error of a wait during which the process ended. what is what the wait was for.
 func (p *Process) endedError(what string) error {
 	code, err := p.exitCode()
 	if err != nil {

@@ -126,8 +126,8 @@ func (t *Target) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// record numbers a request and keeps of it what the options say. It returns the record and the
-// current script.
+// record gives a request its number and records it, without the headers and the body that the
+// options do not keep. It returns the record and the current script.
 func (t *Target) record(request *Request) (*Request, Script) {
 	kept := *request
 	kept.Header = t.selectHeaders(request.Header)
