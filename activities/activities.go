@@ -7,7 +7,7 @@
 // requests in flight. The pure function classify decides what an answer means.
 //
 //   - deliver.go: the two lanes and one attempt; retrytask.go: the failures of the retry lane;
-//     recent.go: outcomes of this process, so that no attempt is made twice
+//     requests.go: the requests of this process and their outcomes, so that none is sent twice
 //   - admission.go, slotsupplier.go, backoff.go: when a request is sent
 //   - request.go, repeat.go, connections.go, errortext.go: how a request is sent
 //   - classify.go: what an answer means
@@ -35,13 +35,18 @@ type Targets interface {
 
 // Options are what Activities need.
 type Options struct {
-	Targets  Targets
-	Messages Messages              // reads the messages that are too large for an activity's input
-	Runs     Runs                  // reads the previous run, and the progress of pending activities
-	Tracker  Tracker               // nil if this process records no dead letters
-	Health   Health                // if nil, the health of the tracker is not reported
-	Metrics  prometheus.Registerer // if nil, no metrics are registered
-	Logger   *slog.Logger          // if nil, slog.Default
+	// Process is the id of this process, which is new each time it starts. It is part of the
+	// identity of its Temporal client (fanout.Identity).
+	Process string
+
+	Targets    Targets
+	Messages   Messages              // reads the messages that are too large for an activity's input
+	Runs       Runs                  // reads the previous run, and the progress of pending activities
+	Heartbeats Heartbeats            // needed by Deliver
+	Tracker    Tracker               // nil if this process records no dead letters
+	Health     Health                // if nil, the health of the tracker is not reported
+	Metrics    prometheus.Registerer // if nil, no metrics are registered
+	Logger     *slog.Logger          // if nil, slog.Default
 }
 
 // Activities has the activities of FanOut as methods. One value serves all workers of a process,
@@ -56,7 +61,8 @@ type Activities struct {
 	log        *slog.Logger
 	metrics    *metrics
 	admissions *admissions
-	recent     *recentOutcomes
+	requests   *requests
+	heartbeats Heartbeats
 }
 
 // New makes the activities of one process.
@@ -77,7 +83,8 @@ func New(options Options) *Activities {
 		log:        options.Logger,
 		metrics:    newMetrics(options.Metrics, admissions),
 		admissions: admissions,
-		recent:     newRecentOutcomes(),
+		requests:   newRequests(options.Process),
+		heartbeats: options.Heartbeats,
 	}
 }
 
@@ -89,3 +96,6 @@ const (
 	FastLane  Lane = "fast"  // the first attempt, by FirstAttempt
 	RetryLane Lane = "retry" // all further attempts, by Deliver
 )
+
+// Process returns the id of this process.
+func (a *Activities) Process() string { return a.requests.process }

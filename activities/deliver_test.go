@@ -16,11 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
-	"go.temporal.io/sdk/worker"
 
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
@@ -50,14 +47,35 @@ type fixture struct {
 	targets  *target.Set
 	registry *prometheus.Registry
 	suite    testsuite.WorkflowTestSuite
+
+	heartbeat func(context.Context, fanout.Progress) error // what Temporal answers to a heartbeat; nil acknowledges it
+	ledger    []fanout.Progress                            // the heartbeats that Temporal has got
+}
+
+// heartbeats implements Heartbeats.
+type heartbeats func(ctx context.Context, progress fanout.Progress) error
+
+func (h heartbeats) RecordActivityHeartbeat(ctx context.Context, _ []byte, details ...any) error {
+	return h(ctx, details[0].(fanout.Progress))
 }
 
 func newFixture(t *testing.T, handler http.HandlerFunc, yaml string) *fixture {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	f := &fixture{t: t, targets: load(t, server.URL, yaml), registry: prometheus.NewRegistry()}
-	f.acts = New(Options{Targets: f.targets, Metrics: f.registry})
+	f.acts = f.process("process-1")
 	return f
+}
+
+// process returns the activities of a process that serves the same targets.
+func (f *fixture) process(id string) *Activities {
+	return New(Options{Process: id, Targets: f.targets, Metrics: f.registry, Heartbeats: heartbeats(func(ctx context.Context, progress fanout.Progress) error {
+		f.ledger = append(f.ledger, progress)
+		if f.heartbeat != nil {
+			return f.heartbeat(ctx, progress)
+		}
+		return nil
+	})})
 }
 
 func (f *fixture) delivery() fanout.DeliverInput {
@@ -347,24 +365,6 @@ func TestAttempt_FailedProbeWaitsAsLongAsRetryAfter(t *testing.T) {
 	assert.GreaterOrEqual(t, failure.NextRetryDelay(), 50*time.Second)
 }
 
-// The answer to the heartbeat before the request brings the run's cancellation. The heartbeat has
-// already counted the request.
-func TestDeliver_SendsNothingIfTheRunIsCanceledBeforeTheRequest(t *testing.T) {
-	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, `- {name: a, url: $URL}`)
-	background, cancel := context.WithCancelCause(t.Context())
-	env := f.suite.NewTestActivityEnvironment()
-	env.SetWorkerOptions(worker.Options{BackgroundActivityContext: background})
-	env.RegisterActivity(f.acts.Deliver)
-	env.SetHeartbeatDetails(fanout.Progress{Attempts: 2, StatusCode: 503, Error: "503"})
-	env.SetOnActivityHeartbeatListener(func(*activity.Info, converter.EncodedValues) { cancel(temporal.NewCanceledError()) })
-	_, err := env.ExecuteActivity(f.acts.Deliver, f.delivery())
-	require.Error(t, err)
-	reason, progress := fanout.Explain(err, fanout.Progress{Attempts: 1})
-	assert.Equal(t, event.ReasonCanceled, reason)
-	assert.Equal(t, fanout.Progress{Attempts: 2, StatusCode: 503, Error: "the run was canceled; 503"}, progress)
-	assert.Len(t, fill(f.acts.admissions.of(f.targets.All()[0]), RetryLane), 64, "the permit is released")
-}
-
 func TestFirstAttempt_TransportFailuresAreRetried(t *testing.T) {
 	handlers := map[string]struct {
 		handler http.HandlerFunc
@@ -477,7 +477,7 @@ func (c *endsMeanwhile) Err() error {
 func TestAttempt_ReleasesItsPermitWheneverItsContextEnds(t *testing.T) {
 	set := load(t, "http://127.0.0.1:1", `- {name: a, url: $URL}`)
 	acts, target := New(Options{Targets: set}), set.All()[0]
-	outcome := acts.attemptInFastLane(&endsMeanwhile{Context: context.Background()}, target, fanout.DeliverInput{Policy: target.Policy})
+	outcome, _ := acts.attemptInFastLane(&endsMeanwhile{Context: context.Background()}, target, fanout.DeliverInput{Policy: target.Policy})
 	assert.Equal(t, fanout.Retry, outcome.Verdict)
 	assert.Zero(t, acts.admissions.of(target).inFlight)
 }

@@ -18,6 +18,18 @@ type Runs interface {
 	// PendingProgress returns how far a pending activity has come. It returns false if no
 	// such activity is pending, or if the activity has not recorded any progress yet.
 	PendingProgress(ctx context.Context, workflowID, runID, activityID string) (fanout.Progress, bool, error)
+
+	// FirstTask returns the id of the process that took the first workflow task of a run and
+	// lost it. It is empty if the task was not lost, or if nobody can be asked.
+	FirstTask(ctx context.Context, workflowID, runID string) (process string, err error)
+}
+
+// FirstTask returns which process to ask about the first attempts of a run whose first workflow
+// task was lost.
+func (a *Activities) FirstTask(ctx context.Context) (fanout.FirstTaskResult, error) {
+	run := activity.GetInfo(ctx).WorkflowExecution
+	process, err := a.runs.FirstTask(ctx, run.ID, run.RunID)
+	return fanout.FirstTaskResult{Process: process}, err
 }
 
 // LastProgress returns how far Deliver has come for a target, while Deliver waits for its next

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"fmt"
 	"time"
 
 	"genesys-fanout/event"
@@ -28,14 +29,23 @@ type DeliverResult struct{ Outcome }
 // FirstAttemptResult is the result of FirstAttempt, which never fails.
 type FirstAttemptResult struct{ Outcome }
 
-// RecallInput asks the process that may have made the first attempt for its outcome.
-type RecallInput struct {
-	Target string `json:"target"`
+// FirstTaskResult names the process that had the first workflow task of a run and lost it.
+type FirstTaskResult struct {
+	Process string `json:"process,omitempty"` // empty if nobody can be asked
 }
 
-// RecallResult is the outcome of the first attempt. If the process made none, the verdict
-// is Held, and the process will not make one later either.
-type RecallResult struct{ Outcome }
+// RecallInput asks the process that began a request for its outcome.
+type RecallInput struct {
+	Target string `json:"target"`
+	Number int64  `json:"number,omitempty"` // the number of the Request; 0 is the first attempt of the run
+}
+
+// RecallResult is the outcome of a request. If Sent is false, the process did not send the request
+// and will not send it later either; then the outcome is zero.
+type RecallResult struct {
+	Sent bool `json:"sent"`
+	Outcome
+}
 
 // LastProgressInput asks how far the retry lane of a target has come.
 type LastProgressInput struct {
@@ -46,12 +56,51 @@ type LastProgressInput struct {
 // recorded none yet.
 type LastProgressResult struct{ Progress }
 
-// Progress is how far a delivery has come. Deliver keeps it in its heartbeat details,
-// which survive both a failed attempt and a lost worker.
+// Progress is how far a delivery has come. It is the one ledger of a delivery's attempts: Deliver
+// keeps it in its heartbeat details, which survive both a failed attempt and a lost worker.
 type Progress struct {
-	Attempts   int    `json:"attempts"`              // how many requests were sent, including one that is only begun
+	Attempts   int    `json:"attempts"`              // how many attempts were begun, including one that is in flight
 	StatusCode int    `json:"status_code,omitempty"` // the HTTP status of the last answer; 0 if there was none
 	Error      string `json:"error,omitempty"`       // the error of the last failure
+
+	// InFlight names the request of the last attempt until its outcome is known. It is zero if
+	// no outcome is missing.
+	InFlight Request `json:"in_flight,omitzero"`
+}
+
+// Request names one request of the retry lane.
+type Request struct {
+	Process string `json:"process"` // the process that began it, as in ProcessQueue
+	Number  int64  `json:"number"`  // counts the requests of that process, from 1
+}
+
+// Delivered reports whether the last answer was a success. A ledger says so only if the completion
+// of the activity that wrote it was lost.
+func (p Progress) Delivered() bool {
+	return p.InFlight == (Request{}) && p.StatusCode >= 200 && p.StatusCode <= 299
+}
+
+// Begin returns the progress of a delivery that begins its next attempt with request r.
+func (p Progress) Begin(r Request) Progress {
+	p.Attempts++
+	p.InFlight = r
+	return p
+}
+
+// Unsent returns the progress if the request in flight was never sent: the attempt does not count.
+func (p Progress) Unsent() Progress {
+	p.Attempts--
+	p.InFlight = Request{}
+	return p
+}
+
+// Lost returns the progress if the process of the request in flight no longer answers. The
+// attempt counts, because the target may have got the event.
+func (p Progress) Lost() Progress {
+	p.InFlight = Request{}
+	p.StatusCode = 0
+	p.Error = fmt.Sprintf("attempt %d was begun by a process that no longer answers; the target may have got the event", p.Attempts)
+	return p
 }
 
 // Outcome is the outcome of one attempt.

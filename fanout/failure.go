@@ -19,6 +19,10 @@ const (
 	FailureRetry = "retry"
 	FailureHeld  = "held"
 
+	// FailureUnknown is the failure of a Deliver that found a request of another process in
+	// flight. It is not retryable. The workflow asks that process, and schedules Deliver again.
+	FailureUnknown = "unknown"
+
 	// OtherTracker is the failure of a task that only a worker with another tracker can
 	// do. Temporal retries the task.
 	OtherTracker = "OtherTracker"
@@ -47,16 +51,34 @@ func GivenUp(reason event.Reason, progress Progress, why string) error {
 	})
 }
 
-// IsGivenUp reports whether GivenUp returned the error.
-func IsGivenUp(err error) bool {
-	var failure *temporal.ApplicationError
-	return errors.As(err, &failure) && failure.NonRetryable()
+// IsFinal reports whether Temporal does not retry a failure of Deliver.
+func IsFinal(err error) bool {
+	failure, ok := errors.AsType[*temporal.ApplicationError](err)
+	return ok && failure.NonRetryable()
+}
+
+// Unknown returns the failure of a delivery whose last request is another process's, and has no
+// outcome yet.
+func Unknown(progress Progress) error {
+	return temporal.NewApplicationErrorWithOptions("the outcome of the last attempt is known to another process", FailureUnknown,
+		temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{progress}, Category: temporal.ApplicationErrorCategoryBenign})
+}
+
+// IsUnknown reports whether err is a FailureUnknown.
+func IsUnknown(err error) bool {
+	failure, ok := errors.AsType[*temporal.ApplicationError](err)
+	return ok && failure.Type() == FailureUnknown
 }
 
 // Explain returns the reason why a delivery ended, and its progress. err is the failure of
 // Deliver as a workflow gets it, and known is the progress before Deliver ran.
 func Explain(err error, known Progress) (event.Reason, Progress) {
-	progress := lastProgress(err, known)
+	return Reason(err, LastProgress(err, known))
+}
+
+// Reason returns the reason why a delivery with this progress ended, and the progress with the
+// reason in its error.
+func Reason(err error, progress Progress) (event.Reason, Progress) {
 	var failure *temporal.ApplicationError
 	if errors.As(err, &failure) && slices.Contains(terminal, event.Reason(failure.Type())) {
 		return event.Reason(failure.Type()), progress
@@ -81,11 +103,11 @@ func Explain(err error, known Progress) (event.Reason, Progress) {
 	return event.ReasonExhausted, progress // an operator's command ended the activity
 }
 
-// lastProgress returns the newest progress that err carries, or known if it carries none. A
+// LastProgress returns the newest progress that err carries, or known if it carries none. A
 // failure or a cancellation has the progress as details. They may be absent, because
 // Temporal keeps only the message of a failure over 4 KiB, and a lost worker leaves no
 // failure. A timeout also carries the last heartbeat.
-func lastProgress(err error, known Progress) Progress {
+func LastProgress(err error, known Progress) Progress {
 	var failed, beat Progress
 	hasFailed := detailsOf[*temporal.ApplicationError](err, &failed) || detailsOf[*temporal.CanceledError](err, &failed)
 	var timeout *temporal.TimeoutError

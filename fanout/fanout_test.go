@@ -41,7 +41,7 @@ func TestSearchAttributes_HaveTheirRegisteredNamesAndTypes(t *testing.T) {
 		"ChannelType":       enums.INDEXED_VALUE_TYPE_KEYWORD,
 		"DeadLetterTargets": enums.INDEXED_VALUE_TYPE_KEYWORD_LIST,
 	}, types)
-	started := StartOptions(Input{Message: event.Message{Event: event.Event{ID: "a", Type: "b", InteractionID: "c", ChannelType: "d"}}, SearchAttributes: true}, "", "").TypedSearchAttributes
+	started := StartOptions(Input{Message: event.Message{Event: event.Event{ID: "a", Type: "b", InteractionID: "c", ChannelType: "d"}}, SearchAttributes: true}, "", false).TypedSearchAttributes
 	assert.Equal(t, 3, started.Size())
 	for key := range started.GetUntypedValues() {
 		assert.Contains(t, types, key.GetName())
@@ -94,7 +94,7 @@ func TestStart_NamesTheRunByTheEventsOwnWords(t *testing.T) {
 		Undeliverable:    &Undeliverable{Reason: event.ReasonOversize, Error: "too large"},
 		SearchAttributes: true,
 	}
-	for _, options := range []client.StartWorkflowOptions{StartOptions(in, "q", "r"), ReplayOptions(in, "q", nil)} {
+	for _, options := range []client.StartWorkflowOptions{StartOptions(in, "q", true), ReplayOptions(in, "q", nil)} {
 		assert.Equal(t, "event-"+event.Escape(long), options.ID)
 		assert.Equal(t, in.Event.Hash(), options.Memo[MemoEventHash])
 		assert.LessOrEqual(t, len(options.StaticSummary), 400)
@@ -106,7 +106,7 @@ func TestStart_NamesTheRunByTheEventsOwnWords(t *testing.T) {
 		}
 	}
 	var started Input
-	_, err := Start(t.Context(), recordingClient{started: &started}, StartOptions(in, "q", ""), in)
+	_, err := Start(t.Context(), recordingClient{started: &started}, StartOptions(in, "q", false), in)
 	require.NoError(t, err)
 	assert.Equal(t, in.Event.Cut(), started.Event)
 	assert.Equal(t, in.Source, started.Source)
@@ -115,7 +115,7 @@ func TestStart_NamesTheRunByTheEventsOwnWords(t *testing.T) {
 
 	// If Temporal accepts the message, its words are not cut.
 	in.Undeliverable, in.Body, in.Event = nil, event.Body("{}"), event.Event{ID: strings.Repeat("ü", 1000), Type: strings.Repeat("t", 1000)}
-	_, err = Start(t.Context(), recordingClient{started: &started}, StartOptions(in, "q", ""), in)
+	_, err = Start(t.Context(), recordingClient{started: &started}, StartOptions(in, "q", false), in)
 	require.NoError(t, err)
 	assert.Equal(t, in.Event, started.Event)
 }

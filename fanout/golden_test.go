@@ -31,6 +31,7 @@ func TestPayloads_HaveTheCommittedJSON(t *testing.T) {
 		Source: event.Source{Topic: "events", Partition: 3, Offset: 42},
 	}
 	progress := Progress{Attempts: 2, StatusCode: 503, Error: "503 Service Unavailable"}
+	begun := progress.Begin(Request{Process: "d81f7c1a-52be-4a0e-8f0d-6b1f0f6a9b01", Number: 7})
 	state := TargetState{ClosedUntil: at, AwayAt: at}
 	outcome := Outcome{Verdict: Retry, Progress: progress, NotBefore: at, Wait: Wait{Least: target.Duration(time.Minute), Why: "the backoff"}, TargetState: state}
 	trackers := map[string]string{"analytics-service": "tracker-1"}
@@ -45,8 +46,10 @@ func TestPayloads_HaveTheCommittedJSON(t *testing.T) {
 		"DeliverInput":            DeliverInput{Message: message, Policy: policy, Progress: progress, NotBefore: at, TargetState: state},
 		"DeliverResult":           DeliverResult{Outcome: outcome},
 		"FirstAttemptResult":      FirstAttemptResult{Outcome: outcome},
-		"RecallInput":             RecallInput{Target: "analytics-service"},
-		"RecallResult":            RecallResult{Outcome: outcome},
+		"RecallInput":             RecallInput{Target: "analytics-service", Number: 7},
+		"RecallResult":            RecallResult{Sent: true, Outcome: outcome},
+		"FirstTaskResult":         FirstTaskResult{Process: "d81f7c1a-52be-4a0e-8f0d-6b1f0f6a9b01"},
+		"Progress-in-flight":      begun,
 		"LastProgressInput":       LastProgressInput{Target: "analytics-service"},
 		"LastProgressResult":      LastProgressResult{Progress: progress},
 		"RecordDeadLetterInput":   RecordDeadLetterInput{Target: "analytics-service", Reason: event.ReasonExhausted, Progress: progress, Message: message, NoBody: true, At: at, RecordLocation: location},

@@ -3,6 +3,8 @@ package fanout
 import (
 	"strings"
 
+	"github.com/google/uuid"
+
 	"genesys-fanout/event"
 )
 
@@ -24,17 +26,29 @@ func TargetQueue(taskQueue, target string) string { return taskQueue + "/target/
 // looked up and resolved.
 func DeadLetterQueue(taskQueue string) string { return taskQueue + "/dead-letter" }
 
-// RecallQueue returns the name of the queue on which one process answers questions
-// about the first attempts that it made. instance is the id of the process, which is new
-// each time the process starts.
-func RecallQueue(taskQueue, instance string) string { return taskQueue + "/first-attempts/" + instance }
+// ProcessQueue returns the name of the queue on which one process answers questions about the
+// requests that it began. process is the id of the process, which is new each time it starts.
+func ProcessQueue(taskQueue, process string) string { return taskQueue + "/process/" + process }
+
+// Identity returns the identity of a process in Temporal: its host and its id. Temporal writes it
+// into the history beside each workflow task that the process takes.
+func Identity(host, process string) string { return host + "/" + process }
+
+// ProcessOf returns the id of the process that has an identity. It is empty for the identity of
+// another program.
+func ProcessOf(identity string) string {
+	process := identity[strings.LastIndexByte(identity, '/')+1:]
+	if uuid.Validate(process) != nil {
+		return ""
+	}
+	return process
+}
 
 // DeliverActivityID returns the ActivityID of a target's retry lane. It is stable, so
 // that an operator can name it to pause, unpause or reset the delivery.
 func DeliverActivityID(target string) string { return "deliver-" + target }
 
-// RecallActivityID returns the ActivityID under which a run asks another process about
-// a first attempt.
+// RecallActivityID returns the ActivityID under which a run asks a process about a request.
 func RecallActivityID(target string) string { return "recall-" + target }
 
 // OutstandingActivityID is the ActivityID of the first Outstanding activity of a rerun. The
@@ -71,11 +85,6 @@ const (
 	MemoStartedBy   = "started_by"
 	StartedByIngest = "ingest"
 	StartedByReplay = "replay"
-
-	// MemoRecallQueue holds the RecallQueue of the process that started the run eagerly.
-	// That process makes the first attempts, and it answers questions about them on this
-	// queue.
-	MemoRecallQueue = "recall_queue"
 
 	// MemoEventHash holds event.Event.Hash of the run's event, made of the event's own
 	// words. If an event's id has a run already, ingest compares the hashes.

@@ -9,18 +9,14 @@ import (
 	"genesys-fanout/event"
 )
 
-// StartOptions returns the options with which ingest starts FanOut for an event. If ingest
-// makes the first attempts itself, recallQueue is its own RecallQueue, and the start is
-// eager; otherwise recallQueue is empty. Starting an event twice fails with
-// *serviceerror.WorkflowExecutionAlreadyStarted, whether its run is open or closed.
-func StartOptions(in Input, taskQueue, recallQueue string) client.StartWorkflowOptions {
-	memo := map[string]any{MemoStartedBy: StartedByIngest}
-	if recallQueue != "" {
-		memo[MemoRecallQueue] = recallQueue
-	}
-	options := startOptions(in, taskQueue, memo)
+// StartOptions returns the options with which ingest starts FanOut for an event. eager asks Temporal
+// for the run's first workflow task with the answer, so that ingest makes the first attempts
+// itself. Starting an event twice fails with *serviceerror.WorkflowExecutionAlreadyStarted,
+// whether its run is open or closed.
+func StartOptions(in Input, taskQueue string, eager bool) client.StartWorkflowOptions {
+	options := startOptions(in, taskQueue, map[string]any{MemoStartedBy: StartedByIngest})
 	options.WorkflowIDReusePolicy = enums.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE
-	options.EnableEagerStart = recallQueue != ""
+	options.EnableEagerStart = eager
 	return options
 }
 

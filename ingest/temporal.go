@@ -20,15 +20,14 @@ type TemporalStarter struct {
 	Client    client.Client // with the workflows' DataConverter
 	TaskQueue string
 
-	// RecallQueue is a task queue of this process alone. If it is set, runs are started
-	// eagerly, which needs a worker of TaskQueue on the same Client, and one of RecallQueue.
-	RecallQueue string
+	// Eager starts runs eagerly, which needs a worker of TaskQueue on the same Client.
+	Eager bool
 }
 
 // Start implements Starter.
 func (t TemporalStarter) Start(ctx context.Context, in fanout.Input) (bool, error) {
 	for repeated := false; ; repeated = true {
-		_, err := fanout.Start(ctx, t.Client, fanout.StartOptions(in, t.TaskQueue, t.RecallQueue), in)
+		_, err := fanout.Start(ctx, t.Client, fanout.StartOptions(in, t.TaskQueue, t.Eager), in)
 		var exists *serviceerror.WorkflowExecutionAlreadyStarted
 		if !errors.As(err, &exists) {
 			return err == nil, err

@@ -17,10 +17,15 @@ const (
 	// localSlack is the time that a first attempt is allowed beyond the target's timeout.
 	localSlack = 5 * time.Second
 
-	// recallTimeout is how long a Recall task may wait until the process that made the
-	// first attempt polls it. A run calls Recall after Temporal was unreachable, and
-	// pollers reconnect within 10 s.
+	// recallTimeout is how long a Recall task may wait until the process that began a request
+	// polls it. A run calls Recall after Temporal was unreachable, and pollers reconnect
+	// within 10 s. A process that is silent for longer counts as killed.
 	recallTimeout = 20 * time.Second
+
+	// fastLaneTimeout is the longest timeout of a target with a fast lane. The SDK completes a
+	// workflow task after 8 s, and asks for another one, if local activities are still
+	// running; then a lost task could not be told from one that continues.
+	fastLaneTimeout = 7 * time.Second
 
 	// lastProgressTimeout bounds LastProgress, because the cancellation of the retry
 	// lane waits until Temporal has answered it.
@@ -119,16 +124,24 @@ func (d *delivery) remaining(ctx workflow.Context) time.Duration {
 	return time.Duration(d.policy.MaxAge) - workflow.Now(ctx).Sub(d.run.began)
 }
 
+// hasFastLane reports whether the first attempt to the target may be made within a workflow task.
+func (d *delivery) hasFastLane() bool {
+	return d.policy.FastLane && time.Duration(d.policy.Timeout) <= fastLaneTimeout
+}
+
 // tryFastLane makes the first attempt within the current workflow task, or asks for the outcome
 // of an attempt in a task that was lost. It reports whether the delivery has ended.
 func (d *delivery) tryFastLane(ctx workflow.Context) (ended bool) {
-	if !d.policy.FastLane || ctx.Err() != nil {
+	switch {
+	case !d.hasFastLane() || ctx.Err() != nil:
 		return false
+	case d.run.fastLane:
+		return d.applyOutcome(ctx, d.firstAttempt(ctx))
+	case d.run.lostBy != "":
+		d.progress = d.progress.Begin(fanout.Request{Process: d.run.lostBy})
+		return d.applyLastOutcome(ctx)
 	}
-	if d.run.recallQueue != "" {
-		return d.applyOutcome(ctx, d.recall(ctx))
-	}
-	return d.applyOutcome(ctx, d.firstAttempt(ctx))
+	return false
 }
 
 func (d *delivery) firstAttempt(ctx workflow.Context) fanout.Outcome {
@@ -148,27 +161,38 @@ func (d *delivery) firstAttempt(ctx workflow.Context) fanout.Outcome {
 	return result.Outcome
 }
 
-// recall asks the process that may have made the first attempt for its outcome. If the
-// process does not answer, it was killed. Then the retry lane delivers the event, and the
-// target may get it a second time.
-func (d *delivery) recall(ctx workflow.Context) fanout.Outcome {
+// applyLastOutcome asks the process of the request in flight once for its outcome, applies it, and
+// reports whether the delivery has ended. If the process does not answer, it was killed. Then the
+// attempt counts, and the next attempt may send the event a second time.
+func (d *delivery) applyLastOutcome(ctx workflow.Context) (ended bool) {
+	result, err := d.recall(ctx, d.progress.InFlight)
+	switch {
+	case err != nil:
+		d.progress = d.progress.Lost()
+	case !result.Sent:
+		d.progress = d.progress.Unsent()
+	default:
+		return d.applyOutcome(ctx, result.Outcome)
+	}
+	return d.progress.Attempts >= d.policy.MaxAttempts && d.giveUp(event.ReasonExhausted, d.progress)
+}
+
+// recall asks the process that began a request for its outcome.
+func (d *delivery) recall(ctx workflow.Context, request fanout.Request) (result fanout.RecallResult, err error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		ActivityID:             fanout.RecallActivityID(d.target),
-		TaskQueue:              d.run.recallQueue,
+		TaskQueue:              fanout.ProcessQueue(workflow.GetInfo(ctx).TaskQueueName, request.Process),
 		ScheduleToCloseTimeout: recallTimeout + time.Duration(d.policy.Timeout),
 		ScheduleToStartTimeout: recallTimeout,
 		DisableEagerExecution:  true,
-		Summary:                d.target + ": ask for the outcome of the first attempt",
+		Summary:                d.target + ": ask for the outcome of the last attempt",
 	})
-	var result fanout.RecallResult
-	if err := workflow.ExecuteActivity(ctx, acts.Recall, fanout.RecallInput{Target: d.target}).Get(ctx, &result); err != nil {
-		return fanout.Outcome{Verdict: fanout.Held}
-	}
-	return result.Outcome
+	input := fanout.RecallInput{Target: d.target, Number: request.Number}
+	err = workflow.ExecuteActivity(ctx, acts.Recall, input).Get(ctx, &result)
+	return result, err
 }
 
-// applyOutcome applies the outcome of the first attempt and reports whether the delivery has
-// ended.
+// applyOutcome applies the outcome of an attempt and reports whether the delivery has ended.
 func (d *delivery) applyOutcome(ctx workflow.Context, outcome fanout.Outcome) (ended bool) {
 	d.progress, d.notBefore, d.targetState = outcome.Progress, outcome.NotBefore, outcome.TargetState
 	switch {
@@ -192,12 +216,39 @@ func (d *delivery) applyOutcome(ctx workflow.Context, outcome fanout.Outcome) (e
 }
 
 // tryRetryLane schedules the delivery on the target's own queue. Temporal retries it there
-// until it is delivered or given up.
+// until it is delivered or given up. If the outcome of an attempt is missing at the end, it asks
+// the process that began the attempt.
 func (d *delivery) tryRetryLane(ctx workflow.Context) {
-	if err := ctx.Err(); err != nil {
-		d.giveUp(fanout.Explain(err, d.progress))
-		return
+	disconnected, _ := workflow.NewDisconnectedContext(ctx)
+	for {
+		if err := ctx.Err(); err != nil {
+			d.giveUp(fanout.Explain(err, d.progress))
+			return
+		}
+		err := d.deliver(ctx)
+		if err == nil {
+			return
+		}
+		d.progress = fanout.LastProgress(err, d.progress)
+		if d.progress.Delivered() {
+			return
+		}
+		if d.progress.InFlight != (fanout.Request{}) && d.applyLastOutcome(disconnected) {
+			return
+		}
+		if !fanout.IsUnknown(err) {
+			d.giveUp(fanout.Reason(err, d.progress))
+			return
+		}
+		if d.expire(ctx) {
+			return
+		}
 	}
+}
+
+// deliver executes Deliver until the delivery has ended, or until it needs the outcome of an
+// attempt that another process made.
+func (d *delivery) deliver(ctx workflow.Context) error {
 	d.setState(ctx, fanout.StateRetrying)
 	disconnected, _ := workflow.NewDisconnectedContext(ctx)
 	lane, cancel := workflow.WithCancel(workflow.WithActivityOptions(disconnected, workflow.ActivityOptions{
@@ -221,11 +272,11 @@ func (d *delivery) tryRetryLane(ctx workflow.Context) {
 		AddReceive(ctx.Done(), func(workflow.ReceiveChannel, bool) { d.fetchProgress(disconnected); cancel() }).
 		Select(disconnected)
 	var result fanout.DeliverResult
-	if err := delivered.Get(disconnected, &result); err != nil {
-		d.giveUp(fanout.Explain(err, d.progress))
-		return
+	err := delivered.Get(disconnected, &result)
+	if err == nil {
+		d.progress = result.Progress
 	}
-	d.progress = result.Progress
+	return err
 }
 
 // fetchProgress asks Temporal for the progress of the retry lane before the run cancels
@@ -245,17 +296,12 @@ func (d *delivery) fetchProgress(ctx workflow.Context) {
 	}
 }
 
-// retryPolicy returns the target's backoff as a retry policy of Temporal. It sets no
-// maximum of attempts, because Temporal would count each task that it dispatches, even one
-// that sent no request. Deliver counts the requests and ends the retries itself. The
-// backoff applies only to attempts whose worker was lost, because every other failure
-// names its own delay.
+// retryPolicy returns the retry policy of Deliver. It sets no maximum of attempts, and no growing
+// wait, because Temporal would count each task that it dispatches, even one that sent no request.
+// Deliver counts the requests, ends the retries itself, and names the delay of each failure. So
+// the interval applies only if a worker was lost.
 func retryPolicy(p target.Policy) *temporal.RetryPolicy {
-	return &temporal.RetryPolicy{
-		InitialInterval:    time.Duration(p.Backoff.Initial),
-		BackoffCoefficient: p.Backoff.Multiplier,
-		MaximumInterval:    time.Duration(p.Backoff.Max),
-	}
+	return &temporal.RetryPolicy{InitialInterval: time.Duration(p.Backoff.Initial), BackoffCoefficient: 1}
 }
 
 // giveUp ends the delivery without success. It always returns true, so that callers can

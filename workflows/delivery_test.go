@@ -26,7 +26,7 @@ func TestPlan_CorrectsInputsWrittenByHand(t *testing.T) {
 	require.Len(t, deliveries, 2, "an ActivityID must be unique")
 	for _, d := range deliveries {
 		policy := retryPolicy(d.policy)
-		assert.GreaterOrEqual(t, policy.MaximumInterval, policy.InitialInterval, "Temporal rejects any other")
+		assert.Positive(t, policy.InitialInterval, "Temporal rejects any other")
 		assert.Positive(t, d.policy.MaxAttempts)
 		assert.Positive(t, d.policy.Timeout)
 	}

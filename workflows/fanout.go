@@ -37,7 +37,7 @@ func (w *Workflows) FanOut(ctx workflow.Context, in fanout.Input) (fanout.Result
 		r.keepOnlyOutstanding(ctx)
 	}
 	r.began = began(ctx)
-	r.recallQueue = recallQueue(ctx, r.began)
+	r.chooseFirstLane(ctx)
 	r.settleAll(ctx)
 	w.reportAge(ctx, r)
 	return r.conclude(ctx)
@@ -45,14 +45,16 @@ func (w *Workflows) FanOut(ctx workflow.Context, in fanout.Input) (fanout.Result
 
 // run is the state of one run, which all its deliveries share.
 type run struct {
-	in          fanout.Input
-	rerun       bool      // true if the run is not the first of its event
-	began       time.Time // max_age counts from then
-	recallQueue string    // the queue to ask about the first attempts; empty if none was made yet
-	deliveries  []*delivery
-	others      openRecords       // the open records of targets to which this run does not deliver
-	attribute   deadLetterTargets // the run's search attribute
-	detailed    bool              // true once the run has current details
+	in         fanout.Input
+	rerun      bool      // true if the run is not the first of its event
+	continued  bool      // true if the run was reset to a point at which its history has the choices of a first run
+	began      time.Time // max_age counts from then
+	fastLane   bool      // true if this task makes the first attempts
+	lostBy     string    // the process that lost the first workflow task, and may have made first attempts in it
+	deliveries []*delivery
+	others     openRecords       // the open records of targets to which this run does not deliver
+	attribute  deadLetterTargets // the run's search attribute
+	detailed   bool              // true once the run has current details
 }
 
 func newRun(ctx workflow.Context, in fanout.Input) *run {
@@ -93,17 +95,35 @@ func began(ctx workflow.Context) time.Time {
 // if no task was lost before: the run started, the task scheduled, the task started.
 const undisturbedHistory = 3
 
-// recallQueue returns the queue on which to ask about the first attempts of this run. It
-// is empty if no attempt was made yet. If the history is longer than undisturbedHistory, a
-// workflow task was lost, and another process may have made first attempts in it. A task
-// that is only late, because of a backlog, does not make the history longer. The events
-// before a reset do not count as a lost task either.
-func recallQueue(ctx workflow.Context, began time.Time) string {
-	info := workflow.GetInfo(ctx)
-	if info.GetCurrentHistoryLength() <= undisturbedHistory || !began.Equal(info.WorkflowStartTime) {
-		return ""
+// chooseFirstLane decides whether this workflow task makes first attempts. Only the first task of
+// a run that ingest started makes them, and only if no task was lost before it. A longer history
+// says that one was lost; then the process that had it may have made first attempts. A task that
+// is only late, because of a backlog, does not make the history longer.
+func (r *run) chooseFirstLane(ctx workflow.Context) {
+	switch {
+	case r.rerun && !r.continued:
+	case workflow.GetInfo(ctx).GetCurrentHistoryLength() <= undisturbedHistory:
+		r.fastLane = true
+	case slices.ContainsFunc(r.deliveries, (*delivery).hasFastLane):
+		r.lostBy = processOfLostTask(ctx)
 	}
-	return memo[string](ctx, fanout.MemoRecallQueue, "first attempts may be made twice")
+}
+
+// lostTaskTimeout is how long processOfLostTask may take. The SDK repeats it within that time.
+const lostTaskTimeout = time.Minute
+
+// processOfLostTask returns the process that had the first workflow task of the run and lost it.
+// It is empty if nobody can be asked.
+func processOfLostTask(ctx workflow.Context) string {
+	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
+		ScheduleToCloseTimeout: lostTaskTimeout,
+		Summary:                "read who lost the first workflow task",
+	})
+	var lost fanout.FirstTaskResult
+	if err := workflow.ExecuteLocalActivity(ctx, acts.FirstTask).Get(ctx, &lost); err != nil {
+		workflow.GetLogger(ctx).Error("the process that lost the first workflow task cannot be read; first attempts may be made twice", "error", err)
+	}
+	return lost.Process
 }
 
 // memo returns the value that the starter of the run put into the memo, or the zero value

@@ -4,18 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/taskqueue/v1"
-	"go.temporal.io/api/workflowservice/v1"
-	"go.temporal.io/sdk/activity"
-	"go.temporal.io/sdk/worker"
 
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
@@ -42,7 +35,7 @@ func TestFanOut_SendsKafkaPositionAndTimeWithEachAttempt(t *testing.T) {
 		in.Event.PublishedAt = at
 		in.Source = event.Source{Topic: "events", Partition: 7, Offset: n}
 		in.Body = event.Body(`"` + strings.Repeat("x", large) + `"`)
-		r.completes(r.Execute(fanout.StartOptions(in, fleet.TaskQueue, ""), in))
+		r.completes(r.Execute(fanout.StartOptions(in, fleet.TaskQueue, false), in))
 		requests := r.Targets["a"].Requests()
 		require.Len(t, requests, 2)
 		r.Targets["a"].ClearRequests()
@@ -173,57 +166,4 @@ func TestMaxAge_KeepsTheLastErrorIfNobodyPollsTheRetryLane(t *testing.T) {
 	assert.Equal(t, r.Targets["a"].Count(), record.Attempts)
 	assert.Equal(t, http.StatusServiceUnavailable, record.StatusCode)
 	assert.Contains(t, record.Error, "max_age has passed; 503 Service Unavailable: xxx")
-}
-
-// TestRecall_AsksTheProcessThatLostTheFirstTask checks what happens if the first workflow task
-// is lost and another process gets the next one. The run asks the first process for the outcome
-// of its attempt, and sends only if that process did not. If no process had the task before, it
-// is only late, and the run makes the first attempt as usual.
-func TestRecall_AsksTheProcessThatLostTheFirstTask(t *testing.T) {
-	for name, test := range map[string]struct {
-		lost     bool
-		verdict  fanout.Verdict // the answer of the first process
-		recalls  int32
-		requests int
-	}{
-		"delivered": {lost: true, verdict: fanout.Delivered, recalls: 1, requests: 0},
-		"held":      {lost: true, verdict: fanout.Held, recalls: 1, requests: 1},
-		"late":      {lost: false, verdict: fanout.Held, recalls: 0, requests: 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := &runs{fleet.New(t, fleet.Options{Targets: oneTarget + `
-    timeout: 3s
-`})}
-			var recalls atomic.Int32
-			recallQueue := fanout.RecallQueue(fleet.TaskQueue, "first-process")
-			first := worker.New(r.Client, recallQueue, worker.Options{DisableWorkflowWorker: true})
-			first.RegisterActivityWithOptions(func(fanout.DeliverInput) (fanout.Outcome, error) {
-				recalls.Add(1)
-				return fanout.Outcome{Verdict: test.verdict}, nil
-			}, activity.RegisterOptions{Name: "Recall"})
-			require.NoError(t, first.Start())
-			t.Cleanup(first.Stop)
-
-			in := r.Input("evt-1")
-			options := fanout.StartOptions(in, fleet.TaskQueue, recallQueue)
-			options.EnableEagerStart = false // any worker that polls gets the workflow task
-			options.WorkflowTaskTimeout = time.Second
-			run := r.Execute(options, in)
-			if test.lost {
-				task, err := r.Client.WorkflowService().PollWorkflowTaskQueue(r.Ctx, &workflowservice.PollWorkflowTaskQueueRequest{
-					Namespace: devstack.Namespace, TaskQueue: &taskqueue.TaskQueue{Name: fleet.TaskQueue, Kind: enums.TASK_QUEUE_KIND_NORMAL},
-				})
-				require.NoError(t, err)
-				require.NotEmpty(t, task.GetTaskToken())
-			}
-			late := time.NewTimer(options.WorkflowTaskTimeout)
-			<-late.C
-
-			r.StartWorker(r.Workers.WorkflowWorker(prometheus.NewRegistry()))
-			r.StartWorker(r.Workers.RetryLaneWorker(r.Set.All()[0]))
-			r.completes(run)
-			assert.Equal(t, test.recalls, recalls.Load())
-			assert.Equal(t, test.requests, r.Targets["a"].Count())
-		})
-	}
 }

@@ -31,6 +31,7 @@ func startedBy(ctx workflow.Context) string {
 // continues with all of them.
 func (r *run) keepOnlyOutstanding(ctx workflow.Context) {
 	if workflow.GetVersion(ctx, "outstanding", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		r.continued = true
 		for _, d := range r.deliveries {
 			d.location.Unknown = true
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -15,14 +16,22 @@ import (
 )
 
 // TemporalProxy is a gRPC proxy between a process and a Temporal server. It forwards every call,
-// unless a test makes it reject some calls or makes it silent.
+// unless a test makes it reject, delay or lose some calls, or makes it silent.
 type TemporalProxy struct {
 	listener *outageListener
 	server   *grpc.Server
 	upstream *grpc.ClientConn
 
-	mu       sync.Mutex
-	rejected map[string]error // by the name of the method
+	mu    sync.Mutex
+	rules map[string]*callRule // by the name of the method
+}
+
+// callRule says what the proxy does to the calls of a method.
+type callRule struct {
+	rejection error         // the answer, instead of the server's
+	delay     time.Duration // how much later the server's answer is passed on
+	losses    int           // how many calls are still lost; negative: all
+	lost      int           // how many were
 }
 
 // StartTemporalProxy starts a proxy, on a free port, of the Temporal frontend at address.
@@ -37,7 +46,7 @@ func StartTemporalProxy(ctx context.Context, address string) (*TemporalProxy, er
 		_ = upstream.Close()
 		return nil, err
 	}
-	p := &TemporalProxy{listener: listener, upstream: upstream, rejected: make(map[string]error)}
+	p := &TemporalProxy{listener: listener, upstream: upstream, rules: make(map[string]*callRule)}
 	p.server = grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.MaxRecvMsgSize(maxMessageBytes), grpc.UnknownServiceHandler(p.forward))
 	go func() { _ = p.server.Serve(listener) }()
 	return p, nil
@@ -52,9 +61,33 @@ func (p *TemporalProxy) Address() string { return p.listener.Addr().String() }
 // Reject makes the proxy answer calls of a method, such as PollWorkflowTaskQueue, with an error.
 // codes.OK makes it forward them again.
 func (p *TemporalProxy) Reject(method string, code codes.Code, message string) {
+	p.setRule(method, callRule{rejection: status.Error(code, message)})
+}
+
+// DelayAnswers makes the proxy forward calls of a method at once, and pass the server's answers on
+// after d. 0 ends that.
+func (p *TemporalProxy) DelayAnswers(method string, d time.Duration) {
+	p.setRule(method, callRule{delay: d})
+}
+
+// Lose makes the proxy lose the next n calls of a method: it forwards nothing, and answers only
+// when the caller gives up. A negative n loses all calls, and 0 none from now on.
+func (p *TemporalProxy) Lose(method string, n int) { p.setRule(method, callRule{losses: n}) }
+
+// Lost returns how many calls of a method were lost since the last call of Lose for it.
+func (p *TemporalProxy) Lost(method string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.rejected[method] = status.Error(code, message)
+	if rule := p.rules[method]; rule != nil {
+		return rule.lost
+	}
+	return 0
+}
+
+func (p *TemporalProxy) setRule(method string, rule callRule) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rules[method] = &rule
 }
 
 // Silence makes the proxy keep every connection open and forward nothing, not even the calls that
@@ -82,8 +115,13 @@ func (p *TemporalProxy) forward(_ any, stream grpc.ServerStream) error {
 	if err := stream.RecvMsg(&request); err != nil {
 		return err
 	}
-	if err := p.rejection(path.Base(method)); err != nil {
-		return err
+	rule, lose := p.apply(path.Base(method))
+	if lose {
+		<-ctx.Done()
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	if rule.rejection != nil {
+		return rule.rejection
 	}
 	if header, ok := metadata.FromIncomingContext(ctx); ok {
 		ctx = metadata.NewOutgoingContext(ctx, header)
@@ -91,13 +129,29 @@ func (p *TemporalProxy) forward(_ any, stream grpc.ServerStream) error {
 	if err := p.upstream.Invoke(ctx, method, &request, &answer); err != nil {
 		return err
 	}
+	if rule.delay > 0 {
+		select {
+		case <-time.After(rule.delay):
+		case <-ctx.Done():
+		}
+	}
 	return stream.SendMsg(&answer)
 }
 
-func (p *TemporalProxy) rejection(method string) error {
+// apply returns the rule for one call of a method, and whether this call is lost.
+func (p *TemporalProxy) apply(method string) (rule callRule, lose bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.rejected[method]
+	current := p.rules[method]
+	if current == nil {
+		return callRule{}, false
+	}
+	if current.losses != 0 {
+		current.losses--
+		current.lost++
+		return callRule{}, true
+	}
+	return *current, false
 }
 
 // rawCodec leaves messages as the bytes that were received.

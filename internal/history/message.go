@@ -3,6 +3,7 @@
 //   - message.go: the message with which a run was started
 //   - previous.go: which run was the previous one
 //   - ending.go: how a run ended, and which trackers have its open records
+//   - firsttask.go: which process lost the first workflow task
 //   - progress.go: the progress of a pending delivery
 //
 // The package refuses to change a run, and it caches nothing. It knows the payloads of package

@@ -13,6 +13,7 @@ import (
 // DialOptions are what Dial needs.
 type DialOptions struct {
 	Temporal      TemporalConfig
+	Identity      string                  // of this process in Temporal; empty: the SDK's own
 	DataConverter converter.DataConverter // nil: the SDK's own
 	Metrics       client.MetricsHandler   // nil: none
 	Log           *slog.Logger
@@ -46,6 +47,7 @@ func newClient(o DialOptions) (client.Client, error) {
 	options.Logger = TemporalLogger(o.Log)
 	options.MetricsHandler = o.Metrics
 	options.DataConverter = o.DataConverter
+	options.Identity = o.Identity
 	// By default the SDK compresses each request with gzip, and the server each answer. With
 	// messages of 1 KB that cost a tenth of ingest's processor time and saved about 2 KB per
 	// event.

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"maps"
 	"os"
 	"slices"
@@ -48,4 +49,11 @@ func (e Env) names() []string {
 		}
 	}
 	return names
+}
+
+// Hostname returns the name of this machine, for the identity of a process. It is "unknown" if
+// the operating system does not say.
+func Hostname() string {
+	name, _ := os.Hostname() // empty if it fails
+	return cmp.Or(name, "unknown")
 }

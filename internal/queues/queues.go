@@ -1,5 +1,5 @@
 // Package queues makes the Temporal workers of FanOut's task queues: one for workflow tasks and
-// their first attempts, one that answers questions about these attempts, one for each target's
+// their first attempts, one that answers questions about the requests of the process, one for each target's
 // retry lane, and one for dead letters. It decides how many tasks and polls each of them has.
 //
 // The package refuses to start or stop a worker: the process that has the worker does. But if a
@@ -88,15 +88,17 @@ func (c Config) WorkflowWorker(metrics prometheus.Registerer) *Worker {
 		w.RegisterWorkflowWithOptions(fanOut.FanOut, workflow.RegisterOptions{Name: fanout.WorkflowName})
 		w.RegisterActivity(c.Activities.FirstAttempt)
 		w.RegisterActivity(c.Activities.LastProgress)
+		w.RegisterActivity(c.Activities.FirstTask)
 	})
 }
 
 // cacheSize returns the size of the sticky cache, in runs, for this number of targets.
 func cacheSize(targets int) int { return min(cachedRuns, cachedDeliveries/max(1, targets)) }
 
-// RecallWorker makes the worker that answers questions about the first attempts of this process,
-// on a queue of its own. It gets tasks only after a workflow task was lost.
-func (c Config) RecallWorker(queue string) *Worker {
+// ProcessWorker makes the worker that answers questions about the requests that this process began,
+// on a queue of its own. It gets tasks only after the answer to a task was lost.
+func (c Config) ProcessWorker() *Worker {
+	queue := fanout.ProcessQueue(c.TaskQueue, c.Activities.Process())
 	options := worker.Options{DisableWorkflowWorker: true, ActivityTaskPollerBehavior: autoscaled(minTargetPollers, maxTargetPollers)}
 	return c.worker(queue, options, func(w worker.Worker) {
 		w.RegisterActivity(c.Activities.Recall)
@@ -110,10 +112,6 @@ func (c Config) RetryLaneWorker(t *target.Target) *Worker {
 		Tuner:                        c.Activities.Tuner(t),
 		TaskQueueActivitiesPerSecond: t.RateLimit,
 		ActivityTaskPollerBehavior:   autoscaled(minTargetPollers, maxTargetPollers),
-		// Deliver counts its requests in its heartbeats. So each heartbeat must be sent at
-		// once, before the request that it counts.
-		DefaultHeartbeatThrottleInterval: time.Nanosecond,
-		MaxHeartbeatThrottleInterval:     time.Nanosecond,
 	}
 	return c.worker(fanout.TargetQueue(c.TaskQueue, t.Name()), options, func(w worker.Worker) {
 		w.RegisterActivity(c.Activities.Deliver)

@@ -82,8 +82,10 @@ func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
 	if err != nil {
 		return err
 	}
+	id := uuid.NewString()
 	temporal, err := process.Dial(ctx, process.DialOptions{
-		Temporal: o.Temporal, DataConverter: fanout.DataConverter(), Metrics: metrics, Log: log, Health: health, Polls: polls,
+		Temporal: o.Temporal, Identity: fanout.Identity(process.Hostname(), id), DataConverter: fanout.DataConverter(),
+		Metrics: metrics, Log: log, Health: health, Polls: polls,
 	})
 	if err != nil {
 		return err
@@ -96,10 +98,9 @@ func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
 	}
 	go process.WatchTemporal(ctx, temporal, namespace, health, log)
 
-	recallQueue, stopFirstAttempts := "", func() {}
+	stopFirstAttempts := func() {}
 	if o.Eager {
-		recallQueue = fanout.RecallQueue(o.TaskQueue, uuid.NewString())
-		if stopFirstAttempts, err = i.startFirstAttempts(temporal, recallQueue, registry, shutdown); err != nil {
+		if stopFirstAttempts, err = i.startFirstAttempts(temporal, id, registry, shutdown); err != nil {
 			return err
 		}
 		go polls.Watch(ctx, health, log)
@@ -114,7 +115,7 @@ func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
 		Targets: o.Targets,
 		EventID: o.EventID,
 		Starter: ingest.TemporalStarter{
-			Client: temporal, TaskQueue: o.TaskQueue, RecallQueue: recallQueue,
+			Client: temporal, TaskQueue: o.TaskQueue, Eager: o.Eager,
 		},
 		MaxStarts:        o.MaxStarts,
 		DrainLimit:       drainLimit,
@@ -132,28 +133,29 @@ func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
 }
 
 // startFirstAttempts starts the workers that run the first workflow task of each run in this
-// process, on the client that starts the run, and that answer questions about it on
-// recallQueue. stopWorkers may be called more than once; it returns when no task is in flight.
-func (i *Ingest) startFirstAttempts(temporal client.Client, recallQueue string, registry prometheus.Registerer, shutdown *process.Shutdown) (stopWorkers func(), err error) {
+// process, on the client that starts the run, and that answer questions about it. id is the id
+// of this process. stopWorkers may be called more than once; it returns when no task is in
+// flight.
+func (i *Ingest) startFirstAttempts(temporal client.Client, id string, registry prometheus.Registerer, shutdown *process.Shutdown) (stopWorkers func(), err error) {
 	o := i.options
 	reader := history.Reader{Client: temporal, Namespace: o.Temporal.Options.Namespace, DataConverter: fanout.DataConverter()}
 	config := queues.Config{
 		Client: temporal, TaskQueue: o.TaskQueue, Targets: o.Targets, Log: o.Log,
-		Activities: activities.New(activities.Options{Targets: o.Targets, Runs: reader, Metrics: registry, Logger: o.Log}),
+		Activities: activities.New(activities.Options{Process: id, Targets: o.Targets, Runs: reader, Metrics: registry, Logger: o.Log}),
 	}
-	recalls, runs := config.RecallWorker(recallQueue), config.WorkflowWorker(registry)
+	questions, runs := config.ProcessWorker(), config.WorkflowWorker(registry)
 	done := shutdown.WaitFor("Temporal's task queues", queues.UnfinishedTasks)
-	if err := recalls.Start(); err != nil {
+	if err := questions.Start(); err != nil {
 		return nil, fmt.Errorf("start polling Temporal: %w", err)
 	}
 	if err := runs.Start(); err != nil {
-		recalls.Stop()
+		questions.Stop()
 		return nil, fmt.Errorf("start polling Temporal: %w", err)
 	}
 	return sync.OnceFunc(func() {
 		defer done()
 		var both sync.WaitGroup
-		both.Go(recalls.Stop)
+		both.Go(questions.Stop)
 		both.Go(runs.Stop)
 		both.Wait()
 	}), nil

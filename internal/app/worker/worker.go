@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.temporal.io/sdk/client"
 
@@ -70,8 +71,10 @@ func (w *Worker) run(ctx context.Context, shutdown *process.Shutdown) error {
 		return err
 	}
 	polls := w.pollMonitor()
+	id := uuid.NewString()
 	temporal, err := process.Dial(ctx, process.DialOptions{
-		Temporal: o.Temporal, DataConverter: fanout.DataConverter(), Metrics: metrics, Log: o.Log, Health: health, Polls: polls,
+		Temporal: o.Temporal, Identity: fanout.Identity(process.Hostname(), id), DataConverter: fanout.DataConverter(),
+		Metrics: metrics, Log: o.Log, Health: health, Polls: polls,
 	})
 	if err != nil {
 		return err
@@ -88,13 +91,15 @@ func (w *Worker) run(ctx context.Context, shutdown *process.Shutdown) error {
 
 	reader := history.Reader{Client: temporal, Namespace: namespace, DataConverter: fanout.DataConverter()}
 	acts := activities.New(activities.Options{
-		Targets:  o.Targets,
-		Messages: reader,
-		Runs:     reader,
-		Tracker:  tracker,
-		Health:   health,
-		Metrics:  registry,
-		Logger:   o.Log,
+		Process:    id,
+		Targets:    o.Targets,
+		Messages:   reader,
+		Runs:       reader,
+		Heartbeats: temporal,
+		Tracker:    tracker,
+		Health:     health,
+		Metrics:    registry,
+		Logger:     o.Log,
 	})
 	if tracker != nil {
 		go acts.WatchTracker(ctx)
@@ -139,11 +144,12 @@ func stopWorkers(workers []*queues.Worker) {
 }
 
 // queueWorkers returns the Temporal workers of this process: one for workflow tasks, which make
-// the first attempts, one for the retry lane of each target, and one for dead letters.
+// the first attempts, one for the retry lane of each target, one for dead letters, and one that
+// answers questions about the requests of this process.
 func (w *Worker) queueWorkers(temporal client.Client, acts *activities.Activities, registry prometheus.Registerer) []*queues.Worker {
 	o := w.options
 	config := queues.Config{Client: temporal, TaskQueue: o.TaskQueue, Targets: o.Targets, Log: o.Log, Activities: acts}
-	all := []*queues.Worker{config.WorkflowWorker(registry)}
+	all := []*queues.Worker{config.WorkflowWorker(registry), config.ProcessWorker()}
 	for _, t := range o.Targets.All() {
 		if t.State != target.Paused { // the deliveries to a paused target wait in its queue
 			all = append(all, config.RetryLaneWorker(t))

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
@@ -114,14 +115,21 @@ func (f *Fleet) startTemporal(durable bool) {
 	f.Server, err = devstack.StartTemporal(f.Ctx, options)
 	require.NoError(f.T, err)
 	f.T.Cleanup(f.Server.Close)
-	f.Client, err = client.DialContext(f.Ctx, client.Options{
-		HostPort: f.Server.Address(), Namespace: devstack.Namespace, DataConverter: fanout.DataConverter(),
+	f.Client = f.dial("")
+	f.History = history.Reader{Client: f.Client, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
+}
+
+// dial connects a client to Temporal. An empty identity is the SDK's own.
+func (f *Fleet) dial(identity string) client.Client {
+	f.T.Helper()
+	c, err := client.DialContext(f.Ctx, client.Options{
+		HostPort: f.Server.Address(), Namespace: devstack.Namespace, Identity: identity, DataConverter: fanout.DataConverter(),
 		Logger:            log.NewStructuredLogger(slog.New(slog.DiscardHandler)),
 		ConnectionOptions: client.ConnectionOptions{DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(f.rememberRuns)}},
 	})
 	require.NoError(f.T, err)
-	f.T.Cleanup(f.Client.Close)
-	f.History = history.Reader{Client: f.Client, Namespace: devstack.Namespace, DataConverter: fanout.DataConverter()}
+	f.T.Cleanup(c.Close)
+	return c
 }
 
 // targetURL returns the URL of a scripted target. It starts the target if its name is new.
@@ -142,18 +150,24 @@ func (f *Fleet) targetURL(name string) string {
 }
 
 // NewWorkers returns the configuration of the workers of one more process, which has its own
-// tracker and its own state of each target. health may be nil.
+// identity, its own tracker and its own state of each target. health may be nil.
 func (f *Fleet) NewWorkers(tracker activities.Tracker, health activities.Health) queues.Config {
+	f.T.Helper()
 	quiet := slog.New(slog.DiscardHandler)
-	return queues.Config{Client: f.Client, TaskQueue: TaskQueue, Targets: f.Set, Log: quiet, Activities: activities.New(activities.Options{
-		Targets: f.Set, Tracker: tracker, Health: health, Logger: quiet, Messages: f.History, Runs: f.History,
+	process := uuid.NewString()
+	c := f.dial(fanout.Identity("test", process))
+	return queues.Config{Client: c, TaskQueue: TaskQueue, Targets: f.Set, Log: quiet, Activities: activities.New(activities.Options{
+		Process: process, Targets: f.Set, Tracker: tracker, Health: health, Logger: quiet,
+		Messages: f.History, Runs: f.History, Heartbeats: c,
 	})}
 }
 
-// StartWorkers starts the workers of workflow tasks, of the tracker and of each retry lane.
+// StartWorkers starts the workers of workflow tasks, of the tracker, of each retry lane, and of
+// questions to the process.
 func (f *Fleet) StartWorkers() {
 	f.T.Helper()
 	f.StartWorker(f.Workers.WorkflowWorker(prometheus.NewRegistry()))
+	f.StartWorker(f.Workers.ProcessWorker())
 	f.StartDeadLetters()
 	for _, one := range f.Set.All() {
 		f.StopRetryLane[one.Name()] = f.StartWorker(f.Workers.RetryLaneWorker(one))

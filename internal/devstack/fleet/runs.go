@@ -37,7 +37,7 @@ func (f *Fleet) Input(eventID string) fanout.Input {
 func (f *Fleet) StartRun(eventID string) client.WorkflowRun {
 	f.T.Helper()
 	in := f.Input(eventID)
-	return f.Execute(fanout.StartOptions(in, TaskQueue, ""), in)
+	return f.Execute(fanout.StartOptions(in, TaskQueue, false), in)
 }
 
 // Execute starts a run with the given options.
