@@ -165,7 +165,7 @@ func TestEnvSecret_ReadsTheVariableOrItsFile(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "hunter2", secret.Reveal())
 	secret, err = Env{"KEY": "hunter2", "KEY_FILE": file}.Secret("KEY")
-	require.ErrorAs(t, err, &Problem{})
+	require.ErrorAs(t, err, new(*Problem))
 	assert.False(t, secret.IsSet())
 }
 
