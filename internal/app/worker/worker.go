@@ -44,6 +44,7 @@ func (w *Worker) Run(ctx context.Context) error {
 func (w *Worker) run(ctx context.Context, shutdown *process.Shutdown) error {
 	o := w.options
 	process.WarnTracing(o.Log, o.Env)
+	process.WarnPaused(o.Log, o.Targets)
 	registry := process.NewRegistry()
 	checks := []string{process.CheckTemporal, process.CheckQueues}
 	if o.DeadLetters != noTracker {
