@@ -33,6 +33,10 @@ const (
 	ConflictTarget    = "_conflict"
 )
 
+// ConflictCure is what a user can do about ReasonConflict.
+const ConflictCure = `set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + "-" + event.type, ` +
+	"or correct the producer"
+
 // ReservedTargets returns all reserved target names.
 func ReservedTargets() []string {
 	return []string{UndecodableTarget, OversizeTarget, ConflictTarget}

@@ -112,9 +112,8 @@ type ConflictError struct {
 
 // Error names the run, both events and the cure. Its length is bounded.
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("the event id %s belongs to another event: run %s of workflow %s has %s, and this message has %s; "+
-		`set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + "-" + event.type, or correct the producer`,
-		event.Escape(e.Event.ID), e.RunID, e.WorkflowID, describeEvent(e.Other), describeEvent(e.Event))
+	return fmt.Sprintf("the event id %s belongs to another event: run %s of workflow %s has %s, and this message has %s; %s",
+		event.Escape(e.Event.ID), e.RunID, e.WorkflowID, describeEvent(e.Other), describeEvent(e.Event), event.ConflictCure)
 }
 
 // describeEvent returns the type and the interaction of an event.

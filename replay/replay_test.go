@@ -344,7 +344,7 @@ func TestReplay_DoesNotSendRecordsThatChangedAfterTheCount(t *testing.T) {
 	counts := r.Counts()
 	assert.Equal(t, replay.Counts{Deliveries: 5, Sent: 1, Delivered: 2, FailedAgain: 1}, counts, notified.String())
 	assert.Equal(t, 2, counts.Left(), "the damaged one, and the discarded one")
-	assert.Contains(t, notified.String(), "event evt-6: the record of a was discarded meanwhile")
+	assert.Contains(t, notified.String(), "event evt-6: the record of target a was discarded meanwhile")
 	assert.Equal(t, 1, s.Targets["a"].Count())
 	assert.Len(t, s.Targets["a"].ByEvent("evt-4"), 1)
 }
@@ -362,7 +362,7 @@ func TestReplay_ATerminatedRunLeavesTheRecordOpen(t *testing.T) {
 	require.NoError(t, <-ended)
 	assert.Equal(t, replay.Counts{Deliveries: 1, Sent: 1}, r.Counts())
 	assert.Equal(t, 1, r.Counts().Left())
-	assert.Equal(t, "event evt-1: its run ended as Terminated, and the record of a is as it was; look at workflow event-evt-1 in Temporal, and replay the event again",
+	assert.Equal(t, "event evt-1: its run ended as Terminated, and the record of target a is unchanged; look at workflow event-evt-1 in Temporal, and replay the event again",
 		notified.String())
 }
 
@@ -406,7 +406,7 @@ targets:
 		"unknown: 2 not sent: targets.yaml has no such target; add it there, or close its records with deadletter discard",
 		"gone: 1 not sent: the target is retired; set state: active in targets.yaml",
 		"rests: 1 not sent: the target is paused; set state: active in targets.yaml",
-		"_undecodable: 1 not sent: the message is not JSON, so it is not an event; read the message in Kafka and correct the producer; then close the record with deadletter discard",
+		"_undecodable: 1 not sent: the message is not JSON, so it is not an event; decode payload_base64 of the record (base64 -d) or read the message in Kafka, and correct the producer; then close the record with deadletter discard",
 		"_oversize: 2 not sent: the message is too large for Temporal, and only Kafka has it; " +
 			"take the message from Kafka to its targets by hand, or make the producer send less; then close the record with deadletter discard",
 		"_conflict: 1 not sent: the event id of the message belongs to another event; " +
@@ -416,7 +416,7 @@ targets:
 		"damaged: 1 not sent: the file cannot be read as a dead letter, and is left unchanged; repair it or move it away",
 	}, excluded)
 	assert.Contains(t, named, damaged+": damaged dead letter")
-	assert.Contains(t, named, s.Tracker.File("a", "evt-5")+" holds no payload")
+	assert.Contains(t, named, s.Tracker.File("a", "evt-5")+" has no payload")
 	assert.Contains(t, named, "_undecodable evt-3: Kafka topic t, partition 1, offset 7")
 	assert.Contains(t, named, "_oversize "+cut+": Kafka topic t, partition 1, offset 7", "as it is listed")
 	assert.Contains(t, named, "_conflict evt-7: Kafka topic t, partition 1, offset 7")
