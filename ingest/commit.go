@@ -81,7 +81,7 @@ func (s *session) reportCommitError(topic string, err error) {
 		return
 	}
 	if times, due := s.lines.occurred("commit " + topic + err.Error()); due {
-		s.log.Warn("offsets were not committed; trying again", "topic", topic, "error", err, "times", times)
+		s.log.Warn("offsets were not committed; trying again", "topic", topic, "error", err, "times", times, "cure", s.connection.cureOf(err))
 	}
 }
 

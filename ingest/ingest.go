@@ -7,7 +7,7 @@
 // The package refuses to skip a message, whatever the message contains and whatever Temporal
 // answers, and knows nothing of delivery.
 //
-// The way of a message, by file:
+// The path of a message, by file:
 //
 //	ingest.go      Run: sessions, one after the other; reconnecting
 //	session.go     one consumer: poll, hand messages to starts, pause, drain, close
@@ -28,7 +28,8 @@
 //	survey.go      what the brokers are asked about topics and partitions, every 5 s
 //	topics.go      ids of topics; topics that do not exist or may not be read
 //	stalls.go      partitions whose messages wait because of an error
-//	errors.go      what an error of librdkafka means, and its cure
+//	errors.go      classes of librdkafka's errors, and the cures that an operator can apply
+//	               (those of --preflight alone: internal/app/ingest/preflightkafka.go)
 //	statistics.go  what librdkafka's statistics show about brokers and group
 //	readiness.go   readiness of Kafka, and the log of an outage
 //	loglimit.go    limits repeated lines of the log; librdkafka's own log

@@ -3,7 +3,6 @@ package ingest
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
 
@@ -25,7 +24,7 @@ func (s *starter) input(m *kafka.Message) (in fanout.Input, format string) {
 	if err != nil {
 		e = event.Undecodable(source, m.Timestamp, m.Key, m.Value)
 		format = formatUndecodable
-		in.Undeliverable = &fanout.Undeliverable{Reason: event.ReasonUndecodable, Error: cutError(err.Error())}
+		in.Undeliverable = &fanout.Undeliverable{Reason: event.ReasonUndecodable, Error: cutError(err)}
 	} else {
 		e = s.identify(e)
 		format = string(e.Format)
@@ -69,7 +68,7 @@ func (s *starter) reducedInput(in fanout.Input, rejection error) (fanout.Input, 
 	case in.SearchAttributes && !content.TooLarge:
 		in.SearchAttributes = false
 		return in, true
-	case in.Undeliverable != nil && in.Body.IsZero():
+	case in.WordsCut():
 		return in, false
 	}
 	in = withoutMessage(in, content.Err)
@@ -89,11 +88,10 @@ func conflicting(in fanout.Input, conflict *ConflictError) fanout.Input {
 	return undeliverable(in, event.ReasonConflict, conflict.Error())
 }
 
-// withoutMessage returns the input of a message that Temporal rejects. It has the words that
-// identify the event, whose length fanout.Start bounds then, and the message's position in
-// Kafka.
+// withoutMessage returns the input of a message that Temporal rejects. It has the event, whose
+// strings fanout.Start then cuts, and the message's position in Kafka.
 func withoutMessage(in fanout.Input, rejection error) fanout.Input {
-	text := fmt.Sprintf("Temporal rejects the message of %d bytes: %s; the message is kept only in Kafka", len(in.Body), cutError(rejection.Error()))
+	text := fmt.Sprintf("Temporal rejects the message of %d bytes: %s; the message is kept only in Kafka", len(in.Body), cutError(rejection))
 	in.Body, in.Targets = nil, nil
 	reason := event.ReasonOversize
 	if isConflict(in) {
@@ -116,9 +114,11 @@ func undeliverable(in fanout.Input, reason event.Reason, text string) fanout.Inp
 // its message must be small.
 const maxErrorLength = 1 << 10
 
-func cutError(text string) string {
-	if len(text) <= maxErrorLength {
-		return text
+// cutError returns the text of an error, cut to maxErrorLength.
+func cutError(err error) string {
+	text := err.Error()
+	if cut := fanout.Cut(text, maxErrorLength); cut != text {
+		return cut + "…"
 	}
-	return strings.ToValidUTF8(text[:maxErrorLength], "") + "…"
+	return text
 }

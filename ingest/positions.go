@@ -108,7 +108,7 @@ func (s *session) logPosition(key partitionKey, facts partitionFacts, choice pos
 		log.Error("the group's committed offset is beyond the end of the partition, so the partition has other messages now; it is read from the beginning",
 			"committed", facts.committed, "end", facts.end)
 	case choice.dropped > 0:
-		log.Warn(droppedMessages, "skipped", choice.dropped, "committed", facts.committed, "cure", droppedCure)
+		log.Warn(droppedMessages, "skipped", choice.dropped, "committed", facts.committed, "cure", DroppedCure)
 	}
 }
 
@@ -167,7 +167,7 @@ func (s *session) reportGap(p *partition, offset int64) {
 	}
 	if dropped := min(start, offset) - p.position; dropped > 0 {
 		s.in.metrics.skippedOf(p.key).Add(float64(dropped))
-		log.Warn(droppedMessages, "skipped", dropped, "cure", droppedCure)
+		log.Warn(droppedMessages, "skipped", dropped, "cure", DroppedCure)
 		s.surveys.requestNow()
 	}
 }

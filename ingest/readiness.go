@@ -97,7 +97,7 @@ func (s *session) reportReadiness(now time.Time) {
 // because of an error.
 func (s *session) readError(now time.Time) error {
 	if unreadable := s.unreadableTopics(now); len(unreadable) > 0 {
-		return fmt.Errorf("the user may not read %s; %s", strings.Join(unreadable, ","), topicAccessCure(s.connection))
+		return fmt.Errorf("the user may not read %s; %s", strings.Join(unreadable, ","), TopicAccessCure(s.connection))
 	}
 	for _, u := range s.unpositioned {
 		if u.err != nil && now.Sub(u.since) >= stallPatience {

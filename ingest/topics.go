@@ -73,14 +73,14 @@ func (s *session) topics() []string {
 
 func (s *session) newMissingTopicsOutage() *outage.Outage {
 	return outage.New(func(r outage.Report) {
-		s.log.Warn("waiting for a topic", "missing", r.Cause, "for", r.Age, "cure", missingTopicCure)
+		s.log.Warn("waiting for a topic", "missing", r.Cause, "for", r.Age, "cure", MissingTopicCure)
 	}, func(r outage.Report) { s.log.Info("every topic is there", "after", r.Age) })
 }
 
 func (s *session) newUnreadableTopicsOutage() *outage.Outage {
 	return outage.New(func(r outage.Report) {
 		s.log.Warn("a topic may not be read; its messages wait, and the other topics are consumed",
-			"refused", r.Cause, "for", r.Age, "cure", topicAccessCure(s.connection))
+			"refused", r.Cause, "for", r.Age, "cure", TopicAccessCure(s.connection))
 	}, func(r outage.Report) { s.log.Info("every topic may be read", "after", r.Age) })
 }
 
