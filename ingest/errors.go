@@ -182,10 +182,10 @@ func (s *session) credentialsError(err error) error {
 func (s *session) handleError(err error) error {
 	err = s.connection.RedactError(err)
 	now := time.Now()
-	s.in.metrics.errors.WithLabelValues(errorCode(err).String()).Inc()
-	s.in.group.recordError(err)
-	if s.joined || !isConnectionError(err) && !IsAuthenticationError(err) {
-		if times, due := s.lines.occurred("error " + errorCode(err).String()); due {
+	s.ingest.metrics.errors.WithLabelValues(errorCode(err).String()).Inc()
+	s.ingest.group.recordError(err)
+	if s.established || !isConnectionError(err) && !IsAuthenticationError(err) {
+		if times, due := s.logLimit.occurred("error " + errorCode(err).String()); due {
 			s.log.Warn("Kafka reports an error", "code", errorCode(err).String(), "error", err, "times", times, "cure", s.connection.cureOf(err))
 		}
 	}
@@ -193,7 +193,7 @@ func (s *session) handleError(err error) error {
 	switch {
 	case errors.As(err, &e) && e.IsFatal():
 		return &fatalError{err}
-	case errorCode(err) == kafka.ErrGroupAuthorizationFailed && s.joined:
+	case errorCode(err) == kafka.ErrGroupAuthorizationFailed && s.established:
 		return s.credentialsError(err)
 	case IsAuthenticationError(err), errorCode(err) == kafka.ErrGroupAuthorizationFailed:
 		s.rejection = err

@@ -120,8 +120,9 @@ func (s *session) missingTopics() []string {
 }
 
 // unreadableTopics returns the topics that this user may not read, sorted. The brokers name
-// them in a survey. If they name none, a denied fetch still gives an error without a name.
-// Then it is the only topic, or the topics whose messages wait.
+// them in a survey. The error of a denied fetch names no topic: if a fetch was denied and the
+// survey names no topic, the denied topic is the only one subscribed, or each one that has
+// stalled since.
 func (s *session) unreadableTopics(now time.Time) []string {
 	unreadable := make(map[string]bool)
 	for name, state := range s.found.topics {
