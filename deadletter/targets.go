@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -75,9 +74,6 @@ func (d *Directory) OpenTargets(ctx context.Context, eventID string, named ...st
 	return open, d.verifyIdentity()
 }
 
-// targetName matches the names that targets.yaml allows.
-var targetName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
-
 // targetOfFile returns the target in a file name. ok is false if the name does not begin
 // with the name of a target. The name of a target always comes from targets.yaml or this
 // program, never from a message.
@@ -88,7 +84,7 @@ func targetOfFile(file string) (target string, ok bool) {
 		}
 	}
 	target, _, found := strings.Cut(file, "_")
-	return target, found && targetName.MatchString(target)
+	return target, found && event.ValidTargetName(target)
 }
 
 // addTarget adds a target to the list, and fsyncs it. It is called before a record gets its

@@ -287,8 +287,10 @@ func TestTargetState_EventsOfARetiredTargetBecomeDeadLetters(t *testing.T) {
 func TestTargetState_EventsOfAPausedTargetWait(t *testing.T) {
 	t.Parallel()
 	s := newStack(t, targetScripts{"analytics": ok, "notification": ok}, withState("paused"))
-	worker := s.run("worker")
-	s.run("ingest")
+	worker, ingest := s.run("worker"), s.run("ingest")
+	for _, p := range []*devstack.Process{worker, ingest} {
+		assert.Contains(t, p.Text(), `level=WARN msg="target is paused: `)
+	}
 	s.publish(0, 3)
 	s.exactlyOnce("analytics", 3)
 	s.waitCommitted(3)

@@ -8,7 +8,7 @@ import (
 
 const (
 	escapedLimit = 160 // bytes
-	escapedKept  = 127 // bytes kept of a longer word; with "~" and 32 hex digits they make 160
+	escapedKept  = 127 // bytes kept of a longer string; with "~" and 32 hex digits they make 160
 )
 
 // alsoInFileNames lists the bytes that EscapeFileName escapes in addition to those of
@@ -24,7 +24,7 @@ func Escape(s string) string { return shorten(escapeBytes(s, "%"), s) }
 // dot become %XX too.
 func EscapeFileName(s string) string { return shorten(fileNameForm(s, "%"+alsoInFileNames), s) }
 
-// Cut bounds the length of a word. It returns s itself if the escaped form of s has at most
+// Cut bounds the length of a string of an event. It returns s itself if the escaped form of s has at most
 // 160 bytes, and otherwise what Escape returns.
 func Cut(s string) string {
 	if escaped := escapeBytes(s, "%"); len(escaped) > escapedLimit {
@@ -33,9 +33,8 @@ func Cut(s string) string {
 	return s
 }
 
-// EscapeCut returns what Escape returns for the word that was given to Cut. There is one
-// exception: if Cut left a word unchanged, but the word has the form of a cut one, it counts
-// as cut.
+// EscapeCut returns what Escape returns for the string that was given to Cut. There is one
+// exception: a string that Cut left unchanged counts as cut if it has the form of a cut one.
 func EscapeCut(cut string) string {
 	if isCut(cut) {
 		return cut
@@ -43,7 +42,7 @@ func EscapeCut(cut string) string {
 	return Escape(cut)
 }
 
-// EscapeCutFileName returns what EscapeFileName returns for the word that was given to Cut,
+// EscapeCutFileName returns what EscapeFileName returns for the string that was given to Cut,
 // with the same exception as EscapeCut. That is possible because the first 127 bytes of the
 // file name form follow from those of the cut form, and both end in the same hash.
 func EscapeCutFileName(cut string) string {
@@ -53,7 +52,7 @@ func EscapeCutFileName(cut string) string {
 	return fileNameForm(cut[:escapedKept], alsoInFileNames)[:escapedKept] + cut[escapedKept:]
 }
 
-// isCut reports whether s has the form that Escape gives to a long word.
+// isCut reports whether s has the form that Escape gives to a long string.
 func isCut(s string) bool {
 	if len(s) != escapedLimit || s[escapedKept] != '~' {
 		return false

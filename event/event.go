@@ -1,11 +1,27 @@
 // Package event reads the interaction events of Genesys Cloud. It knows the shapes in which
 // an event arrives on Kafka, how an event is identified, and how its identifiers are escaped
-// for places that allow only some bytes.
+// for places that allow only some bytes. It also defines the reasons for which a delivery is
+// given up, and the reserved target names (reason.go).
 //
 // The package never changes a message. Decode reads the members that identity and
 // routing need and leaves the bytes as they are, so that a target receives exactly the bytes
 // that Kafka stored. The package knows nothing of Kafka clients, Temporal or HTTP. It imports
 // only the standard library and uuid.
+//
+// The files, in the order in which a message meets them:
+//
+//	decode.go       Decode: from the bytes of a message to an Event
+//	formats.go      the members that each format has, and the events inside wrapped messages
+//	members.go      read single members of a JSON object
+//	undecodable.go  what a message that is not JSON probably is, and the cure
+//	event.go        Event and Format
+//	identity.go     the ids that this project assigns, and the hash that compares two events
+//	message.go      Message and Source: the event, its bytes and its position in Kafka
+//	body.go         the bytes of a message in the JSON of a payload
+//	escape.go       the escaped forms of identifiers, and their limit of 160 bytes
+//	reason.go       the reasons for which a delivery is given up, and the reserved target names
+//
+// Package shapes, in the folder shapes, has a message of each topic family.
 package event
 
 import "time"

@@ -47,10 +47,11 @@ func (e Event) Hash() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Cut returns the event with each of its words bounded by Cut.
+// Cut returns the event with each of its strings (ID, Type, InteractionID, ChannelType and
+// Status) bounded by Cut.
 func (e Event) Cut() Event {
-	for _, word := range []*string{&e.ID, &e.Type, &e.InteractionID, &e.ChannelType, &e.Status} {
-		*word = Cut(*word)
+	for _, text := range []*string{&e.ID, &e.Type, &e.InteractionID, &e.ChannelType, &e.Status} {
+		*text = Cut(*text)
 	}
 	return e
 }

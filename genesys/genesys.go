@@ -5,6 +5,23 @@
 // The package does not retry longer than its caller's context allows, does not
 // follow redirects, and never puts a secret, a token or an Authorization header
 // into an error or a log line.
+//
+// The files, in the order of a call:
+//
+//	genesys.go       ConnectionDetails and Source
+//	options.go       Options and their check
+//	client.go        Client: one call, with a new token if the API rejects the cached one
+//	token.go         get and cache the token
+//	requester.go     Requester: how requests are sent, without or with the Genesys SDK
+//	answer.go        an answer, read completely, and its limits
+//	details.go       from an answer to ConnectionDetails
+//	integrations.go  the integrations with Amazon EventBridge, for --preflight
+//	connection.go    the cure if a request got no answer
+//	errors.go        RejectedError and TransientError
+//	redact.go        texts of a server without secrets
+//	wait.go          WaitForDetails: try again while the API is unavailable
+//
+// Package genesystest, in the folder genesystest, tests any Source.
 package genesys
 
 import (

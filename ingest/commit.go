@@ -80,8 +80,8 @@ func (s *session) reportCommitError(topic string, err error) {
 			"error", err, "cure", metadataCure)
 		return
 	}
-	if times, due := s.lines.occurred("commit " + topic + err.Error()); due {
-		s.log.Warn("offsets were not committed; trying again", "topic", topic, "error", err, "times", times)
+	if times, due := s.logLimit.occurred("commit " + topic + err.Error()); due {
+		s.log.Warn("offsets were not committed; trying again", "topic", topic, "error", err, "times", times, "cure", s.connection.cureOf(err))
 	}
 }
 

@@ -50,8 +50,8 @@ func CheckExtra(extra map[string]string) error {
 		}
 	}
 	// The protocol "consumer" rebalances in another way, for which commits on revocation
-	// were not built. librdkafka would reject it because of our session.timeout.ms, which is
-	// not what is wrong.
+	// were not built. librdkafka would reject it too, but its message would blame
+	// session.timeout.ms, so reject it here.
 	if protocol, ok := extra[protocolSetting]; ok && !strings.EqualFold(strings.TrimSpace(protocol), "classic") {
 		return fmt.Errorf("%s is %q, but ingest supports only classic", protocolSetting, protocol)
 	}

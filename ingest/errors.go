@@ -66,7 +66,14 @@ func isConnectionError(err error) bool {
 // example because another member has the same group.instance.id.
 type fatalError struct{ err error }
 
-func (e *fatalError) Error() string { return "Kafka ended this consumer: " + e.err.Error() }
+func (e *fatalError) Error() string {
+	cure := "restart ingest; if it ends in the same way again, correct what the error names"
+	if errorCode(e.err) == kafka.ErrFencedInstanceID {
+		cure = "set another group.instance.id in KAFKA_OPTIONS of each ingest, or none"
+	}
+	return "Kafka ended this consumer: " + e.err.Error() + "; " + cure
+}
+
 func (e *fatalError) Unwrap() error { return e.err }
 
 // unreachableError ends a session because no broker has answered for a long time. The
@@ -93,39 +100,77 @@ type CredentialsError struct {
 // Error says how the connection was tried and how to cure the error.
 func (e *CredentialsError) Error() string {
 	c := e.Connection
+	user := fmt.Sprintf(" as %q", c.SASLUsername)
 	if c.SASLMechanism == OAuthBearer {
-		return fmt.Sprintf("Kafka at %s rejected the credentials: %s with %s: %v; correct the sasl.oauthbearer settings in KAFKA_OPTIONS, "+
-			"and check that the token endpoint issues a token that the brokers accept, that its user may read KAFKA_TOPIC as KAFKA_GROUP_ID, "+
-			"and that the outbound port is the brokers' SASL port",
-			c.BootstrapServers, c.SecurityProtocol, c.SASLMechanism, e.Err)
+		user = ""
 	}
-	return fmt.Sprintf("Kafka at %s rejected the credentials: %s as %q with %s: %v; correct KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD "+
-		"(or the Genesys integration they come from), and check that this user may read KAFKA_TOPIC as KAFKA_GROUP_ID, "+
-		"and that the outbound port is the brokers' SASL port",
-		c.BootstrapServers, c.SecurityProtocol, c.SASLUsername, c.SASLMechanism, e.Err)
+	return fmt.Sprintf("Kafka at %s rejected the credentials: %s%s with %s: %v; %s, and that the user may read KAFKA_TOPIC as KAFKA_GROUP_ID",
+		c.BootstrapServers, c.SecurityProtocol, user, c.SASLMechanism, e.Err, CredentialsCure(c))
 }
 
 // Unwrap returns librdkafka's error.
 func (e *CredentialsError) Unwrap() error { return e.Err }
 
-// The cures that log lines name, by what is wrong.
+// The cures that both ingest and its --preflight name.
 const (
-	missingTopicCure = "create the topic or correct KAFKA_TOPIC"
-	stalledCure      = "correct what the error names; if the message itself is damaged, stop ingest and move the group past it with kafka-consumer-groups --reset-offsets"
-	droppedCure      = "raise the topic's retention.ms or retention.bytes, and find out why the group was behind"
-	metadataCure     = "raise the brokers' offset.metadata.max.bytes to 256 or more"
+	MissingTopicCure = "create the topic or correct KAFKA_TOPIC"
+	LeaderlessCure   = "check that all brokers run"
+	DroppedCure      = "raise the topic's retention.ms or retention.bytes, and find out why the group was behind"
 )
 
-// topicAccessCure returns the cure for a topic that the user may not read.
-func topicAccessCure(c Connection) string {
+// The cures that only log lines name.
+const (
+	stalledCure  = "read the error and correct the broker or the topic that it names; if the message itself is damaged, stop ingest and move the group past it with kafka-consumer-groups --reset-offsets"
+	metadataCure = "raise the brokers' offset.metadata.max.bytes to 256 or more"
+	waitCure     = "nothing to do unless this lasts, because ingest tries again"
+)
+
+// CredentialsCure returns the cure if the brokers reject the credentials. It ends with a list
+// of things to check, to which a caller may add.
+func CredentialsCure(c Connection) string {
 	if c.SASLMechanism == OAuthBearer {
-		return "allow the token's user to read it (READ and DESCRIBE), or correct KAFKA_TOPIC"
+		return "correct the sasl.oauthbearer settings in KAFKA_OPTIONS, and check that the token endpoint issues a token that the brokers accept " +
+			"and that the outbound port is the brokers' SASL port"
 	}
-	return fmt.Sprintf("allow the user %q to read it (READ and DESCRIBE), or correct KAFKA_TOPIC", c.SASLUsername)
+	return "correct KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM (or the Genesys integration they come from), " +
+		"and check that the outbound port is the brokers' SASL port"
 }
 
-// errLeaderless is why a partition without a leader cannot be read.
-var errLeaderless = errors.New("the partition has no leader; check that all brokers run")
+// TopicAccessCure returns the cure for a topic that the user may not read.
+func TopicAccessCure(c Connection) string {
+	return c.allow("read it (READ and DESCRIBE)") + ", or correct KAFKA_TOPIC"
+}
+
+// GroupAccessCure returns the cure for a consumer group that the user may not read as.
+func GroupAccessCure(c Connection) string {
+	return c.allow("read as this group (READ)") + ", or correct KAFKA_GROUP_ID"
+}
+
+func (c Connection) allow(right string) string {
+	if c.SASLMechanism == OAuthBearer {
+		return "allow the token's user to " + right
+	}
+	return fmt.Sprintf("allow the user %q to %s", c.SASLUsername, right)
+}
+
+// cureOf returns what an operator can do about an error of librdkafka that does not end the
+// session.
+func (c Connection) cureOf(err error) string {
+	switch {
+	case IsAuthenticationError(err):
+		return CredentialsCure(c)
+	case errorCode(err) == kafka.ErrGroupAuthorizationFailed:
+		return GroupAccessCure(c)
+	case errorCode(err) == kafka.ErrTopicAuthorizationFailed:
+		return TopicAccessCure(c)
+	case IsUnknownTopic(err):
+		return MissingTopicCure
+	}
+	return waitCure
+}
+
+// errLeaderless is the error of a partition that has no leader.
+var errLeaderless = errors.New("the partition has no leader; " + LeaderlessCure)
 
 func (s *session) credentialsError(err error) error {
 	return &CredentialsError{Connection: s.connection, Err: err}
@@ -137,18 +182,18 @@ func (s *session) credentialsError(err error) error {
 func (s *session) handleError(err error) error {
 	err = s.connection.RedactError(err)
 	now := time.Now()
-	s.in.metrics.errors.WithLabelValues(errorCode(err).String()).Inc()
-	s.in.group.recordError(err)
-	if s.joined || !isConnectionError(err) && !IsAuthenticationError(err) {
-		if times, due := s.lines.occurred("error " + errorCode(err).String()); due {
-			s.log.Warn("Kafka reports an error", "code", errorCode(err).String(), "error", err, "times", times)
+	s.ingest.metrics.errors.WithLabelValues(errorCode(err).String()).Inc()
+	s.ingest.group.recordError(err)
+	if s.established || !isConnectionError(err) && !IsAuthenticationError(err) {
+		if times, due := s.logLimit.occurred("error " + errorCode(err).String()); due {
+			s.log.Warn("Kafka reports an error", "code", errorCode(err).String(), "error", err, "times", times, "cure", s.connection.cureOf(err))
 		}
 	}
 	var e kafka.Error
 	switch {
 	case errors.As(err, &e) && e.IsFatal():
 		return &fatalError{err}
-	case errorCode(err) == kafka.ErrGroupAuthorizationFailed && s.joined:
+	case errorCode(err) == kafka.ErrGroupAuthorizationFailed && s.established:
 		return s.credentialsError(err)
 	case IsAuthenticationError(err), errorCode(err) == kafka.ErrGroupAuthorizationFailed:
 		s.rejection = err

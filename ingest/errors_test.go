@@ -96,8 +96,24 @@ func TestIngest_AFatalErrorEndsRun(t *testing.T) {
 	var fatal *fatalError
 	require.ErrorAs(t, err, &fatal)
 	assert.ErrorContains(t, err, "Kafka ended this consumer")
+	assert.ErrorContains(t, err, "; set another group.instance.id in KAFKA_OPTIONS of each ingest, or none")
 	produce(t, kafka, 0, 0, 5)
 	wait(t, func() bool { return committed(t, kafka, 0) == 5 && second.ready() }, "the second continues")
+}
+
+func TestCureOf_NamesTheSettingOrTheRight(t *testing.T) {
+	password, tokens := Connection{SASLUsername: "u"}, Connection{SASLMechanism: OAuthBearer}
+	for code, want := range map[kafka.ErrorCode][2]string{
+		kafka.ErrSaslAuthenticationFailed: {"correct KAFKA_SASL_USERNAME, ", "correct the sasl.oauthbearer settings in KAFKA_OPTIONS, "},
+		kafka.ErrTopicAuthorizationFailed: {`allow the user "u" to read it (READ and DESCRIBE), or correct KAFKA_TOPIC`, "allow the token's user to read it"},
+		kafka.ErrGroupAuthorizationFailed: {`allow the user "u" to read as this group (READ), or correct KAFKA_GROUP_ID`, "allow the token's user to read as this group"},
+		kafka.ErrUnknownTopicOrPart:       {"create the topic or correct KAFKA_TOPIC", "create the topic or correct KAFKA_TOPIC"},
+		kafka.ErrNotEnoughReplicas:        {"nothing to do unless this lasts", "nothing to do unless this lasts"},
+	} {
+		err := kafka.NewError(code, "", false)
+		assert.Contains(t, password.cureOf(err), want[0], code.String())
+		assert.Contains(t, tokens.cureOf(err), want[1], code.String())
+	}
 }
 
 func TestCredentialsError_NamesTheCureAndNoSecret(t *testing.T) {

@@ -7,7 +7,7 @@
 // The package refuses to skip a message, whatever the message contains and whatever Temporal
 // answers, and knows nothing of delivery.
 //
-// The way of a message, by file:
+// The path of a message, by file:
 //
 //	ingest.go      Run: sessions, one after the other; reconnecting
 //	session.go     one consumer: poll, hand messages to starts, pause, drain, close
@@ -28,7 +28,8 @@
 //	survey.go      what the brokers are asked about topics and partitions, every 5 s
 //	topics.go      ids of topics; topics that do not exist or may not be read
 //	stalls.go      partitions whose messages wait because of an error
-//	errors.go      what an error of librdkafka means, and its cure
+//	errors.go      classes of librdkafka's errors, and the cures that an operator can apply
+//	               (those of --preflight alone: internal/app/ingest/preflightkafka.go)
 //	statistics.go  what librdkafka's statistics show about brokers and group
 //	readiness.go   readiness of Kafka, and the log of an outage
 //	loglimit.go    limits repeated lines of the log; librdkafka's own log
@@ -55,7 +56,7 @@ import (
 // Options configure an Ingest.
 type Options struct {
 	// Connect returns the connection. Run calls it at the start, and again when a broker
-	// rejects the credentials later or all brokers have been away for ReconnectAfter.
+	// rejects the credentials later or no broker has been connected for ReconnectAfter.
 	Connect   func(context.Context) (Connection, error)
 	GroupID   string
 	Reset     string // earliest or latest: where a partition without a commit is read from
@@ -96,7 +97,7 @@ const (
 type Ingest struct {
 	options Options
 	metrics *metrics
-	starter *starter
+	starter *messageStarter
 	limiter *limiter
 
 	current    atomic.Pointer[session] // for the metrics
@@ -113,17 +114,17 @@ func New(options Options) (*Ingest, error) {
 	if options.ReconnectAfter == 0 {
 		options.ReconnectAfter = reconnectAfter
 	}
-	in := &Ingest{
+	i := &Ingest{
 		options: options, limiter: newLimiter(options.MaxStarts),
 		group: newGroupOutage(), lastTopics: make(map[partitionKey]topicID),
 	}
-	metrics, err := newMetrics(options.Metrics, in)
+	metrics, err := newMetrics(options.Metrics, i)
 	if err != nil {
 		return nil, err
 	}
-	in.metrics = metrics
-	in.starter = newStarter(options, metrics)
-	return in, nil
+	i.metrics = metrics
+	i.starter = newMessageStarter(options, metrics)
+	return i, nil
 }
 
 func (o Options) searchAttributes() bool { return o.SearchAttributes != nil && o.SearchAttributes() }
@@ -164,25 +165,26 @@ func reconnectBackoff() *backoff.ExponentialBackOff {
 }
 
 // Run consumes until ctx ends. Then it commits the messages that Temporal has accepted,
-// leaves the group and returns nil. An error of the first call of Connect ends it, and so
-// does a *CredentialsError if the group was never joined. For a later one, and while brokers
-// are away, Run calls Connect again and rebuilds the consumer until that succeeds.
-func (in *Ingest) Run(ctx context.Context) error {
-	connection, err := in.options.Connect(ctx)
+// leaves the group and returns nil. An error of the first call of Connect ends Run, and so does
+// a *CredentialsError if the group was never joined. Errors of later Connect calls, rejected
+// credentials after that, and unreachable brokers do not end Run: it calls Connect again and
+// builds a new consumer.
+func (i *Ingest) Run(ctx context.Context) error {
+	connection, err := i.options.Connect(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil
 	case err != nil:
 		return err
 	}
-	created, joined, waits := false, false, reconnectBackoff()
+	created, established, waits := false, false, reconnectBackoff()
 	for {
-		s, err := in.newSession(connection)
+		s, err := i.newSession(connection)
 		if err == nil {
 			created = true
 			err = s.run(ctx)
-			if s.joined {
-				joined = true
+			if s.established {
+				established = true
 				waits.Reset()
 			}
 		}
@@ -195,29 +197,29 @@ func (in *Ingest) Run(ctx context.Context) error {
 			return err
 		case errors.As(err, &unreachable):
 			waits.Reset() // the session has waited for ReconnectAfter already
-		case !joined:
+		case !established:
 			return err
 		}
 		wait := waits.NextBackOff()
-		in.options.Log.Error("no connection to Kafka; reading the connection details again", "error", err, "in", wait)
-		in.options.Health.Set(CheckKafka, err)
+		i.options.Log.Error("no connection to Kafka; reading the connection details again", "error", err, "in", wait)
+		i.options.Health.Set(CheckKafka, err)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(wait):
 		}
-		connection = in.reconnect(ctx, connection)
+		connection = i.reconnect(ctx, connection)
 	}
 }
 
 // reconnect calls Connect again. If that fails, it returns the last connection, because the
 // brokers may be back while the Genesys API is not.
-func (in *Ingest) reconnect(ctx context.Context, last Connection) Connection {
+func (i *Ingest) reconnect(ctx context.Context, last Connection) Connection {
 	ctx, cancel := context.WithTimeout(ctx, reconnectTimeout)
 	defer cancel()
-	connection, err := in.options.Connect(ctx)
+	connection, err := i.options.Connect(ctx)
 	if err != nil {
-		in.options.Log.Error("the connection details could not be read again; trying the last ones", "error", err)
+		i.options.Log.Error("the connection details could not be read again; trying the last ones", "error", err)
 		return last
 	}
 	return connection

@@ -9,15 +9,15 @@ import (
 
 // lagCollector is a prometheus.Collector of the lag of the assigned partitions.
 type lagCollector struct {
-	in       *Ingest
+	ingest   *Ingest
 	messages *prometheus.Desc
 	seconds  *prometheus.Desc
 }
 
-func newLagCollector(in *Ingest) *lagCollector {
+func newLagCollector(ingest *Ingest) *lagCollector {
 	labels := []string{"topic", "partition"}
 	return &lagCollector{
-		in: in,
+		ingest: ingest,
 		messages: prometheus.NewDesc("fanout_consumer_lag",
 			"Messages of an assigned partition that are not committed yet: its end minus the offset that is or would be committed.", labels, nil),
 		seconds: prometheus.NewDesc("fanout_consumer_lag_seconds",
@@ -33,7 +33,7 @@ func (c *lagCollector) Describe(descs chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *lagCollector) Collect(metrics chan<- prometheus.Metric) {
-	s := c.in.current.Load()
+	s := c.ingest.current.Load()
 	if s == nil {
 		return
 	}

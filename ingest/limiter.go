@@ -14,8 +14,8 @@ type limiter struct {
 	mu          sync.Mutex
 	vegas       *vegas
 	maxMessages int
-	messages    int           // that have a permit
-	starts      int           // in flight
+	messages    int           // messages with a permit
+	starts      int           // starts in flight
 	changed     chan struct{} // closed and replaced whenever a waiter should look again
 }
 
@@ -80,8 +80,8 @@ func (p *permit) backOff(ctx context.Context, wait time.Duration) error {
 	return nil
 }
 
-// waitAndAcquire waits for a start slot and for as many message slots as messages says. The
-// error is that of ctx.
+// waitAndAcquire waits for a start slot and for the given number of message slots. The error is
+// that of ctx.
 func (l *limiter) waitAndAcquire(ctx context.Context, messages int) error {
 	for {
 		ok, changed := l.tryAcquire(messages)

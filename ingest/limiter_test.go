@@ -55,25 +55,25 @@ func TestLimiter_ASlotIsGivenBackHoweverAStartEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				starter := newTestStarter(t, test.server)
-				s := &session{in: &Ingest{limiter: newLimiter(4), starter: starter.starter}}
+				s := &session{ingest: &Ingest{limiter: newLimiter(4), starter: starter.messageStarter}}
 				p := &partition{offsets: newOffsets(42, true)}
 				m := waitingMessage{test.message, p, p.offsets.addMessage(42, time.Time{})}
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 
 				require.True(t, s.tryStart(t.Context(), ctx, m, 0))
-				messages, _ := s.in.limiter.slots()
+				messages, _ := s.ingest.limiter.slots()
 				assert.Equal(t, 1, messages)
 				if test.cancel {
 					synctest.Wait()
-					messages, _ = s.in.limiter.slots()
+					messages, _ = s.ingest.limiter.slots()
 					assert.Equal(t, 1, messages, "the message waits")
 					cancel()
 				} else {
 					<-p.offsets.idle()
 				}
 				synctest.Wait()
-				messages, starts := s.in.limiter.slots()
+				messages, starts := s.ingest.limiter.slots()
 				assert.Zero(t, messages)
 				assert.Zero(t, starts)
 				next, ok := p.offsets.beginCommit()

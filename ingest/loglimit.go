@@ -69,7 +69,7 @@ func (s *session) forwardLogs() {
 			s.log.Debug("librdkafka", "level", line.Level, "tag", line.Tag, "message", text)
 			continue
 		}
-		if times, due := s.lines.occurred("log " + line.Tag + incidental.ReplaceAllString(text, "")); due {
+		if times, due := s.logLimit.occurred("log " + line.Tag + incidental.ReplaceAllString(text, "")); due {
 			s.log.Warn("librdkafka", "level", line.Level, "tag", line.Tag, "message", text, "times", times)
 		}
 	}

@@ -14,7 +14,7 @@ type metrics struct {
 	errors   *prometheus.CounterVec
 }
 
-func newMetrics(registry prometheus.Registerer, in *Ingest) (*metrics, error) {
+func newMetrics(registry prometheus.Registerer, i *Ingest) (*metrics, error) {
 	m := &metrics{
 		consumed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fanout_events_consumed_total",
@@ -39,8 +39,8 @@ func newMetrics(registry prometheus.Registerer, in *Ingest) (*metrics, error) {
 	inFlight := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "fanout_starts_in_flight",
 		Help: "Starts that Temporal has not answered yet.",
-	}, func() float64 { return float64(in.limiter.startsInFlight()) })
-	for _, collector := range []prometheus.Collector{m.consumed, m.started, m.skipped, m.errors, inFlight, newLagCollector(in)} {
+	}, func() float64 { return float64(i.limiter.startsInFlight()) })
+	for _, collector := range []prometheus.Collector{m.consumed, m.started, m.skipped, m.errors, inFlight, newLagCollector(i)} {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("register the metrics of ingest: %w", err)
 		}

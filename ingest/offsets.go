@@ -6,17 +6,19 @@ import (
 )
 
 // offsets computes the offset of one partition that may be committed: the end of the
-// contiguous prefix of messages that Temporal has accepted. It counts messages, not numbers,
-// because compaction and transactions leave gaps. It also measures the lag of that prefix.
-// It is safe for concurrent use.
+// contiguous prefix of messages that Temporal has accepted. The prefix follows the messages, and
+// not offset+1, because compaction and transactions leave gaps. It also measures the lag of that
+// prefix. It is safe for concurrent use.
 type offsets struct {
 	mu      sync.Mutex
 	pending []*pendingMessage // read and not yet part of the prefix, in order
 	next    int64             // the offset to commit
-	initial bool              // next is where reading began, the group has not committed it, and Kafka has returned nothing yet
-	changed bool              // next is not committed yet
-	starts  int               // in flight
-	idleCh  chan struct{}     // closed when starts becomes 0; nil: nobody waits
+	// uncommittedStart: next is where reading began, the group has not committed it, and Kafka
+	// has returned nothing yet.
+	uncommittedStart bool
+	changed          bool          // next is not committed yet
+	starts           int           // in flight
+	idleCh           chan struct{} // closed when starts becomes 0; nil: nobody waits
 
 	end         int64     // of the partition, as far as it is known
 	unreadSince time.Time // since when Kafka has messages although none is pending
@@ -34,7 +36,7 @@ type pendingMessage struct {
 // Kafka returns something, so that the next member begins there, whatever auto.offset.reset
 // is by then.
 func newOffsets(next int64, committed bool) *offsets {
-	return &offsets{next: next, initial: !committed}
+	return &offsets{next: next, uncommittedStart: !committed}
 }
 
 // addMessage adds a message that Kafka returned. Messages are added in Kafka's order.
@@ -92,8 +94,8 @@ func (o *offsets) completeStart(m *pendingMessage) {
 // advance moves the prefix over the messages that Temporal has accepted. The caller holds
 // o.mu.
 func (o *offsets) advance() {
-	o.changed = o.changed || o.initial
-	o.initial = false
+	o.changed = o.changed || o.uncommittedStart
+	o.uncommittedStart = false
 	for len(o.pending) > 0 && o.pending[0].accepted {
 		o.next = o.pending[0].offset + 1
 		o.changed = true

@@ -59,8 +59,8 @@ func (s *session) positionPartitions(found *survey, now time.Time) {
 			u.err = err
 			continue
 		}
-		facts.lastTopic = s.in.lastTopics[u.key]
-		facts.latest = s.in.options.Reset == "latest"
+		facts.lastTopic = s.ingest.lastTopics[u.key]
+		facts.latest = s.ingest.options.Reset == "latest"
 		s.positionPartition(u, facts, now)
 	}
 }
@@ -76,9 +76,9 @@ func (s *session) positionPartition(u *unpositioned, facts partitionFacts, now t
 	p := s.addPartition(u.key, choice.offset, facts.topic, choice.offset == facts.committed && facts.committedTopic == facts.topic)
 	p.offsets.recordEnd(facts.end, now)
 	if facts.topic.known() {
-		s.in.lastTopics[u.key] = facts.topic
+		s.ingest.lastTopics[u.key] = facts.topic
 	}
-	s.in.metrics.skippedOf(u.key).Add(float64(choice.dropped))
+	s.ingest.metrics.skippedOf(u.key).Add(float64(choice.dropped))
 	if s.paused {
 		return
 	}
@@ -108,7 +108,7 @@ func (s *session) logPosition(key partitionKey, facts partitionFacts, choice pos
 		log.Error("the group's committed offset is beyond the end of the partition, so the partition has other messages now; it is read from the beginning",
 			"committed", facts.committed, "end", facts.end)
 	case choice.dropped > 0:
-		log.Warn(droppedMessages, "skipped", choice.dropped, "committed", facts.committed, "cure", droppedCure)
+		log.Warn(droppedMessages, "skipped", choice.dropped, "committed", facts.committed, "cure", DroppedCure)
 	}
 }
 
@@ -137,12 +137,12 @@ func (s *session) reconcilePosition(p *partition, offset int64) *partition {
 	return p
 }
 
-// repeatSeek sets the position of a partition a second time if the first message that Kafka
-// returns is below it. librdkafka may have begun to reset the position that the partition was
-// assigned with (0, which retention has passed) and may end the reset after the seek. Then it
-// would read the partition from its start, and messages would be delivered again whose runs
-// Temporal no longer has. If Kafka no longer has the position, it returns the lower offset
-// again.
+// repeatSeek seeks once more if the first message of a partition is below its position. When
+// the partition was positioned, librdkafka may still have been resetting the position 0 of the
+// assignment, which retention has passed, and the end of that reset overwrites our seek. Without
+// the second seek it would read the partition from its start, and messages would be delivered
+// again whose runs Temporal no longer has. A second low offset is real: Kafka no longer has the
+// position.
 func (s *session) repeatSeek(p *partition) bool {
 	if p.seekRepeated || !p.lastFetch.IsZero() || s.seek(p.key, p.position) != nil {
 		return false
@@ -158,7 +158,7 @@ func (s *session) repeatSeek(p *partition) bool {
 func (s *session) reportGap(p *partition, offset int64) {
 	start, _, err := s.consumer.GetWatermarkOffsets(p.key.topic, p.key.partition)
 	if err != nil || start < 0 {
-		start, _, err = s.consumer.QueryWatermarkOffsets(p.key.topic, p.key.partition, int(startTimeout/time.Millisecond))
+		start, _, err = s.consumer.QueryWatermarkOffsets(p.key.topic, p.key.partition, int(watermarkTimeout/time.Millisecond))
 	}
 	log := s.log.With("topic", p.key.topic, "partition", p.key.partition, "expected", p.position, "from", offset)
 	if err != nil {
@@ -166,12 +166,12 @@ func (s *session) reportGap(p *partition, offset int64) {
 		return
 	}
 	if dropped := min(start, offset) - p.position; dropped > 0 {
-		s.in.metrics.skippedOf(p.key).Add(float64(dropped))
-		log.Warn(droppedMessages, "skipped", dropped, "cure", droppedCure)
+		s.ingest.metrics.skippedOf(p.key).Add(float64(dropped))
+		log.Warn(droppedMessages, "skipped", dropped, "cure", DroppedCure)
 		s.surveys.requestNow()
 	}
 }
 
 // startTimeout bounds the only request that a poll waits for. It is sent only if no fetch
 // has reported where the partition starts.
-const startTimeout = 2 * time.Second
+const watermarkTimeout = 2 * time.Second

@@ -19,8 +19,9 @@ const (
 	// noticed within the 20 s of /readyz.
 	notReadyAfter = 3 * time.Second
 
-	// firstFetchPatience is how long after the first answer to a fetch another fetch may
-	// still be denied: a broker may report the end of an empty partition first.
+	// firstFetchPatience is how long ingest waits for a denied fetch before it counts the
+	// session as able to read. It begins with the first answer to a fetch, because a broker
+	// may report the end of an empty partition before it denies the fetch of another one.
 	firstFetchPatience = 500 * time.Millisecond
 
 	// joinPatience is how long joining the group may take before the log says that ingest
@@ -38,7 +39,7 @@ type groupOutage struct {
 	log     *slog.Logger // of the current session
 	outage  *outage.Outage
 	since   time.Time // zero: the group is joined
-	lastErr error     // the most telling error since the group was joined
+	lastErr error     // the error since the group was joined that says most (recordError)
 }
 
 func newGroupOutage() *groupOutage {
@@ -83,21 +84,21 @@ func (o *groupOutage) joined(now time.Time) {
 // reportReadiness sets the readiness of Kafka and logs why it is not ready.
 func (s *session) reportReadiness(now time.Time) {
 	if now.Sub(s.steadyAt) >= notReadyAfter {
-		s.in.group.notJoined(now)
-		s.in.options.Health.Set(CheckKafka, s.in.group.reason())
+		s.ingest.group.notJoined(now)
+		s.ingest.options.Health.Set(CheckKafka, s.ingest.group.reason())
 		return
 	}
-	if s.joined {
-		s.in.group.joined(now)
+	if s.established {
+		s.ingest.group.joined(now)
 	}
-	s.in.options.Health.Set(CheckKafka, s.readError(now))
+	s.ingest.options.Health.Set(CheckKafka, s.readError(now))
 }
 
 // readError returns why messages wait although the group is joined, or nil if none waits
 // because of an error.
 func (s *session) readError(now time.Time) error {
 	if unreadable := s.unreadableTopics(now); len(unreadable) > 0 {
-		return fmt.Errorf("the user may not read %s; %s", strings.Join(unreadable, ","), topicAccessCure(s.connection))
+		return fmt.Errorf("the user may not read %s; %s", strings.Join(unreadable, ","), TopicAccessCure(s.connection))
 	}
 	for _, u := range s.unpositioned {
 		if u.err != nil && now.Sub(u.since) >= stallPatience {
@@ -107,8 +108,8 @@ func (s *session) readError(now time.Time) error {
 	if stalled := s.stalledByError(now); len(stalled) > 0 {
 		return fmt.Errorf("%s is stalled at offset %d: %w", stalled[0].key, stalled[0].position, s.otherErr)
 	}
-	if !s.joined {
-		return s.in.group.reason()
+	if !s.established {
+		return s.ingest.group.reason()
 	}
 	return nil
 }
@@ -128,8 +129,8 @@ func (s *session) canRead(now time.Time) bool {
 // checkConnected returns an error, which ends the session, if no broker has been connected
 // for so long that the connection should be read again.
 func (s *session) checkConnected(now time.Time) error {
-	if duration := now.Sub(s.connectedAt); duration >= s.in.options.ReconnectAfter {
-		return &unreachableError{connection: s.connection, duration: duration, err: s.in.group.reason()}
+	if duration := now.Sub(s.connectedAt); duration >= s.ingest.options.ReconnectAfter {
+		return &unreachableError{connection: s.connection, duration: duration, err: s.ingest.group.reason()}
 	}
 	return nil
 }

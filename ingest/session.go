@@ -47,13 +47,13 @@ const (
 
 // session is one Kafka consumer from its creation to its close.
 type session struct {
-	in         *Ingest
+	ingest     *Ingest
 	connection Connection
 	redactor   redact.Redactor // of the secrets of the connection
 	consumer   *kafka.Consumer
 	admin      *kafka.AdminClient
 	log        *slog.Logger
-	lines      lineLimiter
+	logLimit   lineLimiter
 	cluster    atomic.Pointer[string] // the cluster's id, once it is known
 
 	mu       sync.Mutex // guards assigned
@@ -68,9 +68,11 @@ type session struct {
 
 	unpositioned map[partitionKey]*unpositioned
 	replaced     []*partition     // their starts may be in flight, but they are not committed any more
-	waiting      []waitingMessage // read, but not in flight yet, in order
+	waiting      []waitingMessage // read, and not in flight yet, in order
 	paused       bool
-	joined       bool // the group was joined once, and this member can read
+	// established: the group was joined once, and this member has read something or has nothing
+	// to read (canRead).
+	established bool
 
 	checkedAt time.Time // when the checks and surveys ran last
 	surveys   *surveys
@@ -100,8 +102,8 @@ type waitingMessage struct {
 	pending   *pendingMessage
 }
 
-func (in *Ingest) newSession(connection Connection) (*session, error) {
-	config := ConsumerConfig(in.options.GroupID, connection)
+func (i *Ingest) newSession(connection Connection) (*session, error) {
+	config := ConsumerConfig(i.options.GroupID, connection)
 	consumer, err := kafka.NewConsumer(&config)
 	if err != nil {
 		return nil, fmt.Errorf("create the Kafka consumer: %w", connection.RedactError(err))
@@ -111,14 +113,14 @@ func (in *Ingest) newSession(connection Connection) (*session, error) {
 		return nil, errors.Join(fmt.Errorf("create the Kafka admin client: %w", err), consumer.Close())
 	}
 	s := &session{
-		in: in, connection: connection, redactor: connection.redactor(), consumer: consumer, admin: admin,
-		log:      in.options.Log.With("brokers", connection.BootstrapServers, "topics", connection.Topics),
+		ingest: i, connection: connection, redactor: connection.redactor(), consumer: consumer, admin: admin,
+		log:      i.options.Log.With("brokers", connection.BootstrapServers, "topics", connection.Topics),
 		assigned: make(map[partitionKey]*partition), unpositioned: make(map[partitionKey]*unpositioned),
 		found: &survey{}, connectedAt: time.Now(),
 	}
 	s.surveys = newSurveys(s.askBrokers)
 	s.missing, s.unreadable, s.stalls = s.newMissingTopicsOutage(), s.newUnreadableTopicsOutage(), s.newStallsOutage()
-	in.group.log = s.log
+	i.group.log = s.log
 	return s, nil
 }
 
@@ -138,17 +140,17 @@ func (s *session) run(ctx context.Context) error {
 		s.commitPeriodically(commitInterval, stopCommits)
 	}()
 	go s.forwardLogs()
-	s.in.current.Store(s)
-	defer s.in.current.CompareAndSwap(s, nil)
+	s.ingest.current.Store(s)
+	defer s.ingest.current.CompareAndSwap(s, nil)
 	pollCtx, cancelSurveys := context.WithCancel(ctx)
 	err := s.consume(pollCtx, startCtx)
 	cancelSurveys()
 	if ctx.Err() == nil {
 		s.drain(startCtx, drainWait)
 	} else {
-		s.drain(startCtx, cmp.Or(s.in.options.DrainLimit, drainWait))
-		if s.in.options.OnDrained != nil {
-			s.in.options.OnDrained()
+		s.drain(startCtx, cmp.Or(s.ingest.options.DrainLimit, drainWait))
+		if s.ingest.options.OnDrained != nil {
+			s.ingest.options.OnDrained()
 		}
 	}
 	close(stopCommits)
@@ -212,7 +214,7 @@ func (s *session) handleMessage(m *kafka.Message) {
 		return
 	}
 	p.position = offset + 1
-	s.joined = true
+	s.established = true
 	s.waiting = append(s.waiting, waitingMessage{m, p, p.offsets.addMessage(offset, written)})
 }
 
@@ -244,7 +246,7 @@ func (s *session) startWaiting(ctx, startCtx context.Context) {
 		}
 		s.waiting = s.waiting[1:]
 	}
-	if s.paused && s.in.limiter.halfEmpty() {
+	if s.paused && s.ingest.limiter.halfEmpty() {
 		s.resume()
 	}
 }
@@ -254,7 +256,7 @@ func (s *session) startWaiting(ctx, startCtx context.Context) {
 //
 // The permit is acquired and released here and nowhere else.
 func (s *session) tryStart(ctx, startCtx context.Context, m waitingMessage, wait time.Duration) bool {
-	permit, ok := s.in.limiter.acquire(ctx, wait)
+	permit, ok := s.ingest.limiter.acquire(ctx, wait)
 	if !ok {
 		return false
 	}
@@ -262,7 +264,7 @@ func (s *session) tryStart(ctx, startCtx context.Context, m waitingMessage, wait
 	m.partition.offsets.beginStart()
 	go func() {
 		defer permit.release()
-		if s.in.starter.start(startCtx, m.message, permit) == nil {
+		if s.ingest.starter.start(startCtx, m.message, permit) == nil {
 			m.partition.offsets.completeStart(m.pending)
 		}
 	}()
@@ -296,9 +298,10 @@ func (s *session) resume() {
 // takes up to 1 s. The requests of a survey to the partitions' leaders wake it.
 func (s *session) wakeFetchers() { s.surveys.requestNow() }
 
-// drain waits for the starts in flight, up to a limit. The waiting messages are not started:
-// they are not committed, so they are read again. Only those of a topic that was deleted and
-// created again since are started now, because nobody can read them again.
+// drain waits for the starts in flight, up to a limit. It does not start the waiting messages:
+// they are not committed, so they are read again. Messages of a topic that was deleted and
+// created again since are the exception: they are started now, because Kafka no longer has
+// them.
 func (s *session) drain(startCtx context.Context, limit time.Duration) {
 	deadline := time.Now().Add(limit)
 	for _, m := range s.waiting {
@@ -331,10 +334,10 @@ func (s *session) close(commitsStopped <-chan struct{}) {
 	select {
 	case err := <-closed:
 		if err != nil {
-			s.in.options.Log.Warn("the Kafka consumer did not close cleanly; Kafka may give its partitions to other members only after session.timeout.ms", "error", err)
+			s.ingest.options.Log.Warn("the Kafka consumer did not close cleanly; Kafka may give its partitions to other members only after session.timeout.ms", "error", err)
 		}
 	case <-time.After(leaveWait):
-		s.in.options.Log.Warn("Kafka did not answer the last commit or the leave of the group in time: it gives the partitions to other members "+
+		s.ingest.options.Log.Warn("Kafka did not answer the last commit or the leave of the group in time: it gives the partitions to other members "+
 			"after session.timeout.ms, and messages whose commit is missing are read again and found to be duplicates", "limit", leaveWait)
 	}
 }

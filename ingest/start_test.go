@@ -24,7 +24,9 @@ import (
 
 type starterFunc func(context.Context, fanout.Input) (bool, error)
 
-func (f starterFunc) Start(ctx context.Context, in fanout.Input) (bool, error) { return f(ctx, in) }
+func (f starterFunc) Start(ctx context.Context, input fanout.Input) (bool, error) {
+	return f(ctx, input)
+}
 
 type healthMap struct {
 	mu     sync.Mutex
@@ -48,7 +50,7 @@ func newHealth() *healthMap { return &healthMap{checks: map[string]error{CheckKa
 
 // testStarter is a starter with a limiter.
 type testStarter struct {
-	*starter
+	*messageStarter
 	limiter *limiter
 	health  *healthMap
 	log     *logLines
@@ -71,7 +73,7 @@ targets:
 	}
 	metrics, err := newMetrics(nil, nil)
 	require.NoError(t, err)
-	return testStarter{newStarter(options, metrics), newLimiter(16), health, lines}
+	return testStarter{newMessageStarter(options, metrics), newLimiter(16), health, lines}
 }
 
 // startMessage starts the run of a message as soon as there is a free slot.
@@ -96,26 +98,26 @@ func message(value string) *kafka.Message {
 
 const voice = `{"event_id":"evt-1","event_type":"x","interaction":{"id":"i","channel_type":"voice"}}`
 
-func (s *starter) count(result string) float64 {
+func (s *messageStarter) count(result string) float64 {
 	return testutil.ToFloat64(s.metrics.started.WithLabelValues(result))
 }
 
 func TestStart_StartsOneRunForAnEvent(t *testing.T) {
 	var got []fanout.Input
-	s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) {
-		got = append(got, in)
+	s := newTestStarter(t, func(_ context.Context, input fanout.Input) (bool, error) {
+		got = append(got, input)
 		return len(got) == 1, nil
 	})
 	require.NoError(t, s.startMessage(t.Context(), message(voice)))
 	require.NoError(t, s.startMessage(t.Context(), message(voice)))
 	require.Len(t, got, 2)
-	in := got[0]
-	assert.Equal(t, "evt-1", in.Event.ID)
-	assert.Equal(t, published, in.Event.PublishedAt, "Kafka's timestamp if the event has none")
-	assert.Equal(t, voice, string(in.Body))
-	assert.Equal(t, event.Source{Topic: "events", Partition: 2, Offset: 42}, in.Source)
-	assert.True(t, in.SearchAttributes)
-	require.Len(t, in.Targets, 1)
+	input := got[0]
+	assert.Equal(t, "evt-1", input.Event.ID)
+	assert.Equal(t, published, input.Event.PublishedAt, "Kafka's timestamp if the event has none")
+	assert.Equal(t, voice, string(input.Body))
+	assert.Equal(t, event.Source{Topic: "events", Partition: 2, Offset: 42}, input.Source)
+	assert.True(t, input.SearchAttributes)
+	require.Len(t, input.Targets, 1)
 	assert.InDelta(t, 1, s.count("started"), 0)
 	assert.InDelta(t, 1, s.count("duplicate"), 0)
 	assert.InDelta(t, 2, testutil.ToFloat64(s.metrics.consumed.WithLabelValues("flat")), 0)
@@ -125,8 +127,8 @@ func TestInput_OmitsATimestampThatJSONCannotRepresent(t *testing.T) {
 	s := newTestStarter(t, nil)
 	m := message(voice)
 	m.Timestamp = time.UnixMilli(1 << 60)
-	in, _ := s.input(m)
-	assert.True(t, in.Event.PublishedAt.IsZero())
+	input, _ := s.inputOf(m)
+	assert.True(t, input.Event.PublishedAt.IsZero())
 }
 
 func TestStart_StartsNoRunThatNoTargetWants(t *testing.T) {
@@ -141,7 +143,7 @@ func TestStart_StartsNoRunThatNoTargetWants(t *testing.T) {
 func TestStart_StartsAnUndecodableMessage(t *testing.T) {
 	for _, value := range []string{"{", ""} {
 		var got fanout.Input
-		s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) { got = in; return true, nil })
+		s := newTestStarter(t, func(_ context.Context, input fanout.Input) (bool, error) { got = input; return true, nil })
 		require.NoError(t, s.startMessage(t.Context(), message(value)))
 		require.NotNil(t, got.Undeliverable)
 		assert.Equal(t, event.ReasonUndecodable, got.Undeliverable.Reason)
@@ -156,9 +158,9 @@ func TestStart_StartsAnUndecodableMessage(t *testing.T) {
 func TestStart_StartsAMessageThatIsTooLargeAsOversize(t *testing.T) {
 	for _, value := range []string{voice, "{"} {
 		var got []fanout.Input
-		s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) {
-			got = append(got, in)
-			if len(in.Body) > 0 {
+		s := newTestStarter(t, func(_ context.Context, input fanout.Input) (bool, error) {
+			got = append(got, input)
+			if len(input.Body) > 0 {
 				return false, &fanout.ContentError{Err: errors.New("2 MiB " + strings.Repeat("ü", 10_000)), TooLarge: true}
 			}
 			return true, nil
@@ -186,15 +188,15 @@ func TestStart_StartsTheWholeMessageOnceTemporalAcceptsAny(t *testing.T) {
 		s := newTestStarter(t, nil)
 		began := time.Now()
 		var forms []string // of the first try
-		s.options.Starter = starterFunc(func(_ context.Context, in fanout.Input) (bool, error) {
+		s.options.Starter = starterFunc(func(_ context.Context, input fanout.Input) (bool, error) {
 			if time.Since(began) >= 10*time.Minute {
 				require.ErrorContains(t, s.health.of(CheckStarts), "never", "not ready meanwhile")
-				assert.Nil(t, in.Undeliverable)
-				assert.Equal(t, voice, string(in.Body))
+				assert.Nil(t, input.Undeliverable)
+				assert.Equal(t, voice, string(input.Body))
 				return true, nil
 			}
 			if time.Since(began) == 0 {
-				forms = append(forms, fmt.Sprintf("message: %t, search attributes: %t", len(in.Body) > 0, in.SearchAttributes))
+				forms = append(forms, fmt.Sprintf("message: %t, search attributes: %t", len(input.Body) > 0, input.SearchAttributes))
 			}
 			return false, &fanout.ContentError{Err: serviceerror.NewInvalidArgument("never")}
 		})
@@ -215,12 +217,12 @@ func TestStart_StartsTheWholeMessageOnceTemporalAcceptsAny(t *testing.T) {
 // A frontend that does not know our search attributes rejects every start, whatever the
 // message contains.
 func TestStart_LeavesOutSearchAttributesBeforeThePayload(t *testing.T) {
-	s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) {
-		if in.SearchAttributes {
+	s := newTestStarter(t, func(_ context.Context, input fanout.Input) (bool, error) {
+		if input.SearchAttributes {
 			return false, &fanout.ContentError{Err: serviceerror.NewInvalidArgument("no mapping defined for search attribute EventType")}
 		}
-		assert.Nil(t, in.Undeliverable)
-		assert.Equal(t, voice, string(in.Body))
+		assert.Nil(t, input.Undeliverable)
+		assert.Equal(t, voice, string(input.Body))
 		return true, nil
 	})
 	require.NoError(t, s.startMessage(t.Context(), message(voice)))
@@ -230,8 +232,8 @@ func TestStart_LeavesOutSearchAttributesBeforeThePayload(t *testing.T) {
 func TestStart_ReportsOneRejectedMessageAlthoughOthersAreAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) {
-			if in.Event.ID == "poisoned" {
+		s := newTestStarter(t, func(_ context.Context, input fanout.Input) (bool, error) {
+			if input.Event.ID == "poisoned" {
 				return false, &fanout.ContentError{Err: serviceerror.NewInvalidArgument("never")}
 			}
 			return true, nil
@@ -292,9 +294,9 @@ func TestStart_WaitsForTemporal(t *testing.T) {
 
 // conflicted rejects events with one id as conflicts with another event.
 func conflicted(id string) starterFunc {
-	return func(_ context.Context, in fanout.Input) (bool, error) {
-		if in.Event.ID == id {
-			return false, &ConflictError{WorkflowID: fanout.WorkflowID(id), RunID: "run-1", Event: in.Event, Other: event.Event{Type: "other"}}
+	return func(_ context.Context, input fanout.Input) (bool, error) {
+		if input.Event.ID == id {
+			return false, &ConflictError{WorkflowID: fanout.WorkflowID(id), RunID: "run-1", Event: input.Event, Other: event.Event{Type: "other"}}
 		}
 		return true, nil
 	}
@@ -303,9 +305,9 @@ func conflicted(id string) starterFunc {
 func TestStart_StartsAConflictIfTheIDBelongsToAnotherEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got fanout.Input
-		s := newTestStarter(t, func(ctx context.Context, in fanout.Input) (bool, error) {
-			got = in
-			return conflicted("evt-1")(ctx, in)
+		s := newTestStarter(t, func(ctx context.Context, input fanout.Input) (bool, error) {
+			got = input
+			return conflicted("evt-1")(ctx, input)
 		})
 		for range 90 {
 			require.NoError(t, s.startMessage(t.Context(), message(voice)))
@@ -332,12 +334,12 @@ func TestStart_StartsAConflictIfTheIDBelongsToAnotherEvent(t *testing.T) {
 // The run is still one of a conflict.
 func TestStart_StartsAConflictThatIsTooLargeWithoutItsMessage(t *testing.T) {
 	var got fanout.Input
-	s := newTestStarter(t, func(ctx context.Context, in fanout.Input) (bool, error) {
-		got = in
-		if len(in.Body) > 0 {
+	s := newTestStarter(t, func(ctx context.Context, input fanout.Input) (bool, error) {
+		got = input
+		if len(input.Body) > 0 {
 			return false, &fanout.ContentError{Err: errors.New("2 MiB"), TooLarge: true}
 		}
-		return conflicted("evt-1")(ctx, in)
+		return conflicted("evt-1")(ctx, input)
 	})
 	require.NoError(t, s.startMessage(t.Context(), message(voice)))
 	assert.NotEqual(t, "evt-1", got.Event.ID)
@@ -350,7 +352,7 @@ func TestStart_StartsAConflictThatIsTooLargeWithoutItsMessage(t *testing.T) {
 // FANOUT_EVENT_ID is evaluated before targets are chosen.
 func TestStart_IdentifiesEventsByTheExpression(t *testing.T) {
 	var got fanout.Input
-	s := newTestStarter(t, func(_ context.Context, in fanout.Input) (bool, error) { got = in; return true, nil })
+	s := newTestStarter(t, func(_ context.Context, input fanout.Input) (bool, error) { got = input; return true, nil })
 	var err error
 	s.options.Targets, err = target.Parse("targets.yaml", []byte(`
 targets:
@@ -369,26 +371,26 @@ targets:
 		require.NoError(t, s.startMessage(t.Context(), message(value)))
 		return got
 	}
-	in := identify(`event.id + "-" + event.type`, voice)
-	assert.Equal(t, "evt-1-x", in.Event.ID)
-	require.Len(t, in.Targets, 1)
-	assert.Equal(t, "a", in.Targets[0].Target)
-	assert.False(t, in.Event.IdentifiedByContent())
+	input := identify(`event.id + "-" + event.type`, voice)
+	assert.Equal(t, "evt-1-x", input.Event.ID)
+	require.Len(t, input.Targets, 1)
+	assert.Equal(t, "a", input.Targets[0].Target)
+	assert.False(t, input.Event.IdentifiedByContent())
 
 	decoded, err := event.Decode([]byte(voice))
 	require.NoError(t, err)
 	for _, none := range []string{`""`, `event.id + string(payload.absent)`, `event.id + "\uFFFD"`} {
-		in = identify(none, voice)
-		assert.Equal(t, decoded.ContentID(), in.Event.ID, none)
-		assert.True(t, in.Event.IdentifiedByContent())
+		input = identify(none, voice)
+		assert.Equal(t, decoded.ContentID(), input.Event.ID, none)
+		assert.True(t, input.Event.IdentifiedByContent())
 	}
 	const bare = `{"event_type":"x"}`
-	in = identify(`event.id + "-" + event.type`, bare)
+	input = identify(`event.id + "-" + event.type`, bare)
 	decoded, err = event.Decode([]byte(bare))
 	require.NoError(t, err)
-	assert.Equal(t, decoded.ContentID()+"-x", in.Event.ID, "the expression gets the identity of the content")
+	assert.Equal(t, decoded.ContentID()+"-x", input.Event.ID, "the expression gets the identity of the content")
 	assert.True(t, identify(`event.id`, bare).Event.IdentifiedByContent())
-	assert.Equal(t, event.Undecodable(in.Source, published, nil, []byte("{")).ID, identify(`"a"`, "{").Event.ID)
+	assert.Equal(t, event.Undecodable(input.Source, published, nil, []byte("{")).ID, identify(`"a"`, "{").Event.ID)
 }
 
 func TestStart_StartsNoRunForATombstone(t *testing.T) {

@@ -71,7 +71,7 @@ func (s *session) handleStatistics(text string, now time.Time) error {
 		if !IsAuthenticationError(s.rejection) {
 			s.rejectedSince, s.rejection = time.Time{}, nil
 		}
-		s.joined = s.joined || s.canRead(now)
+		s.established = s.established || s.canRead(now)
 	}
 	s.reportReadiness(now)
 	if !s.rejectedSince.IsZero() && now.Sub(s.rejectedSince) >= rejectionPatience {
@@ -88,5 +88,5 @@ func (s *session) handleStatistics(text string, now time.Time) error {
 // what the others accepted is enough for a rejection. librdkafka also reports a connection
 // that broke while it authenticated as rejected, but such a broker is soon connected again.
 func (s *session) credentialsAccepted(stats statistics) bool {
-	return !s.joined || s.connection.SASLMechanism == OAuthBearer || stats.allConnected()
+	return !s.established || s.connection.SASLMechanism == OAuthBearer || stats.allConnected()
 }

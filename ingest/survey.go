@@ -184,7 +184,7 @@ func (s *session) askBrokers(ctx context.Context, f *survey, topics []string) {
 		}
 	}
 	f.starts = listOffsets(ctx, s.admin, keys, kafka.EarliestOffsetSpec, f.errs)
-	f.commits = listCommits(ctx, s.admin, s.in.options.GroupID, keys, f.errs)
+	f.commits = listCommits(ctx, s.admin, s.ingest.options.GroupID, keys, f.errs)
 }
 
 // clusterIDTimeout bounds the question for the cluster's id. librdkafka has the id from the

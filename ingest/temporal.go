@@ -24,15 +24,16 @@ type TemporalStarter struct {
 	Eager bool
 }
 
-// Start implements Starter.
-func (t TemporalStarter) Start(ctx context.Context, in fanout.Input) (bool, error) {
+// Start implements Starter. If the event has a run already, it returns (false, nil): the message
+// is a duplicate and counts as accepted.
+func (t TemporalStarter) Start(ctx context.Context, input fanout.Input) (bool, error) {
 	for repeated := false; ; repeated = true {
-		_, err := fanout.Start(ctx, t.Client, fanout.StartOptions(in, t.TaskQueue, t.Eager), in)
+		_, err := fanout.Start(ctx, t.Client, fanout.StartOptions(input, t.TaskQueue, t.Eager), input)
 		var exists *serviceerror.WorkflowExecutionAlreadyStarted
 		if !errors.As(err, &exists) {
 			return err == nil, err
 		}
-		err = t.compare(ctx, in.Event, exists.RunId)
+		err = t.compare(ctx, input.Event, exists.RunId)
 		var notFound *serviceerror.NotFound
 		if repeated || !errors.As(err, &notFound) {
 			return false, err
@@ -66,7 +67,7 @@ func (t TemporalStarter) compare(ctx context.Context, e event.Event, runID strin
 	if err != nil {
 		return fmt.Errorf("read the input of run %s of workflow %s, which has the id of the event: %w", runID, id, err)
 	}
-	// In the input of a run that was started by hand, the words of the event may be cut.
+	// In the input of a run that was started by hand, the strings of the event may be cut.
 	if hash == "" && (other.Hash() == e.Hash() || other.Hash() == e.Cut().Hash()) {
 		return nil
 	}
@@ -94,11 +95,11 @@ func (t TemporalStarter) eventOf(ctx context.Context, workflowID, runID string) 
 	if err != nil {
 		return event.Event{}, err
 	}
-	var in fanout.Input
-	if fanout.DataConverter().FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), &in) != nil {
+	var input fanout.Input
+	if fanout.DataConverter().FromPayloads(first.GetWorkflowExecutionStartedEventAttributes().GetInput(), &input) != nil {
 		return event.Event{}, nil
 	}
-	return in.Event, nil
+	return input.Event, nil
 }
 
 // ConflictError means that the id of an event belongs to another event, because the run with
@@ -111,9 +112,8 @@ type ConflictError struct {
 
 // Error names the run, both events and the cure. Its length is bounded.
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("the event id %s belongs to another event: run %s of workflow %s has %s, and this message has %s; "+
-		`set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + "-" + event.type, or correct the producer`,
-		event.Escape(e.Event.ID), e.RunID, e.WorkflowID, describeEvent(e.Other), describeEvent(e.Event))
+	return fmt.Sprintf("the event id %s belongs to another event: run %s of workflow %s has %s, and this message has %s; %s",
+		event.Escape(e.Event.ID), e.RunID, e.WorkflowID, describeEvent(e.Other), describeEvent(e.Event), event.ConflictCure)
 }
 
 // describeEvent returns the type and the interaction of an event.

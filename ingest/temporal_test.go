@@ -61,41 +61,41 @@ func TestTemporalStarter_OnlyTheRunOfTheSameEventIsADuplicate(t *testing.T) {
 	server := startTemporal(t)
 	ctx := t.Context()
 	long := strings.Repeat("\u2028", 400)
-	oversize := func(in fanout.Input) fanout.Input {
-		return withoutMessage(in, errors.New("too large"))
+	oversize := func(input fanout.Input) fanout.Input {
+		return withoutMessage(input, errors.New("too large"))
 	}
-	for name, before := range map[string]func(t *testing.T, in fanout.Input){
-		"started by ingest": func(t *testing.T, in fanout.Input) {
-			started, err := server.Start(ctx, in)
+	for name, before := range map[string]func(t *testing.T, input fanout.Input){
+		"started by ingest": func(t *testing.T, input fanout.Input) {
+			started, err := server.Start(ctx, input)
 			require.NoError(t, err)
 			require.True(t, started)
 		},
-		"ended since": func(t *testing.T, in fanout.Input) {
-			_, err := server.Start(ctx, in)
+		"ended since": func(t *testing.T, input fanout.Input) {
+			_, err := server.Start(ctx, input)
 			require.NoError(t, err)
-			require.NoError(t, server.Client.TerminateWorkflow(ctx, fanout.WorkflowID(in.Event.ID), "", t.Name()))
+			require.NoError(t, server.Client.TerminateWorkflow(ctx, fanout.WorkflowID(input.Event.ID), "", t.Name()))
 		},
-		"without its message": func(t *testing.T, in fanout.Input) {
-			started, err := server.Start(ctx, oversize(in))
+		"without its message": func(t *testing.T, input fanout.Input) {
+			started, err := server.Start(ctx, oversize(input))
 			require.NoError(t, err)
 			require.True(t, started)
 		},
-		"started by replay": func(t *testing.T, in fanout.Input) {
-			_, err := fanout.Start(ctx, server.Client, fanout.ReplayOptions(in, server.TaskQueue, nil), in)
+		"started by replay": func(t *testing.T, input fanout.Input) {
+			_, err := fanout.Start(ctx, server.Client, fanout.ReplayOptions(input, server.TaskQueue, nil), input)
 			require.NoError(t, err)
 		},
-		"started by hand": func(t *testing.T, in fanout.Input) { server.byHand(t, fanout.WorkflowID(in.Event.ID), in) },
-		"started by hand without its message": func(t *testing.T, in fanout.Input) {
-			in = oversize(in)
-			in.Event = in.Event.Cut()
-			server.byHand(t, fanout.WorkflowID(inputOf(t, conversationEvent(t.Name()+long, "began"+long, long)).Event.ID), in)
+		"started by hand": func(t *testing.T, input fanout.Input) { server.byHand(t, fanout.WorkflowID(input.Event.ID), input) },
+		"started by hand without its message": func(t *testing.T, input fanout.Input) {
+			input = oversize(input)
+			input.Event = input.Event.Cut()
+			server.byHand(t, fanout.WorkflowID(inputOf(t, conversationEvent(t.Name()+long, "began"+long, long)).Event.ID), input)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			id := t.Name() + long
-			in := inputOf(t, conversationEvent(id, "began"+long, long))
-			before(t, in)
-			for _, again := range []fanout.Input{in, oversize(in)} {
+			input := inputOf(t, conversationEvent(id, "began"+long, long))
+			before(t, input)
+			for _, again := range []fanout.Input{input, oversize(input)} {
 				started, err := server.Start(ctx, again)
 				require.NoError(t, err)
 				assert.False(t, started, "a duplicate")
@@ -119,10 +119,10 @@ func TestTemporalStarter_OnlyTheRunOfTheSameEventIsADuplicate(t *testing.T) {
 func TestTemporalStarter_ARunWithAnotherInputIsAConflict(t *testing.T) {
 	t.Parallel()
 	server := startTemporal(t)
-	for name, input := range map[string]any{"another event": inputOf(t, voice), "a list": []string{"x"}, "nothing": nil} {
-		in := inputOf(t, conversationEvent(name, "began", "i"))
-		server.byHand(t, fanout.WorkflowID(in.Event.ID), input)
-		_, err := server.Start(t.Context(), in)
+	for name, other := range map[string]any{"another event": inputOf(t, voice), "a list": []string{"x"}, "nothing": nil} {
+		input := inputOf(t, conversationEvent(name, "began", "i"))
+		server.byHand(t, fanout.WorkflowID(input.Event.ID), other)
+		_, err := server.Start(t.Context(), input)
 		require.ErrorAs(t, err, new(*ConflictError), name)
 	}
 }
@@ -131,11 +131,11 @@ func TestTemporalStarter_ARunWithAnotherInputIsAConflict(t *testing.T) {
 func TestTemporalStarter_AnIDMadeOfBytesIsNeverAConflict(t *testing.T) {
 	t.Parallel()
 	server := startTemporal(t)
-	in := inputOf(t, `{"topicName":"x","eventBody":{}}`)
-	before := in
+	input := inputOf(t, `{"topicName":"x","eventBody":{}}`)
+	before := input
 	before.Event.Type = event.UnknownType
-	server.byHand(t, fanout.WorkflowID(in.Event.ID), before)
-	started, err := server.Start(t.Context(), in)
+	server.byHand(t, fanout.WorkflowID(input.Event.ID), before)
+	started, err := server.Start(t.Context(), input)
 	require.NoError(t, err)
 	assert.False(t, started)
 }
@@ -155,8 +155,8 @@ func TestTemporalStarter_StartsAgainIfTheRunWasDeleted(t *testing.T) {
 	t.Parallel()
 	server := startTemporal(t)
 	ctx := t.Context()
-	in := inputOf(t, conversationEvent("evt-1", "began", "i"))
-	_, err := server.Start(ctx, in)
+	input := inputOf(t, conversationEvent("evt-1", "began", "i"))
+	_, err := server.Start(ctx, input)
 	require.NoError(t, err)
 	c := server.Client
 	server.Client = describing{c, func(id, run string) (*workflowservice.DescribeWorkflowExecutionResponse, error) {
@@ -171,7 +171,7 @@ func TestTemporalStarter_StartsAgainIfTheRunWasDeleted(t *testing.T) {
 		}, "deleted")
 		return nil, gone
 	}}
-	started, err := server.Start(ctx, in)
+	started, err := server.Start(ctx, input)
 	require.NoError(t, err)
 	assert.True(t, started)
 }
@@ -180,13 +180,13 @@ func TestTemporalStarter_StartsAgainIfTheRunWasDeleted(t *testing.T) {
 func TestTemporalStarter_AFailedDescriptionIsRetryable(t *testing.T) {
 	t.Parallel()
 	server := startTemporal(t)
-	in := inputOf(t, conversationEvent("evt-1", "began", "i"))
-	_, err := server.Start(t.Context(), in)
+	input := inputOf(t, conversationEvent("evt-1", "began", "i"))
+	_, err := server.Start(t.Context(), input)
 	require.NoError(t, err)
 	for _, failure := range []error{serviceerror.NewPermissionDenied("no", ""), serviceerror.NewNotFound("never found")} {
 		other := server
 		other.Client = describing{server.Client, func(string, string) (*workflowservice.DescribeWorkflowExecutionResponse, error) { return nil, failure }}
-		started, err := other.Start(t.Context(), in)
+		started, err := other.Start(t.Context(), input)
 		require.ErrorIs(t, err, failure)
 		assert.False(t, started)
 		assert.False(t, errors.As(err, new(*fanout.ContentError)) || errors.As(err, new(*ConflictError)))
@@ -200,12 +200,12 @@ func TestStart_ReducesRejectedInputsOnAServer(t *testing.T) {
 	s := newTestStarter(t, server.Start) // its search attributes are not registered
 	start := func(value string) {
 		m := message(value)
-		in, _ := s.input(m)
+		input, _ := s.inputOf(m)
 		ctx := await.Context(t)
 		require.NoError(t, s.startMessage(ctx, m))
-		other, err := server.eventOf(ctx, fanout.WorkflowID(in.Event.ID), "")
+		other, err := server.eventOf(ctx, fanout.WorkflowID(input.Event.ID), "")
 		require.NoError(t, err)
-		assert.Equal(t, in.Event.Cut().ID, other.ID)
+		assert.Equal(t, input.Event.Cut().ID, other.ID)
 	}
 	start(voice)
 	assert.InDelta(t, 1, s.count("started"), 0)

@@ -73,14 +73,14 @@ func (s *session) topics() []string {
 
 func (s *session) newMissingTopicsOutage() *outage.Outage {
 	return outage.New(func(r outage.Report) {
-		s.log.Warn("waiting for a topic", "missing", r.Cause, "for", r.Age, "cure", missingTopicCure)
+		s.log.Warn("waiting for a topic", "missing", r.Cause, "for", r.Age, "cure", MissingTopicCure)
 	}, func(r outage.Report) { s.log.Info("every topic is there", "after", r.Age) })
 }
 
 func (s *session) newUnreadableTopicsOutage() *outage.Outage {
 	return outage.New(func(r outage.Report) {
 		s.log.Warn("a topic may not be read; its messages wait, and the other topics are consumed",
-			"refused", r.Cause, "for", r.Age, "cure", topicAccessCure(s.connection))
+			"refused", r.Cause, "for", r.Age, "cure", TopicAccessCure(s.connection))
 	}, func(r outage.Report) { s.log.Info("every topic may be read", "after", r.Age) })
 }
 
@@ -120,8 +120,9 @@ func (s *session) missingTopics() []string {
 }
 
 // unreadableTopics returns the topics that this user may not read, sorted. The brokers name
-// them in a survey. If they name none, a denied fetch still gives an error without a name.
-// Then it is the only topic, or the topics whose messages wait.
+// them in a survey. The error of a denied fetch names no topic: if a fetch was denied and the
+// survey names no topic, the denied topic is the only one subscribed, or each one that has
+// stalled since.
 func (s *session) unreadableTopics(now time.Time) []string {
 	unreadable := make(map[string]bool)
 	for name, state := range s.found.topics {

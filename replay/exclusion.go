@@ -36,10 +36,9 @@ type exclusion struct {
 
 // The cures for messages that cannot be sent to any target.
 const (
-	undecodableCure = "read the message in Kafka and correct the producer; then close the record with deadletter discard"
+	undecodableCure = "decode payload_base64 of the record (base64 -d) or read the message in Kafka, and correct the producer; then close the record with deadletter discard"
 	oversizeCure    = "take the message from Kafka to its targets by hand, or make the producer send less; then close the record with deadletter discard"
-	conflictCure    = `set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + "-" + event.type, ` +
-		"or correct the producer; send the payload to its targets by hand; then close the record with deadletter discard"
+	conflictCure    = event.ConflictCure + "; send the payload to its targets by hand; then close the record with deadletter discard"
 )
 
 // exclusion returns why a record is not sent; excluded is false if it can be sent. damaged

@@ -406,7 +406,7 @@ targets:
 		"unknown: 2 not sent: targets.yaml has no such target; add it there, or close its records with deadletter discard",
 		"gone: 1 not sent: the target is retired; set state: active in targets.yaml",
 		"rests: 1 not sent: the target is paused; set state: active in targets.yaml",
-		"_undecodable: 1 not sent: the message is not JSON, so it is not an event; read the message in Kafka and correct the producer; then close the record with deadletter discard",
+		"_undecodable: 1 not sent: the message is not JSON, so it is not an event; decode payload_base64 of the record (base64 -d) or read the message in Kafka, and correct the producer; then close the record with deadletter discard",
 		"_oversize: 2 not sent: the message is too large for Temporal, and only Kafka has it; " +
 			"take the message from Kafka to its targets by hand, or make the producer send less; then close the record with deadletter discard",
 		"_conflict: 1 not sent: the event id of the message belongs to another event; " +

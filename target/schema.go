@@ -12,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"genesys-fanout/event"
 	"genesys-fanout/internal/redact"
 )
 
@@ -94,14 +95,12 @@ func (r *reader) target(node ast.Node, field string, names map[string]bool) *Tar
 // on one address.
 const maxConcurrency = 65_535
 
-var legalName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
-
 func (r *reader) name(node ast.Node, field string, names map[string]bool) string {
 	name, ok := r.text(node, field)
 	if !ok {
 		return ""
 	}
-	if !legalName.MatchString(name) {
+	if !event.ValidTargetName(name) {
 		r.add(node, field, fmt.Sprintf("%q is not a legal name", name), "use 1 to 40 of a-z, 0-9 and -")
 		return name
 	}

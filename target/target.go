@@ -4,6 +4,21 @@
 // The package sends nothing, and it does not guess. If one line of the file is wrong, it
 // rejects the whole file and names every wrong line with path, line, column and cure. It
 // resolves secrets from the environment and never prints them.
+//
+// The files, from the file's bytes to the choice for an event:
+//
+//	load.go        Load and Parse: from YAML to a Set
+//	reader.go      walk the YAML, and report each problem with its position
+//	schema.go      the keys of targets.yaml, and the check of each value
+//	headers.go     the headers of a target, and the secrets that ${NAME} inserts into them
+//	policy.go      Policy: the part of a target that a run carries; the defaults and bounds
+//	problem.go     what is wrong with a file
+//	warnings.go    settings that are legal and may surprise
+//	target.go      Target: one target, and how it is printed without secrets
+//	set.go         Set: all targets of a file; Choose selects those that want an event
+//	condition.go   when: the CEL expression that says which events a target wants
+//	eventtypes.go  the event types that a when asks for
+//	eventid.go     FANOUT_EVENT_ID: the CEL expression that identifies an event
 package target
 
 import (

@@ -88,12 +88,11 @@ func nextSteps(r deadletter.Record) []process.Setting {
 	position := process.Setting{Name: "Kafka", Value: printable(fmt.Sprintf("topic %s, partition %d, offset %d", r.Source.Topic, r.Source.Partition, r.Source.Offset))}
 	discard := name + " discard " + shellWord(r.TargetName) + " " + shellWord(r.EventID) + " --note TEXT"
 	cures := map[string]string{
-		event.UndecodableTarget: "the message is not JSON, so it cannot be replayed: read it in Kafka and correct the producer",
+		event.UndecodableTarget: "the message is not JSON, so it cannot be replayed: decode payload_base64 of the record (base64 -d) or read it in Kafka, and correct the producer",
 		event.OversizeTarget: "the message is too large for Temporal, so it cannot be replayed: " +
 			"take it from Kafka to its targets by hand, or make the producer send less",
 		event.ConflictTarget: "its event id belongs to another event, so it cannot be replayed: " +
-			`set FANOUT_EVENT_ID of ingest to an expression that gives each event an id of its own, such as event.id + "-" + event.type, ` +
-			"or correct the producer; send the payload to its targets by hand",
+			event.ConflictCure + "; send the payload to its targets by hand",
 	}
 	if cure, ok := cures[r.TargetName]; ok {
 		return []process.Setting{position, {Name: "cure", Value: cure}, {Name: "discard", Value: discard}}

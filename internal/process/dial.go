@@ -58,7 +58,7 @@ func newClient(o DialOptions) (client.Client, error) {
 	}
 	c, err := client.NewLazyClient(options)
 	if err != nil {
-		return nil, &ExitError{Code: ExitUsage, Err: Problem{"TEMPORAL_ADDRESS", err.Error(), "correct Temporal's connection settings"}}
+		return nil, &ExitError{Code: ExitUsage, Err: &Problem{Variable: "TEMPORAL_ADDRESS", What: err.Error(), Cure: "correct Temporal's connection settings"}}
 	}
 	return c, nil
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	temporallog "go.temporal.io/sdk/log"
+
+	"genesys-fanout/target"
 )
 
 // The valid values of FANOUT_LOG_LEVEL and FANOUT_LOG_FORMAT.
@@ -32,6 +34,17 @@ func Logger(w io.Writer, level, format string) *slog.Logger {
 // TemporalLogger returns a logger for the Temporal SDK that writes to log.
 func TemporalLogger(log *slog.Logger) temporallog.Logger {
 	return temporallog.NewStructuredLogger(log.With("component", "temporal-sdk"))
+}
+
+// WarnPaused logs one warning for each paused target, because a pause that somebody forgets ends
+// in dead letters.
+func WarnPaused(log *slog.Logger, targets *target.Set) {
+	for _, t := range targets.All() {
+		if t.State == target.Paused {
+			log.Warn("target is paused: its events wait in Temporal until it is active again; an event that waits longer than max_age becomes a dead letter",
+				"target", t.Name(), "max_age", t.Policy.MaxAge, "cure", "to deliver them, set state: active in targets.yaml and restart worker and ingest")
+		}
+	}
 }
 
 // WarnTracing logs one warning if variables of OpenTelemetry are set, because they have no

@@ -7,17 +7,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"genesys-fanout/internal/setting"
 )
 
 // Problem is one wrong setting.
-type Problem struct {
-	Variable string // the environment variable, or the flag if the setting has no variable
-	What     string // what is wrong; never contains a secret
-	Cure     string // what to do about it
-}
-
-// Error returns the line that the user reads.
-func (p Problem) Error() string { return p.Variable + ": " + p.What + "; " + p.Cure }
+type Problem = setting.Problem
 
 // Problems collects everything that is wrong with the settings and with the files that they
 // name, so that the user sees all problems at once.
@@ -25,10 +20,15 @@ func (p Problem) Error() string { return p.Variable + ": " + p.What + "; " + p.C
 // Its validators add a problem if the value is not valid. They return the value for the
 // caller's convenience. After a problem the returned value does not matter, because the
 // process does not start.
-type Problems struct{ list []error }
+type Problems struct {
+	list   []error
+	unread []string // the secrets that could not be read
+}
 
 // Add adds a wrong setting.
-func (p *Problems) Add(variable, what, cure string) { p.AddError(Problem{variable, what, cure}) }
+func (p *Problems) Add(variable, what, cure string) {
+	p.AddError(&Problem{Variable: variable, What: what, Cure: cure})
+}
 
 // AddError adds an error whose text names the problem and the cure, one problem per line. It
 // ignores nil.
@@ -51,9 +51,20 @@ func (p *Problems) invalid(variable, value, cure string) {
 	p.Add(variable, strconv.Quote(value)+" is not valid", cure)
 }
 
-// Required checks that the value is not empty, and reports whether it is valid.
+// addUnread adds the error of a secret that could not be read.
+func (p *Problems) addUnread(variable string, err error) {
+	p.AddError(err)
+	p.unread = append(p.unread, variable)
+}
+
+// Unread reports whether a secret is set and could not be read. Its value is then empty, and
+// its problem has been added already.
+func (p *Problems) Unread(variable string) bool { return slices.Contains(p.unread, variable) }
+
+// Required checks that the value is not empty, and reports whether it is valid. It adds no
+// second problem for a secret that could not be read.
 func (p *Problems) Required(variable, value, cure string) bool {
-	if value == "" {
+	if value == "" && !p.Unread(variable) {
 		p.Add(variable, "is not set", cure)
 	}
 	return value != ""

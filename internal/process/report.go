@@ -33,15 +33,19 @@ func presence(set bool) string {
 }
 
 // Report prints the result of --check to w. It has one line for each setting, one for each
-// target with the target's name and redacted URL, and one for each warning about the targets
-// file.
+// target with the target's name, its redacted URL and its state unless that is active, and one
+// for each warning about the targets file.
 func Report(w io.Writer, name string, settings []Setting, targets *target.Set) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintf(table, "%s %s: settings and files are valid\n\nSettings:\n", name, Version())
 	printSettings(table, settings)
 	_, _ = fmt.Fprintln(table, "\nTargets:")
 	for _, t := range targets.All() {
-		printSettings(table, []Setting{{Name: t.Name(), Value: t.RedactedURL()}})
+		value := t.RedactedURL()
+		if t.State != target.Active {
+			value += " (" + string(t.State) + ")"
+		}
+		printSettings(table, []Setting{{Name: t.Name(), Value: value}})
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -45,11 +44,8 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Secret reads the variable NAME, or the file that the variable NAME_FILE names, as
 // setting.Secret does. If neither variable is set, the Secret is not set. The error is a
-// Problem.
+// *Problem.
 func (e Env) Secret(name string) (Secret, error) {
 	value, _, err := setting.Secret(name, e.LookupEnv)
-	if problem, ok := errors.AsType[*setting.Problem](err); ok {
-		return Secret{}, Problem(*problem)
-	}
 	return NewSecret(value), err
 }

@@ -200,7 +200,9 @@ func readSecrets(settings any, env Env, problems *Problems) {
 	for _, field := range fieldsOf(settings) {
 		if field.secret != nil {
 			secret, err := env.Secret(field.variable)
-			problems.AddError(err)
+			if err != nil {
+				problems.addUnread(field.variable, err)
+			}
 			*field.secret = secret
 		}
 	}

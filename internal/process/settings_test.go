@@ -147,6 +147,8 @@ func TestReport_ShowsSettingsInEffectWithoutSecrets(t *testing.T) {
 	var out bytes.Buffer
 	targets, err := target.Parse("targets.yaml", []byte(`targets:
   - {name: analytics, url: 'https://user:hunter2@analytics.internal/'}
+  - {name: audit, url: 'https://audit.internal/', state: paused}
+  - {name: old, url: 'https://old.internal/', state: retired}
 `), nil)
 	require.NoError(t, err)
 	require.NoError(t, Report(&out, "ingest", SettingsInEffect(&settings), targets))
@@ -154,6 +156,8 @@ func TestReport_ShowsSettingsInEffectWithoutSecrets(t *testing.T) {
 	assert.Regexp(t, `(?m)^ +KAFKA_TOPIC +a,b$`, out.String())
 	assert.Regexp(t, `(?m)^ +KAFKA_SASL_PASSWORD +\(set\)$`, out.String())
 	assert.Regexp(t, `(?m)^ +analytics +https://REDACTED@analytics\.internal/$`, out.String())
+	assert.Regexp(t, `(?m)^ +audit +https://audit\.internal/ \(paused\)$`, out.String())
+	assert.Regexp(t, `(?m)^ +old +https://old\.internal/ \(retired\)$`, out.String())
 	assert.Regexp(t, `(?m)^warning: targets\.yaml:2:5: targets\[0\]\.retry_statuses: .+; .+$`, out.String())
 	assert.NotContains(t, out.String(), "hunter")
 }
@@ -165,7 +169,7 @@ func TestEnvSecret_ReadsTheVariableOrItsFile(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "hunter2", secret.Reveal())
 	secret, err = Env{"KEY": "hunter2", "KEY_FILE": file}.Secret("KEY")
-	require.ErrorAs(t, err, &Problem{})
+	require.ErrorAs(t, err, new(*Problem))
 	assert.False(t, secret.IsSet())
 }
 
@@ -184,6 +188,19 @@ func TestSecret_IsShownByNoVerbAndNoLogger(t *testing.T) {
 	assert.NotContains(t, strings.ToLower(out.String()), fmt.Sprintf("%x", "hunter2"))
 	assert.Contains(t, out.String(), redact.Marker)
 	assert.Equal(t, "hunter2", secret.Reveal())
+}
+
+func TestWarnPaused_LogsOneLineForEachPausedTarget(t *testing.T) {
+	targets, err := target.Parse("targets.yaml", []byte(`targets:
+  - {name: analytics, url: 'https://analytics.internal/'}
+  - {name: audit, url: 'https://audit.internal/', state: paused, max_age: 3h}
+  - {name: old, url: 'https://old.internal/', state: retired}
+`), nil)
+	require.NoError(t, err)
+	var out bytes.Buffer
+	WarnPaused(Logger(&out, "info", "text"), targets)
+	assert.Regexp(t, `^time=\S+ level=WARN msg="target is paused: its events wait in Temporal until it is active again; [^"]*" `+
+		`target=audit max_age=3h0m0s cure="[^"]*set state: active in targets\.yaml and restart worker and ingest"\n$`, out.String())
 }
 
 func TestWarnTracing_LogsOneLineWithoutValues(t *testing.T) {

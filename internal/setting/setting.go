@@ -14,9 +14,9 @@ import (
 	"strings"
 )
 
-// Problem is a variable with a wrong value.
+// Problem is one wrong setting.
 type Problem struct {
-	Variable string
+	Variable string // the environment variable, or the flag if the setting has no variable
 	What     string // what is wrong; never contains a secret
 	Cure     string // what to do about it
 }

@@ -60,6 +60,7 @@ const drainLimit = process.ShutdownSlack - queues.StopSlack - time.Second
 func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
 	o, log := i.options, i.options.Log
 	process.WarnTracing(log, o.Env)
+	process.WarnPaused(log, o.Targets)
 	registry := process.NewRegistry()
 	checks := []string{process.CheckTemporal, ingest.CheckKafka}
 	var polls *process.PollMonitor

@@ -164,14 +164,12 @@ func (k *kafkaChecks) authenticate(ctx context.Context) []preflight.Result {
 	brokers, err := client.Authenticate(ctx)
 	security := probe.SecurityOf(c)
 	user := fmt.Sprintf("%s as %q with %s", security.Protocol, c.SASLUsername, c.SASLMechanism)
-	cure := "correct KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM (or the Genesys integration they come from)"
 	if c.SASLMechanism == ingest.OAuthBearer {
 		user = security.Protocol + " with " + c.SASLMechanism
-		cure = "correct the sasl.oauthbearer settings in KAFKA_OPTIONS, and check that the token endpoint issues a token that the brokers accept"
 	}
 	switch {
 	case ingest.IsAuthenticationError(err):
-		return []preflight.Result{preflight.Fail(fmt.Sprintf("%s: %v", user, err), cure+", and check that the outbound port is the brokers' SASL port")}
+		return []preflight.Result{preflight.Fail(fmt.Sprintf("%s: %v", user, err), ingest.CredentialsCure(c))}
 	case err != nil:
 		return []preflight.Result{preflight.Fail(err.Error(), "check that the brokers speak KAFKA_SECURITY_PROTOCOL="+security.Protocol+
 			" on this port, and that this machine reaches the addresses that they advertise")}
@@ -212,23 +210,15 @@ func (k *kafkaChecks) checkTopics(ctx context.Context) []preflight.Result {
 func (k *kafkaChecks) topicResult(topic probe.Topic) preflight.Result {
 	switch {
 	case topic.Missing():
-		return preflight.Fail("there is no such topic", "create the topic or correct KAFKA_TOPIC")
+		return preflight.Fail("there is no such topic", ingest.MissingTopicCure)
 	case topic.Err != nil:
-		return preflight.Fail(topic.Err.Error(), k.accessCure("read the topic (READ and DESCRIBE)"))
+		return preflight.Fail(topic.Err.Error(), ingest.TopicAccessCure(k.connection))
 	case topic.ReadNotAllowed:
-		return preflight.Fail("the user may describe the topic, but not read it", k.accessCure("read the topic (READ)"))
+		return preflight.Fail("the user may describe the topic, but not read it", ingest.TopicAccessCure(k.connection))
 	case topic.Leaderless > 0:
-		return preflight.Warn(fmt.Sprintf("%d of %d partitions have no leader, so their messages wait", topic.Leaderless, topic.Partitions), "check that all brokers run")
+		return preflight.Warn(fmt.Sprintf("%d of %d partitions have no leader, so their messages wait", topic.Leaderless, topic.Partitions), ingest.LeaderlessCure)
 	}
 	return preflight.Pass("partitions: %d", topic.Partitions)
-}
-
-// accessCure returns the cure for a right that the user lacks.
-func (k *kafkaChecks) accessCure(right string) string {
-	if k.connection.SASLMechanism == ingest.OAuthBearer {
-		return "allow the token's user to " + right
-	}
-	return fmt.Sprintf("allow the user %q to %s, or correct KAFKA_SASL_USERNAME", k.connection.SASLUsername, right)
 }
 
 func (k *kafkaChecks) checkGroup(ctx context.Context) []preflight.Result {
@@ -246,12 +236,11 @@ func (k *kafkaChecks) groupResult(group probe.Group, err error) preflight.Result
 		if err != nil {
 			detail = err.Error()
 		}
-		return preflight.Fail(detail, k.accessCure("read as this group (READ)")+", or KAFKA_GROUP_ID")
+		return preflight.Fail(detail, ingest.GroupAccessCure(k.connection))
 	case err != nil:
 		return preflight.Fail(err.Error(), "check that this machine reaches every broker that the cluster advertises, and try again")
 	case group.Dropped > 0:
-		return preflight.Warn(fmt.Sprintf("%s, and the topic dropped %d before the group read them", lag, group.Dropped),
-			"raise the topic's retention.ms or retention.bytes, and find out why the group did not read them in time")
+		return preflight.Warn(fmt.Sprintf("%s, and the topic dropped %d before the group read them", lag, group.Dropped), ingest.DroppedCure)
 	case group.NoCommits:
 		return preflight.Pass("%s (nothing is committed yet: KAFKA_AUTO_OFFSET_RESET=%s decides where the group begins)", lag, k.settings.KafkaAutoOffsetReset)
 	}

@@ -75,7 +75,7 @@ func (s *settings) check(problems *process.Problems) checked {
 	if s.KafkaSASLMechanism != "" {
 		problems.OneOf("KAFKA_SASL_MECHANISM", s.KafkaSASLMechanism, "SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", ingest.OAuthBearer)
 	}
-	if missing := ingest.CheckOAuthBearer(c.extra); s.oauthBearer() && missing != "" {
+	if missing := ingest.CheckOAuthBearer(c.extra); s.oauthBearer() && missing != "" && !problems.Unread("KAFKA_OPTIONS") {
 		problems.Add("KAFKA_OPTIONS", "has no "+missing+", which KAFKA_SASL_MECHANISM=OAUTHBEARER needs",
 			"set sasl.oauthbearer.method=oidc, and sasl.oauthbearer.client.id, .client.secret and .token.endpoint.url, in KAFKA_OPTIONS or the file of KAFKA_OPTIONS_FILE")
 	}

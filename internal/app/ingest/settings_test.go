@@ -90,6 +90,41 @@ func TestSettings_ReportsEveryInvalidOne(t *testing.T) {
 	}
 }
 
+// The user must not read that a secret is set twice, or is in a file that cannot be read, and also
+// that it is not set.
+func TestSettings_ASecretThatCannotBeReadHasOneProblem(t *testing.T) {
+	brokers := process.Env{"KAFKA_BOOTSTRAP_SERVERS": "b:1", "KAFKA_SASL_USERNAME": "u"}
+	for name, test := range map[string]struct {
+		env  process.Env
+		with process.Env
+		want string
+	}{
+		"Genesys secret in two ways": {
+			fromGenesys(nil), process.Env{"GENESYS_CLIENT_SECRET_FILE": "/no/such/file"},
+			"GENESYS_CLIENT_SECRET: is set, and so is GENESYS_CLIENT_SECRET_FILE; set one of the two",
+		},
+		"Genesys secret in a missing file": {
+			process.Env{"GENESYS_CLIENT_ID": "client"}, process.Env{"GENESYS_CLIENT_SECRET_FILE": "/no/such/file"},
+			`GENESYS_CLIENT_SECRET_FILE: names "/no/such/file", which cannot be read: no such file or directory; name a file that this process can read`,
+		},
+		"password in a missing file": {
+			brokers, process.Env{"KAFKA_SASL_PASSWORD_FILE": "/no/such/file"},
+			`KAFKA_SASL_PASSWORD_FILE: names "/no/such/file", which cannot be read: no such file or directory; name a file that this process can read`,
+		},
+		"OAUTHBEARER options in a missing file": {
+			brokers, process.Env{"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OPTIONS_FILE": "/no/such/file"},
+			`KAFKA_OPTIONS_FILE: names "/no/such/file", which cannot be read: no such file or directory; name a file that this process can read`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := maps.Clone(test.env)
+			maps.Copy(env, test.with)
+			_, _, err := parse(t, env)
+			require.EqualError(t, err, test.want)
+		})
+	}
+}
+
 // A variable overrides the Genesys API's answer, which overrides the default.
 func TestSettings_Connection(t *testing.T) {
 	least := genesys.ConnectionDetails{BootstrapServers: "g:9094", SASLUsername: "genesys", SASLPassword: "told"}

@@ -45,6 +45,7 @@ func (w *Worker) Run(ctx context.Context) error {
 func (w *Worker) run(ctx context.Context, shutdown *process.Shutdown) error {
 	o := w.options
 	process.WarnTracing(o.Log, o.Env)
+	process.WarnPaused(o.Log, o.Targets)
 	registry := process.NewRegistry()
 	checks := []string{process.CheckTemporal, process.CheckQueues}
 	if o.DeadLetters != noTracker {
@@ -60,7 +61,7 @@ func (w *Worker) run(ctx context.Context, shutdown *process.Shutdown) error {
 	var tracker activities.Tracker
 	if o.DeadLetters != noTracker {
 		if tracker, err = deadletter.Open(o.DeadLetters); err != nil {
-			return &process.ExitError{Code: process.ExitUsage, Err: process.Problem{
+			return &process.ExitError{Code: process.ExitUsage, Err: &process.Problem{
 				Variable: "FANOUT_DEAD_LETTERS", What: err.Error(), Cure: "set it to a directory that this process can write to, or to off",
 			}}
 		}
