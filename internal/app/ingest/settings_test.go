@@ -100,19 +100,23 @@ func TestSettings_ASecretThatCannotBeReadHasOneProblem(t *testing.T) {
 		want string
 	}{
 		"Genesys secret in two ways": {
-			fromGenesys(nil), process.Env{"GENESYS_CLIENT_SECRET_FILE": "/no/such/file"},
+			fromGenesys(nil),
+			process.Env{"GENESYS_CLIENT_SECRET_FILE": "/no/such/file"},
 			"GENESYS_CLIENT_SECRET: is set, and so is GENESYS_CLIENT_SECRET_FILE; set one of the two",
 		},
 		"Genesys secret in a missing file": {
-			process.Env{"GENESYS_CLIENT_ID": "client"}, process.Env{"GENESYS_CLIENT_SECRET_FILE": "/no/such/file"},
+			process.Env{"GENESYS_CLIENT_ID": "client"},
+			process.Env{"GENESYS_CLIENT_SECRET_FILE": "/no/such/file"},
 			`GENESYS_CLIENT_SECRET_FILE: names "/no/such/file", which cannot be read: no such file or directory; name a file that this process can read`,
 		},
 		"password in a missing file": {
-			brokers, process.Env{"KAFKA_SASL_PASSWORD_FILE": "/no/such/file"},
+			brokers,
+			process.Env{"KAFKA_SASL_PASSWORD_FILE": "/no/such/file"},
 			`KAFKA_SASL_PASSWORD_FILE: names "/no/such/file", which cannot be read: no such file or directory; name a file that this process can read`,
 		},
 		"OAUTHBEARER options in a missing file": {
-			brokers, process.Env{"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OPTIONS_FILE": "/no/such/file"},
+			brokers,
+			process.Env{"KAFKA_SASL_MECHANISM": "OAUTHBEARER", "KAFKA_OPTIONS_FILE": "/no/such/file"},
 			`KAFKA_OPTIONS_FILE: names "/no/such/file", which cannot be read: no such file or directory; name a file that this process can read`,
 		},
 	} {
