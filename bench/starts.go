@@ -36,7 +36,7 @@ func bareStarts(ctx context.Context, l *lab, _ int) (figures, error) {
 			return err
 		}
 		in := fanout.Input{Message: event.Message{Event: e, Body: event.Body(events[i].Message)}, Targets: targets.Choose(e)}
-		_, err = c.ExecuteWorkflow(ctx, fanout.StartOptions(in, f.name, ""), fanout.WorkflowName, in)
+		_, err = c.ExecuteWorkflow(ctx, fanout.StartOptions(in, f.name, false), fanout.WorkflowName, in)
 		return err
 	})
 	if err != nil {
