@@ -53,10 +53,10 @@ type countedFile struct {
 // as damaged.
 var countedReasons = append(event.Reasons(), Damaged)
 
-// Count counts the open records by target and reason. It takes no lock. It reads the
-// beginning of each file, and reads a file again only if its time or size has changed. It
-// also adds targets that are missing to the list of targets, because a restore from a
-// backup may bring records of them.
+// Count counts the open records by target and reason, and adds their targets to the list of
+// targets if they are missing there, because a restore from a backup may bring such records. It
+// needs no lock. It reads the beginning of each file, and reads a file again only if its time or
+// size has changed.
 func (d *Directory) Count(ctx context.Context) ([]Count, error) {
 	d.counter.mu.Lock()
 	defer d.counter.mu.Unlock()

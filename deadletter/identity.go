@@ -81,8 +81,8 @@ func (d *Directory) verifyIdentity() error {
 	return nil
 }
 
-// unavailableOr returns an *UnavailableError if the tracker is away, because that is then why
-// an operation failed, and else the operation's own error.
+// unavailableOr returns the *UnavailableError of verifyIdentity if there is one, because that is
+// why the operation failed, and otherwise err.
 func (d *Directory) unavailableOr(err error) error {
 	if unavailable, ok := errors.AsType[*UnavailableError](d.verifyIdentity()); ok {
 		return unavailable
@@ -145,7 +145,7 @@ func (d *Directory) createIdentity() error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = temporary.Cleanup() }() // the file has a second name by then
+	defer func() { _ = temporary.Cleanup() }() // the file has its name by then
 	err = d.link(temporary.Name(), file)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		err = temporary.CloseAtomicallyReplace()

@@ -25,7 +25,7 @@ func (d *Directory) lock(ctx context.Context) (unlock func(), err error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	// Without O_RDONLY alone, the library would create a file at the path.
+	// The library's default flags would create a file at the path.
 	lock := flock.New(d.path, flock.SetFlag(os.O_RDONLY))
 	if err := acquire(ctx, lock); err != nil {
 		<-d.writer

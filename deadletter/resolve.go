@@ -86,7 +86,7 @@ func (d *Directory) closeLocked(ctx context.Context, name, folder string, change
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = temporary.Cleanup() }() // the record has its second name by then
+	defer func() { _ = temporary.Cleanup() }() // the record is in folder by then
 	err = d.linkInto(folder, temporary.Name(), name, record.RunID, func(existing string) bool { return sameClosing(existing, record) })
 	if err != nil {
 		return false, err

@@ -47,8 +47,8 @@ func (d *Directory) record(ctx context.Context, name string, record Record) erro
 	return syncDir(d.path)
 }
 
-// replace renames the new record to name, under the lock, after an older record of that
-// name has a second name in superseded/.
+// replace publishes the new record under name. First it hard-links the older record of that
+// name into superseded/. Then it renames the new record over it, under the lock.
 func (d *Directory) replace(ctx context.Context, name, runID string, rename func() error) error {
 	unlock, err := d.lock(ctx)
 	if err != nil {
@@ -64,9 +64,9 @@ func (d *Directory) replace(ctx context.Context, name, runID string, rename func
 	return rename()
 }
 
-// linkToSuperseded gives the file under name a second name in superseded/, unless the run
-// runID wrote it. The caller then renames the new record over the first name, so that the
-// delivery has an open record at every moment.
+// linkToSuperseded hard-links the open record under name into superseded/, unless the run runID
+// wrote it. The caller then renames the new record over name, so that the delivery has an open
+// record at every moment.
 func (d *Directory) linkToSuperseded(name, runID string) error {
 	open := filepath.Join(d.path, name)
 	older, err := readRecord(open)
@@ -115,10 +115,10 @@ func writeTemporaryFile(file string, data []byte) (*renameio.PendingFile, error)
 	return temporary, nil
 }
 
-// linkInto gives file a second name in a folder of closed records, and fsyncs the folder.
-// It overwrites nothing: it takes the first of candidateNames that no file has. If isSame
-// returns true for a file that has such a name, an earlier call that a crash interrupted has
-// made it, and linkInto is done.
+// linkInto hard-links file into a folder of closed records, and fsyncs the folder. It overwrites
+// nothing: it uses the first of candidateNames that no file has. If isSame returns true for a
+// file that has such a name, an earlier call that a crash interrupted has made it, and linkInto
+// is done.
 func (d *Directory) linkInto(folder, file, name, runID string, isSame func(existing string) bool) error {
 	if err := d.makeFolder(folder); err != nil {
 		return err

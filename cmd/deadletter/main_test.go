@@ -16,6 +16,7 @@ import (
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/process"
 )
 
@@ -104,6 +105,15 @@ func (d *desk) runUntil(ctx context.Context, args ...string) (stdout, stderr str
 		d.err.WriteString(err.Error() + "\n")
 	}
 	return d.out.String(), d.err.String(), code
+}
+
+// The default of FANOUT_TASK_QUEUE is a literal in a struct tag of settings.
+func TestSettings_TaskQueueIsFanoutsByDefault(t *testing.T) {
+	var s settings
+	_, done, problems := process.ParseCommand(process.App{Name: name}, &s, []string{"list"}, process.Env{}, new(bytes.Buffer))
+	require.False(t, done)
+	require.NoError(t, problems.Err())
+	assert.Equal(t, fanout.DefaultTaskQueue, s.TaskQueue)
 }
 
 func TestListTable(t *testing.T) {
