@@ -8,7 +8,7 @@
 //
 // The package refuses to delete: only Closed.Delete removes a record, and only a closed one.
 // It refuses to change a file that it cannot read, and to create the directory again while
-// the process runs, because the directory may be a mount that is temporarily away.
+// the process runs, because the directory may be a mount point whose file system is not mounted at the moment.
 //
 // The files of the package:
 //

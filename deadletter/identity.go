@@ -19,8 +19,8 @@ import (
 // this directory.
 const identityFile = ".tracker"
 
-// UnavailableError means that the directory is not the tracker that was opened: it is gone,
-// or something else is mounted there. Nothing was read or written. The error wraps nothing,
+// UnavailableError means that the directory is not the tracker that was opened: it is not
+// mounted, it cannot be read, or another tracker has replaced it. Nothing was read or written. The error wraps nothing,
 // because callers would take the fs.ErrNotExist of a missing directory for that of a missing
 // record.
 type UnavailableError struct{ What string }
@@ -64,7 +64,7 @@ func (d *Directory) verifyIdentity() error {
 	const cure = "the process does not create it again while it runs: mount it again, or restart the process if the change is intended"
 	if d.id == "" {
 		if _, err := os.Stat(d.path); err != nil {
-			return &UnavailableError{fmt.Sprintf("the tracker %s is away: %v", d, err)}
+			return &UnavailableError{fmt.Sprintf("the tracker %s %s: %v", d, unreadable(err), err)}
 		}
 		return nil
 	}
@@ -72,13 +72,21 @@ func (d *Directory) verifyIdentity() error {
 	var readErr *fs.PathError
 	switch {
 	case errors.As(err, &readErr):
-		return &UnavailableError{fmt.Sprintf("the tracker %s is away: %v; %s", d, err, cure)}
+		return &UnavailableError{fmt.Sprintf("the tracker %s %s: %v; %s", d, unreadable(err), err, cure)}
 	case err != nil:
 		return err
 	case ids[0] != d.id:
-		return &UnavailableError{fmt.Sprintf("the tracker %s is away: its directory now has the tracker %s; %s", d, ids[0], cure)}
+		return &UnavailableError{fmt.Sprintf("the tracker %s has been replaced: its directory now has the tracker %s; %s", d, ids[0], cure)}
 	}
 	return nil
+}
+
+// unreadable says in words what the error of a read of the directory means.
+func unreadable(err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "is not mounted"
+	}
+	return "cannot be read"
 }
 
 // unavailableOr returns the *UnavailableError of verifyIdentity if there is one, because that is

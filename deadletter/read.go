@@ -71,8 +71,8 @@ func (d *Directory) openFiles(ctx context.Context) iter.Seq2[string, error] {
 }
 
 // recordFiles yields the names of the files in a folder of the tracker that are records by
-// their name. If the tracker goes away meanwhile, the listing ends with an error, because
-// the records would seem to be gone.
+// their name. If the tracker is unmounted meanwhile, the listing ends with an error, because
+// the records would seem to be closed.
 func (d *Directory) recordFiles(ctx context.Context, folder string, isRecord func(name string) bool) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		fail := func(err error) { yield("", fmt.Errorf("list the dead letters: %w", d.unavailableOr(err))) }

@@ -19,7 +19,8 @@ type Version struct {
 
 // Version returns the version of the open record whose file has the name, a FileName. It
 // does not read the file. found is false if the record is not open. The error is an
-// *UnavailableError if the tracker is away, because then nothing is known of its records.
+// *UnavailableError if the directory is not the tracker that was opened, because then nothing
+// is known of its records.
 func (d *Directory) Version(name string) (v Version, found bool, err error) {
 	info, err := os.Lstat(filepath.Join(d.path, name))
 	switch {

@@ -44,8 +44,8 @@ type recordSet struct {
 
 // recordMark is the part of a record that a recordSet remembers.
 type recordMark struct {
-	recordedBy uint64 // hash of the id of the run that wrote the record
-	target     string // shares the memory of the name in the set of targets
+	recordedByHash uint64 // hash of the id of the run that wrote the record
+	target         string // shares the memory of the name in the set of targets
 }
 
 func newRecordSet() recordSet { return recordSet{maphash.MakeSeed(), make(map[uint64]recordMark)} }
@@ -58,7 +58,7 @@ func (s recordSet) add(r deadletter.Record, target string) {
 // wrote it.
 func (s recordSet) find(r deadletter.Record) (found, sameRun bool) {
 	mark, found := s.byName[s.hashName(r)]
-	return found, found && mark.recordedBy == s.hashRun(r.RunID)
+	return found, found && mark.recordedByHash == s.hashRun(r.RunID)
 }
 
 func (s recordSet) remove(r deadletter.Record) { delete(s.byName, s.hashName(r)) }

@@ -158,7 +158,7 @@ func TestOutcomes_SayForWhomTheyWait(t *testing.T) {
 		r := New(plan, Options{Client: server, Notify: func(line string) { told <- line }})
 		o := &r.outcomes
 		run := newRun("event-evt-1", "r")
-		o.add(o.deliveriesOf(e, run))
+		o.add(o.trackDeliveries(e, run))
 		all, done := make(chan struct{}), make(chan struct{})
 		close(all)
 		go func() { defer close(done); o.watch(context.Background(), all) }()
@@ -203,7 +203,7 @@ func TestOutcomes_ADiscardedRecordIsNotDelivered(t *testing.T) {
 	var told []string
 	r := New(&Plan{unsent: newRecordSet(), selection: Selection{Directory: tracker}}, Options{Notify: func(line string) { told = append(told, line) }})
 	o := &r.outcomes
-	o.add(o.deliveriesOf(e, newRun("event-evt-1", "r")))
+	o.add(o.trackDeliveries(e, newRun("event-evt-1", "r")))
 	o.checkRecords()
 	require.Len(t, o.pending, 3)
 
