@@ -44,7 +44,7 @@ func TestOpen_ProcessesThatOpenATrackerAtOnceGetOneIdentity(t *testing.T) {
 
 // On a file system without flock, two hosts may create an identity at the same time.
 func TestCreateIdentity_WithoutALock(t *testing.T) {
-	d := newDirectory(t.TempDir())
+	d := newTracker(t.TempDir())
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() { assert.NoError(t, d.createIdentity()) })
@@ -60,7 +60,7 @@ func TestCreateIdentity_WithoutALock(t *testing.T) {
 }
 
 func TestCreateIdentity_WithoutHardLinks(t *testing.T) {
-	d := newDirectory(t.TempDir())
+	d := newTracker(t.TempDir())
 	d.link = func(string, string) error { return errors.ErrUnsupported }
 	require.NoError(t, d.loadOrCreateIdentity())
 	id := d.ID()

@@ -50,7 +50,7 @@ type pendingDelivery struct {
 // record of another run. A run may end without either, for example if an operator
 // terminates it; so outcomes also asks Temporal which runs have ended.
 type outcomes struct {
-	tracker *deadletter.Directory
+	tracker *deadletter.Tracker
 	runs    runMonitor
 	hashRun func(runID string) uint64
 	count   func(target string, result outcome)

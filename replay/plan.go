@@ -13,9 +13,9 @@ import (
 
 // Selection chooses the records that are to be sent again.
 type Selection struct {
-	Directory *deadletter.Directory
-	Targets   *target.Set
-	Filter    deadletter.Filter
+	Tracker *deadletter.Tracker
+	Targets *target.Set
+	Filter  deadletter.Filter
 }
 
 // Kind is a target and a reason. Records are counted by kind.
@@ -80,7 +80,7 @@ func (s recordSet) hashRun(id string) uint64 { return maphash.String(s.seed, id)
 func NewPlan(ctx context.Context, s Selection, notify func(line string)) (*Plan, error) {
 	p := &Plan{Kinds: make(map[Kind]int), selection: s, unsent: newRecordSet()}
 	events := make(map[uint64]struct{})
-	for record, err := range s.Directory.Select(ctx, s.Filter) {
+	for record, err := range s.Tracker.Select(ctx, s.Filter) {
 		var damaged *deadletter.DamagedError
 		if err != nil && !errors.As(err, &damaged) {
 			return nil, err

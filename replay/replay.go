@@ -60,7 +60,7 @@ func New(plan *Plan, options Options) *Replay {
 		r.count(kind.Target, func(c *Counts) { c.Deliveries += n })
 	}
 	r.outcomes = outcomes{
-		tracker: plan.selection.Directory, runs: newRunMonitor(options.Client, r.temporal), hashRun: plan.unsent.hashRun,
+		tracker: plan.selection.Tracker, runs: newRunMonitor(options.Client, r.temporal), hashRun: plan.unsent.hashRun,
 		count: r.countOutcome, notify: options.Notify, waiter: newOutage("the tracker", options.Notify).Waiter(),
 	}
 	return r
@@ -156,7 +156,7 @@ func (r *Replay) countClosedMeanwhile(ctx context.Context) error {
 	if ctx.Err() != nil || len(left.byName) == 0 {
 		return nil
 	}
-	for one, err := range r.plan.selection.Directory.Closed(ctx, deadletter.Discarded) {
+	for one, err := range r.plan.selection.Tracker.Closed(ctx, deadletter.Discarded) {
 		if errors.As(err, new(*deadletter.DamagedError)) {
 			continue // it may be a record of any run
 		}

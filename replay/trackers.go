@@ -19,7 +19,7 @@ func (r *Replay) trackers(ctx context.Context, in fanout.Input) (trackers map[st
 		if err != nil {
 			return false, fmt.Errorf("read how the last run of an event ended: %w", err)
 		}
-		trackers = withTracker(last.Trackers, in, r.plan.selection.Directory.ID())
+		trackers = withTracker(last.Trackers, in, r.plan.selection.Tracker.ID())
 		return true, nil
 	})
 	return trackers, err

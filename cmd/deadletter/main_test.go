@@ -25,7 +25,7 @@ var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
 // desk runs the command with a tracker and a targets file, and keeps its output.
 type desk struct {
 	t       *testing.T
-	tracker *deadletter.Directory
+	tracker *deadletter.Tracker
 	env     process.Env
 	console console
 	out     *bytes.Buffer
@@ -46,7 +46,7 @@ targets:
 `)
 }
 
-func newDeskOf(t *testing.T, tracker *deadletter.Directory, targets string) *desk {
+func newDeskOf(t *testing.T, tracker *deadletter.Tracker, targets string) *desk {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "targets.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(targets), 0o600))
