@@ -14,22 +14,22 @@ import (
 // Check reports whether the tracker is there and can be written. It reads the identity and
 // the permissions of the folders. Only if the last write failed, it tries a write, because a
 // full disk shows in no other way.
-func (d *Directory) Check(context.Context) error {
-	if err := d.verifyIdentity(); err != nil {
+func (t *Tracker) Check(context.Context) error {
+	if err := t.verifyIdentity(); err != nil {
 		return err
 	}
-	for _, folder := range d.folders() {
+	for _, folder := range t.folders() {
 		const writeAndEnter = 0o3 // W_OK|X_OK of access(2)
 		err := syscall.Access(folder, writeAndEnter)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // a missing folder is created when it is needed
 			return fmt.Errorf("the tracker's folder %s cannot be written: %w", folder, err)
 		}
 	}
-	if d.lastWriteFailed.Load() {
-		if err := probeWrite(d.path); err != nil {
+	if t.lastWriteFailed.Load() {
+		if err := probeWrite(t.path); err != nil {
 			return err
 		}
-		d.lastWriteFailed.Store(false)
+		t.lastWriteFailed.Store(false)
 	}
 	return nil
 }
@@ -38,8 +38,8 @@ func (d *Directory) Check(context.Context) error {
 // write. It creates no folder, and removes at once the file that it writes into each
 // existing folder. exists is false if path does not exist and Open would create it.
 func CheckWritable(path string) (exists bool, err error) {
-	d := newDirectory(path)
-	for _, folder := range d.folders() {
+	t := newTracker(path)
+	for _, folder := range t.folders() {
 		err := probeWrite(folder)
 		if errors.Is(err, fs.ErrNotExist) && folder == path {
 			return false, probeMkdir(path)

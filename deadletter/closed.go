@@ -26,7 +26,7 @@ const (
 func Folders() []Folder { return []Folder{Superseded, Resolved, Discarded} }
 
 // Path returns the path of a folder of the tracker.
-func (d *Directory) Path(folder Folder) string { return filepath.Join(d.path, string(folder)) }
+func (t *Tracker) Path(folder Folder) string { return filepath.Join(t.path, string(folder)) }
 
 // Closed is a record that is no longer open.
 type Closed struct {
@@ -40,10 +40,10 @@ type Closed struct {
 // memory. A file that is not a record, or that lacks the time of its folder (resolved_at or
 // discarded_at), yields its *DamagedError and the listing continues. An error of ctx or of
 // the directory ends it. Closed takes no lock.
-func (d *Directory) Closed(ctx context.Context, folders ...Folder) iter.Seq2[Closed, error] {
+func (t *Tracker) Closed(ctx context.Context, folders ...Folder) iter.Seq2[Closed, error] {
 	return func(yield func(Closed, error) bool) {
 		for _, folder := range folders {
-			for name, err := range d.recordFiles(ctx, string(folder), isClosedRecord) {
+			for name, err := range t.recordFiles(ctx, string(folder), isClosedRecord) {
 				if errors.Is(err, fs.ErrNotExist) {
 					break // the folder does not exist yet
 				}
@@ -51,7 +51,7 @@ func (d *Directory) Closed(ctx context.Context, folders ...Folder) iter.Seq2[Clo
 					yield(Closed{}, err)
 					return
 				}
-				one, err := d.readClosed(folder, name)
+				one, err := t.readClosed(folder, name)
 				if errors.Is(err, fs.ErrNotExist) {
 					continue // deleted since
 				}
@@ -68,8 +68,8 @@ func isClosedRecord(name string) bool {
 	return strings.HasSuffix(name, ".json") || strings.Contains(name, ".json.")
 }
 
-func (d *Directory) readClosed(folder Folder, name string) (Closed, error) {
-	file := filepath.Join(d.Path(folder), name)
+func (t *Tracker) readClosed(folder Folder, name string) (Closed, error) {
+	file := filepath.Join(t.Path(folder), name)
 	record, err := readRecord(file)
 	if err != nil {
 		return Closed{}, err

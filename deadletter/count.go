@@ -53,14 +53,14 @@ type countedFile struct {
 // as damaged.
 var countedReasons = append(event.Reasons(), Damaged)
 
-// Count counts the open records by target and reason. It takes no lock. It reads the
-// beginning of each file, and reads a file again only if its time or size has changed. It
-// also adds targets that are missing to the list of targets, because a restore from a
-// backup may bring records of them.
-func (d *Directory) Count(ctx context.Context) ([]Count, error) {
-	d.counter.mu.Lock()
-	defer d.counter.mu.Unlock()
-	counts, err := d.count(ctx, &d.counter)
+// Count counts the open records by target and reason, and adds their targets to the list of
+// targets if they are missing there, because a restore from a backup may bring such records. It
+// needs no lock. It reads the beginning of each file, and reads a file again only if its time or
+// size has changed.
+func (t *Tracker) Count(ctx context.Context) ([]Count, error) {
+	t.counter.mu.Lock()
+	defer t.counter.mu.Unlock()
+	counts, err := t.count(ctx, &t.counter)
 	if err != nil {
 		return nil, err
 	}
@@ -68,14 +68,14 @@ func (d *Directory) Count(ctx context.Context) ([]Count, error) {
 		if one.Target == otherTarget {
 			continue
 		}
-		if err := d.addTarget(one.Target); err != nil {
-			return nil, fmt.Errorf("list the target %s: %w", one.Target, d.unavailableOr(err))
+		if err := t.addTarget(one.Target); err != nil {
+			return nil, fmt.Errorf("list the target %s: %w", one.Target, t.unavailableOr(err))
 		}
 	}
 	return counts, nil
 }
 
-func (d *Directory) count(ctx context.Context, c *openCounter) ([]Count, error) {
+func (t *Tracker) count(ctx context.Context, c *openCounter) ([]Count, error) {
 	if c.files == nil {
 		c.seed, c.files = maphash.MakeSeed(), make(map[uint64]countedFile)
 	}
@@ -86,11 +86,11 @@ func (d *Directory) count(ctx context.Context, c *openCounter) ([]Count, error) 
 	}
 	counts := make(map[kind]*Count)
 	reads := pacer{since: time.Now()}
-	for name, err := range d.openFiles(ctx) {
+	for name, err := range t.openFiles(ctx) {
 		if err != nil {
 			return nil, err
 		}
-		file, repeated, err := c.inspect(filepath.Join(d.path, name), func() { reads.pause(ctx) })
+		file, repeated, err := c.inspect(filepath.Join(t.path, name), func() { reads.pause(ctx) })
 		if repeated || errors.Is(err, fs.ErrNotExist) {
 			continue // it was replaced during the listing and came twice, or it was closed
 		}

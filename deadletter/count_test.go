@@ -14,7 +14,7 @@ import (
 	"genesys-fanout/event"
 )
 
-func (d *Directory) sortedCounts(t *testing.T) []Count {
+func (d *Tracker) sortedCounts(t *testing.T) []Count {
 	t.Helper()
 	counts, err := d.Count(t.Context())
 	require.NoError(t, err)

@@ -8,14 +8,15 @@
 //
 // The package refuses to delete: only Closed.Delete removes a record, and only a closed one.
 // It refuses to change a file that it cannot read, and to create the directory again while
-// the process runs, because the directory may be a mount that is temporarily away.
+// the process runs, because the directory may be a mount point whose file system is not
+// mounted at the moment.
 //
 // The files of the package:
 //
 //	record.go     the fields of a record
 //	payload.go    the message in a record, so that it comes back byte for byte
 //	encoding.go   a record to the bytes of its file and back, and damaged files
-//	directory.go  open a tracker, its folders, and the names of its files
+//	tracker.go    open a tracker, its folders, and the names of its files
 //	write.go      write an open record, with every fsync, and supersede an older one
 //	resolve.go    close a record: resolve or discard it
 //	lock.go       one writer at a time, across processes

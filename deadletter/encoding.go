@@ -67,8 +67,8 @@ func encode(record Record) ([]byte, error) {
 	return data.Bytes(), err
 }
 
-// indentation estimates how many bytes indenting adds to a JSON document. It does not tell
-// strings from structure, so brackets and commas in strings count too.
+// indentation estimates how many bytes indenting adds to a JSON document. It does not
+// distinguish strings from structure, so brackets and commas in strings count too.
 func indentation(document []byte) int {
 	depth, added := 1, 0
 	for _, c := range document {

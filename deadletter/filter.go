@@ -77,16 +77,16 @@ func matchPattern(pattern, text []rune) bool {
 // at a time in memory. Each damaged file of the filter's target yields its *DamagedError,
 // because its other fields are unknown. If the filter has an EventID, Select reads only the
 // records of that event.
-func (d *Directory) Select(ctx context.Context, f Filter) iter.Seq2[Record, error] {
+func (t *Tracker) Select(ctx context.Context, f Filter) iter.Seq2[Record, error] {
 	if f.EventID != "" {
-		return d.selectEvent(ctx, f)
+		return t.selectEvent(ctx, f)
 	}
 	var targets []string
 	if f.Target != "" {
 		targets = append(targets, f.Target)
 	}
 	return func(yield func(Record, error) bool) {
-		for record, err := range d.All(ctx, targets...) {
+		for record, err := range t.All(ctx, targets...) {
 			if (err != nil || f.Match(record)) && !yield(record, err) {
 				return
 			}
@@ -94,9 +94,9 @@ func (d *Directory) Select(ctx context.Context, f Filter) iter.Seq2[Record, erro
 	}
 }
 
-func (d *Directory) selectEvent(ctx context.Context, f Filter) iter.Seq2[Record, error] {
+func (t *Tracker) selectEvent(ctx context.Context, f Filter) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		targets, err := d.OpenTargets(ctx, f.EventID)
+		targets, err := t.OpenTargets(ctx, f.EventID)
 		if err != nil {
 			yield(Record{}, err)
 			return
@@ -105,7 +105,7 @@ func (d *Directory) selectEvent(ctx context.Context, f Filter) iter.Seq2[Record,
 			if f.Target != "" && f.Target != target {
 				continue
 			}
-			record, err := d.Get(target, f.EventID)
+			record, err := t.Get(target, f.EventID)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // closed since
 			}

@@ -44,7 +44,7 @@ func TestOpen_ProcessesThatOpenATrackerAtOnceGetOneIdentity(t *testing.T) {
 
 // On a file system without flock, two hosts may create an identity at the same time.
 func TestCreateIdentity_WithoutALock(t *testing.T) {
-	d := newDirectory(t.TempDir())
+	d := newTracker(t.TempDir())
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() { assert.NoError(t, d.createIdentity()) })
@@ -60,7 +60,7 @@ func TestCreateIdentity_WithoutALock(t *testing.T) {
 }
 
 func TestCreateIdentity_WithoutHardLinks(t *testing.T) {
-	d := newDirectory(t.TempDir())
+	d := newTracker(t.TempDir())
 	d.link = func(string, string) error { return errors.ErrUnsupported }
 	require.NoError(t, d.loadOrCreateIdentity())
 	id := d.ID()
@@ -103,16 +103,20 @@ func TestHasRecordsOf_TrackersThatWereMovedIntoThisOne(t *testing.T) {
 
 // While the directory is not the tracker that was opened, a missing file says nothing about
 // a record. Nothing is written into the directory that is there instead.
-func TestEveryMethodFailsWhileTheTrackerIsAway(t *testing.T) {
-	for name, replace := range map[string]func(path string) error{
-		"gone":                 func(string) error { return nil },
-		"an empty mount point": func(path string) error { return os.Mkdir(path, 0o700) },
-		"a file":               func(path string) error { return os.WriteFile(path, nil, 0o600) },
-		"another tracker":      func(path string) error { _, err := Open(path); return err },
-		"a tracker from before": func(path string) error {
+func TestEveryMethodFailsWhileTheTrackerIsUnavailable(t *testing.T) {
+	const notMounted, unreadable, replaced = "is not mounted: ", "cannot be read: ", "has been replaced: its directory now has the tracker "
+	for name, test := range map[string]struct {
+		replace func(path string) error
+		want    string
+	}{
+		"gone":                 {func(string) error { return nil }, notMounted},
+		"an empty mount point": {func(path string) error { return os.Mkdir(path, 0o700) }, notMounted},
+		"a file":               {func(path string) error { return os.WriteFile(path, nil, 0o600) }, unreadable},
+		"another tracker":      {func(path string) error { _, err := Open(path); return err }, replaced},
+		"a tracker from before": {func(path string) error {
 			return errors.Join(os.Mkdir(path, 0o700), os.Mkdir(path+"/"+resolvedDir, 0o700))
-		},
-		"another, with a record": anotherWithARecord(t),
+		}, notMounted},
+		"another, with a record": {anotherWithARecord(t), replaced},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, path := openTracker(t)
@@ -120,7 +124,7 @@ func TestEveryMethodFailsWhileTheTrackerIsAway(t *testing.T) {
 			require.NoError(t, d.Record(t.Context(), record))
 			kept := path + "-kept"
 			require.NoError(t, os.Rename(path, kept))
-			require.NoError(t, replace(path))
+			require.NoError(t, test.replace(path))
 			before := tree(t, path)
 
 			ctx := t.Context()
@@ -142,7 +146,7 @@ func TestEveryMethodFailsWhileTheTrackerIsAway(t *testing.T) {
 			} {
 				require.ErrorAs(t, err, new(*UnavailableError), what)
 				require.NotErrorIs(t, err, fs.ErrNotExist, what)
-				require.ErrorContains(t, err, path+" ("+d.ID()+") is away", what)
+				require.ErrorContains(t, err, path+" ("+d.ID()+") "+test.want, what)
 			}
 			assert.Equal(t, before, tree(t, path), "nothing is written there")
 

@@ -19,21 +19,21 @@ const lockRetry = 2 * time.Millisecond
 // excludes other goroutines of this process, and flock(2) on the directory excludes other
 // processes on this machine. lock fails only if the directory cannot be opened, or with
 // ctx.Err() if ctx ends first.
-func (d *Directory) lock(ctx context.Context) (unlock func(), err error) {
+func (t *Tracker) lock(ctx context.Context) (unlock func(), err error) {
 	select {
-	case d.writer <- struct{}{}:
+	case t.writer <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	// Without O_RDONLY alone, the library would create a file at the path.
-	lock := flock.New(d.path, flock.SetFlag(os.O_RDONLY))
+	// The library's default flags would create a file at the path.
+	lock := flock.New(t.path, flock.SetFlag(os.O_RDONLY))
 	if err := acquire(ctx, lock); err != nil {
-		<-d.writer
+		<-t.writer
 		return nil, err
 	}
 	return func() {
 		_ = lock.Unlock() // nothing was written through it
-		<-d.writer
+		<-t.writer
 	}, nil
 }
 

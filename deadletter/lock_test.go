@@ -24,7 +24,7 @@ const lockedPath = "DEADLETTER_TEST_LOCK"
 
 func TestLock_IsSharedWithOtherProcesses(t *testing.T) {
 	if path := os.Getenv(lockedPath); path != "" {
-		unlock, err := newDirectory(path).lock(t.Context())
+		unlock, err := newTracker(path).lock(t.Context())
 		require.NoError(t, err)
 		fmt.Println("locked")
 		_, _ = os.Stdin.Read(make([]byte, 1)) // until the first process closes it
@@ -86,7 +86,7 @@ func TestLock_WaitsNoLongerThanItsContext(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	for _, dir := range []*Directory{d, other} {
+	for _, dir := range []*Tracker{d, other} {
 		require.ErrorIs(t, dir.Record(ctx, newRecord("a", "run-1")), context.DeadlineExceeded)
 	}
 	assert.Empty(t, fileNames(t, path), "no temporary file is left")
@@ -109,7 +109,7 @@ func TestAcquire_SucceedsWithoutFlock(t *testing.T) {
 
 func TestLock_FailsIfTheDirectoryCannotBeOpened(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "missing")
-	d := newDirectory(path)
+	d := newTracker(path)
 	for range 2 { // the first failure gives the token of this process back
 		_, err := d.lock(t.Context())
 		require.ErrorIs(t, err, fs.ErrNotExist)

@@ -14,9 +14,9 @@ import (
 // Resolve moves the open record of a delivery to resolved/, with the time and the run that
 // delivered the event. If the delivery has no open record, Resolve does nothing, so it may
 // be repeated. If the record is damaged, the error is a *DamagedError and the file stays.
-func (d *Directory) Resolve(ctx context.Context, target, eventID, runID string, at time.Time) error {
+func (t *Tracker) Resolve(ctx context.Context, target, eventID, runID string, at time.Time) error {
 	name, at := FileName(target, eventID), at.UTC()
-	_, err := d.close(ctx, name, resolvedDir, func(record *Record) bool {
+	_, err := t.close(ctx, name, resolvedDir, func(record *Record) bool {
 		record.ResolvedAt, record.ResolvedRunID = &at, runID
 		return true
 	})
@@ -36,9 +36,9 @@ type DiscardNote struct {
 // Discard moves an open record to discarded/. It returns false, and does nothing, if the
 // record is no longer open or another run has replaced it. If the record is damaged, the
 // error is a *DamagedError and the file stays.
-func (d *Directory) Discard(ctx context.Context, record Record, why DiscardNote) (discarded bool, err error) {
+func (t *Tracker) Discard(ctx context.Context, record Record, why DiscardNote) (discarded bool, err error) {
 	name, at := FileName(record.TargetName, record.EventID), why.At.UTC()
-	discarded, err = d.close(ctx, name, discardedDir, func(open *Record) bool {
+	discarded, err = t.close(ctx, name, discardedDir, func(open *Record) bool {
 		open.DiscardedAt, open.DiscardedBy, open.Note = &at, why.By, why.Note
 		return open.RunID == record.RunID
 	})
@@ -50,11 +50,11 @@ func (d *Directory) Discard(ctx context.Context, record Record, why DiscardNote)
 
 // close moves the open record under name into a folder of closed records, with the fields
 // that change sets. If change returns false, the record stays open.
-func (d *Directory) close(ctx context.Context, name, folder string, change func(*Record) bool) (closed bool, err error) {
-	closed, err = d.closeLocked(ctx, name, folder, change)
+func (t *Tracker) close(ctx context.Context, name, folder string, change func(*Record) bool) (closed bool, err error) {
+	closed, err = t.closeLocked(ctx, name, folder, change)
 	var damaged *DamagedError
 	if err != nil && !errors.As(err, &damaged) {
-		return false, d.writeFailed(ctx, err)
+		return false, t.writeFailed(ctx, err)
 	}
 	return closed, err
 }
@@ -62,19 +62,19 @@ func (d *Directory) close(ctx context.Context, name, folder string, change func(
 // closeLocked first writes the closed record and then removes the open one. If a crash
 // comes between the two, both exist, and the next call recognises the closed record as its
 // own (sameClosing).
-func (d *Directory) closeLocked(ctx context.Context, name, folder string, change func(*Record) bool) (closed bool, err error) {
-	unlock, err := d.lock(ctx)
+func (t *Tracker) closeLocked(ctx context.Context, name, folder string, change func(*Record) bool) (closed bool, err error) {
+	unlock, err := t.lock(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	if err := d.verifyIdentity(); err != nil {
+	if err := t.verifyIdentity(); err != nil {
 		return false, err
 	}
-	open := filepath.Join(d.path, name)
+	open := filepath.Join(t.path, name)
 	record, err := readRecord(open)
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, d.verifyIdentity() // the directory may have been unmounted since
+		return false, t.verifyIdentity() // the directory may have been unmounted since
 	}
 	if err != nil {
 		return false, err
@@ -86,15 +86,15 @@ func (d *Directory) closeLocked(ctx context.Context, name, folder string, change
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = temporary.Cleanup() }() // the record has its second name by then
-	err = d.linkInto(folder, temporary.Name(), name, record.RunID, func(existing string) bool { return sameClosing(existing, record) })
+	defer func() { _ = temporary.Cleanup() }() // the record is in folder by then
+	err = t.linkInto(folder, temporary.Name(), name, record.RunID, func(existing string) bool { return sameClosing(existing, record) })
 	if err != nil {
 		return false, err
 	}
 	if err := os.Remove(open); err != nil {
 		return false, err
 	}
-	return true, syncDir(d.path)
+	return true, syncDir(t.path)
 }
 
 // sameClosing reports whether file is the record, closed in the same way at whatever time.

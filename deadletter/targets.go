@@ -21,13 +21,13 @@ const targetsDir = "targets"
 
 // Targets returns the names of the targets that ever had a record, sorted. A target stays
 // in the list after its last record is closed.
-func (d *Directory) Targets(ctx context.Context) ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(d.path, targetsDir))
+func (t *Tracker) Targets(ctx context.Context) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(t.path, targetsDir))
 	if errors.Is(err, fs.ErrNotExist) { // no worker of this version has opened the tracker yet
-		return d.targetsOfOpenFiles(ctx)
+		return t.targetsOfOpenFiles(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("list the targets of the tracker: %w", d.unavailableOr(err))
+		return nil, fmt.Errorf("list the targets of the tracker: %w", t.unavailableOr(err))
 	}
 	var names []string
 	for _, entry := range entries {
@@ -35,13 +35,13 @@ func (d *Directory) Targets(ctx context.Context) ([]string, error) {
 			names = append(names, name)
 		}
 	}
-	return names, d.verifyIdentity()
+	return names, t.verifyIdentity()
 }
 
 // targetsOfOpenFiles finds the targets by a pass over the open records.
-func (d *Directory) targetsOfOpenFiles(ctx context.Context) ([]string, error) {
+func (t *Tracker) targetsOfOpenFiles(ctx context.Context) ([]string, error) {
 	names := make(map[string]bool)
-	for name, err := range d.openFiles(ctx) {
+	for name, err := range t.openFiles(ctx) {
 		if err != nil {
 			return nil, err
 		}
@@ -55,8 +55,8 @@ func (d *Directory) targetsOfOpenFiles(ctx context.Context) ([]string, error) {
 // OpenTargets returns the targets for which an event has an open record, sorted. A damaged
 // record counts. The named targets are checked even if the list of targets lacks them, as it
 // may after a restore from a backup.
-func (d *Directory) OpenTargets(ctx context.Context, eventID string, named ...string) ([]string, error) {
-	names, err := d.Targets(ctx)
+func (t *Tracker) OpenTargets(ctx context.Context, eventID string, named ...string) ([]string, error) {
+	names, err := t.Targets(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -64,14 +64,14 @@ func (d *Directory) OpenTargets(ctx context.Context, eventID string, named ...st
 	slices.Sort(names)
 	var open []string
 	for _, target := range slices.Compact(names) {
-		_, err := os.Stat(d.File(target, eventID))
+		_, err := os.Stat(t.File(target, eventID))
 		if err == nil {
 			open = append(open, target)
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("look for dead letters: %w", d.unavailableOr(err))
+			return nil, fmt.Errorf("look for dead letters: %w", t.unavailableOr(err))
 		}
 	}
-	return open, d.verifyIdentity()
+	return open, t.verifyIdentity()
 }
 
 // targetOfFile returns the target in a file name. ok is false if the name does not begin
@@ -89,18 +89,18 @@ func targetOfFile(file string) (target string, ok bool) {
 
 // addTarget adds a target to the list, and fsyncs it. It is called before a record gets its
 // name, so that OpenTargets finds every record, also after a crash.
-func (d *Directory) addTarget(target string) error {
+func (t *Tracker) addTarget(target string) error {
 	name := event.EscapeFileName(target)
-	file := filepath.Join(d.path, targetsDir, name)
+	file := filepath.Join(t.path, targetsDir, name)
 	_, err := os.Stat(file)
 	if err == nil {
-		if _, synced := d.syncedTargets.Load(name); synced {
+		if _, synced := t.syncedTargets.Load(name); synced {
 			return nil
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := d.createTargetList(); err != nil {
+	if err := t.createTargetList(); err != nil {
 		return err
 	}
 	if err := createEmpty(file); err != nil {
@@ -111,23 +111,23 @@ func (d *Directory) addTarget(target string) error {
 	if err := syncDir(filepath.Dir(file)); err != nil {
 		return err
 	}
-	d.syncedTargets.Store(name, true)
+	t.syncedTargets.Store(name, true)
 	return nil
 }
 
 // createTargetList creates the list of targets from the open records, if it does not exist.
 // It takes no lock. The list gets its name when it is complete, so a crash leaves no
 // incomplete list. If two processes create it, the first one's stays.
-func (d *Directory) createTargetList() error {
-	list := filepath.Join(d.path, targetsDir)
+func (t *Tracker) createTargetList() error {
+	list := filepath.Join(t.path, targetsDir)
 	if _, err := os.Stat(list); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	names, err := d.targetsOfOpenFiles(context.Background())
+	names, err := t.targetsOfOpenFiles(context.Background())
 	if err != nil {
 		return err
 	}
-	temporary, err := os.MkdirTemp(d.path, "."+targetsDir+"-*")
+	temporary, err := os.MkdirTemp(t.path, "."+targetsDir+"-*")
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (d *Directory) createTargetList() error {
 			return err
 		}
 	}
-	return syncDir(d.path)
+	return syncDir(t.path)
 }
 
 // createEmpty creates an empty file if it does not exist.

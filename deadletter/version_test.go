@@ -45,7 +45,7 @@ func TestVersion_ChangesWithTheRecord(t *testing.T) {
 	require.NoError(t, os.RemoveAll(path))
 	_, found, err = d.Version(name)
 	require.ErrorAs(t, err, new(*UnavailableError))
-	assert.False(t, found, "while the tracker is away, nothing is known of its records")
+	assert.False(t, found, "while the tracker is unavailable, nothing is known of its records")
 	require.NoError(t, os.Rename(other.path, path))
 	_, found, err = d.Version(name)
 	require.ErrorContains(t, err, "its directory now has the tracker "+other.ID())

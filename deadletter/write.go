@@ -19,56 +19,56 @@ import (
 // Record writes a dead letter. If it returns nil, the record is on disk: its file and the
 // entry of the directory are fsynced. A record of the same delivery and the same run is
 // replaced. A record of another run, and a damaged file, moves to superseded/ first.
-func (d *Directory) Record(ctx context.Context, record Record) error {
+func (t *Tracker) Record(ctx context.Context, record Record) error {
 	name := FileName(record.TargetName, record.EventID)
-	if err := d.record(ctx, name, record); err != nil {
-		return fmt.Errorf("write the dead letter %s: %w", name, d.writeFailed(ctx, err))
+	if err := t.record(ctx, name, record); err != nil {
+		return fmt.Errorf("write the dead letter %s: %w", name, t.writeFailed(ctx, err))
 	}
 	return nil
 }
 
-func (d *Directory) record(ctx context.Context, name string, record Record) error {
-	if err := d.verifyIdentity(); err != nil {
+func (t *Tracker) record(ctx context.Context, name string, record Record) error {
+	if err := t.verifyIdentity(); err != nil {
 		return err
 	}
 	// Both files are fsynced before the lock, because then many records that are written
 	// at the same time wait for the disk together.
-	if err := d.addTarget(record.TargetName); err != nil {
+	if err := t.addTarget(record.TargetName); err != nil {
 		return err
 	}
-	temporary, err := writeTemporary(filepath.Join(d.path, name), record)
+	temporary, err := writeTemporary(filepath.Join(t.path, name), record)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = temporary.Cleanup() }() // does nothing after the rename
-	if err := d.replace(ctx, name, record.RunID, temporary.CloseAtomicallyReplace); err != nil {
+	if err := t.replace(ctx, name, record.RunID, temporary.CloseAtomicallyReplace); err != nil {
 		return err
 	}
-	return syncDir(d.path)
+	return syncDir(t.path)
 }
 
-// replace renames the new record to name, under the lock, after an older record of that
-// name has a second name in superseded/.
-func (d *Directory) replace(ctx context.Context, name, runID string, rename func() error) error {
-	unlock, err := d.lock(ctx)
+// replace publishes the new record under name. First it hard-links the older record of that
+// name into superseded/. Then it renames the new record over it, under the lock.
+func (t *Tracker) replace(ctx context.Context, name, runID string, rename func() error) error {
+	unlock, err := t.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := d.verifyIdentity(); err != nil {
+	if err := t.verifyIdentity(); err != nil {
 		return err
 	}
-	if err := d.linkToSuperseded(name, runID); err != nil {
+	if err := t.linkToSuperseded(name, runID); err != nil {
 		return err
 	}
 	return rename()
 }
 
-// linkToSuperseded gives the file under name a second name in superseded/, unless the run
-// runID wrote it. The caller then renames the new record over the first name, so that the
-// delivery has an open record at every moment.
-func (d *Directory) linkToSuperseded(name, runID string) error {
-	open := filepath.Join(d.path, name)
+// linkToSuperseded hard-links the open record under name into superseded/, unless the run runID
+// wrote it. The caller then renames the new record over name, so that the delivery has an open
+// record at every moment.
+func (t *Tracker) linkToSuperseded(name, runID string) error {
+	open := filepath.Join(t.path, name)
 	older, err := readRecord(open)
 	var damaged *DamagedError
 	switch {
@@ -79,16 +79,16 @@ func (d *Directory) linkToSuperseded(name, runID string) error {
 	case err != nil && !errors.As(err, &damaged):
 		return err
 	}
-	return d.linkInto(supersededDir, open, name, older.RunID, func(existing string) bool { return sameContent(open, existing) })
+	return t.linkInto(supersededDir, open, name, older.RunID, func(existing string) bool { return sameContent(open, existing) })
 }
 
 // writeFailed records that a write failed, unless the caller gave up on it, and returns why
 // the write failed.
-func (d *Directory) writeFailed(ctx context.Context, err error) error {
+func (t *Tracker) writeFailed(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
-		d.lastWriteFailed.Store(true)
+		t.lastWriteFailed.Store(true)
 	}
-	return d.unavailableOr(err)
+	return t.unavailableOr(err)
 }
 
 // writeTemporary writes a record and fsyncs it, under a temporary name beside file. Readers
@@ -115,18 +115,18 @@ func writeTemporaryFile(file string, data []byte) (*renameio.PendingFile, error)
 	return temporary, nil
 }
 
-// linkInto gives file a second name in a folder of closed records, and fsyncs the folder.
-// It overwrites nothing: it takes the first of candidateNames that no file has. If isSame
-// returns true for a file that has such a name, an earlier call that a crash interrupted has
-// made it, and linkInto is done.
-func (d *Directory) linkInto(folder, file, name, runID string, isSame func(existing string) bool) error {
-	if err := d.makeFolder(folder); err != nil {
+// linkInto hard-links file into a folder of closed records, and fsyncs the folder. It overwrites
+// nothing: it uses the first of candidateNames that no file has. If isSame returns true for a
+// file that has such a name, an earlier call that a crash interrupted has made it, and linkInto
+// is done.
+func (t *Tracker) linkInto(folder, file, name, runID string, isSame func(existing string) bool) error {
+	if err := t.makeFolder(folder); err != nil {
 		return err
 	}
-	dir := filepath.Join(d.path, folder)
+	dir := filepath.Join(t.path, folder)
 	for candidate := range candidateNames(name, runID) {
 		newName := filepath.Join(dir, candidate)
-		err := d.link(file, newName)
+		err := t.link(file, newName)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			err = copyFile(file, newName) // the file system may have no links
 		}

@@ -113,7 +113,7 @@ func TestRecord_FromTwoProcesses(t *testing.T) {
 	other, err := Open(path)
 	require.NoError(t, err)
 	var all sync.WaitGroup
-	for _, dir := range []*Directory{d, other} {
+	for _, dir := range []*Tracker{d, other} {
 		for _, id := range []string{"a", "b", "c", "d"} {
 			all.Go(func() { assert.NoError(t, dir.Record(t.Context(), newRecord(id, "run-1"))) })
 		}
@@ -130,7 +130,7 @@ func TestRecord_OfManyRunsAtOnceLosesNoRecord(t *testing.T) {
 	require.NoError(t, err)
 	const runs = 40
 	var all sync.WaitGroup
-	for i, dir := range []*Directory{d, other} {
+	for i, dir := range []*Tracker{d, other} {
 		for j := range runs {
 			all.Go(func() { assert.NoError(t, dir.Record(t.Context(), newRecord("a", fmt.Sprintf("run-%d-%d", i, j)))) })
 		}

@@ -56,7 +56,8 @@ func (s *messageStarter) identify(e event.Event) event.Event {
 // reducedInput returns the next input to try after Temporal rejected one. For the id of
 // another event, it is the input of a conflict. For rejected content, it is first the input
 // without search attributes, which a frontend may not know, and then the input without the
-// message, with only what identifies it. It returns false if there is nothing else to try.
+// message, which has only the event and the position in Kafka. It returns false if there is
+// nothing else to try.
 func (s *messageStarter) reducedInput(input fanout.Input, rejection error) (fanout.Input, bool) {
 	var conflict *ConflictError
 	var content *fanout.ContentError

@@ -7,9 +7,9 @@
 // them once. It does not send a record that cannot be delivered, such as one of a paused
 // target: it reports that record and sends the others.
 //
-// A run takes one of a few places only until Temporal has started it. So any number of
-// runs may wait for a target that is down, and no other target waits for them. Of a run
-// that waits, the package keeps the id and the file names of its records in memory.
+// At most 8 starts are in flight. A started run no longer counts. So any number of runs may
+// wait for a target that is down, and no other target waits for them. Of a run that waits, the
+// package keeps the id and the file names of its records in memory.
 //
 // The files of the package:
 //
@@ -21,6 +21,6 @@
 //	trackers.go   which tracker has the records of an event, for the memo of its run
 //	outcomes.go   find the outcomes of deliveries in the records
 //	runs.go       ask Temporal which runs have ended
-//	waiting.go    wait for Temporal and for the tracker while they are away
+//	waiting.go    wait until Temporal answers and the tracker can be read
 //	counts.go     how far a replay has come
 package replay

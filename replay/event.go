@@ -39,7 +39,7 @@ func (p *Plan) Each(ctx context.Context) iter.Seq2[Event, error] {
 // another run has replaced since.
 func (p *Plan) takeEvents(ctx context.Context, superseded func(target string)) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		for record, err := range p.selection.Directory.Select(ctx, p.selection.Filter.WithoutFailure()) {
+		for record, err := range p.selection.Tracker.Select(ctx, p.selection.Filter.WithoutFailure()) {
 			if damaged, ok := errors.AsType[*deadletter.DamagedError](err); ok {
 				p.unsent.removeFile(damaged.File) // it was damaged after it was counted
 				continue
@@ -69,7 +69,7 @@ func (p *Plan) takeEvents(ctx context.Context, superseded func(target string)) i
 func (p *Plan) takeEvent(ctx context.Context, first deadletter.Record) (Event, error) {
 	e := Event{ID: first.EventID, Type: first.EventType, record: first}
 	p.take(&e, first)
-	names, err := p.selection.Directory.OpenTargets(ctx, first.EventID)
+	names, err := p.selection.Tracker.OpenTargets(ctx, first.EventID)
 	if err != nil {
 		return Event{}, err
 	}
@@ -78,7 +78,7 @@ func (p *Plan) takeEvent(ctx context.Context, first deadletter.Record) (Event, e
 		if name == first.TargetName {
 			continue
 		}
-		record, err := p.selection.Directory.Get(name, first.EventID)
+		record, err := p.selection.Tracker.Get(name, first.EventID)
 		if err != nil { // closed or damaged since; takeEvents comes to it later
 			continue
 		}

@@ -62,7 +62,7 @@ func (s Selection) exclusion(r deadletter.Record, damaged *deadletter.DamagedErr
 		e.why, e.cure = fmt.Sprintf("the target is %s", t.State), "set state: active in targets.yaml"
 	case len(r.Message()) == 0:
 		e.why, e.cure = "the record has no payload", "close it with deadletter discard"
-		e.line = fmt.Sprintf("%s has no payload: close the record with deadletter discard", s.Directory.File(r.TargetName, r.EventID))
+		e.line = fmt.Sprintf("%s has no payload: close the record with deadletter discard", s.Tracker.File(r.TargetName, r.EventID))
 	default:
 		return exclusion{}, false
 	}

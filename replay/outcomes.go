@@ -30,7 +30,7 @@ const (
 type outcome int
 
 const (
-	pending outcome = iota // no outcome yet
+	noOutcome outcome = iota // no outcome yet
 	delivered
 	failedAgain
 	unresolved // the run has ended and the record is unchanged, or a user has discarded the record
@@ -38,11 +38,11 @@ const (
 
 // pendingDelivery is a delivery whose run is started and whose outcome is not known yet.
 type pendingDelivery struct {
-	target     string
-	file       string             // of its record, a deadletter.FileName
-	recordedBy uint64             // hash of the run that wrote the record
-	version    deadletter.Version // of the record that recordedBy wrote; zero before the first check
-	run        *run
+	target         string
+	file           string             // of its record, a deadletter.FileName
+	recordedByHash uint64             // hash of the id of the run that wrote the record
+	version        deadletter.Version // of that record; zero before the first check
+	run            *run
 }
 
 // outcomes finds the outcomes of the deliveries whose runs are started. It checks their
@@ -50,7 +50,7 @@ type pendingDelivery struct {
 // record of another run. A run may end without either, for example if an operator
 // terminates it; so outcomes also asks Temporal which runs have ended.
 type outcomes struct {
-	tracker *deadletter.Directory
+	tracker *deadletter.Tracker
 	runs    runMonitor
 	hashRun func(runID string) uint64
 	count   func(target string, result outcome)
@@ -62,16 +62,16 @@ type outcomes struct {
 
 	// Only the goroutine of watch uses the fields below.
 	pending     []pendingDelivery
-	ending      []*run    // runs whose deliveries all have their outcome, for endTimeout
+	ending      []*run    // runs with all outcomes known, kept up to endTimeout until Temporal reports their end
 	lastOutcome time.Time // when a delivery had its outcome, or the last line said that none has
 }
 
-// deliveriesOf returns the deliveries of a run.
-func (o *outcomes) deliveriesOf(e *Event, run *run) []pendingDelivery {
+// trackDeliveries returns the deliveries of a run, and counts them in the run.
+func (o *outcomes) trackDeliveries(e *Event, run *run) []pendingDelivery {
 	var all []pendingDelivery
 	for i, target := range e.Targets {
-		run.pending++
-		all = append(all, pendingDelivery{target: target, file: deadletter.FileName(target, e.ID), recordedBy: o.hashRun(e.recordedBy[i]), run: run})
+		run.undecided++
+		all = append(all, pendingDelivery{target: target, file: deadletter.FileName(target, e.ID), recordedByHash: o.hashRun(e.recordedBy[i]), run: run})
 	}
 	return all
 }
@@ -115,17 +115,17 @@ func (o *outcomes) checkRecords() {
 	var trackerErr error
 	rest := o.pending[:0]
 	for _, d := range o.pending {
-		result := pending
+		result := noOutcome
 		if trackerErr == nil {
 			result, trackerErr = o.outcomeOf(&d)
 		}
-		if result == pending {
+		if result == noOutcome {
 			rest = append(rest, d)
 			continue
 		}
 		o.lastOutcome = time.Now()
 		o.count(d.target, result)
-		if d.run.pending--; d.run.pending == 0 {
+		if d.run.undecided--; d.run.undecided == 0 {
 			d.run.completed = o.lastOutcome
 			o.ending = append(o.ending, d.run)
 		}
@@ -140,29 +140,29 @@ func (o *outcomes) checkRecords() {
 	}
 }
 
-// outcomeOf returns the outcome of a delivery. An error means that the tracker is away, so
-// that nothing is known of its records.
+// outcomeOf returns the outcome of a delivery. An error means that the tracker is
+// unavailable, so that nothing is known of its records.
 func (o *outcomes) outcomeOf(d *pendingDelivery) (outcome, error) {
 	ended := d.run.ended != ""
 	version, found, err := o.tracker.Version(d.file)
 	switch {
 	case err != nil:
-		return pending, err
+		return noOutcome, err
 	case !found:
 		return o.outcomeOfClosed(d), nil
 	case version == d.version && !ended:
-		return pending, nil
+		return noOutcome, nil
 	}
 	record, err := o.tracker.GetFile(d.file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return pending, nil // the record was closed meanwhile, which the next check finds
+		return noOutcome, nil // the record was closed meanwhile, which the next check finds
 	case err != nil && !ended:
-		return pending, nil // the run may still replace the file
+		return noOutcome, nil // the run may still replace the file
 	case err != nil:
 		o.notify(fmt.Sprintf("event %s: its run %s, and the record of target %s cannot be read: %v", d.run.event(), d.run.ended, d.target, err))
 		return unresolved, nil
-	case o.hashRun(record.RunID) != d.recordedBy:
+	case o.hashRun(record.RunID) != d.recordedByHash:
 		return failedAgain, nil
 	case ended:
 		o.notify(fmt.Sprintf("event %s: its run %s, and the record of target %s is unchanged; look at workflow %s in Temporal, and replay the event again",
@@ -170,7 +170,7 @@ func (o *outcomes) outcomeOf(d *pendingDelivery) (outcome, error) {
 		return unresolved, nil
 	}
 	d.version = version
-	return pending, nil
+	return noOutcome, nil
 }
 
 // outcomeOfClosed returns the outcome of a delivery whose record is no longer open. Either
@@ -179,7 +179,7 @@ func (o *outcomes) outcomeOfClosed(d *pendingDelivery) outcome {
 	record, err := o.tracker.GetDiscarded(d.file)
 	switch {
 	case err != nil: // no record of this delivery was discarded, or that file is damaged
-	case o.hashRun(record.RunID) == d.recordedBy:
+	case o.hashRun(record.RunID) == d.recordedByHash:
 		o.notify(discardedLine(d.run.event(), d.target))
 		return unresolved
 	case d.run.id != "" && record.RunID == d.run.id:

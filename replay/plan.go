@@ -13,9 +13,9 @@ import (
 
 // Selection chooses the records that are to be sent again.
 type Selection struct {
-	Directory *deadletter.Directory
-	Targets   *target.Set
-	Filter    deadletter.Filter
+	Tracker *deadletter.Tracker
+	Targets *target.Set
+	Filter  deadletter.Filter
 }
 
 // Kind is a target and a reason. Records are counted by kind.
@@ -44,8 +44,8 @@ type recordSet struct {
 
 // recordMark is the part of a record that a recordSet remembers.
 type recordMark struct {
-	recordedBy uint64 // hash of the id of the run that wrote the record
-	target     string // shares the memory of the name in the set of targets
+	recordedByHash uint64 // hash of the id of the run that wrote the record
+	target         string // shares the memory of the name in the set of targets
 }
 
 func newRecordSet() recordSet { return recordSet{maphash.MakeSeed(), make(map[uint64]recordMark)} }
@@ -58,7 +58,7 @@ func (s recordSet) add(r deadletter.Record, target string) {
 // wrote it.
 func (s recordSet) find(r deadletter.Record) (found, sameRun bool) {
 	mark, found := s.byName[s.hashName(r)]
-	return found, found && mark.recordedBy == s.hashRun(r.RunID)
+	return found, found && mark.recordedByHash == s.hashRun(r.RunID)
 }
 
 func (s recordSet) remove(r deadletter.Record) { delete(s.byName, s.hashName(r)) }
@@ -80,7 +80,7 @@ func (s recordSet) hashRun(id string) uint64 { return maphash.String(s.seed, id)
 func NewPlan(ctx context.Context, s Selection, notify func(line string)) (*Plan, error) {
 	p := &Plan{Kinds: make(map[Kind]int), selection: s, unsent: newRecordSet()}
 	events := make(map[uint64]struct{})
-	for record, err := range s.Directory.Select(ctx, s.Filter) {
+	for record, err := range s.Tracker.Select(ctx, s.Filter) {
 		var damaged *deadletter.DamagedError
 		if err != nil && !errors.As(err, &damaged) {
 			return nil, err

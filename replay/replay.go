@@ -15,7 +15,7 @@ import (
 	"genesys-fanout/internal/outage"
 )
 
-// maxStarts is how many starts may be in flight. At 10 ms each that makes 800 a second.
+// maxStarts is how many starts may be in flight at once. At 10 ms each that makes 800 a second.
 // Only a start in flight has its message in memory, of 1 MiB at most and in about five
 // forms, so all together take 40 MiB.
 const maxStarts = 8
@@ -60,7 +60,7 @@ func New(plan *Plan, options Options) *Replay {
 		r.count(kind.Target, func(c *Counts) { c.Deliveries += n })
 	}
 	r.outcomes = outcomes{
-		tracker: plan.selection.Directory, runs: newRunMonitor(options.Client, r.temporal), hashRun: plan.unsent.hashRun,
+		tracker: plan.selection.Tracker, runs: newRunMonitor(options.Client, r.temporal), hashRun: plan.unsent.hashRun,
 		count: r.countOutcome, notify: options.Notify, waiter: newOutage("the tracker", options.Notify).Waiter(),
 	}
 	return r
@@ -121,7 +121,7 @@ func (r *Replay) Run(ctx context.Context) error {
 func (r *Replay) startAll(ctx context.Context) error {
 	var starts sync.WaitGroup
 	defer starts.Wait()
-	places := make(chan struct{}, maxStarts)
+	slots := make(chan struct{}, maxStarts)
 	limiter := rate.NewLimiter(rate.Limit(r.options.Rate), 1)
 	superseded := func(target string) { r.countOutcome(target, failedAgain) }
 	// A listing may miss a file that is replaced meanwhile, so a second one follows.
@@ -130,11 +130,11 @@ func (r *Replay) startAll(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if !acquirePlace(ctx, places) || limiter.Wait(ctx) != nil {
+			if !acquireSlot(ctx, slots) || limiter.Wait(ctx) != nil {
 				return ctx.Err()
 			}
 			starts.Go(func() {
-				defer func() { <-places }()
+				defer func() { <-slots }()
 				r.startEvent(ctx, &e)
 			})
 		}
@@ -152,32 +152,32 @@ func (r *Replay) startAll(ctx context.Context) error {
 // open when their turn came. A record that no user has discarded was resolved: another run
 // has delivered its event.
 func (r *Replay) countClosedMeanwhile(ctx context.Context) error {
-	closed := r.plan.unsent
-	if ctx.Err() != nil || len(closed.byName) == 0 {
+	left := r.plan.unsent
+	if ctx.Err() != nil || len(left.byName) == 0 {
 		return nil
 	}
-	for one, err := range r.plan.selection.Directory.Closed(ctx, deadletter.Discarded) {
+	for one, err := range r.plan.selection.Tracker.Closed(ctx, deadletter.Discarded) {
 		if errors.As(err, new(*deadletter.DamagedError)) {
 			continue // it may be a record of any run
 		}
 		if err != nil {
 			return err
 		}
-		if _, sameRun := closed.find(one.Record); sameRun {
-			closed.remove(one.Record)
+		if _, sameRun := left.find(one.Record); sameRun {
+			left.remove(one.Record)
 			r.options.Notify(discardedLine(one.EscapedID(), one.TargetName))
 		}
 	}
-	for _, mark := range closed.byName {
+	for _, mark := range left.byName {
 		r.countOutcome(mark.target, delivered)
 	}
 	return nil
 }
 
-// acquirePlace returns false if ctx ends before a place is free.
-func acquirePlace(ctx context.Context, places chan struct{}) bool {
+// acquireSlot returns false if ctx ends before a slot is free.
+func acquireSlot(ctx context.Context, slots chan struct{}) bool {
 	select {
-	case places <- struct{}{}:
+	case slots <- struct{}{}:
 		return true
 	case <-ctx.Done():
 		return false
@@ -197,7 +197,7 @@ func (r *Replay) startEvent(ctx context.Context, e *Event) {
 		for _, target := range e.Targets {
 			r.count(target, func(c *Counts) { c.Sent++ })
 		}
-		r.outcomes.add(r.outcomes.deliveriesOf(e, run))
+		r.outcomes.add(r.outcomes.trackDeliveries(e, run))
 	}
 }
 
@@ -210,7 +210,7 @@ func (r *Replay) skip(e *Event) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.skipped = append(r.skipped, r.outcomes.deliveriesOf(e, &run{workflowID: workflowID})...)
+	r.skipped = append(r.skipped, r.outcomes.trackDeliveries(e, &run{workflowID: workflowID})...)
 }
 
 // recheckSkipped counts the outcomes that the open runs of skipped events have reached
@@ -221,7 +221,7 @@ func (r *Replay) recheckSkipped() error {
 		if err != nil {
 			return err
 		}
-		if result != pending {
+		if result != noOutcome {
 			r.count(d.target, func(c *Counts) { c.Skipped-- })
 			r.countOutcome(d.target, result)
 		}

@@ -101,7 +101,7 @@ func (s *stage) plan(filter deadletter.Filter) (*replay.Plan, string) {
 	reader, err := deadletter.OpenExisting(s.TrackerPath)
 	require.NoError(s.T, err)
 	var named notices
-	plan, err := replay.NewPlan(s.Ctx, replay.Selection{Directory: reader, Targets: s.Set, Filter: filter}, named.add)
+	plan, err := replay.NewPlan(s.Ctx, replay.Selection{Tracker: reader, Targets: s.Set, Filter: filter}, named.add)
 	require.NoError(s.T, err)
 	return plan, named.String()
 }

@@ -31,8 +31,8 @@ const (
 	maxDescribes    = 8               // requests in flight
 	describeTimeout = 5 * time.Second // of one request
 
-	// endTimeout is how long a run may take to end after its last record has moved. A
-	// workflow task that is lost then comes back after 10 s.
+	// endTimeout is how long a run may take to end after its last record was closed or
+	// replaced. A workflow task that is lost then comes back after 10 s.
 	endTimeout      = 15 * time.Second
 	endPollInterval = 50 * time.Millisecond
 )
@@ -41,7 +41,7 @@ const (
 type run struct {
 	workflowID, id string
 
-	pending      int       // deliveries without an outcome
+	undecided    int       // deliveries without an outcome
 	completed    time.Time // when the last delivery had its outcome
 	nextDescribe time.Time // when Temporal is asked again whether the run is open
 	ended        string    // how the run ended, in words; empty if it is not known to have ended
@@ -79,9 +79,9 @@ func (m *runMonitor) updateDue(ctx context.Context, deliveries []pendingDelivery
 	m.waiter.Done(nil)
 }
 
-// awaitEnds waits until the runs have ended, whose deliveries all have their outcome. A
-// replay that follows would skip an event whose run is still open. It waits for endTimeout
-// at most, also if Temporal is away.
+// awaitEnds waits until runs have ended whose deliveries all have an outcome, because a replay
+// that follows would skip an event whose run is still open. It waits for endTimeout at most,
+// also if Temporal does not answer.
 func (m *runMonitor) awaitEnds(ctx context.Context, all []*run) {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()

@@ -146,7 +146,7 @@ func TestRuns_AwaitEndsWaitsNoLongerThanARunTakes(t *testing.T) {
 func TestOutcomes_SayForWhomTheyWait(t *testing.T) {
 	tracker, err := deadletter.Open(t.TempDir())
 	require.NoError(t, err)
-	plan := &Plan{unsent: newRecordSet(), selection: Selection{Directory: tracker}, Kinds: map[Kind]int{}}
+	plan := &Plan{unsent: newRecordSet(), selection: Selection{Tracker: tracker}, Kinds: map[Kind]int{}}
 	e := &Event{ID: "evt-1", Targets: []string{"down", "mended"}, recordedBy: []string{"before", "before"}}
 	for _, target := range e.Targets {
 		require.NoError(t, tracker.Record(t.Context(), deadletter.Record{EventID: e.ID, TargetName: target, RunID: "before"}))
@@ -158,7 +158,7 @@ func TestOutcomes_SayForWhomTheyWait(t *testing.T) {
 		r := New(plan, Options{Client: server, Notify: func(line string) { told <- line }})
 		o := &r.outcomes
 		run := newRun("event-evt-1", "r")
-		o.add(o.deliveriesOf(e, run))
+		o.add(o.trackDeliveries(e, run))
 		all, done := make(chan struct{}), make(chan struct{})
 		close(all)
 		go func() { defer close(done); o.watch(context.Background(), all) }()
@@ -201,9 +201,9 @@ func TestOutcomes_ADiscardedRecordIsNotDelivered(t *testing.T) {
 		record(target, "before")
 	}
 	var told []string
-	r := New(&Plan{unsent: newRecordSet(), selection: Selection{Directory: tracker}}, Options{Notify: func(line string) { told = append(told, line) }})
+	r := New(&Plan{unsent: newRecordSet(), selection: Selection{Tracker: tracker}}, Options{Notify: func(line string) { told = append(told, line) }})
 	o := &r.outcomes
-	o.add(o.deliveriesOf(e, newRun("event-evt-1", "r")))
+	o.add(o.trackDeliveries(e, newRun("event-evt-1", "r")))
 	o.checkRecords()
 	require.Len(t, o.pending, 3)
 

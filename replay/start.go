@@ -13,7 +13,8 @@ import (
 // errOpenRun means that a run of the event is open.
 var errOpenRun = errors.New("the event has an open run")
 
-// start starts the run of an event. While Temporal is away or busy it waits until ctx ends.
+// start starts the run of an event. While Temporal does not answer or
+// is busy, it waits until ctx ends.
 // If no run can be started, the error is errOpenRun or a *fanout.ContentError.
 func (r *Replay) start(ctx context.Context, in fanout.Input) (started *run, err error) {
 	trackers, err := r.trackers(ctx, in)
@@ -27,8 +28,8 @@ func (r *Replay) start(ctx context.Context, in fanout.Input) (started *run, err 
 	return started, err
 }
 
-// requestStart asks Temporal once for the run of an event. answered is false if Temporal is
-// away or busy. If a frontend rejects the search attributes, they are taken out of the input.
+// requestStart asks Temporal once for the run of an event. answered is false if Temporal
+// does not answer or is busy. If a frontend rejects the search attributes, they are taken out of the input.
 func (r *Replay) requestStart(ctx context.Context, in *fanout.Input, trackers map[string]string, repeated bool) (started *run, answered bool, err error) {
 	// The request is not canceled with ctx, because Temporal may have started the run already.
 	handle, err := fanout.Start(context.WithoutCancel(ctx), r.options.Client, fanout.ReplayOptions(*in, r.options.TaskQueue, trackers), *in)

@@ -54,7 +54,7 @@ func starter(list ...error) (r *Replay, c *answers, told *[]string) {
 	told = &[]string{}
 	notify := func(line string) { *told = append(*told, line) }
 	return &Replay{
-		plan:    &Plan{selection: Selection{Directory: &deadletter.Directory{}}},
+		plan:    &Plan{selection: Selection{Tracker: &deadletter.Tracker{}}},
 		options: Options{Client: c, Notify: notify}, temporal: newOutage("Temporal", notify),
 	}, c, told
 }

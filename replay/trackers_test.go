@@ -54,7 +54,7 @@ func TestStart_TheMemoNamesTheTrackerThatIsRead(t *testing.T) {
 	r, c, told := starter()
 	tracker, err := deadletter.Open(t.TempDir())
 	require.NoError(t, err)
-	r.plan.selection.Directory = tracker
+	r.plan.selection.Tracker = tracker
 	temporal := &noting{answers: c}
 	r.options.Client = temporal
 	_, err = r.start(t.Context(), fanout.Input{Message: event.Message{Event: event.Event{ID: "evt-1"}}, Targets: []target.Policy{{Target: "a"}}})

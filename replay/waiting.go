@@ -8,7 +8,7 @@ import (
 	"genesys-fanout/internal/outage"
 )
 
-// retryInterval is the pause between two requests to a Temporal that is away.
+// retryInterval is the pause between two requests while Temporal does not answer.
 const retryInterval = time.Second
 
 // newOutage returns the outage of a service that a replay waits for. All that wait for the
@@ -33,7 +33,7 @@ func newOutage(service string, notify func(line string)) *outage.Outage {
 
 // untilAnswered sends a request to Temporal once a second until Temporal answers it or ctx
 // ends, and returns the error of the answer or of ctx. request returns answered = false if
-// Temporal is away or busy. Its argument is false for the first request alone.
+// Temporal does not answer or is busy. Its argument is false for the first request alone.
 func (r *Replay) untilAnswered(ctx context.Context, request func(repeated bool) (answered bool, err error)) error {
 	waiter := r.temporal.Waiter()
 	defer func() { waiter.Done(ctx.Err()) }()

@@ -37,7 +37,7 @@ func (h *health) of(check string) error {
 
 // tracker is a tracker with the worker of a process of its own.
 type tracker struct {
-	*deadletter.Directory
+	*deadletter.Tracker
 	health  *health
 	workers queues.Config
 	stop    func()
@@ -47,7 +47,7 @@ func (r *runs) newTracker() *tracker {
 	r.T.Helper()
 	directory, err := deadletter.Open(r.T.TempDir())
 	require.NoError(r.T, err)
-	k := &tracker{Directory: directory, health: &health{reports: make(map[string]error)}, stop: func() {}}
+	k := &tracker{Tracker: directory, health: &health{reports: make(map[string]error)}, stop: func() {}}
 	k.workers = r.NewWorkers(directory, k.health)
 	return k
 }

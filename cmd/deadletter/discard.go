@@ -71,7 +71,7 @@ func userName() string {
 // discarder discards the records of one invocation.
 type discarder struct {
 	*invocation
-	tracker *deadletter.Directory
+	tracker *deadletter.Tracker
 	why     deadletter.DiscardNote
 }
 

@@ -161,7 +161,7 @@ type tableRows struct {
 	closed      string // the folders of the closed records
 }
 
-func newTableRows(c console, targets []string, tracker *deadletter.Directory) *tableRows {
+func newTableRows(c console, targets []string, tracker *deadletter.Tracker) *tableRows {
 	t := &tableRows{console: c, targetWidth: len("TARGET"), kinds: make(map[replay.Kind]int)}
 	var folders []string
 	for _, folder := range deadletter.Folders() {

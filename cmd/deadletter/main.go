@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, env process.Env, c console) error {
 
 // openTracker opens the directory of dead letters. If it cannot be opened, that is added to
 // the problems, and the result is nil.
-func (i *invocation) openTracker() *deadletter.Directory {
+func (i *invocation) openTracker() *deadletter.Tracker {
 	const cure = "set it to the directory into which worker writes dead letters"
 	if i.DeadLetters == "off" {
 		i.problems.Add("FANOUT_DEAD_LETTERS", "is off, so there are no dead letters to read", cure)

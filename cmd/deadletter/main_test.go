@@ -16,6 +16,7 @@ import (
 
 	"genesys-fanout/deadletter"
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/internal/process"
 )
 
@@ -24,7 +25,7 @@ var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
 // desk runs the command with a tracker and a targets file, and keeps its output.
 type desk struct {
 	t       *testing.T
-	tracker *deadletter.Directory
+	tracker *deadletter.Tracker
 	env     process.Env
 	console console
 	out     *bytes.Buffer
@@ -45,7 +46,7 @@ targets:
 `)
 }
 
-func newDeskOf(t *testing.T, tracker *deadletter.Directory, targets string) *desk {
+func newDeskOf(t *testing.T, tracker *deadletter.Tracker, targets string) *desk {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "targets.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(targets), 0o600))
@@ -104,6 +105,15 @@ func (d *desk) runUntil(ctx context.Context, args ...string) (stdout, stderr str
 		d.err.WriteString(err.Error() + "\n")
 	}
 	return d.out.String(), d.err.String(), code
+}
+
+// The default of FANOUT_TASK_QUEUE is a literal in a struct tag of settings.
+func TestSettings_TaskQueueIsFanoutsByDefault(t *testing.T) {
+	var s settings
+	_, done, problems := process.ParseCommand(process.App{Name: name}, &s, []string{"list"}, process.Env{}, new(bytes.Buffer))
+	require.False(t, done)
+	require.NoError(t, problems.Err())
+	assert.Equal(t, fanout.DefaultTaskQueue, s.TaskQueue)
 }
 
 func TestListTable(t *testing.T) {

@@ -76,7 +76,7 @@ func (i *invocation) parseSelection() (replay.Selection, float64) {
 		i.requireConfirmable(c.Yes, "add --yes; --dry-run shows what would be sent")
 	}
 	problems.Required("FANOUT_TASK_QUEUE", i.TaskQueue, "name the task queue")
-	s.Directory = i.openTracker()
+	s.Tracker = i.openTracker()
 	if s.Targets, err = target.Load(i.Targets, nil); err != nil {
 		problems.AddError(err)
 		return s, rate

@@ -56,7 +56,7 @@ func (i *invocation) show(ctx context.Context) error {
 
 // notOpenError returns the error for a delivery that has no open record. It names the open
 // records of the event for other targets, and the closed ones of the delivery.
-func (i *invocation) notOpenError(ctx context.Context, tracker *deadletter.Directory, target, eventID string) error {
+func (i *invocation) notOpenError(ctx context.Context, tracker *deadletter.Tracker, target, eventID string) error {
 	open, err := tracker.OpenTargets(ctx, eventID)
 	if err != nil {
 		return err

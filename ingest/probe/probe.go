@@ -32,7 +32,7 @@ type Probe struct {
 	rejected context.Context // canceled if the brokers reject the credentials, with the error as its cause
 
 	mu      sync.Mutex
-	lastErr error // the most telling error that librdkafka has reported
+	lastErr error // the error of librdkafka that says most; "all brokers are down" replaces no other
 }
 
 // Options are those options of ingest that a Probe needs.

@@ -1,6 +1,6 @@
 // Package outage reports a condition that lasts: once when it begins, every 30 s while it
-// lasts, and once when it is over. So a service that is away for an hour fills no log, and
-// an operator still reads in each log when it began and that it has ended.
+// lasts, and once when it is over. So a service that does not answer for an hour fills no log,
+// and an operator still reads in each log when the outage began and that it has ended.
 //
 // The package does not write to a log: its caller logs or prints each report in its own words.
 package outage

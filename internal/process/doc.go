@@ -14,14 +14,14 @@
 //     servicelinks.go recognises variables of Kubernetes that are not settings.
 //   - temporaloptions.go: ParseTemporal reads the settings of the connection to Temporal.
 //   - report.go: Report prints the settings for --check. version.go prints --version.
-//   - log.go: Logger. standardlog.go: CaptureStandardLog, for lines that net/http logs.
+//   - log.go: Logger, and warnings at the start. standardlog.go: CaptureStandardLog, for lines that net/http logs.
 //   - http.go: Listen serves /metrics, /healthz and /readyz. health.go: Health contains the
 //     checks of /readyz. metrics.go: TemporalMetrics.
 //   - dial.go: Dial connects to Temporal. temporalerrors.go: the errors that say how Temporal
 //     answered.
 //   - searchattributes.go: EnsureSearchAttributes registers them in the namespace.
-//   - namespacemonitor.go: WatchTemporal keeps the check temporal of /readyz true. polls.go:
-//     PollMonitor does the same for the check queues.
+//   - namespacemonitor.go: WatchTemporal keeps the check temporal of /readyz up to date.
+//     polls.go: PollMonitor does the same for the check queues.
 //   - temporalprobe.go: TemporalProbe asks Temporal for --preflight and changes nothing.
 //   - shutdown.go: RunAndShutdown gives a process a limited time to end.
 package process

@@ -25,8 +25,8 @@ const (
 	// every 10 s at most.
 	retryInterval = time.Second
 
-	// rejectionPatience is how long Temporal must reject a namespace before the rejection
-	// counts, because a server that has just started may not know its namespaces yet.
+	// rejectionPatience is how long Temporal must reject a namespace before the rejection is
+	// final, because a server that has just started may not know its namespaces yet.
 	rejectionPatience = 10 * time.Second
 )
 
@@ -89,7 +89,7 @@ func (m *namespaceMonitor) await(ctx context.Context) error {
 	}
 }
 
-// patienceFor returns how long Temporal must answer with the code before it counts.
+// patienceFor returns how long Temporal must answer with the code before the rejection is final.
 func patienceFor(code codes.Code) time.Duration {
 	if code == codes.Unauthenticated || code == codes.PermissionDenied {
 		return 0

@@ -26,7 +26,7 @@ const (
 	// rejects a poll at once, and keeps an accepted one for up to a minute.
 	acceptedAfter = 2 * time.Second
 
-	// pollCheckInterval is the time after which /readyz follows a change.
+	// pollCheckInterval is how often Watch updates the check CheckQueues of /readyz.
 	pollCheckInterval = 500 * time.Millisecond
 )
 

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	// A start tries to register the attributes for registerLimit.
+	// At process start, registering the attributes is tried for registerLimit.
 	registerLimit    = 15 * time.Second
 	registerInterval = 500 * time.Millisecond
 
@@ -219,7 +219,7 @@ func (c catalog) missing(ctx context.Context) (map[string]enums.IndexedValueType
 	return missing, nil
 }
 
-// isPermanent reports whether another try at the start cannot succeed: this process lacks the
+// isPermanent reports whether a retry within registerLimit cannot succeed: this process lacks the
 // rights, the server lacks the service, the namespace can have no more attributes, or an
 // attribute has another type.
 func isPermanent(err error) bool {

@@ -12,7 +12,7 @@ import (
 )
 
 // supported lists the variables that begin with FANOUT_ and that a process of this version
-// reads. Each process ignores the variables of the others.
+// reads, in Shared or in settings of its own. Each process ignores the variables of the others.
 var supported = []string{
 	"FANOUT_TARGETS", "FANOUT_TASK_QUEUE", "FANOUT_HTTP_ADDR", "FANOUT_LOG_LEVEL", "FANOUT_LOG_FORMAT",
 	"FANOUT_DEAD_LETTERS", "FANOUT_EAGER_START", "FANOUT_MAX_STARTS", "FANOUT_EVENT_ID",
@@ -30,6 +30,9 @@ var unsupported = []string{"FANOUT_PAYLOAD_KEYS", "FANOUT_PAYLOAD_KEYS_FILE"}
 // kong:"-"; Parse reads it from NAME or NAME_FILE, and it has no flag. Every other setting is
 // a string that a validator of Problems parses later, so that one wrong value does not hide
 // another.
+//
+// A new variable whose name begins with FANOUT_ must also be added to supported. Otherwise every
+// process rejects it as a name that is not a setting.
 type Shared struct {
 	Targets   string `env:"FANOUT_TARGETS" default:"targets.yaml" help:"Targets file; it is read at the start."`
 	TaskQueue string `env:"FANOUT_TASK_QUEUE" default:"genesys-fanout" help:"Task queue of workflows; the task queues of targets and of dead letters are named after it."`

@@ -27,7 +27,7 @@ func ShutdownLimit(targets *target.Set) time.Duration {
 
 // RunAndShutdown runs a process until ctx ends, and then gives it limit to shut down. If run
 // has not returned by then, RunAndShutdown logs the parts of the process that have not ended,
-// and returns nil so that the caller can exit.
+// and returns nil, so the process exits with status 0.
 //
 // Nothing else bounds a shutdown: the SDKs of Temporal and Kafka wait in many places for a
 // server that does not answer, each with a limit of its own.

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"genesys-fanout/event"
+	"genesys-fanout/fanout"
 	"genesys-fanout/genesys"
 	"genesys-fanout/ingest"
 	"genesys-fanout/internal/process"
@@ -220,6 +221,13 @@ func TestConnect_ReadsAPasswordInAFileAgain(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, password, connection.SASLPassword)
 	}
+}
+
+// The default of FANOUT_TASK_QUEUE is a literal in a struct tag of process.Shared.
+func TestSettings_TaskQueueIsFanoutsByDefault(t *testing.T) {
+	s, _, err := parse(t, fromGenesys(nil))
+	require.NoError(t, err)
+	assert.Equal(t, fanout.DefaultTaskQueue, s.TaskQueue)
 }
 
 func TestSettings_EventIDIsEventIDByDefault(t *testing.T) {

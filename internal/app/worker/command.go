@@ -16,15 +16,6 @@ import (
 // Name is the name of the process.
 const Name = "worker"
 
-// settings are the settings of worker.
-type settings struct {
-	process.Shared
-	DeadLetters string `env:"FANOUT_DEAD_LETTERS" default:"./dead-letters" help:"Directory of the tracker, one for all workers; with off, this worker leaves dead letters to other workers."`
-}
-
-// noTracker is the value of FANOUT_DEAD_LETTERS for a worker without a tracker.
-const noTracker = "off"
-
 // Command is the function that process.Main runs. It reads flags and environment, and prints
 // --help, --version or --check, makes the checks of --preflight, or runs a Worker until ctx
 // ends.

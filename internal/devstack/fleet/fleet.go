@@ -58,7 +58,7 @@ type Fleet struct {
 	TargetsYAML string                      // the content of targets.yaml, with the URLs
 	Set         *target.Set                 // the configured targets
 	Targets     map[string]*devstack.Target // the scripted targets, by name
-	Tracker     *deadletter.Directory
+	Tracker     *deadletter.Tracker
 	TrackerPath string
 	Workers     queues.Config // makes the workers; all of them share one value of Activities
 

@@ -27,7 +27,7 @@ func newRecord(eventID, runID string) Record {
 	return record
 }
 
-func openTracker(t *testing.T) (*Directory, string) {
+func openTracker(t *testing.T) (*Tracker, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "dead-letters")
 	d, err := Open(path)

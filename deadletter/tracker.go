@@ -21,10 +21,10 @@ const (
 // closedDirs are the folders of the closed records.
 var closedDirs = []string{supersededDir, resolvedDir, discardedDir}
 
-// Directory is a tracker in a directory: one file for each open record, and a folder for
-// each way in which a record closes. Several processes may share it. A reader needs no lock,
-// because a file is visible only when it is complete. It is safe for concurrent use.
-type Directory struct {
+// Tracker is the directory of FANOUT_DEAD_LETTERS: one file for each open record, and a folder
+// for each way in which a record closes. Several processes may share it. A reader needs no lock,
+// because a file is visible only when it is complete. A Tracker is safe for concurrent use.
+type Tracker struct {
 	path            string
 	id              string                              // empty if OpenExisting found no identity
 	writer          chan struct{}                       // contains a token while this process writes
@@ -37,16 +37,16 @@ type Directory struct {
 // Open opens the tracker at path, to read and to write. If the directory, its folders or its
 // identity are missing, Open creates them, with permissions for the user alone. It fails if
 // a record could not be written.
-func Open(path string) (*Directory, error) {
+func Open(path string) (*Tracker, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make the tracker's folder: %w", err)
 	}
 	if err := probeWrite(path); err != nil {
 		return nil, err
 	}
-	d := newDirectory(path)
+	t := newTracker(path)
 	for _, folder := range closedDirs {
-		if err := d.makeFolder(folder); err != nil {
+		if err := t.makeFolder(folder); err != nil {
 			return nil, fmt.Errorf("make the tracker's folder: %w", err)
 		}
 	}
@@ -55,32 +55,32 @@ func Open(path string) (*Directory, error) {
 			return nil, fmt.Errorf("make the tracker's folder: %w", err)
 		}
 	}
-	if err := d.loadOrCreateIdentity(); err != nil {
+	if err := t.loadOrCreateIdentity(); err != nil {
 		return nil, err
 	}
-	if err := d.createTargetList(); err != nil {
+	if err := t.createTargetList(); err != nil {
 		return nil, fmt.Errorf("list the targets of the tracker: %w", err)
 	}
-	for _, folder := range d.folders() {
+	for _, folder := range t.folders() {
 		if err := probeWrite(folder); err != nil {
 			return nil, err
 		}
 	}
-	return d, nil
+	return t, nil
 }
 
 // folders returns the paths of all folders into which the tracker writes.
-func (d *Directory) folders() []string {
-	paths := []string{d.path, filepath.Join(d.path, targetsDir)}
+func (t *Tracker) folders() []string {
+	paths := []string{t.path, filepath.Join(t.path, targetsDir)}
 	for _, folder := range closedDirs {
-		paths = append(paths, filepath.Join(d.path, folder))
+		paths = append(paths, filepath.Join(t.path, folder))
 	}
 	return paths
 }
 
 // OpenExisting opens the tracker at path as it is. It creates nothing, and does not try to
 // write. It is for callers that only read, or that close records.
-func OpenExisting(path string) (*Directory, error) {
+func OpenExisting(path string) (*Tracker, error) {
 	info, err := os.Stat(path)
 	if err == nil && !info.IsDir() {
 		err = fmt.Errorf("%s is not a directory", path)
@@ -88,33 +88,33 @@ func OpenExisting(path string) (*Directory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the tracker: %w", err)
 	}
-	d := newDirectory(path)
+	t := newTracker(path)
 	ids, err := readIdentities(path)
 	switch {
 	case err == nil:
-		d.id = ids[0]
+		t.id = ids[0]
 	case !errors.Is(err, fs.ErrNotExist): // without the file, a worker creates it when it starts
 		return nil, fmt.Errorf("read the tracker's identity: %w", err)
 	}
-	return d, nil
+	return t, nil
 }
 
-func newDirectory(path string) *Directory {
-	return &Directory{path: path, writer: make(chan struct{}, 1), link: os.Link}
+func newTracker(path string) *Tracker {
+	return &Tracker{path: path, writer: make(chan struct{}, 1), link: os.Link}
 }
 
 // makeFolder creates a folder of the tracker if it is missing. It never creates the
 // directory itself: a directory that vanished while the process runs was probably a mount,
 // and records written in its place would be hidden once it is mounted again.
-func (d *Directory) makeFolder(folder string) error {
-	err := os.Mkdir(filepath.Join(d.path, folder), 0o700)
+func (t *Tracker) makeFolder(folder string) error {
+	err := os.Mkdir(filepath.Join(t.path, folder), 0o700)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return syncDir(d.path)
+	return syncDir(t.path)
 }
 
 // FileName returns the file name of a delivery's record. A record of OversizeTarget may
@@ -128,6 +128,6 @@ func FileName(target, eventID string) string {
 }
 
 // File returns the path that the open record of a delivery has, whether it exists or not.
-func (d *Directory) File(target, eventID string) string {
-	return filepath.Join(d.path, FileName(target, eventID))
+func (t *Tracker) File(target, eventID string) string {
+	return filepath.Join(t.path, FileName(target, eventID))
 }
