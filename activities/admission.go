@@ -243,7 +243,7 @@ func (a *admission) targetState() fanout.TargetState {
 		state.ClosedUntil = a.gateClosedUntil.UTC()
 	}
 	if a.breakerOpen {
-		state.AwayAt = a.lastFailure.UTC()
+		state.LastFailure = a.lastFailure.UTC()
 	}
 	return state
 }
@@ -262,8 +262,8 @@ func (a *admission) applyTargetState(state fanout.TargetState, maxRetryAfter tim
 		a.gateClosedUntil = state.ClosedUntil
 		a.beginEpoch()
 	}
-	if !a.breakerOpen && state.AwayAt.After(a.lastAnswer) && now.Sub(state.AwayAt).Abs() < targetStateMaxAge {
-		a.lastFailure = state.AwayAt
+	if !a.breakerOpen && state.LastFailure.After(a.lastAnswer) && now.Sub(state.LastFailure).Abs() < targetStateMaxAge {
+		a.lastFailure = state.LastFailure
 		a.openBreaker(now)
 	}
 }

@@ -69,11 +69,11 @@ func (a *Activities) record(ctx context.Context, run workflow.Execution, d fanou
 
 // Outstanding returns which deliveries of an event have an open record. A run that is not the
 // first of its event calls it. If all records are in other trackers than that of this worker, it
-// fails with OtherTracker.
+// fails with FailureOtherTracker.
 func (a *Activities) Outstanding(ctx context.Context, r fanout.OutstandingInput) (fanout.OutstandingResult, error) {
 	run := activity.GetInfo(ctx).WorkflowExecution
-	previous := history.Ending{Settled: r.Settled, Trackers: r.Trackers}
-	if !r.Settled {
+	previous := history.Ending{Settled: r.TrackersKnown, Trackers: r.Trackers}
+	if !r.TrackersKnown {
 		var err error
 		if previous, err = a.runs.PreviousEnding(ctx, run.ID, run.RunID); err != nil {
 			return fanout.OutstandingResult{}, err
@@ -97,7 +97,7 @@ func (a *Activities) Outstanding(ctx context.Context, r fanout.OutstandingInput)
 
 // trackersElsewhere returns those of the trackers whose records this worker does not have.
 // trackers holds identities by target. If this worker has none of them, it fails with
-// OtherTracker.
+// FailureOtherTracker.
 func (a *Activities) trackersElsewhere(ctx context.Context, trackers map[string]string) (map[string]string, error) {
 	elsewhere := make(map[string]string)
 	for target, id := range trackers {

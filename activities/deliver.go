@@ -19,10 +19,10 @@ const (
 	// before it returns its task to Temporal.
 	permitWait = 5 * time.Second
 
-	// Overhead is the time that Deliver may take in addition to the target's timeout: the wait
+	// DeliverOverhead is the time that Deliver may take in addition to the target's timeout: the wait
 	// for a permit, the heartbeats, and 5 s to read the message from Temporal. If a worker got
 	// a task just as it stopped, Temporal hands the task out again after the timeout and this.
-	Overhead = permitWait + beginTimeout + answerTimeout + 5*time.Second
+	DeliverOverhead = permitWait + beginTimeout + answerTimeout + 5*time.Second
 )
 
 // FirstAttempt is the fast lane. It sends at most one request, within the run's first workflow

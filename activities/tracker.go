@@ -38,7 +38,7 @@ type Tracker interface {
 	Count(ctx context.Context) ([]deadletter.Count, error)
 }
 
-// checkRecordLocation fails with OtherTracker if an earlier run left a record of the delivery in
+// checkRecordLocation fails with FailureOtherTracker if an earlier run left a record of the delivery in
 // another tracker than that of this worker.
 func (a *Activities) checkRecordLocation(ctx context.Context, target string, location fanout.RecordLocation) error {
 	if location.Unknown {
@@ -70,7 +70,7 @@ func (a *Activities) otherTrackerFailure(ctx context.Context, needed map[string]
 	}
 	err := temporal.NewApplicationErrorWithOptions(fmt.Sprintf("the dead letter is in another tracker: %s; this worker has tracker %s. "+
 		"Start a worker with that tracker, or give all workers one FANOUT_DEAD_LETTERS; docs/dead-letters.md says what to do if that tracker is lost",
-		strings.Join(parts, ", "), a.tracker), fanout.OtherTracker,
+		strings.Join(parts, ", "), a.tracker), fanout.FailureOtherTracker,
 		temporal.ApplicationErrorOptions{NextRetryDelay: otherTrackerDelay(activity.GetInfo(ctx).Attempt)})
 	a.monitor.reportOtherTracker(err)
 	return err

@@ -25,7 +25,7 @@ func SearchAttributeKeys() []temporal.SearchAttributeKey {
 // run.
 func SearchAttributes(in Input) temporal.SearchAttributes {
 	escape := event.Escape
-	if in.WordsCut() { // the words may be cut already, for example in a run that is started by hand
+	if in.StringsCut() { // the words may be cut already, for example in a run that is started by hand
 		escape = event.EscapeCut
 	}
 	var updates []temporal.SearchAttributeUpdate

@@ -44,11 +44,13 @@ type OutstandingInput struct {
 	Event   event.Event `json:"event,omitzero"` // if absent, the activity reads it from the run's history
 	Targets []string    `json:"targets"`        // the targets of the run
 
-	// Settled is true if the earlier runs are known to have settled every delivery, or
-	// if this run has looked at them already. Otherwise the activity looks at the run
-	// before this one and ignores Trackers.
-	Settled  bool              `json:"settled,omitempty"`
-	Trackers map[string]string `json:"trackers,omitempty"` // by target: the identity of the tracker that may have its open record
+	// TrackersKnown is true if Trackers is complete and the earlier runs settled every
+	// delivery. Then the activity does not read the previous run. Otherwise it reads the
+	// previous run and ignores Trackers.
+	TrackersKnown bool `json:"trackers_known,omitempty"`
+
+	// Trackers maps each target to the identity of the tracker that may have its open record.
+	Trackers map[string]string `json:"trackers,omitempty"`
 }
 
 // OutstandingResult lists the open records that one tracker has of an event.

@@ -128,7 +128,7 @@ const (
 // this state, so that it does not have to find out with requests of its own.
 type TargetState struct {
 	ClosedUntil time.Time `json:"closed_until,omitzero"` // until when the target's gate is closed; zero if it is open
-	AwayAt      time.Time `json:"away_at,omitzero"`      // the time of the last failure, if the target's breaker is open
+	LastFailure time.Time `json:"last_failure,omitzero"` // the time of the last failure, if the target's breaker is open
 }
 
 // State is the stage that a delivery has reached.

@@ -23,16 +23,16 @@ const (
 	// flight. It is not retryable. The workflow asks that process, and schedules Deliver again.
 	FailureUnknown = "unknown"
 
-	// OtherTracker is the failure of a task that only a worker with another tracker can
+	// FailureOtherTracker is the failure of a task that only a worker with another tracker can
 	// do. Temporal retries the task.
-	OtherTracker = "OtherTracker"
+	FailureOtherTracker = "OtherTracker"
 
-	// DeadLettered is the failure with which a run ends if it leaves dead letters. Its
+	// FailureDeadLettered is the failure with which a run ends if it leaves dead letters. Its
 	// details are DeadLetteredDetails.
-	DeadLettered = "DeadLettered"
+	FailureDeadLettered = "DeadLettered"
 )
 
-// DeadLetteredDetails are the details of DeadLettered, and of the cancellation of a run
+// DeadLetteredDetails are the details of FailureDeadLettered, and of the cancellation of a run
 // that leaves dead letters.
 type DeadLetteredDetails struct {
 	Trackers map[string]string `json:"trackers,omitempty"` // by target: the identity of the tracker that has its open record

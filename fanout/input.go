@@ -22,10 +22,10 @@ type Input struct {
 	SearchAttributes bool `json:"search_attributes"`
 }
 
-// WordsCut reports whether the event's words are bounded in this input. They are bounded if
+// StringsCut reports whether the event's words are bounded in this input. They are bounded if
 // the input has no message body because Temporal rejected it with one. Such an input is
 // small, however long the event's own words are.
-func (in Input) WordsCut() bool { return in.Undeliverable != nil && in.Body.IsZero() }
+func (in Input) StringsCut() bool { return in.Undeliverable != nil && in.Body.IsZero() }
 
 // Undeliverable says why a message goes to no target at all.
 type Undeliverable struct {

@@ -255,7 +255,7 @@ func (d *delivery) deliver(ctx workflow.Context) error {
 		ActivityID:             fanout.DeliverActivityID(d.target),
 		TaskQueue:              fanout.TargetQueue(workflow.GetInfo(ctx).TaskQueueName, d.target),
 		ScheduleToCloseTimeout: d.remaining(ctx),
-		StartToCloseTimeout:    time.Duration(d.policy.Timeout) + activities.Overhead,
+		StartToCloseTimeout:    time.Duration(d.policy.Timeout) + activities.DeliverOverhead,
 		RetryPolicy:            retryPolicy(d.policy),
 		// If the run is canceled while an attempt is in flight, the run waits for that
 		// attempt, because the event may still be delivered.

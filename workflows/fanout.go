@@ -25,7 +25,7 @@ type Workflows struct {
 // FanOut carries one event to each of its targets. The deliveries run concurrently, and
 // none waits for another. When a delivery is given up, its dead letter is recorded at
 // once. The run completes if all deliveries succeeded, ends Canceled if it was canceled,
-// and otherwise fails with DeadLettered.
+// and otherwise fails with FailureDeadLettered.
 //
 // A run that is not the first of its event makes only the outstanding deliveries. It
 // resolves the record of each one that succeeds, and it fails if it leaves any record of
@@ -154,7 +154,7 @@ func (r *run) conclude(ctx workflow.Context) (fanout.Result, error) {
 	}
 	if len(problems) > 0 {
 		r.attribute.add(ctx, open...)
-		return fanout.Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(problems, "; "), fanout.DeadLettered,
+		return fanout.Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(problems, "; "), fanout.FailureDeadLettered,
 			temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{r.trackersLeft()}})
 	}
 	var result fanout.Result

@@ -74,9 +74,9 @@ func (r *run) setSearchAttributes(ctx workflow.Context) {
 // before delivered or recorded each of its deliveries. If the records are in several trackers,
 // askOutstanding asks several times, because each worker answers only for its own tracker.
 func (r *run) askOutstanding(ctx workflow.Context) (settled bool, open openRecords) {
-	replayed := startedBy(ctx) == fanout.StartedByReplay && !isReset(ctx)
-	question := fanout.OutstandingInput{Settled: replayed}
-	if replayed {
+	startedByReplay := startedBy(ctx) == fanout.StartedByReplay && !isReset(ctx)
+	question := fanout.OutstandingInput{TrackersKnown: startedByReplay}
+	if startedByReplay {
 		question.Trackers = memo[map[string]string](ctx, fanout.MemoTrackers, "the worker of any tracker may answer")
 	}
 	for _, d := range r.deliveries {
@@ -89,7 +89,7 @@ func (r *run) askOutstanding(ctx workflow.Context) (settled bool, open openRecor
 	settled = answer.Settled
 	open.add(answer)
 	for n := 2; len(answer.Elsewhere) > 0; n++ { // ends, because each answer names fewer trackers
-		question.Settled, question.Trackers = true, answer.Elsewhere
+		question.TrackersKnown, question.Trackers = true, answer.Elsewhere
 		answer = fanout.OutstandingResult{}
 		callTracker(ctx, fmt.Sprintf("%s-%d", fanout.OutstandingActivityID, n), "ask another tracker for open records", acts.Outstanding, question, &answer)
 		open.add(answer)

@@ -63,7 +63,7 @@ func (r Reader) closeEventEnding(e *historypb.HistoryEvent) (Ending, error) {
 		details = e.GetWorkflowExecutionCanceledEventAttributes().GetDetails()
 	case enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
 		failure := e.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetApplicationFailureInfo()
-		if failure.GetType() != fanout.DeadLettered {
+		if failure.GetType() != fanout.FailureDeadLettered {
 			return Ending{}, nil
 		}
 		details = failure.GetDetails()
