@@ -80,6 +80,9 @@ type permit struct {
 	decision *decision
 }
 
+// targetUnavailable is why a delivery is held back while the breaker is open.
+const targetUnavailable = "the target does not answer"
+
 // denial is the reason why a permit was denied.
 type denial struct {
 	reason string
@@ -100,7 +103,7 @@ func (a *admission) acquire(lane Lane) (*permit, *denial) {
 	case now.Before(a.gateClosedUntil):
 		return nil, &denial{reason: "rate limited", wait: a.gateClosedUntil.Sub(now)}
 	case a.breakerOpen && !a.probeDue(now):
-		return nil, &denial{reason: "the target does not answer", wait: max(a.nextProbe.Sub(now), firstProbeDelay)}
+		return nil, &denial{reason: targetUnavailable, wait: max(a.nextProbe.Sub(now), firstProbeDelay)}
 	case a.breakerOpen:
 		p.probe = true
 		a.probeInFlight = true

@@ -38,7 +38,7 @@ func (a *Activities) firstAttempt(ctx context.Context, d fanout.DeliverInput) (f
 	if !ok || t.State != target.Active || !t.Policy.FastLane {
 		return fanout.Outcome{Verdict: fanout.Held, Progress: d.Progress}, nil
 	}
-	return a.requests.first(ctx, runID(ctx), t.Name(), func() (fanout.Outcome, bool) {
+	return a.requests.first(ctx, runOf(ctx).RunID, t.Name(), func() (fanout.Outcome, bool) {
 		outcome, sent := a.attemptInFastLane(ctx, t, d)
 		if outcome.Verdict != fanout.Delivered {
 			outcome.TargetState = a.admissions.of(t).targetState()
@@ -53,9 +53,9 @@ func (a *Activities) firstAttempt(ctx context.Context, d fanout.DeliverInput) (f
 // it returns that a request was not sent, this process will not send it later either.
 func (a *Activities) Recall(ctx context.Context, in fanout.RecallInput) (fanout.RecallResult, error) {
 	if in.Number == 0 {
-		a.requests.deny(runID(ctx), in.Target)
+		a.requests.deny(runOf(ctx).RunID, in.Target)
 	}
-	outcome, sent, err := a.requests.outcome(ctx, requestKey{runID(ctx), in.Target, in.Number})
+	outcome, sent, err := a.requests.outcome(ctx, requestKey{runOf(ctx).RunID, in.Target, in.Number})
 	if errors.Is(err, errForgotten) { // another try would find nothing either
 		err = temporal.NewNonRetryableApplicationError(err.Error(), fanout.FailureUnknown, err)
 	}
@@ -118,7 +118,7 @@ func (a *Activities) outcomeOfLast(ctx context.Context, task *retryTask) (fanout
 	if last.Process != a.requests.process {
 		return fanout.Outcome{}, fanout.Unknown(task.Progress)
 	}
-	outcome, sent, err := a.requests.outcome(ctx, requestKey{runID(ctx), task.Policy.Target, last.Number})
+	outcome, sent, err := a.requests.outcome(ctx, requestKey{runOf(ctx).RunID, task.Policy.Target, last.Number})
 	switch {
 	case errors.Is(err, errForgotten):
 		return fanout.Outcome{Verdict: fanout.Held, Progress: task.Progress.Lost()}, nil
@@ -130,7 +130,7 @@ func (a *Activities) outcomeOfLast(ctx context.Context, task *retryTask) (fanout
 
 // deliverNow completes the message, makes the attempt and reports its outcome.
 func (a *Activities) deliverNow(ctx context.Context, t *target.Target, task retryTask) (fanout.Outcome, error) {
-	run := activity.GetInfo(ctx).WorkflowExecution
+	run := runOf(ctx)
 	message, err := a.messages.complete(ctx, task.Message, run.ID, run.RunID)
 	if err == nil && len(message.Body) == 0 {
 		err = errNoMessage
@@ -170,7 +170,7 @@ func (a *Activities) attemptInRetryLane(ctx context.Context, t *target.Target, t
 		return fanout.Outcome{}, task.heldFailure(denied.reason, max(denied.wait, time.Second))
 	}
 	defer permit.release()
-	name, request := a.requests.begin(runID(ctx), t.Name())
+	name, request := a.requests.begin(runOf(ctx).RunID, t.Name())
 	defer request.finish()
 	if err := a.recordBegin(ctx, task, name); err != nil {
 		a.metrics.countOutcome(t, RetryLane, fanout.Held)
@@ -287,5 +287,3 @@ func (a *Activities) attempt(ctx context.Context, t *target.Target, permit *perm
 	a.metrics.observeAttempt(t, permit.lane, outcome.Verdict, time.Since(started))
 	return outcome
 }
-
-func runID(ctx context.Context) string { return activity.GetInfo(ctx).WorkflowExecution.RunID }

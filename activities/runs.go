@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/fanout"
 	"genesys-fanout/internal/history"
@@ -24,10 +25,13 @@ type Runs interface {
 	FirstTask(ctx context.Context, workflowID, runID string) (process string, err error)
 }
 
+// runOf returns the run that an activity belongs to.
+func runOf(ctx context.Context) workflow.Execution { return activity.GetInfo(ctx).WorkflowExecution }
+
 // FirstTask returns which process to ask about the first attempts of a run whose first workflow
 // task was lost.
 func (a *Activities) FirstTask(ctx context.Context) (fanout.FirstTaskResult, error) {
-	run := activity.GetInfo(ctx).WorkflowExecution
+	run := runOf(ctx)
 	process, err := a.runs.FirstTask(ctx, run.ID, run.RunID)
 	return fanout.FirstTaskResult{Process: process}, err
 }
@@ -37,7 +41,7 @@ func (a *Activities) FirstTask(ctx context.Context) (fanout.FirstTaskResult, err
 // progress only until the activity ends, and a cancellation may end the activity without
 // reporting it.
 func (a *Activities) LastProgress(ctx context.Context, in fanout.LastProgressInput) (fanout.LastProgressResult, error) {
-	run := activity.GetInfo(ctx).WorkflowExecution
+	run := runOf(ctx)
 	progress, _, err := a.runs.PendingProgress(ctx, run.ID, run.RunID, fanout.DeliverActivityID(in.Target))
 	return fanout.LastProgressResult{Progress: progress}, err
 }

@@ -42,7 +42,7 @@ type Tracker interface {
 // another tracker than that of this worker.
 func (a *Activities) checkRecordLocation(ctx context.Context, target string, location fanout.RecordLocation) error {
 	if location.Unknown {
-		run := activity.GetInfo(ctx).WorkflowExecution
+		run := runOf(ctx)
 		previous, err := a.runs.PreviousEnding(ctx, run.ID, run.RunID)
 		if err != nil {
 			return err

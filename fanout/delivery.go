@@ -77,8 +77,12 @@ type Request struct {
 // Delivered reports whether the last answer was a success. A ledger says so only if the completion
 // of the activity that wrote it was lost.
 func (p Progress) Delivered() bool {
-	return p.InFlight == (Request{}) && p.StatusCode >= 200 && p.StatusCode <= 299
+	return p.InFlight == (Request{}) && IsSuccess(p.StatusCode)
 }
+
+// IsSuccess reports whether an answer with this HTTP status means that the target has accepted
+// the event: any 2xx.
+func IsSuccess(status int) bool { return status >= 200 && status <= 299 }
 
 // Begin returns the progress of a delivery that begins its next attempt with request r.
 func (p Progress) Begin(r Request) Progress {
@@ -101,6 +105,24 @@ func (p Progress) Lost() Progress {
 	p.StatusCode = 0
 	p.Error = fmt.Sprintf("attempt %d was begun by a process that no longer answers; the target may have got the event", p.Attempts)
 	return p
+}
+
+// PrefixError returns the progress with why in front of the error of the last attempt. why may be
+// empty.
+func (p Progress) PrefixError(why string) Progress {
+	if why != "" && p.Error != "" {
+		why += "; "
+	}
+	p.Error = why + p.Error
+	return p
+}
+
+// MaxAgePassed returns the progress of a delivery that is given up because its max_age has passed.
+func (p Progress) MaxAgePassed() Progress {
+	if p.Attempts == 0 {
+		return p.PrefixError(maxAgePassed + " before the first attempt")
+	}
+	return p.PrefixError(maxAgePassed)
 }
 
 // Outcome is the outcome of one attempt.

@@ -44,7 +44,7 @@ var terminal = []event.Reason{event.ReasonRejected, event.ReasonExhausted, event
 // GivenUp returns the failure of a delivery that is given up. Its message is why, followed
 // by the error of the last attempt. why may be empty.
 func GivenUp(reason event.Reason, progress Progress, why string) error {
-	progress.Error = joined(why, progress.Error)
+	progress = progress.PrefixError(why)
 	return temporal.NewApplicationErrorWithOptions(progress.Error, string(reason), temporal.ApplicationErrorOptions{
 		NonRetryable: true,
 		Details:      []any{progress},
@@ -77,7 +77,8 @@ func Explain(err error, known Progress) (event.Reason, Progress) {
 }
 
 // Reason returns the reason why a delivery with this progress ended, and the progress with the
-// reason in its error.
+// reason in its error. The reason is exhausted if max_attempts requests failed, and also if an
+// operator's command ended the activity Deliver.
 func Reason(err error, progress Progress) (event.Reason, Progress) {
 	var failure *temporal.ApplicationError
 	if errors.As(err, &failure) && slices.Contains(terminal, event.Reason(failure.Type())) {
@@ -85,22 +86,18 @@ func Reason(err error, progress Progress) (event.Reason, Progress) {
 	}
 	switch {
 	case temporal.IsCanceledError(err), retryState(err) == enums.RETRY_STATE_CANCEL_REQUESTED:
-		progress.Error = joined("the run was canceled", progress.Error)
-		return event.ReasonCanceled, progress
-	case isTimeout(err) && progress.Attempts == 0:
-		progress.Error = joined("max_age has passed before the first attempt", progress.Error)
-		return event.ReasonExpired, progress
+		return event.ReasonCanceled, progress.PrefixError("the run was canceled")
 	case isTimeout(err):
-		progress.Error = joined("max_age has passed", progress.Error)
-		return event.ReasonExpired, progress
-	case retryState(err) == enums.RETRY_STATE_TIMEOUT: // Temporal's clock left no time for the wait; Deliver's clock did
-		progress.Error = joined("the wait before the next attempt is longer than what was left of max_age", progress.Error)
-		return event.ReasonExpired, progress
+		return event.ReasonExpired, progress.MaxAgePassed()
+	case retryState(err) == enums.RETRY_STATE_TIMEOUT:
+		// By Temporal's clock the wait exceeded max_age, although by Deliver's clock it fitted.
+		return event.ReasonExpired, progress.PrefixError("the wait before the next attempt is longer than what was left of max_age")
 	}
+	// An operator's command ended the activity. There is no reason of its own for that.
 	if progress.Error == "" {
 		progress.Error = rootMessage(err)
 	}
-	return event.ReasonExhausted, progress // an operator's command ended the activity
+	return event.ReasonExhausted, progress
 }
 
 // LastProgress returns the newest progress that err carries, or known if it carries none. A
@@ -151,14 +148,4 @@ func rootMessage(err error) string {
 		}
 		err = inner
 	}
-}
-
-func joined(why, last string) string {
-	switch {
-	case why == "":
-		return last
-	case last == "":
-		return why
-	}
-	return why + "; " + last
 }

@@ -24,8 +24,9 @@ import (
 //     run. A delivery that waits for its next attempt takes 4 KiB for its failure, which
 //     the server cuts (limit.mutableStateActivityFailureSize.error), 5 KB for its progress
 //     and 1 KB of its own. That is 1 MB for 100 targets.
-//   - limit.blobSize.error, 2 MiB for one payload or failure. The failure of a run has at
-//     most two lines of 300 bytes for each target, which is 60 KB.
+//   - limit.blobSize.error, 2 MiB for one payload or failure. startLimit, in start.go, keeps
+//     the input of a run below it. The failure of a run has at most two lines of 300 bytes
+//     for each target, which is 60 KB.
 //   - limit.memoSize.error, 2 MiB. Our memo holds a few words, and that of a
 //     replay 90 bytes for each target, which is 9 KB.
 //   - limit.historySize.error, 50 MiB. A delivery with an error of the longest kind adds

@@ -110,13 +110,7 @@ func (d *delivery) expire(ctx workflow.Context) (ended bool) {
 	if d.remaining(ctx) > 0 {
 		return false
 	}
-	progress := d.progress
-	if progress.Error == "" {
-		progress.Error = "max_age has passed before the first attempt"
-	} else {
-		progress.Error = "max_age has passed; " + progress.Error
-	}
-	return d.giveUp(event.ReasonExpired, progress)
+	return d.giveUp(event.ReasonExpired, d.progress.MaxAgePassed())
 }
 
 // remaining returns how much of max_age is left. max_age counts from the start of the run.
@@ -206,8 +200,7 @@ func (d *delivery) applyOutcome(ctx workflow.Context, outcome fanout.Outcome) (e
 		return false
 	}
 	if expired := outcome.Wait.Expired(d.remaining(ctx), d.policy.MaxAge); expired != "" {
-		d.progress.Error = expired + "; " + d.progress.Error
-		return d.giveUp(event.ReasonExpired, d.progress)
+		return d.giveUp(event.ReasonExpired, d.progress.PrefixError(expired))
 	}
 	if d.notBefore.After(d.run.began.Add(time.Duration(d.policy.MaxAge))) { // the jitter does not fit
 		d.notBefore = workflow.Now(ctx).Add(time.Duration(outcome.Wait.Least))

@@ -9,7 +9,6 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"genesys-fanout/activities"
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
 )
@@ -218,6 +217,3 @@ func (w *Workflows) reportAge(ctx workflow.Context, r *run) {
 		w.Delivered(workflow.Now(ctx).Sub(published))
 	}
 }
-
-// acts is a nil pointer whose methods name the activities. The workflow never calls them.
-var acts *activities.Activities
