@@ -19,12 +19,13 @@ const (
 	FailureRetry = "retry"
 	FailureHeld  = "held"
 
-	// FailureUnknown is the failure of a Deliver that found a request of another process in
-	// flight. It is not retryable. The workflow asks that process, and schedules Deliver again.
+	// FailureUnknown is the failure of a task of Deliver if the progress names a request that
+	// another process began and whose outcome is not recorded. It is not retryable. The
+	// workflow asks that process (Recall), and schedules Deliver again.
 	FailureUnknown = "unknown"
 
-	// FailureOtherTracker is the failure of a task that only a worker with another tracker can
-	// do. Temporal retries the task.
+	// FailureOtherTracker is the failure of a task that only a worker with another tracker
+	// can execute. Temporal retries the task.
 	FailureOtherTracker = "OtherTracker"
 
 	// FailureDeadLettered is the failure with which a run ends if it leaves dead letters. Its
@@ -35,7 +36,8 @@ const (
 // DeadLetteredDetails are the details of FailureDeadLettered, and of the cancellation of a run
 // that leaves dead letters.
 type DeadLetteredDetails struct {
-	Trackers map[string]string `json:"trackers,omitempty"` // by target: the identity of the tracker that has its open record
+	// Trackers maps each target to the identity of the tracker that has its open record.
+	Trackers map[string]string `json:"trackers,omitempty"`
 }
 
 // terminal lists the reasons for which Deliver itself gives a delivery up.
@@ -57,10 +59,9 @@ func IsFinal(err error) bool {
 	return ok && failure.NonRetryable()
 }
 
-// Unknown returns the failure of a delivery whose last request is another process's, and has no
-// outcome yet.
+// Unknown returns the FailureUnknown of a delivery with this progress.
 func Unknown(progress Progress) error {
-	return temporal.NewApplicationErrorWithOptions("the outcome of the last attempt is known to another process", FailureUnknown,
+	return temporal.NewApplicationErrorWithOptions("another process knows the outcome of the last attempt; the run asks it", FailureUnknown,
 		temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{progress}, Category: temporal.ApplicationErrorCategoryBenign})
 }
 

@@ -11,7 +11,7 @@ import (
 const maxAgePassed = "max_age has passed"
 
 // Wait is the shortest time until a delivery's next attempt, and the reason for it. If the
-// target is held back, it is the time until the delivery asks for an attempt again.
+// delivery is held back, it is the time until the delivery asks again for a permit.
 type Wait struct {
 	Least target.Duration `json:"least"`
 	Why   string          `json:"why"`
