@@ -20,8 +20,8 @@ type Runs interface {
 	// such activity is pending, or if the activity has not recorded any progress yet.
 	PendingProgress(ctx context.Context, workflowID, runID, activityID string) (fanout.Progress, bool, error)
 
-	// FirstTask returns the id of the process that took the first workflow task of a run and
-	// lost it. It is empty if the task was not lost, or if nobody can be asked.
+	// FirstTask returns the id of the process that polled the first workflow task of a run, if
+	// that task was lost. It is empty if the task was not lost, or if no process can be asked.
 	FirstTask(ctx context.Context, workflowID, runID string) (process string, err error)
 }
 
