@@ -95,8 +95,8 @@ func (a *Activities) Outstanding(ctx context.Context, r fanout.OutstandingInput)
 }
 
 // trackersElsewhere returns those of the trackers whose records this worker does not have.
-// trackers holds identities by target. If this worker has none of them, it fails with
-// FailureOtherTracker.
+// trackers maps each target to the identity of its tracker. If this worker has the records of none
+// of them, trackersElsewhere fails with FailureOtherTracker.
 func (a *Activities) trackersElsewhere(ctx context.Context, trackers map[string]string) (map[string]string, error) {
 	elsewhere := make(map[string]string)
 	for target, id := range trackers {

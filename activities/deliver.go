@@ -272,7 +272,7 @@ func (a *Activities) attempt(ctx context.Context, t *target.Target, permit *perm
 	started := time.Now()
 	response := a.send(ctx, t, d, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
 	decision := classify(response.status, response.header, response.err, t.RetryStatuses, time.Duration(d.Policy.MaxRetryAfter), time.Now())
-	if response.err == nil || ctx.Err() == nil { // otherwise this process ended the request, which means nothing for the target
+	if response.err == nil || ctx.Err() == nil { // otherwise this process canceled the request, so the error is not evidence about the target
 		permit.decision = &decision
 	}
 
