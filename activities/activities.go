@@ -1,6 +1,17 @@
 // Package activities does the work of a FanOut run that a workflow cannot do: it sends requests
 // to targets, and it records and resolves dead letters.
 //
+// The activities, and the task queues on which they are executed:
+//
+//   - FirstAttempt (deliver.go), FirstTask and LastProgress (runs.go) are local activities,
+//     within a workflow task. FirstAttempt is the fast lane. FirstTask returns which process
+//     lost the first workflow task, and LastProgress how far Deliver has come.
+//   - Deliver (deliver.go) is the retry lane, on the queue of each target.
+//   - Recall (deliver.go) returns the outcome of an earlier request, on the queue of the process
+//     that began the request.
+//   - RecordDeadLetter, ResolveDeadLetter and Outstanding (deadletter.go) write and read the
+//     tracker, on the queue of dead letters.
+//
 // Each task of FirstAttempt and of Deliver sends at most one request. The type admission
 // decides for each target of a process whether a request may be sent now: it has the rate-limit
 // gate, which a 429 closes, the circuit breaker, which opens in an outage, and the limits on
@@ -10,7 +21,7 @@
 //     requests.go: the requests of this process and their outcomes, so that none is sent twice
 //   - admission.go, slotsupplier.go, backoff.go: when a request is sent
 //   - request.go, repeat.go, connections.go, errortext.go: how a request is sent
-//   - classify.go: what an answer means
+//   - classify.go: what an answer means, and how long a 429 closes the gate
 //   - message.go, runs.go: what is read from Temporal
 //   - deadletter.go, tracker.go: dead letters; trackermonitor.go, opendeadletters.go: the state
 //     of the tracker, for health and metrics
@@ -42,7 +53,7 @@ type Options struct {
 	Targets    Targets
 	Messages   Messages              // reads the messages that are too large for an activity's input
 	Runs       Runs                  // reads the previous run, and the progress of pending activities
-	Heartbeats Heartbeats            // needed by Deliver
+	Heartbeats Heartbeats            // records the progress of Deliver; nil if this process serves no retry lane
 	Tracker    Tracker               // nil if this process records no dead letters
 	Health     Health                // if nil, the health of the tracker is not reported
 	Metrics    prometheus.Registerer // if nil, no metrics are registered

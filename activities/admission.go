@@ -50,35 +50,39 @@ type admission struct {
 	limit        int // the most requests in flight now; equal to maxInFlight when nothing is wrong
 	inFlight     int
 	fastInFlight int // requests in flight of the fast lane
-	slots        int // slots of the retry lane that are reserved by polls or by tasks
+	slots        int // slots of the retry lane that polls and tasks have reserved
 
 	gateClosedUntil time.Time
 	trial           bool // true if the gate has opened and no request has succeeded yet
-	epoch           int  // counts how often the gate closed, because answers to older requests do not count for this opening
+	epoch           int  // the number of closings; an answer to a request from before the last closing does not change the limit
 
 	lastAnswer    time.Time // when the target last answered, whatever the answer was
 	lastFailure   time.Time // when the target last failed to answer
-	failures      int       // failures in a row
+	failures      int       // failures in a row, with no answer between them
 	breakerOpen   bool
 	probeInFlight bool
 	nextProbe     time.Time // the earliest time of the next probe
 	probeDelay    time.Duration
 
-	changed chan struct{} // closed and replaced when a waiter should look again
+	changed chan struct{} // closed and replaced when a permit or a slot is released
 }
 
-// permit is the right to send one request. Whoever acquires a permit releases it by defer in
-// the same function.
+// permit is the right to send one request. The function that acquires a permit releases it with
+// defer.
 type permit struct {
 	admission *admission
 	lane      Lane
 	probe     bool
-	epoch     int
+	epoch     int // admission.epoch when the permit was acquired
 
-	// decision is the meaning of the target's answer. It stays nil if the answer says nothing
-	// about the target, because no request was sent or because this process ended it.
+	// decision is the meaning of the target's answer. It stays nil if no request was sent, or if
+	// this process canceled the request. Then release does not change the limit, the gate or
+	// the breaker.
 	decision *decision
 }
+
+// targetUnavailable is why a delivery is held back while the breaker is open.
+const targetUnavailable = "the target does not answer"
 
 // denial is the reason why a permit was denied.
 type denial struct {
@@ -100,7 +104,7 @@ func (a *admission) acquire(lane Lane) (*permit, *denial) {
 	case now.Before(a.gateClosedUntil):
 		return nil, &denial{reason: "rate limited", wait: a.gateClosedUntil.Sub(now)}
 	case a.breakerOpen && !a.probeDue(now):
-		return nil, &denial{reason: "the target does not answer", wait: max(a.nextProbe.Sub(now), firstProbeDelay)}
+		return nil, &denial{reason: targetUnavailable, wait: max(a.nextProbe.Sub(now), firstProbeDelay)}
 	case a.breakerOpen:
 		p.probe = true
 		a.probeInFlight = true
@@ -172,7 +176,7 @@ func (a *admission) applyDecision(p *permit, d decision) {
 // raiseLimit raises the limit after a request succeeded.
 func (a *admission) raiseLimit() {
 	if a.trial && a.limit > 1 {
-		a.trial = false // the limit that the last 429 left applies again
+		a.trial = false // end of the trial: use the limit that closeGate halved
 		return
 	}
 	a.trial = false
@@ -208,8 +212,8 @@ func (a *admission) reportUnavailable() {
 	}
 }
 
-// closeGate closes the gate. Only the first 429 after an opening lowers the limit of the next
-// opening, because the requests with the other answers were in flight at the same time.
+// closeGate closes the gate. The first 429 after an opening halves the limit of the next opening.
+// Further 429s answer requests of the same burst, so they do not halve the limit again.
 func (a *admission) closeGate(d decision, now time.Time, sameEpoch bool) {
 	if until := now.Add(d.closeGateFor); until.After(a.gateClosedUntil) {
 		a.gateClosedUntil = until
@@ -233,8 +237,8 @@ func (a *admission) beginEpoch() {
 	}
 }
 
-// targetState returns the state of the target that another process should know. It includes
-// the time of the last failure, because the other process may have had an answer since then.
+// targetState returns the state of the target for another process. If the breaker is open, it
+// includes the time of the last failure, because the other process may have got an answer later.
 func (a *admission) targetState() fanout.TargetState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -243,7 +247,7 @@ func (a *admission) targetState() fanout.TargetState {
 		state.ClosedUntil = a.gateClosedUntil.UTC()
 	}
 	if a.breakerOpen {
-		state.AwayAt = a.lastFailure.UTC()
+		state.LastFailure = a.lastFailure.UTC()
 	}
 	return state
 }
@@ -262,8 +266,8 @@ func (a *admission) applyTargetState(state fanout.TargetState, maxRetryAfter tim
 		a.gateClosedUntil = state.ClosedUntil
 		a.beginEpoch()
 	}
-	if !a.breakerOpen && state.AwayAt.After(a.lastAnswer) && now.Sub(state.AwayAt).Abs() < targetStateMaxAge {
-		a.lastFailure = state.AwayAt
+	if !a.breakerOpen && state.LastFailure.After(a.lastAnswer) && now.Sub(state.LastFailure).Abs() < targetStateMaxAge {
+		a.lastFailure = state.LastFailure
 		a.openBreaker(now)
 	}
 }

@@ -293,7 +293,7 @@ func TestApplyTargetState_OpensTheBreaker(t *testing.T) {
 
 	for _, skew := range []time.Duration{targetStateMaxAge, -targetStateMaxAge} {
 		a, c := testAdmission(64)
-		a.applyTargetState(fanout.TargetState{AwayAt: c.now.Add(skew)}, time.Hour)
+		a.applyTargetState(fanout.TargetState{LastFailure: c.now.Add(skew)}, time.Hour)
 		assert.False(t, a.blocked(), "a time that is too long ago, or by a clock that is wrong, is ignored")
 	}
 }

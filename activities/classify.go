@@ -16,7 +16,7 @@ const defaultThrottle = 2 * time.Second
 // decision is the meaning of an answer for the delivery and for its target.
 type decision struct {
 	verdict    fanout.Verdict
-	retryAfter time.Duration // floor under the backoff of this delivery
+	retryAfter time.Duration // the backoff of this delivery is at least this long
 
 	// The consequences for the target, and so for all its deliveries.
 	closeGateFor time.Duration // how long the gate stays closed; 0 if it stays open
@@ -56,7 +56,7 @@ func classify(status int, header http.Header, err error, retryStatuses []int, ma
 // not the target: the credentials of the proxy are wrong or have expired.
 func verdictOf(status int, retryStatuses []int) fanout.Verdict {
 	switch {
-	case status >= 200 && status <= 299:
+	case fanout.IsSuccess(status):
 		return fanout.Delivered
 	case status == http.StatusProxyAuthRequired, slices.Contains(retryStatuses, status):
 		return fanout.Retry

@@ -14,17 +14,17 @@ import (
 
 const (
 	// transportAge is how long new requests go to the same transport, plus or minus the part
-	// ageSpread of it. A kept-alive connection never asks DNS again, so a target that has
-	// moved to other addresses would otherwise get its requests at the old address for as
-	// long as there are any. Because of the spread, processes that started together do not
-	// connect together.
+	// ageSpread of it. No DNS lookup is made for a kept-alive connection. So a target that has
+	// moved to other addresses would otherwise get its requests at the old address until the
+	// target gets no more requests. Because of the spread, processes that started together do
+	// not connect together.
 	transportAge = 10 * time.Minute
 	ageSpread    = 0.1
 
 	// If nothing was received on an HTTP/2 connection for pingAfter, the transport sends a
 	// ping, and closes the connection if no answer comes within pingTimeout. All requests of
 	// a target share one such connection. If it is dead, for example because a load balancer
-	// has dropped it without a word, each of them would otherwise wait for its timeout.
+	// has dropped it without RST or FIN, each of them would otherwise wait for its timeout.
 	pingAfter   = 15 * time.Second
 	pingTimeout = 5 * time.Second
 

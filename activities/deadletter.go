@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/deadletter"
@@ -17,7 +16,7 @@ import (
 // RecordDeadLetter records a delivery that was given up. It returns when the record is durable.
 // Repeating it changes nothing.
 func (a *Activities) RecordDeadLetter(ctx context.Context, d fanout.RecordDeadLetterInput) (fanout.RecordDeadLetterResult, error) {
-	run := activity.GetInfo(ctx).WorkflowExecution
+	run := runOf(ctx)
 	endWrite := a.monitor.beginWrite(run.RunID, d.Target)
 	defer endWrite()
 	err := a.record(ctx, run, d)
@@ -69,11 +68,11 @@ func (a *Activities) record(ctx context.Context, run workflow.Execution, d fanou
 
 // Outstanding returns which deliveries of an event have an open record. A run that is not the
 // first of its event calls it. If all records are in other trackers than that of this worker, it
-// fails with OtherTracker.
+// fails with FailureOtherTracker.
 func (a *Activities) Outstanding(ctx context.Context, r fanout.OutstandingInput) (fanout.OutstandingResult, error) {
-	run := activity.GetInfo(ctx).WorkflowExecution
-	previous := history.Ending{Settled: r.Settled, Trackers: r.Trackers}
-	if !r.Settled {
+	run := runOf(ctx)
+	previous := history.Ending{Settled: r.TrackersKnown, Trackers: r.Trackers}
+	if !r.TrackersKnown {
 		var err error
 		if previous, err = a.runs.PreviousEnding(ctx, run.ID, run.RunID); err != nil {
 			return fanout.OutstandingResult{}, err
@@ -96,8 +95,8 @@ func (a *Activities) Outstanding(ctx context.Context, r fanout.OutstandingInput)
 }
 
 // trackersElsewhere returns those of the trackers whose records this worker does not have.
-// trackers holds identities by target. If this worker has none of them, it fails with
-// OtherTracker.
+// trackers maps each target to the identity of its tracker. If this worker has the records of none
+// of them, trackersElsewhere fails with FailureOtherTracker.
 func (a *Activities) trackersElsewhere(ctx context.Context, trackers map[string]string) (map[string]string, error) {
 	elsewhere := make(map[string]string)
 	for target, id := range trackers {
@@ -125,7 +124,7 @@ func (a *Activities) ResolveDeadLetter(ctx context.Context, r fanout.ResolveDead
 	if err != nil {
 		return fanout.ResolveDeadLetterResult{}, err
 	}
-	err = a.tracker.Resolve(ctx, r.Target, id, runID(ctx), r.At)
+	err = a.tracker.Resolve(ctx, r.Target, id, runOf(ctx).RunID, r.At)
 	if _, ok := errors.AsType[*deadletter.DamagedError](err); ok { // a retry would fail too
 		a.log.Error("the event was delivered, but its dead letter cannot be resolved, because its file is damaged; repair the file or move it away", "target", r.Target, "event", event.Escape(id), "error", err)
 		return fanout.ResolveDeadLetterResult{Damaged: err.Error(), Tracker: a.tracker.ID()}, nil
@@ -139,7 +138,7 @@ func (a *Activities) eventID(ctx context.Context, carried event.Event) (string, 
 	if carried.ID != "" {
 		return carried.ID, nil
 	}
-	run := activity.GetInfo(ctx).WorkflowExecution
+	run := runOf(ctx)
 	message, err := a.messages.complete(ctx, event.Message{Event: carried}, run.ID, run.RunID)
 	return message.Event.ID, err
 }

@@ -19,15 +19,17 @@ const (
 	// before it returns its task to Temporal.
 	permitWait = 5 * time.Second
 
-	// Overhead is the time that Deliver may take in addition to the target's timeout: the wait
-	// for a permit, the heartbeats, and 5 s to read the message from Temporal. If a worker got
-	// a task just as it stopped, Temporal hands the task out again after the timeout and this.
-	Overhead = permitWait + beginTimeout + answerTimeout + 5*time.Second
+	// DeliverOverhead is the time that Deliver may take in addition to the target's timeout: the
+	// wait for a permit, the heartbeats, and 5 s to read the message from Temporal. If a worker
+	// stops just after it polled a task, Temporal dispatches the task again after timeout +
+	// DeliverOverhead.
+	DeliverOverhead = permitWait + beginTimeout + answerTimeout + 5*time.Second
 )
 
 // FirstAttempt is the fast lane. It sends at most one request, within the run's first workflow
-// task. It never waits for a permit. It never fails: if the attempt failed, the Outcome has the
-// error.
+// task. It never waits for a permit. If the attempt failed, the Outcome has the error. FirstAttempt
+// itself fails only if its context ends. The workflow then counts an attempt, because the request
+// may have been sent.
 func (a *Activities) FirstAttempt(ctx context.Context, d fanout.DeliverInput) (fanout.FirstAttemptResult, error) {
 	outcome, err := a.firstAttempt(ctx, d)
 	return fanout.FirstAttemptResult{Outcome: outcome}, err
@@ -38,7 +40,7 @@ func (a *Activities) firstAttempt(ctx context.Context, d fanout.DeliverInput) (f
 	if !ok || t.State != target.Active || !t.Policy.FastLane {
 		return fanout.Outcome{Verdict: fanout.Held, Progress: d.Progress}, nil
 	}
-	return a.requests.first(ctx, runID(ctx), t.Name(), func() (fanout.Outcome, bool) {
+	return a.requests.first(ctx, runOf(ctx).RunID, t.Name(), func() (fanout.Outcome, bool) {
 		outcome, sent := a.attemptInFastLane(ctx, t, d)
 		if outcome.Verdict != fanout.Delivered {
 			outcome.TargetState = a.admissions.of(t).targetState()
@@ -48,15 +50,16 @@ func (a *Activities) firstAttempt(ctx context.Context, d fanout.DeliverInput) (f
 }
 
 // Recall returns the outcome of a request that this process may have begun. A run calls it if
-// Temporal lost the answer: to a first attempt, because the workflow task was lost, or to a
-// request of the retry lane, because another process has the next task. Recall sends nothing. If
-// it returns that a request was not sent, this process will not send it later either.
+// Temporal never got the outcome: either the workflow task of a first attempt was lost, or another
+// process polled the next task of Deliver. Recall sends nothing. If it returns that a request was
+// not sent, this process will not send it later either. If this process has forgotten a request of
+// the retry lane, Recall fails with FailureUnknown.
 func (a *Activities) Recall(ctx context.Context, in fanout.RecallInput) (fanout.RecallResult, error) {
 	if in.Number == 0 {
-		a.requests.deny(runID(ctx), in.Target)
+		a.requests.deny(runOf(ctx).RunID, in.Target)
 	}
-	outcome, sent, err := a.requests.outcome(ctx, requestKey{runID(ctx), in.Target, in.Number})
-	if errors.Is(err, errForgotten) { // another try would find nothing either
+	outcome, sent, err := a.requests.outcome(ctx, requestKey{runOf(ctx).RunID, in.Target, in.Number})
+	if errors.Is(err, errForgotten) { // a retry would fail too
 		err = temporal.NewNonRetryableApplicationError(err.Error(), fanout.FailureUnknown, err)
 	}
 	return fanout.RecallResult{Sent: sent, Outcome: outcome}, err
@@ -65,14 +68,15 @@ func (a *Activities) Recall(ctx context.Context, in fanout.RecallInput) (fanout.
 // Deliver is one task of the retry lane. It sends at most one request. If the event was not
 // delivered, it fails with an ApplicationError whose details are the Progress. Temporal retries
 // the types FailureRetry (an attempt was spent) and FailureHeld (none was) after
-// NextRetryDelay. FailureUnknown means that another process knows the outcome of the last
-// attempt. If the type is an event.Reason, the delivery is given up.
+// NextRetryDelay. It does not retry FailureUnknown, which means that another process knows the
+// outcome of the last attempt, and an event.Reason, which means that the delivery is given up.
 func (a *Activities) Deliver(ctx context.Context, d fanout.DeliverInput) (fanout.DeliverResult, error) {
 	outcome, err := a.deliver(ctx, d)
 	return fanout.DeliverResult{Outcome: outcome}, err
 }
 
-// deliver decides whether the delivery may make an attempt now.
+// deliver makes an attempt if the delivery may make one now. First it finds out the outcome of an
+// earlier attempt that was not recorded.
 func (a *Activities) deliver(ctx context.Context, d fanout.DeliverInput) (fanout.Outcome, error) {
 	if activity.HasHeartbeatDetails(ctx) {
 		if err := activity.GetHeartbeatDetails(ctx, &d.Progress); err != nil {
@@ -104,21 +108,21 @@ func (a *Activities) deliver(ctx context.Context, d fanout.DeliverInput) (fanout
 	if wait := time.Until(task.NotBefore); wait > 0 {
 		return fanout.Outcome{}, task.heldFailure("backing off", wait)
 	}
-	if task.Progress.Attempts >= task.Policy.MaxAttempts { // the process of the last attempt was lost
+	if task.Progress.Attempts >= task.Policy.MaxAttempts { // the outcome of the last attempt was lost with its process
 		return fanout.Outcome{}, fanout.GivenUp(event.ReasonExhausted, task.Progress, "")
 	}
 	return a.deliverNow(ctx, t, task)
 }
 
-// outcomeOfLast returns the outcome of the request that the ledger has in flight. If it was not
-// sent, or if this process has forgotten it, that is an outcome of verdict Held without it. If
-// another process began it, the error is FailureUnknown.
+// outcomeOfLast returns the outcome of the request that the task's progress has in flight. If the
+// request was not sent, or if this process has forgotten it, the verdict is Held, and the progress
+// has no request in flight. If another process began the request, the error is FailureUnknown.
 func (a *Activities) outcomeOfLast(ctx context.Context, task *retryTask) (fanout.Outcome, error) {
 	last := task.Progress.InFlight
 	if last.Process != a.requests.process {
 		return fanout.Outcome{}, fanout.Unknown(task.Progress)
 	}
-	outcome, sent, err := a.requests.outcome(ctx, requestKey{runID(ctx), task.Policy.Target, last.Number})
+	outcome, sent, err := a.requests.outcome(ctx, requestKey{runOf(ctx).RunID, task.Policy.Target, last.Number})
 	switch {
 	case errors.Is(err, errForgotten):
 		return fanout.Outcome{Verdict: fanout.Held, Progress: task.Progress.Lost()}, nil
@@ -128,9 +132,9 @@ func (a *Activities) outcomeOfLast(ctx context.Context, task *retryTask) (fanout
 	return outcome, err
 }
 
-// deliverNow completes the message, makes the attempt and reports its outcome.
+// deliverNow completes the message, makes the attempt and records its outcome.
 func (a *Activities) deliverNow(ctx context.Context, t *target.Target, task retryTask) (fanout.Outcome, error) {
-	run := activity.GetInfo(ctx).WorkflowExecution
+	run := runOf(ctx)
 	message, err := a.messages.complete(ctx, task.Message, run.ID, run.RunID)
 	if err == nil && len(message.Body) == 0 {
 		err = errNoMessage
@@ -161,8 +165,8 @@ func (a *Activities) attemptInFastLane(ctx context.Context, t *target.Target, d 
 	return a.attempt(ctx, t, permit, d), true
 }
 
-// attemptInRetryLane makes an attempt as soon as a permit is free. If it fails, no request was
-// sent.
+// attemptInRetryLane makes an attempt as soon as a permit is free. If it returns an error, no
+// request was sent.
 func (a *Activities) attemptInRetryLane(ctx context.Context, t *target.Target, task retryTask) (fanout.Outcome, error) {
 	permit, denied := waitForPermit(ctx, a.admissions.of(t))
 	if denied != nil {
@@ -170,7 +174,7 @@ func (a *Activities) attemptInRetryLane(ctx context.Context, t *target.Target, t
 		return fanout.Outcome{}, task.heldFailure(denied.reason, max(denied.wait, time.Second))
 	}
 	defer permit.release()
-	name, request := a.requests.begin(runID(ctx), t.Name())
+	name, request := a.requests.begin(runOf(ctx).RunID, t.Name())
 	defer request.finish()
 	if err := a.recordBegin(ctx, task, name); err != nil {
 		a.metrics.countOutcome(t, RetryLane, fanout.Held)
@@ -182,13 +186,12 @@ func (a *Activities) attemptInRetryLane(ctx context.Context, t *target.Target, t
 }
 
 const (
-	// beginTimeout is how long Temporal may take to acknowledge that an attempt begins. Longer
-	// than that, the task is held back. Temporal was seen to take 5 s for a heartbeat under
-	// load.
+	// beginTimeout is how long Temporal may take to acknowledge the heartbeat before an attempt.
+	// After that, the delivery is held back. Under load, 5 s were measured for a heartbeat.
 	beginTimeout = 7 * time.Second
 
-	// answerTimeout bounds the heartbeat after an attempt. If it fails, the next task asks this
-	// process.
+	// answerTimeout bounds the heartbeat after an attempt. If the heartbeat fails, the next task
+	// gets the outcome from this process.
 	answerTimeout = 2 * time.Second
 )
 
@@ -198,9 +201,10 @@ type Heartbeats interface {
 	RecordActivityHeartbeat(ctx context.Context, taskToken []byte, details ...any) error
 }
 
-// recordBegin writes into the ledger that this process begins the next attempt with a request. If
-// it fails, the request must not be sent, and no attempt is spent: Temporal may have written what
-// it did not acknowledge, and then the next task finds out that the request was not sent.
+// recordBegin records in the heartbeat details that this process begins the next attempt with the
+// named request. If it fails, the request must not be sent, and no attempt is spent. Temporal may
+// have recorded a heartbeat that it did not acknowledge. Then the next task finds out from this
+// process that the request was not sent.
 func (a *Activities) recordBegin(ctx context.Context, task retryTask, name fanout.Request) error {
 	recording, cancel := context.WithTimeout(ctx, beginTimeout)
 	defer cancel()
@@ -208,20 +212,20 @@ func (a *Activities) recordBegin(ctx context.Context, task retryTask, name fanou
 	if err == nil && ctx.Err() == nil && !workerStops(ctx) {
 		return nil
 	}
-	a.recordAnswer(ctx, task.Progress) // so that nobody has to ask
+	a.recordAnswer(ctx, task.Progress) // so that the next task does not have to find out
 	switch {
 	case temporal.IsCanceledError(err), temporal.IsCanceledError(context.Cause(ctx)):
 		return temporal.NewCanceledError(task.Progress)
 	case errors.Is(err, activity.ErrActivityPaused), errors.Is(err, activity.ErrActivityReset):
 		return task.heldFailure("an operator paused or reset the activity", time.Second)
 	case err == nil:
-		return task.heldFailure("the worker stops", time.Second)
+		return task.heldFailure("the worker is stopping", time.Second)
 	}
 	return task.heldFailure("Temporal did not acknowledge that the attempt begins: "+err.Error(), time.Second)
 }
 
-// recordAnswer writes the ledger without a request in flight. It may fail, because the next task
-// then asks this process.
+// recordAnswer records the progress after an attempt, without a request in flight. If that fails,
+// the next task gets the outcome from this process.
 func (a *Activities) recordAnswer(ctx context.Context, progress fanout.Progress) {
 	token := activity.GetInfo(ctx).TaskToken
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
@@ -231,6 +235,7 @@ func (a *Activities) recordAnswer(ctx context.Context, progress fanout.Progress)
 	}
 }
 
+// workerStops reports whether the worker of this activity has begun to stop.
 func workerStops(ctx context.Context) bool {
 	select {
 	case <-activity.GetWorkerStopChannel(ctx):
@@ -261,13 +266,13 @@ func waitForPermit(ctx context.Context, a *admission) (*permit, *denial) {
 	}
 }
 
-// attempt sends one request with a permit and decides what the answer means. The caller
-// releases the permit.
+// attempt sends one request and classifies the answer. The caller has acquired the permit, and
+// releases it.
 func (a *Activities) attempt(ctx context.Context, t *target.Target, permit *permit, d fanout.DeliverInput) fanout.Outcome {
 	started := time.Now()
 	response := a.send(ctx, t, d, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
 	decision := classify(response.status, response.header, response.err, t.RetryStatuses, time.Duration(d.Policy.MaxRetryAfter), time.Now())
-	if response.err == nil || ctx.Err() == nil { // otherwise this process ended the request, which says nothing about the target
+	if response.err == nil || ctx.Err() == nil { // otherwise this process canceled the request, so the error is not evidence about the target
 		permit.decision = &decision
 	}
 
@@ -287,5 +292,3 @@ func (a *Activities) attempt(ctx context.Context, t *target.Target, permit *perm
 	a.metrics.observeAttempt(t, permit.lane, outcome.Verdict, time.Since(started))
 	return outcome
 }
-
-func runID(ctx context.Context) string { return activity.GetInfo(ctx).WorkflowExecution.RunID }

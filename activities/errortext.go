@@ -4,6 +4,7 @@ import (
 	"strings"
 	"unicode"
 
+	"genesys-fanout/fanout"
 	"genesys-fanout/target"
 )
 
@@ -16,11 +17,7 @@ const quoteLimit = 2 << 10
 // may be long: net/http quotes the whole of an answer that is not HTTP.
 func errorText(t *target.Target, text string) string {
 	// Redact before anything else, because a secret that is cut or changed would not be found.
-	text = strings.Map(replaceControl, t.Redact(text))
-	if len(text) <= quoteLimit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:quoteLimit], "")
+	return fanout.Cut(strings.Map(replaceControl, t.Redact(text)), quoteLimit)
 }
 
 // replaceControl replaces control characters by the character with which strings.Map replaces

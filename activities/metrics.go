@@ -51,8 +51,9 @@ func (m *metrics) countDeadLetter(record deadletter.Record) {
 	m.deadLetters.WithLabelValues(record.TargetName, string(record.Reason)).Inc()
 }
 
-// blockedCollector computes fanout_target_held when it is scraped, because a gate opens when its
-// time has come, without any call.
+// blockedCollector computes the metric fanout_target_held when it is scraped, because a gate opens
+// when its time has come, without any call. In the name of the metric, "held" means that the target
+// is blocked. It does not mean the verdict fanout.Held, which belongs to one delivery.
 type blockedCollector struct{ admissions *admissions }
 
 var blockedDesc = prometheus.NewDesc("fanout_target_held",

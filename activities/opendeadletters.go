@@ -48,7 +48,7 @@ func (o *openDeadLetters) update(counts []deadletter.Count) {
 
 var (
 	openDesc = prometheus.NewDesc("fanout_open_dead_letters",
-		"Open records of the tracker by target and reason, counted every 30 s; damaged is a file that holds no record. Each worker of a tracker shows all.",
+		"Open records of the tracker by target and reason, counted every 30 s; damaged is a file that cannot be read as a record. Each worker of a tracker shows all.",
 		[]string{"target", "reason"}, nil)
 	oldestDesc = prometheus.NewDesc("fanout_oldest_dead_letter_seconds",
 		"Age of the oldest open record by target, from when its delivery was given up; 0 if none is open.", []string{"target"}, nil)

@@ -51,7 +51,7 @@ func (a *Activities) send(ctx context.Context, t *target.Target, d fanout.Delive
 	}
 	defer httpResponse.Body.Close() //nolint:errcheck // the verdict does not depend on it
 	received := response{status: httpResponse.StatusCode, header: httpResponse.Header}
-	if received.status >= 200 && received.status <= 299 {
+	if fanout.IsSuccess(received.status) {
 		drain := time.AfterFunc(drainTimeout, cancel)
 		defer drain.Stop()
 		_, _ = io.CopyN(io.Discard, httpResponse.Body, drainLimit) // the event is delivered, also if the body cannot be read

@@ -40,7 +40,7 @@ func (t retryTask) failure(o fanout.Outcome) error {
 		return fanout.GivenUp(event.ReasonRejected, o.Progress, "")
 	case o.Verdict == fanout.Held:
 		t.Progress = o.Progress
-		return t.heldFailure("the target does not answer", max(firstProbeDelay, time.Until(o.NotBefore)))
+		return t.heldFailure(targetUnavailable, max(firstProbeDelay, time.Until(o.NotBefore)))
 	case o.Progress.Attempts >= t.Policy.MaxAttempts:
 		return fanout.GivenUp(event.ReasonExhausted, o.Progress, "")
 	}

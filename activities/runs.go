@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/workflow"
 
 	"genesys-fanout/fanout"
 	"genesys-fanout/internal/history"
@@ -19,15 +20,18 @@ type Runs interface {
 	// such activity is pending, or if the activity has not recorded any progress yet.
 	PendingProgress(ctx context.Context, workflowID, runID, activityID string) (fanout.Progress, bool, error)
 
-	// FirstTask returns the id of the process that took the first workflow task of a run and
-	// lost it. It is empty if the task was not lost, or if nobody can be asked.
+	// FirstTask returns the id of the process that polled the first workflow task of a run, if
+	// that task was lost. It is empty if the task was not lost, or if no process can be asked.
 	FirstTask(ctx context.Context, workflowID, runID string) (process string, err error)
 }
+
+// runOf returns the run that an activity belongs to.
+func runOf(ctx context.Context) workflow.Execution { return activity.GetInfo(ctx).WorkflowExecution }
 
 // FirstTask returns which process to ask about the first attempts of a run whose first workflow
 // task was lost.
 func (a *Activities) FirstTask(ctx context.Context) (fanout.FirstTaskResult, error) {
-	run := activity.GetInfo(ctx).WorkflowExecution
+	run := runOf(ctx)
 	process, err := a.runs.FirstTask(ctx, run.ID, run.RunID)
 	return fanout.FirstTaskResult{Process: process}, err
 }
@@ -37,7 +41,7 @@ func (a *Activities) FirstTask(ctx context.Context) (fanout.FirstTaskResult, err
 // progress only until the activity ends, and a cancellation may end the activity without
 // reporting it.
 func (a *Activities) LastProgress(ctx context.Context, in fanout.LastProgressInput) (fanout.LastProgressResult, error) {
-	run := activity.GetInfo(ctx).WorkflowExecution
+	run := runOf(ctx)
 	progress, _, err := a.runs.PendingProgress(ctx, run.ID, run.RunID, fanout.DeliverActivityID(in.Target))
 	return fanout.LastProgressResult{Progress: progress}, err
 }

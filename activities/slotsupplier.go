@@ -8,8 +8,9 @@ import (
 	"genesys-fanout/target"
 )
 
-// Tuner returns the tuner of the worker that serves a target's retry lane. It supplies as
-// many activity slots as the target may get requests at the moment. While the target is blocked,
+// Tuner returns the tuner of the worker that serves a target's retry lane. A slot is the right to
+// poll for one task and to execute it. The tuner supplies as many slots as the target may get
+// requests at the moment. While the target is blocked,
 // it supplies none, except for a probe. Because the SDK reserves a slot before each poll, the
 // queue of a blocked target is not polled, and its backlog stays in Temporal.
 func (a *Activities) Tuner(t *target.Target) worker.WorkerTuner {

@@ -38,11 +38,11 @@ type Tracker interface {
 	Count(ctx context.Context) ([]deadletter.Count, error)
 }
 
-// checkRecordLocation fails with OtherTracker if an earlier run left a record of the delivery in
-// another tracker than that of this worker.
+// checkRecordLocation fails with FailureOtherTracker if an earlier run left a record of the
+// delivery in another tracker than that of this worker.
 func (a *Activities) checkRecordLocation(ctx context.Context, target string, location fanout.RecordLocation) error {
 	if location.Unknown {
-		run := activity.GetInfo(ctx).WorkflowExecution
+		run := runOf(ctx)
 		previous, err := a.runs.PreviousEnding(ctx, run.ID, run.RunID)
 		if err != nil {
 			return err
@@ -60,9 +60,9 @@ func (a *Activities) checkRecordLocation(ctx context.Context, target string, loc
 }
 
 // otherTrackerFailure returns the failure of a task that needs other trackers than this worker
-// has. needed holds their identities by target. Temporal returns the task to its queue, for
-// another worker. This process is not ready for a while, because about every second task fails
-// like that while two workers have different trackers.
+// has. needed maps each target to the identity of its tracker. Temporal returns the task to its
+// queue, for another worker. The process reports not ready for 5 min, so that an operator notices
+// that workers have different trackers.
 func (a *Activities) otherTrackerFailure(ctx context.Context, needed map[string]string) error {
 	var parts []string
 	for _, target := range slices.Sorted(maps.Keys(needed)) {
@@ -70,23 +70,25 @@ func (a *Activities) otherTrackerFailure(ctx context.Context, needed map[string]
 	}
 	err := temporal.NewApplicationErrorWithOptions(fmt.Sprintf("the dead letter is in another tracker: %s; this worker has tracker %s. "+
 		"Start a worker with that tracker, or give all workers one FANOUT_DEAD_LETTERS; docs/dead-letters.md says what to do if that tracker is lost",
-		strings.Join(parts, ", "), a.tracker), fanout.OtherTracker,
+		strings.Join(parts, ", "), a.tracker), fanout.FailureOtherTracker,
 		temporal.ApplicationErrorOptions{NextRetryDelay: otherTrackerDelay(activity.GetInfo(ctx).Attempt)})
 	a.monitor.reportOtherTracker(err)
 	return err
 }
 
-// With two trackers, every second attempt of a task meets the wrong worker. After ten quick
-// attempts, one task in a thousand has met only the wrong one, and waits longer.
+// If workers have two trackers, a worker with the other tracker polls every second attempt of a
+// task. One task in a thousand is polled by such a worker ten times in a row, and then waits
+// longer.
 const (
 	quickAttempts            = 10
 	longestOtherTrackerDelay = time.Minute
 )
 
-// otherTrackerDelay returns the wait before the next attempt of a task that met the wrong
-// worker: 1 to 2 s, and up to a minute after many attempts. It is random, because workers poll
-// in turn, so tasks that come back at the same moment would meet the same worker each time. It
-// is never shorter than 1 s, because Temporal rounds shorter waits up to about a second.
+// otherTrackerDelay returns the wait before the next attempt if a worker with another tracker
+// polled the task: 1 to 2 s, and up to a minute after many attempts. It is random, because workers
+// poll in turn: if Temporal dispatched tasks again at the same moment each time, the same worker
+// would poll them each time. The wait is never shorter than 1 s, because Temporal rounds shorter
+// waits up to about a second.
 func otherTrackerDelay(attempt int32) time.Duration {
 	delay := time.Second
 	for n := int32(quickAttempts); n < attempt && delay < longestOtherTrackerDelay/2; n++ {

@@ -29,7 +29,7 @@ const (
 	checkEvery = 5 * time.Second
 
 	// checkTimeout is how long the tracker may take for an answer. A network file system that
-	// is away may block for ever.
+	// does not answer may block for ever.
 	checkTimeout = 10 * time.Second
 
 	// countEvery is how often the open records are counted.
@@ -57,8 +57,8 @@ type trackerMonitor struct {
 	otherTrackerUntil time.Time // when CheckOtherTracker is ready again; zero if it is ready
 
 	// The dead letters that this process has not written yet.
-	waitingUntil map[recordKey]time.Time // by failed write: how long it counts as waiting
-	writingSince map[recordKey]time.Time // by write in progress: when it began
+	waitingUntil map[recordKey]time.Time // until when a record whose write failed is counted
+	writingSince map[recordKey]time.Time // when a write that is in progress began
 }
 
 // recordKey names the dead letter of one target and one run.
@@ -86,7 +86,7 @@ func newTrackerMonitor(options Options) *trackerMonitor {
 	if options.Tracker != nil && options.Metrics != nil {
 		options.Metrics.MustRegister(&m.open, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "fanout_dead_letters_waiting",
-			Help: "Dead letters that this process could not write into the tracker yet; Temporal holds them.",
+			Help: "Dead letters that this process could not write into the tracker yet; Temporal retries them.",
 		}, func() float64 { return float64(m.countWaiting()) }))
 	}
 	return m
@@ -188,8 +188,8 @@ func (m *trackerMonitor) clearOtherTracker() {
 }
 
 // beginWrite records that a dead letter is being written, until the caller calls end. A file
-// system that is away may block the write for ever. Then the write does not fail, but the dead
-// letter still counts as waiting.
+// system that does not answer may block the write for ever. Then the write does not fail, but the
+// dead letter still counts as waiting.
 func (m *trackerMonitor) beginWrite(runID, target string) (end func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

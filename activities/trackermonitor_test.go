@@ -160,7 +160,7 @@ func TestWatchTracker_CountsEvery30SecondsAndLessOftenIfCountingTakesLong(t *tes
 		const help = `
 # HELP fanout_oldest_dead_letter_seconds Age of the oldest open record by target, from when its delivery was given up; 0 if none is open.
 # TYPE fanout_oldest_dead_letter_seconds gauge
-# HELP fanout_open_dead_letters Open records of the tracker by target and reason, counted every 30 s; damaged is a file that holds no record. Each worker of a tracker shows all.
+# HELP fanout_open_dead_letters Open records of the tracker by target and reason, counted every 30 s; damaged is a file that cannot be read as a record. Each worker of a tracker shows all.
 # TYPE fanout_open_dead_letters gauge
 `
 		shows(help + `

@@ -15,7 +15,7 @@ var (
 	DeadLetterTargetsKey = temporal.NewSearchAttributeKeyKeywordList("DeadLetterTargets")
 )
 
-// SearchAttributeKeys returns all of them, for the code that registers them.
+// SearchAttributeKeys returns the keys of all search attributes, for the code that registers them.
 func SearchAttributeKeys() []temporal.SearchAttributeKey {
 	return []temporal.SearchAttributeKey{EventTypeKey, InteractionIDKey, ChannelTypeKey, DeadLetterTargetsKey}
 }
@@ -25,7 +25,7 @@ func SearchAttributeKeys() []temporal.SearchAttributeKey {
 // run.
 func SearchAttributes(in Input) temporal.SearchAttributes {
 	escape := event.Escape
-	if in.WordsCut() { // the words may be cut already, for example in a run that is started by hand
+	if in.StringsCut() { // they may be cut already, for example in a run that is started by hand
 		escape = event.EscapeCut
 	}
 	var updates []temporal.SearchAttributeUpdate

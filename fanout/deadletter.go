@@ -18,8 +18,8 @@ type RecordDeadLetterInput struct {
 	NoBody bool      `json:"no_body,omitempty"` // true if the run itself has no body
 	At     time.Time `json:"at"`                // when the delivery was given up
 
-	// RecordLocation is that of the record of an earlier run. The new record replaces it, so
-	// that a delivery has at most one open record.
+	// RecordLocation says where the earlier run's record is. The new record replaces that
+	// record, so that a delivery has at most one open record.
 	RecordLocation
 }
 
@@ -30,12 +30,12 @@ type RecordDeadLetterResult struct {
 }
 
 // RecordLocation says which tracker has the record that an earlier run left of a delivery.
-// The zero value means that there is no such record, so any tracker may answer.
+// The zero value means that there is no such record, so any worker may execute the activity.
 type RecordLocation struct {
 	Tracker string `json:"tracker,omitempty"` // the tracker's identity
 
 	// Unknown is true if the run did not call Outstanding, for example after a reset to a
-	// later point. Then the activity looks at the run before this one.
+	// later point. Then the activity reads how the previous run ended.
 	Unknown bool `json:"tracker_unknown,omitempty"`
 }
 
@@ -44,23 +44,25 @@ type OutstandingInput struct {
 	Event   event.Event `json:"event,omitzero"` // if absent, the activity reads it from the run's history
 	Targets []string    `json:"targets"`        // the targets of the run
 
-	// Settled is true if the earlier runs are known to have settled every delivery, or
-	// if this run has looked at them already. Otherwise the activity looks at the run
-	// before this one and ignores Trackers.
-	Settled  bool              `json:"settled,omitempty"`
-	Trackers map[string]string `json:"trackers,omitempty"` // by target: the identity of the tracker that may have its open record
+	// TrackersKnown is true if Trackers is complete and the earlier runs settled every
+	// delivery. Then the activity does not read the previous run. Otherwise it reads the
+	// previous run and ignores Trackers.
+	TrackersKnown bool `json:"trackers_known,omitempty"`
+
+	// Trackers maps each target to the identity of the tracker that may have its open record.
+	Trackers map[string]string `json:"trackers,omitempty"`
 }
 
 // OutstandingResult lists the open records that one tracker has of an event.
 type OutstandingResult struct {
-	// Settled is false if the run before may have left a delivery that was neither
+	// Settled is false if the previous run may have left a delivery that was neither
 	// delivered nor recorded.
 	Settled bool     `json:"settled"`
 	Targets []string `json:"targets,omitempty"` // the targets with an open record in this tracker, sorted
 	Tracker string   `json:"tracker,omitempty"` // the identity of this tracker
 
-	// Elsewhere has, by target, the identities of the trackers that this worker does
-	// not answer for. The run next asks a worker that has them.
+	// Elsewhere maps each target whose records are in another tracker than this one to the
+	// identity of that tracker. The run next asks a worker that has one of these trackers.
 	Elsewhere map[string]string `json:"elsewhere,omitempty"`
 }
 

@@ -26,28 +26,30 @@ type DeliverInput struct {
 // with one of the failures of this package.
 type DeliverResult struct{ Outcome }
 
-// FirstAttemptResult is the result of FirstAttempt, which never fails.
+// FirstAttemptResult is the result of FirstAttempt. FirstAttempt fails only if its context ends.
+// The workflow then counts an attempt, because the request may have been sent.
 type FirstAttemptResult struct{ Outcome }
 
-// FirstTaskResult names the process that had the first workflow task of a run and lost it.
+// FirstTaskResult names the process that polled the first workflow task of a run, if Temporal
+// never got the answer to that task.
 type FirstTaskResult struct {
-	Process string `json:"process,omitempty"` // empty if nobody can be asked
+	Process string `json:"process,omitempty"` // empty if no process can be asked
 }
 
-// RecallInput asks the process that began a request for its outcome.
+// RecallInput names a request. Recall asks the process that began the request for its outcome.
 type RecallInput struct {
 	Target string `json:"target"`
 	Number int64  `json:"number,omitempty"` // the number of the Request; 0 is the first attempt of the run
 }
 
 // RecallResult is the outcome of a request. If Sent is false, the process did not send the request
-// and will not send it later either; then the outcome is zero.
+// and will not send it later either. Then the outcome is zero.
 type RecallResult struct {
 	Sent bool `json:"sent"`
 	Outcome
 }
 
-// LastProgressInput asks how far the retry lane of a target has come.
+// LastProgressInput names the target whose progress in the retry lane LastProgress reads.
 type LastProgressInput struct {
 	Target string `json:"target"`
 }
@@ -56,29 +58,33 @@ type LastProgressInput struct {
 // recorded none yet.
 type LastProgressResult struct{ Progress }
 
-// Progress is how far a delivery has come. It is the one ledger of a delivery's attempts: Deliver
-// keeps it in its heartbeat details, which survive both a failed attempt and a lost worker.
+// Progress counts the attempts of a delivery, and has the result of the last one. Deliver keeps it
+// in its heartbeat details, which survive both a failed task and a lost worker. The attempts are
+// counted nowhere else.
 type Progress struct {
-	Attempts   int    `json:"attempts"`              // how many attempts were begun, including one that is in flight
+	Attempts   int    `json:"attempts"`              // the attempts that were begun, including one that is in flight
 	StatusCode int    `json:"status_code,omitempty"` // the HTTP status of the last answer; 0 if there was none
 	Error      string `json:"error,omitempty"`       // the error of the last failure
 
-	// InFlight names the request of the last attempt until its outcome is known. It is zero if
-	// no outcome is missing.
+	// InFlight names the request of the last attempt until its outcome is recorded. It is zero
+	// if the outcome of each attempt is recorded.
 	InFlight Request `json:"in_flight,omitzero"`
 }
 
-// Request names one request of the retry lane.
+// Request names one request. The first attempt of a run has the number 0.
 type Request struct {
 	Process string `json:"process"` // the process that began it, as in ProcessQueue
-	Number  int64  `json:"number"`  // counts the requests of that process, from 1
+	Number  int64  `json:"number"`  // counts the requests of that process in the retry lane, from 1
 }
 
-// Delivered reports whether the last answer was a success. A ledger says so only if the completion
-// of the activity that wrote it was lost.
+// Delivered reports whether the last answer was a success. Then no further attempt is made.
 func (p Progress) Delivered() bool {
-	return p.InFlight == (Request{}) && p.StatusCode >= 200 && p.StatusCode <= 299
+	return p.InFlight == (Request{}) && IsSuccess(p.StatusCode)
 }
+
+// IsSuccess reports whether an answer with this HTTP status means that the target has accepted
+// the event: any 2xx.
+func IsSuccess(status int) bool { return status >= 200 && status <= 299 }
 
 // Begin returns the progress of a delivery that begins its next attempt with request r.
 func (p Progress) Begin(r Request) Progress {
@@ -87,20 +93,39 @@ func (p Progress) Begin(r Request) Progress {
 	return p
 }
 
-// Unsent returns the progress if the request in flight was never sent: the attempt does not count.
+// Unsent returns the progress of a delivery whose request in flight was never sent. The attempt
+// does not count.
 func (p Progress) Unsent() Progress {
 	p.Attempts--
 	p.InFlight = Request{}
 	return p
 }
 
-// Lost returns the progress if the process of the request in flight no longer answers. The
-// attempt counts, because the target may have got the event.
+// Lost returns the progress of a delivery if the process that began the request in flight no
+// longer answers. The attempt counts, because the target may have got the event.
 func (p Progress) Lost() Progress {
 	p.InFlight = Request{}
 	p.StatusCode = 0
 	p.Error = fmt.Sprintf("attempt %d was begun by a process that no longer answers; the target may have got the event", p.Attempts)
 	return p
+}
+
+// PrefixError returns the progress with why in front of the error of the last attempt. why may be
+// empty.
+func (p Progress) PrefixError(why string) Progress {
+	if why != "" && p.Error != "" {
+		why += "; "
+	}
+	p.Error = why + p.Error
+	return p
+}
+
+// MaxAgePassed returns the progress of a delivery that is given up because its max_age has passed.
+func (p Progress) MaxAgePassed() Progress {
+	if p.Attempts == 0 {
+		return p.PrefixError(maxAgePassed + " before the first attempt")
+	}
+	return p.PrefixError(maxAgePassed)
 }
 
 // Outcome is the outcome of one attempt.
@@ -112,7 +137,7 @@ type Outcome struct {
 	TargetState TargetState `json:"target_state,omitzero"` // after a first attempt that did not deliver: the state of the target
 }
 
-// Verdict says what the outcome of an attempt means. It is also the metric label "outcome".
+// Verdict is the meaning of the outcome of an attempt. It is also the metric label "outcome".
 type Verdict string
 
 // The verdicts, a closed set.
@@ -123,12 +148,12 @@ const (
 	Held      Verdict = "held"     // nothing was sent, or only a probe, so no attempt is spent
 )
 
-// TargetState describes a target that gets no requests at the moment, as the process of the
-// first attempt knows it. The retry lane may be in another process. That process relies on
-// this state, so that it does not have to find out with requests of its own.
+// TargetState describes a target that is blocked, as the process of the first attempt knows it.
+// The retry lane may be in another process. That process applies this state, so that it does not
+// have to send requests of its own to find out.
 type TargetState struct {
 	ClosedUntil time.Time `json:"closed_until,omitzero"` // until when the target's gate is closed; zero if it is open
-	AwayAt      time.Time `json:"away_at,omitzero"`      // the time of the last failure, if the target's breaker is open
+	LastFailure time.Time `json:"last_failure,omitzero"` // when the target last failed to answer, if its breaker is open; zero if it is closed
 }
 
 // State is the stage that a delivery has reached.

@@ -19,23 +19,25 @@ const (
 	FailureRetry = "retry"
 	FailureHeld  = "held"
 
-	// FailureUnknown is the failure of a Deliver that found a request of another process in
-	// flight. It is not retryable. The workflow asks that process, and schedules Deliver again.
+	// FailureUnknown is the failure of a task of Deliver if the progress names a request that
+	// another process began and whose outcome is not recorded. It is not retryable. The
+	// workflow asks that process (Recall), and schedules Deliver again.
 	FailureUnknown = "unknown"
 
-	// OtherTracker is the failure of a task that only a worker with another tracker can
-	// do. Temporal retries the task.
-	OtherTracker = "OtherTracker"
+	// FailureOtherTracker is the failure of a task that only a worker with another tracker
+	// can execute. Temporal retries the task.
+	FailureOtherTracker = "OtherTracker"
 
-	// DeadLettered is the failure with which a run ends if it leaves dead letters. Its
+	// FailureDeadLettered is the failure with which a run ends if it leaves dead letters. Its
 	// details are DeadLetteredDetails.
-	DeadLettered = "DeadLettered"
+	FailureDeadLettered = "DeadLettered"
 )
 
-// DeadLetteredDetails are the details of DeadLettered, and of the cancellation of a run
+// DeadLetteredDetails are the details of FailureDeadLettered, and of the cancellation of a run
 // that leaves dead letters.
 type DeadLetteredDetails struct {
-	Trackers map[string]string `json:"trackers,omitempty"` // by target: the identity of the tracker that has its open record
+	// Trackers maps each target to the identity of the tracker that has its open record.
+	Trackers map[string]string `json:"trackers,omitempty"`
 }
 
 // terminal lists the reasons for which Deliver itself gives a delivery up.
@@ -44,7 +46,7 @@ var terminal = []event.Reason{event.ReasonRejected, event.ReasonExhausted, event
 // GivenUp returns the failure of a delivery that is given up. Its message is why, followed
 // by the error of the last attempt. why may be empty.
 func GivenUp(reason event.Reason, progress Progress, why string) error {
-	progress.Error = joined(why, progress.Error)
+	progress = progress.PrefixError(why)
 	return temporal.NewApplicationErrorWithOptions(progress.Error, string(reason), temporal.ApplicationErrorOptions{
 		NonRetryable: true,
 		Details:      []any{progress},
@@ -57,10 +59,9 @@ func IsFinal(err error) bool {
 	return ok && failure.NonRetryable()
 }
 
-// Unknown returns the failure of a delivery whose last request is another process's, and has no
-// outcome yet.
+// Unknown returns the FailureUnknown of a delivery with this progress.
 func Unknown(progress Progress) error {
-	return temporal.NewApplicationErrorWithOptions("the outcome of the last attempt is known to another process", FailureUnknown,
+	return temporal.NewApplicationErrorWithOptions("another process knows the outcome of the last attempt; the run asks it", FailureUnknown,
 		temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{progress}, Category: temporal.ApplicationErrorCategoryBenign})
 }
 
@@ -77,7 +78,8 @@ func Explain(err error, known Progress) (event.Reason, Progress) {
 }
 
 // Reason returns the reason why a delivery with this progress ended, and the progress with the
-// reason in its error.
+// reason in its error. The reason is exhausted if max_attempts requests failed, and also if an
+// operator's command ended the activity Deliver.
 func Reason(err error, progress Progress) (event.Reason, Progress) {
 	var failure *temporal.ApplicationError
 	if errors.As(err, &failure) && slices.Contains(terminal, event.Reason(failure.Type())) {
@@ -85,22 +87,18 @@ func Reason(err error, progress Progress) (event.Reason, Progress) {
 	}
 	switch {
 	case temporal.IsCanceledError(err), retryState(err) == enums.RETRY_STATE_CANCEL_REQUESTED:
-		progress.Error = joined("the run was canceled", progress.Error)
-		return event.ReasonCanceled, progress
-	case isTimeout(err) && progress.Attempts == 0:
-		progress.Error = joined("max_age has passed before the first attempt", progress.Error)
-		return event.ReasonExpired, progress
+		return event.ReasonCanceled, progress.PrefixError("the run was canceled")
 	case isTimeout(err):
-		progress.Error = joined("max_age has passed", progress.Error)
-		return event.ReasonExpired, progress
-	case retryState(err) == enums.RETRY_STATE_TIMEOUT: // Temporal's clock left no time for the wait; Deliver's clock did
-		progress.Error = joined("the wait before the next attempt is longer than what was left of max_age", progress.Error)
-		return event.ReasonExpired, progress
+		return event.ReasonExpired, progress.MaxAgePassed()
+	case retryState(err) == enums.RETRY_STATE_TIMEOUT:
+		// By Temporal's clock the wait exceeded max_age, although by Deliver's clock it fitted.
+		return event.ReasonExpired, progress.PrefixError("the wait before the next attempt is longer than what was left of max_age")
 	}
+	// An operator's command ended the activity. There is no reason of its own for that.
 	if progress.Error == "" {
 		progress.Error = rootMessage(err)
 	}
-	return event.ReasonExhausted, progress // an operator's command ended the activity
+	return event.ReasonExhausted, progress
 }
 
 // LastProgress returns the newest progress that err carries, or known if it carries none. A
@@ -151,14 +149,4 @@ func rootMessage(err error) string {
 		}
 		err = inner
 	}
-}
-
-func joined(why, last string) string {
-	switch {
-	case why == "":
-		return last
-	case last == "":
-		return why
-	}
-	return why + "; " + last
 }

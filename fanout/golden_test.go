@@ -32,7 +32,7 @@ func TestPayloads_HaveTheCommittedJSON(t *testing.T) {
 	}
 	progress := Progress{Attempts: 2, StatusCode: 503, Error: "503 Service Unavailable"}
 	begun := progress.Begin(Request{Process: "d81f7c1a-52be-4a0e-8f0d-6b1f0f6a9b01", Number: 7})
-	state := TargetState{ClosedUntil: at, AwayAt: at}
+	state := TargetState{ClosedUntil: at, LastFailure: at}
 	outcome := Outcome{Verdict: Retry, Progress: progress, NotBefore: at, Wait: Wait{Least: target.Duration(time.Minute), Why: "the backoff"}, TargetState: state}
 	trackers := map[string]string{"analytics-service": "tracker-1"}
 	location := RecordLocation{Tracker: "tracker-1", Unknown: true}
@@ -54,7 +54,7 @@ func TestPayloads_HaveTheCommittedJSON(t *testing.T) {
 		"LastProgressResult":      LastProgressResult{Progress: progress},
 		"RecordDeadLetterInput":   RecordDeadLetterInput{Target: "analytics-service", Reason: event.ReasonExhausted, Progress: progress, Message: message, NoBody: true, At: at, RecordLocation: location},
 		"RecordDeadLetterResult":  RecordDeadLetterResult{Tracker: "tracker-1"},
-		"OutstandingInput":        OutstandingInput{Event: message.Event, Targets: []string{"analytics-service"}, Settled: true, Trackers: trackers},
+		"OutstandingInput":        OutstandingInput{Event: message.Event, Targets: []string{"analytics-service"}, TrackersKnown: true, Trackers: trackers},
 		"OutstandingResult":       OutstandingResult{Settled: true, Targets: []string{"analytics-service"}, Tracker: "tracker-1", Elsewhere: map[string]string{"crm": "tracker-2"}},
 		"ResolveDeadLetterInput":  ResolveDeadLetterInput{Target: "analytics-service", Event: message.Event, At: at, RecordLocation: location},
 		"ResolveDeadLetterResult": ResolveDeadLetterResult{Damaged: "the file holds no record", Tracker: "tracker-1"},

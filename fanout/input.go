@@ -22,10 +22,11 @@ type Input struct {
 	SearchAttributes bool `json:"search_attributes"`
 }
 
-// WordsCut reports whether the event's words are bounded in this input. They are bounded if
-// the input has no message body because Temporal rejected it with one. Such an input is
-// small, however long the event's own words are.
-func (in Input) WordsCut() bool { return in.Undeliverable != nil && in.Body.IsZero() }
+// StringsCut reports whether Start cuts the strings of the event (ID, Type, InteractionID,
+// ChannelType, Status) in this input. Start cuts them if the input has no message body because
+// Temporal rejected the input with the body. Such an input is small, however long the strings of
+// the event are.
+func (in Input) StringsCut() bool { return in.Undeliverable != nil && in.Body.IsZero() }
 
 // Undeliverable says why a message goes to no target at all.
 type Undeliverable struct {

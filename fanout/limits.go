@@ -16,18 +16,19 @@ import (
 //     attribute. attributeLimit stays below it.
 //   - limit.userMetadataSummarySize, 400 bytes for the payload of a summary, and
 //     limit.userMetadataDetailsSize, 20,000 for static details. summaryLimit stays below
-//     the first. Our details hold two words of at most 160 bytes and a topic of at most
-//     249.
+//     the first. Our details contain two strings of at most 160 bytes and a topic of at
+//     most 249.
 //   - system.transactionSizeLimit, 4 MiB for all events of one workflow task, and gRPC's
 //     4 MiB for the request that completes the task. InlineTotal stays below both.
 //   - limit.mutableStateSize.error, 8 MiB for the state that the server keeps of an open
 //     run. A delivery that waits for its next attempt takes 4 KiB for its failure, which
 //     the server cuts (limit.mutableStateActivityFailureSize.error), 5 KB for its progress
 //     and 1 KB of its own. That is 1 MB for 100 targets.
-//   - limit.blobSize.error, 2 MiB for one payload or failure. The failure of a run has at
-//     most two lines of 300 bytes for each target, which is 60 KB.
-//   - limit.memoSize.error, 2 MiB. Our memo holds a few words, and that of a
-//     replay 90 bytes for each target, which is 9 KB.
+//   - limit.blobSize.error, 2 MiB for one payload or failure. startLimit, in start.go, keeps
+//     the input of a run below it. The failure of a run has at most two lines of 300 bytes
+//     for each target, which is 60 KB.
+//   - limit.memoSize.error, 2 MiB. Our memo contains a few short strings, and that of
+//     a replay 90 bytes for each target, which is 9 KB.
 //   - limit.historySize.error, 50 MiB. A delivery with an error of the longest kind adds
 //     its marker, two activities with their inputs, and a failure: 40 KB, or 4 MB for 100
 //     targets. The input adds at most 1.9 MiB.
@@ -41,7 +42,8 @@ const (
 	// metadata takes 27 of the server's 400 bytes; the rest is room for a codec.
 	summaryLimit = 300
 
-	// shortError is how much of an error a summary or a verdict contains, in bytes.
+	// shortError is how much of an error a summary or the run's failure message contains, in
+	// bytes.
 	shortError = 200
 
 	// ErrorLimit is how much of an error a run keeps, in bytes. It has room for the 2 KiB
@@ -103,14 +105,15 @@ func encodedSize(c converter.DataConverter, value any) int {
 func Summarize(line string) string {
 	fit := line
 	for size := PayloadSize(fit); size > summaryLimit; size = PayloadSize(fit) {
-		// A byte takes at most six bytes as JSON, so this never cuts off too much.
+		// A byte takes at most six bytes as JSON. Removing n bytes shortens the JSON by at
+		// most 6n, so cutting size/6 never overshoots.
 		line = Cut(line, len(line)-max(1, (size-summaryLimit)/6))
 		fit = line + "…"
 	}
 	return fit
 }
 
-// Short returns the beginning of an error, for a summary or a verdict.
+// Short returns the beginning of an error, for a summary or the run's failure message.
 func Short(text string) string {
 	if len(text) <= shortError {
 		return text

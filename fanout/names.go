@@ -31,7 +31,7 @@ func DeadLetterQueue(taskQueue string) string { return taskQueue + "/dead-letter
 func ProcessQueue(taskQueue, process string) string { return taskQueue + "/process/" + process }
 
 // Identity returns the identity of a process in Temporal: its host and its id. Temporal writes it
-// into the history beside each workflow task that the process takes.
+// into the history beside each workflow task that the process polls.
 func Identity(host, process string) string { return host + "/" + process }
 
 // ProcessOf returns the id of the process that has an identity. It is empty for the identity of
@@ -48,7 +48,8 @@ func ProcessOf(identity string) string {
 // that an operator can name it to pause, unpause or reset the delivery.
 func DeliverActivityID(target string) string { return "deliver-" + target }
 
-// RecallActivityID returns the ActivityID under which a run asks a process about a request.
+// RecallActivityID returns the ActivityID under which a run asks a process for the outcome of a
+// request to a target.
 func RecallActivityID(target string) string { return "recall-" + target }
 
 // OutstandingActivityID is the ActivityID of the first Outstanding activity of a rerun. The
@@ -86,8 +87,8 @@ const (
 	StartedByIngest = "ingest"
 	StartedByReplay = "replay"
 
-	// MemoEventHash holds event.Event.Hash of the run's event, made of the event's own
-	// words. If an event's id has a run already, ingest compares the hashes.
+	// MemoEventHash is the hash of the run's event (event.Event.Hash), made of its strings
+	// before they were cut. If an event's id has a run already, ingest compares the hashes.
 	MemoEventHash = "event_hash"
 
 	// MemoTrackers is set by a replay. It maps targets to the identities of the trackers

@@ -22,8 +22,8 @@ func StartOptions(in Input, taskQueue string, eager bool) client.StartWorkflowOp
 
 // ReplayOptions returns the options with which replay starts FanOut to send the dead letters
 // of an event again. The run sends to the targets of the input that still have an open
-// record when it begins. trackers has, by target, the identities of the trackers that are
-// known to have an open record of the event. If a run of the event is open, the start fails
+// record when it begins. trackers maps each target to the identity of the tracker that is
+// known to have its open record. If a run of the event is open, the start fails
 // with *serviceerror.WorkflowExecutionAlreadyStarted.
 func ReplayOptions(in Input, taskQueue string, trackers map[string]string) client.StartWorkflowOptions {
 	memo := map[string]any{MemoStartedBy: StartedByReplay}
@@ -37,8 +37,8 @@ func ReplayOptions(in Input, taskQueue string, trackers map[string]string) clien
 	return options
 }
 
-// startOptions returns the options that all starts share. It uses the event's own words,
-// however long they are, because each name bounds them itself.
+// startOptions returns the options that all starts share. The strings of the event must not be
+// cut, because each name and each summary cuts them itself.
 func startOptions(in Input, taskQueue string, memo map[string]any) client.StartWorkflowOptions {
 	memo[MemoEventHash] = in.Event.Hash()
 	options := client.StartWorkflowOptions{

@@ -39,11 +39,11 @@ func (e *ContentError) Error() string {
 func (e *ContentError) Unwrap() error { return e.Err }
 
 // Start starts FanOut with StartOptions or ReplayOptions. The client must use this package's
-// DataConverter. in holds the event's own words; if it has no message body, Start bounds
-// each of them (see Input.WordsCut). The errors are *ContentError,
+// DataConverter. The strings of the event in the input must not be cut: Start cuts them if the
+// input has no message body (see Input.StringsCut). The errors are *ContentError,
 // *serviceerror.WorkflowExecutionAlreadyStarted, and others, which are retryable.
 func Start(ctx context.Context, c client.Client, options client.StartWorkflowOptions, in Input) (client.WorkflowRun, error) {
-	if in.WordsCut() {
+	if in.StringsCut() {
 		in.Event = in.Event.Cut()
 	}
 	payload, err := DataConverter().ToPayload(in)

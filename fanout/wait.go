@@ -7,8 +7,11 @@ import (
 	"genesys-fanout/target"
 )
 
+// maxAgePassed begins the error of a delivery that expired because no time was left.
+const maxAgePassed = "max_age has passed"
+
 // Wait is the shortest time until a delivery's next attempt, and the reason for it. If the
-// target is held back, it is the time until the delivery asks for an attempt again.
+// delivery is held back, it is the time until the delivery asks again for a permit.
 type Wait struct {
 	Least target.Duration `json:"least"`
 	Why   string          `json:"why"`
@@ -19,7 +22,7 @@ type Wait struct {
 func (w Wait) Expired(left time.Duration, maxAge target.Duration) string {
 	switch {
 	case left <= 0:
-		return "max_age has passed"
+		return maxAgePassed
 	case time.Duration(w.Least) > left:
 		return fmt.Sprintf("a wait of %s (%s) is longer than the %s that are left of max_age %s",
 			readable(time.Duration(w.Least)), w.Why, readable(left), maxAge)

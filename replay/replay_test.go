@@ -21,7 +21,7 @@ import (
 	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/internal/devstack/fleet"
+	"genesys-fanout/internal/devstack/fixture"
 	"genesys-fanout/replay"
 )
 
@@ -43,13 +43,13 @@ targets:
 )
 
 // stage adds to the fixture the dead letters of earlier runs, and replays of them.
-type stage struct{ *fleet.Fleet }
+type stage struct{ *fixture.Fixture }
 
 // newStage starts no workers.
 func newStage(t *testing.T, targets string) *stage {
 	t.Helper()
 	t.Parallel()
-	return &stage{fleet.New(t, fleet.Options{Targets: targets})}
+	return &stage{fixture.New(t, fixture.Options{Targets: targets})}
 }
 
 func startStage(t *testing.T, targets string) *stage {
@@ -107,7 +107,7 @@ func (s *stage) plan(filter deadletter.Filter) (*replay.Plan, string) {
 }
 
 func (s *stage) options(notified *notices) replay.Options {
-	return replay.Options{Client: s.Client, TaskQueue: fleet.TaskQueue, Rate: 1000, Notify: notified.add}
+	return replay.Options{Client: s.Client, TaskQueue: fixture.TaskQueue, Rate: 1000, Notify: notified.add}
 }
 
 // replay plans and runs a replay. It returns its outcomes and its notices.
@@ -299,7 +299,7 @@ func TestReplay_SkipsAnEventWithAnOpenRun(t *testing.T) {
 	s.record("a", "evt-1")
 	in := s.Input("evt-1")
 	in.Body = message("evt-1")
-	s.Execute(fanout.ReplayOptions(in, fleet.TaskQueue, nil), in)
+	s.Execute(fanout.ReplayOptions(in, fixture.TaskQueue, nil), in)
 	counts, notified := s.replay(deadletter.Filter{})
 	assert.Equal(t, replay.Counts{Deliveries: 1, Skipped: 1}, counts)
 	assert.Equal(t, "event evt-1 has an open run: skipped; look at workflow event-evt-1 in Temporal", notified)
@@ -482,7 +482,7 @@ func TestReplay_StoppedWaitsForItsRunsAndLeavesTheRest(t *testing.T) {
 // for outcomes.
 func TestReplay_WaitsForTemporalWhileItIsAway(t *testing.T) {
 	t.Parallel()
-	s := &stage{fleet.Start(t, fleet.Options{Targets: oneTarget, Durable: true})}
+	s := &stage{fixture.Start(t, fixture.Options{Targets: oneTarget, Durable: true})}
 	const events = 60
 	for i := range events {
 		s.record("a", fmt.Sprint("evt-", i))

@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// localSlack is the time that a first attempt is allowed beyond the target's timeout.
+	// localSlack is how long a first attempt may take in addition to the target's timeout.
 	localSlack = 5 * time.Second
 
-	// recallTimeout is how long a Recall task may wait until the process that began a request
+	// recallTimeout is how long a Recall task may wait until the process that began the request
 	// polls it. A run calls Recall after Temporal was unreachable, and pollers reconnect
-	// within 10 s. A process that is silent for longer counts as killed.
+	// within 10 s. If the process does not poll the task in time, it counts as killed.
 	recallTimeout = 20 * time.Second
 
-	// fastLaneTimeout is the longest timeout of a target with a fast lane. The SDK completes a
-	// workflow task after 8 s, and asks for another one, if local activities are still
-	// running; then a lost task could not be told from one that continues.
+	// fastLaneTimeout is the longest timeout of a target with a fast lane. If local activities
+	// are still running after 8 s, the SDK completes the workflow task and asks for another
+	// one. Then a lost task could not be distinguished from one that continues.
 	fastLaneTimeout = 7 * time.Second
 
 	// lastProgressTimeout bounds LastProgress, because the cancellation of the retry
@@ -39,9 +39,9 @@ type delivery struct {
 	policy target.Policy
 	inline event.Message // the part of the message that activity inputs carry
 
-	location    fanout.RecordLocation // the tracker that has the delivery's open record
+	location    fanout.RecordLocation // where the delivery's open record is
 	progress    fanout.Progress
-	notBefore   time.Time          // when the next attempt may be made
+	notBefore   time.Time          // the earliest time of the next attempt
 	targetState fanout.TargetState // the state of the target as the first attempt found it
 	reason      event.Reason       // why the delivery was given up; empty if it was not
 	damaged     string             // why the open record could not be resolved although the delivery succeeded
@@ -49,7 +49,7 @@ type delivery struct {
 }
 
 // plan returns the deliveries of a run: one for each target. If the message cannot be
-// fanned out, it returns a single delivery that goes straight to the tracker.
+// fanned out, it returns a single delivery, which is recorded without an attempt.
 func plan(in fanout.Input) []*delivery {
 	if u := in.Undeliverable; u != nil {
 		return []*delivery{{
@@ -102,24 +102,18 @@ func (d *delivery) deliverOrRecord(ctx workflow.Context) {
 	d.setState(ctx, fanout.StateDelivered)
 }
 
-// expire gives the delivery up if its run began more than max_age ago. It reports whether the
-// delivery has ended. max_age has passed if no worker ran for that long, or if the first attempt
-// used up the remaining time. The retry lane cannot begin then, because Temporal rejects an
+// expire gives the delivery up if max_age has passed since r.began. It reports whether the delivery
+// has ended. max_age may have passed because no worker ran for that long, or because the first
+// attempt used up the remaining time. The retry lane cannot begin then, because Temporal rejects an
 // activity whose timeout is not above zero.
 func (d *delivery) expire(ctx workflow.Context) (ended bool) {
 	if d.remaining(ctx) > 0 {
 		return false
 	}
-	progress := d.progress
-	if progress.Error == "" {
-		progress.Error = "max_age has passed before the first attempt"
-	} else {
-		progress.Error = "max_age has passed; " + progress.Error
-	}
-	return d.giveUp(event.ReasonExpired, progress)
+	return d.giveUp(event.ReasonExpired, d.progress.MaxAgePassed())
 }
 
-// remaining returns how much of max_age is left. max_age counts from the start of the run.
+// remaining returns how much of max_age is left.
 func (d *delivery) remaining(ctx workflow.Context) time.Duration {
 	return time.Duration(d.policy.MaxAge) - workflow.Now(ctx).Sub(d.run.began)
 }
@@ -144,6 +138,7 @@ func (d *delivery) tryFastLane(ctx workflow.Context) (ended bool) {
 	return false
 }
 
+// firstAttempt executes FirstAttempt and returns the outcome.
 func (d *delivery) firstAttempt(ctx workflow.Context) fanout.Outcome {
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: time.Duration(d.policy.Timeout) + localSlack,
@@ -153,17 +148,17 @@ func (d *delivery) firstAttempt(ctx workflow.Context) fanout.Outcome {
 	input := fanout.DeliverInput{Message: d.run.in.Message, Policy: d.policy}
 	var result fanout.FirstAttemptResult
 	err := workflow.ExecuteLocalActivity(ctx, acts.FirstAttempt, input).Get(ctx, &result)
-	// FirstAttempt never returns an error, so the process ended it. It counts as an attempt,
-	// because the request may have been sent.
+	// FirstAttempt fails only if its context ends. It counts as an attempt, because the request
+	// may have been sent.
 	if err != nil {
 		return fanout.Outcome{Verdict: fanout.Retry, Progress: fanout.Progress{Attempts: 1, Error: fanout.Cut(err.Error(), fanout.ErrorLimit)}}
 	}
 	return result.Outcome
 }
 
-// applyLastOutcome asks the process of the request in flight once for its outcome, applies it, and
-// reports whether the delivery has ended. If the process does not answer, it was killed. Then the
-// attempt counts, and the next attempt may send the event a second time.
+// applyLastOutcome asks the process that began the request in flight for its outcome, applies the
+// outcome, and reports whether the delivery has ended. If the process does not answer, it counts as
+// killed. Then the attempt counts, and the next attempt may send the event a second time.
 func (d *delivery) applyLastOutcome(ctx workflow.Context) (ended bool) {
 	result, err := d.recall(ctx, d.progress.InFlight)
 	switch {
@@ -202,22 +197,22 @@ func (d *delivery) applyOutcome(ctx workflow.Context, outcome fanout.Outcome) (e
 		return d.giveUp(event.ReasonRejected, d.progress)
 	case d.progress.Attempts >= d.policy.MaxAttempts:
 		return d.giveUp(event.ReasonExhausted, d.progress)
-	case outcome.Wait == (fanout.Wait{}): // the delivery was held back, so the retry lane decides when to send
+	case outcome.Wait == (fanout.Wait{}): // no attempt failed, or FirstAttempt itself failed: the retry lane decides when to send
 		return false
 	}
 	if expired := outcome.Wait.Expired(d.remaining(ctx), d.policy.MaxAge); expired != "" {
-		d.progress.Error = expired + "; " + d.progress.Error
-		return d.giveUp(event.ReasonExpired, d.progress)
+		return d.giveUp(event.ReasonExpired, d.progress.PrefixError(expired))
 	}
-	if d.notBefore.After(d.run.began.Add(time.Duration(d.policy.MaxAge))) { // the jitter does not fit
+	if d.notBefore.After(d.run.began.Add(time.Duration(d.policy.MaxAge))) { // the wait fits, but its jitter does not
 		d.notBefore = workflow.Now(ctx).Add(time.Duration(outcome.Wait.Least))
 	}
 	return false
 }
 
-// tryRetryLane schedules the delivery on the target's own queue. Temporal retries it there
-// until it is delivered or given up. If the outcome of an attempt is missing at the end, it asks
-// the process that began the attempt.
+// tryRetryLane schedules the delivery on the target's own queue. Temporal retries it there until the
+// event is delivered or the delivery is given up. If Deliver ends while the outcome of an attempt is
+// missing, tryRetryLane asks the process that began the attempt. If that was the only reason why
+// Deliver ended, it schedules Deliver again.
 func (d *delivery) tryRetryLane(ctx workflow.Context) {
 	disconnected, _ := workflow.NewDisconnectedContext(ctx)
 	for {
@@ -246,8 +241,8 @@ func (d *delivery) tryRetryLane(ctx workflow.Context) {
 	}
 }
 
-// deliver executes Deliver until the delivery has ended, or until it needs the outcome of an
-// attempt that another process made.
+// deliver executes Deliver until the event is delivered (the error is nil), until the delivery is
+// given up, or until Deliver needs the outcome of an attempt that another process made.
 func (d *delivery) deliver(ctx workflow.Context) error {
 	d.setState(ctx, fanout.StateRetrying)
 	disconnected, _ := workflow.NewDisconnectedContext(ctx)
@@ -255,7 +250,7 @@ func (d *delivery) deliver(ctx workflow.Context) error {
 		ActivityID:             fanout.DeliverActivityID(d.target),
 		TaskQueue:              fanout.TargetQueue(workflow.GetInfo(ctx).TaskQueueName, d.target),
 		ScheduleToCloseTimeout: d.remaining(ctx),
-		StartToCloseTimeout:    time.Duration(d.policy.Timeout) + activities.Overhead,
+		StartToCloseTimeout:    time.Duration(d.policy.Timeout) + activities.DeliverOverhead,
 		RetryPolicy:            retryPolicy(d.policy),
 		// If the run is canceled while an attempt is in flight, the run waits for that
 		// attempt, because the event may still be delivered.
@@ -279,9 +274,8 @@ func (d *delivery) deliver(ctx workflow.Context) error {
 	return err
 }
 
-// fetchProgress asks Temporal for the progress of the retry lane before the run cancels
-// it. If the cancellation arrives between two attempts, the activity ends without
-// reporting its progress.
+// fetchProgress asks Temporal for the progress of the retry lane before the run cancels Deliver. If
+// the cancellation arrives between two attempts, Deliver ends without reporting its progress.
 func (d *delivery) fetchProgress(ctx workflow.Context) {
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: lastProgressTimeout,
@@ -297,8 +291,8 @@ func (d *delivery) fetchProgress(ctx workflow.Context) {
 }
 
 // retryPolicy returns the retry policy of Deliver. It sets no maximum of attempts, and no growing
-// wait, because Temporal would count each task that it dispatches, even one that sent no request.
-// Deliver counts the requests, ends the retries itself, and names the delay of each failure. So
+// wait, because Temporal would count each task that it dispatches, even a task that sent no request.
+// Deliver counts the requests, ends the retries itself, and returns a delay with each failure. So
 // the interval applies only if a worker was lost.
 func retryPolicy(p target.Policy) *temporal.RetryPolicy {
 	return &temporal.RetryPolicy{InitialInterval: time.Duration(p.Backoff.Initial), BackoffCoefficient: 1}
@@ -329,9 +323,9 @@ func (d *delivery) recordDeadLetter(ctx workflow.Context) {
 }
 
 // resolveDeadLetter closes the record that an earlier run left of this delivery. It does nothing
-// in the first run of an event, because there is no earlier run. Each target has a change ID
-// of its own, because a run that is reset to a later point may have delivered to some of
-// the targets before that point.
+// in the first run of an event, because there is no earlier run. Each target has its own change ID,
+// because a run that is reset to a later point may have delivered to some of the targets before
+// that point.
 func (d *delivery) resolveDeadLetter(ctx workflow.Context) {
 	if !d.run.rerun || workflow.GetVersion(ctx, "resolve "+d.target, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		return

@@ -9,7 +9,6 @@ import (
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
-	"genesys-fanout/activities"
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
 )
@@ -24,8 +23,8 @@ type Workflows struct {
 
 // FanOut carries one event to each of its targets. The deliveries run concurrently, and
 // none waits for another. When a delivery is given up, its dead letter is recorded at
-// once. The run completes if all deliveries succeeded, ends Canceled if it was canceled,
-// and otherwise fails with DeadLettered.
+// once. The run completes if all deliveries succeeded. It ends as Canceled if a delivery was given
+// up because the run was canceled. Otherwise it fails with FailureDeadLettered.
 //
 // A run that is not the first of its event makes only the outstanding deliveries. It
 // resolves the record of each one that succeeds, and it fails if it leaves any record of
@@ -47,10 +46,10 @@ func (w *Workflows) FanOut(ctx workflow.Context, in fanout.Input) (fanout.Result
 type run struct {
 	in         fanout.Input
 	rerun      bool      // true if the run is not the first of its event
-	continued  bool      // true if the run was reset to a point at which its history has the choices of a first run
-	began      time.Time // max_age counts from then
+	continued  bool      // true if the run was reset to a point at which its history contains deliveries to all targets
+	began      time.Time // max_age counts from this time
 	fastLane   bool      // true if this task makes the first attempts
-	lostBy     string    // the process that lost the first workflow task, and may have made first attempts in it
+	lostBy     string    // the process that lost the first workflow task; it may have made first attempts
 	deliveries []*delivery
 	others     openRecords       // the open records of targets to which this run does not deliver
 	attribute  deadLetterTargets // the run's search attribute
@@ -75,15 +74,15 @@ func (r *run) settleAll(ctx workflow.Context) {
 			d.deliverOrRecord(ctx)
 		})
 	}
-	// The wait must outlive a cancellation, because each delivery still has to be recorded.
+	// A cancellation must not end the wait, because each delivery still has to be recorded.
 	disconnected, _ := workflow.NewDisconnectedContext(ctx)
 	all.Wait(disconnected)
 }
 
-// began returns when the run began; max_age counts from then. The history of a reset run
-// starts with that of the run before it, which may be long ago, so such a run begins with
-// its reset. If it was reset to a point after its history made that choice, it keeps the
-// time that the history chose.
+// began returns the time from which max_age counts: the start of the run. The history of a reset
+// run starts with the history of its base run, which may have started long ago. After a reset,
+// max_age counts from the reset. If the reset point is after this version marker, the recorded
+// value applies.
 func began(ctx workflow.Context) time.Time {
 	if isReset(ctx) && workflow.GetVersion(ctx, "max_age from the reset", workflow.DefaultVersion, 1) == 1 {
 		return workflow.Now(ctx)
@@ -96,9 +95,9 @@ func began(ctx workflow.Context) time.Time {
 const undisturbedHistory = 3
 
 // chooseFirstLane decides whether this workflow task makes first attempts. Only the first task of
-// a run that ingest started makes them, and only if no task was lost before it. A longer history
-// says that one was lost; then the process that had it may have made first attempts. A task that
-// is only late, because of a backlog, does not make the history longer.
+// a run that ingest started makes them, and only if no task was lost before it. If a task was lost,
+// the history is longer, and the process that polled the lost task may have made first attempts. A
+// task that is only late, because of a backlog, does not make the history longer.
 func (r *run) chooseFirstLane(ctx workflow.Context) {
 	switch {
 	case r.rerun && !r.continued:
@@ -109,15 +108,16 @@ func (r *run) chooseFirstLane(ctx workflow.Context) {
 	}
 }
 
-// lostTaskTimeout is how long processOfLostTask may take. The SDK repeats it within that time.
+// lostTaskTimeout is how long processOfLostTask may take. The SDK retries FirstTask within that
+// time.
 const lostTaskTimeout = time.Minute
 
-// processOfLostTask returns the process that had the first workflow task of the run and lost it.
-// It is empty if nobody can be asked.
+// processOfLostTask returns the process that polled the first workflow task of the run, which was
+// lost. It is empty if no process can be asked.
 func processOfLostTask(ctx workflow.Context) string {
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: lostTaskTimeout,
-		Summary:                "read who lost the first workflow task",
+		Summary:                "read which process lost the first workflow task",
 	})
 	var lost fanout.FirstTaskResult
 	if err := workflow.ExecuteLocalActivity(ctx, acts.FirstTask).Get(ctx, &lost); err != nil {
@@ -154,7 +154,7 @@ func (r *run) conclude(ctx workflow.Context) (fanout.Result, error) {
 	}
 	if len(problems) > 0 {
 		r.attribute.add(ctx, open...)
-		return fanout.Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(problems, "; "), fanout.DeadLettered,
+		return fanout.Result{}, temporal.NewApplicationErrorWithOptions(strings.Join(problems, "; "), fanout.FailureDeadLettered,
 			temporal.ApplicationErrorOptions{NonRetryable: true, Details: []any{r.trackersLeft()}})
 	}
 	var result fanout.Result
@@ -192,7 +192,7 @@ func (r *run) leftOpen() (open, lines []string) {
 func (r *run) trackersLeft() fanout.DeadLetteredDetails {
 	trackers := make(map[string]string)
 	add := func(target, id string) {
-		if id != "" { // a worker of an earlier version does not name its tracker
+		if id != "" { // it is empty if a worker of an earlier version answered
 			trackers[target] = id
 		}
 	}
@@ -207,8 +207,8 @@ func (r *run) trackersLeft() fanout.DeadLetteredDetails {
 	return fanout.DeadLetteredDetails{Trackers: trackers}
 }
 
-// reportAge reports the age of an event whose deliveries have all succeeded. A replay of
-// the workflow code reports nothing, because the report is not part of the history.
+// reportAge reports the age of an event whose deliveries have all succeeded. When Temporal
+// re-executes the code, reportAge reports nothing, because the age was reported before.
 func (w *Workflows) reportAge(ctx workflow.Context, r *run) {
 	published := r.in.Event.PublishedAt
 	if w.Delivered == nil || workflow.IsReplaying(ctx) || published.IsZero() || len(r.deliveries) == 0 {
@@ -218,6 +218,3 @@ func (w *Workflows) reportAge(ctx workflow.Context, r *run) {
 		w.Delivered(workflow.Now(ctx).Sub(published))
 	}
 }
-
-// acts is a nil pointer whose methods name the activities. The workflow never calls them.
-var acts *activities.Activities

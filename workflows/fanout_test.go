@@ -13,7 +13,7 @@ import (
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/internal/devstack/fleet"
+	"genesys-fanout/internal/devstack/fixture"
 )
 
 // TestFanOut_SendsKafkaPositionAndTimeWithEachAttempt checks the headers of both lanes, also if
@@ -35,7 +35,7 @@ func TestFanOut_SendsKafkaPositionAndTimeWithEachAttempt(t *testing.T) {
 		in.Event.PublishedAt = at
 		in.Source = event.Source{Topic: "events", Partition: 7, Offset: n}
 		in.Body = event.Body(`"` + strings.Repeat("x", large) + `"`)
-		r.completes(r.Execute(fanout.StartOptions(in, fleet.TaskQueue, false), in))
+		r.completes(r.Execute(fanout.StartOptions(in, fixture.TaskQueue, false), in))
 		requests := r.Targets["a"].Requests()
 		require.Len(t, requests, 2)
 		r.Targets["a"].ClearRequests()

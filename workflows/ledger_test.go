@@ -21,7 +21,7 @@ import (
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/internal/devstack/fleet"
+	"genesys-fanout/internal/devstack/fixture"
 )
 
 // otherProcess is another process, of which only the answers to Recall exist.
@@ -38,7 +38,7 @@ func (r *runs) newProcess(result *fanout.RecallResult) *otherProcess {
 	if result == nil {
 		return p
 	}
-	w := worker.New(r.Client, fanout.ProcessQueue(fleet.TaskQueue, p.id), worker.Options{DisableWorkflowWorker: true})
+	w := worker.New(r.Client, fanout.ProcessQueue(fixture.TaskQueue, p.id), worker.Options{DisableWorkflowWorker: true})
 	w.RegisterActivityWithOptions(func(context.Context, fanout.RecallInput) (fanout.RecallResult, error) {
 		p.recalls.Add(1)
 		return *result, nil
@@ -56,7 +56,7 @@ func normalQueue(name string) *taskqueue.TaskQueue {
 func (r *runs) loseFirstTask(p *otherProcess) {
 	r.T.Helper()
 	task, err := r.Client.WorkflowService().PollWorkflowTaskQueue(r.Ctx, &workflowservice.PollWorkflowTaskQueueRequest{
-		Namespace: devstack.Namespace, TaskQueue: normalQueue(fleet.TaskQueue), Identity: fanout.Identity("test", p.id),
+		Namespace: devstack.Namespace, TaskQueue: normalQueue(fixture.TaskQueue), Identity: fanout.Identity("test", p.id),
 	})
 	require.NoError(r.T, err)
 	require.NotEmpty(r.T, task.GetTaskToken())
@@ -82,12 +82,12 @@ func TestLostFirstTask_AsksTheProcessThatHadIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := &runs{fleet.New(t, fleet.Options{Targets: oneTarget + `
+			r := &runs{fixture.New(t, fixture.Options{Targets: oneTarget + `
     timeout: 3s
 `})}
 			first := r.newProcess(test.answer)
 			in := r.Input("evt-1")
-			options := fanout.StartOptions(in, fleet.TaskQueue, false)
+			options := fanout.StartOptions(in, fixture.TaskQueue, false)
 			options.WorkflowTaskTimeout = time.Second
 			run := r.Execute(options, in)
 			if test.lost {
@@ -113,12 +113,12 @@ func TestLostFirstTask_AsksTheProcessThatHadIt(t *testing.T) {
 
 // A last attempt that a killed process began is not made again, and its record says so.
 func TestLostFirstTask_TheLastAttemptOfAKilledProcessIsExhausted(t *testing.T) {
-	r := &runs{fleet.New(t, fleet.Options{Targets: oneTarget + `
+	r := &runs{fixture.New(t, fixture.Options{Targets: oneTarget + `
     max_attempts: 1
 `})}
 	first := r.newProcess(nil)
 	in := r.Input("evt-1")
-	options := fanout.StartOptions(in, fleet.TaskQueue, false)
+	options := fanout.StartOptions(in, fixture.TaskQueue, false)
 	options.WorkflowTaskTimeout = time.Second
 	r.Execute(options, in)
 	r.loseFirstTask(first)
@@ -137,7 +137,7 @@ func (r *runs) loseDeliver(p *otherProcess, progress fanout.Progress) {
 	r.T.Helper()
 	service := r.Client.WorkflowService()
 	task, err := service.PollActivityTaskQueue(r.Ctx, &workflowservice.PollActivityTaskQueueRequest{
-		Namespace: devstack.Namespace, TaskQueue: normalQueue(fanout.TargetQueue(fleet.TaskQueue, "a")), Identity: fanout.Identity("test", p.id),
+		Namespace: devstack.Namespace, TaskQueue: normalQueue(fanout.TargetQueue(fixture.TaskQueue, "a")), Identity: fanout.Identity("test", p.id),
 	})
 	require.NoError(r.T, err)
 	require.NotEmpty(r.T, task.GetTaskToken())
@@ -161,7 +161,7 @@ func TestRetryLane_AsksTheProcessThatBeganTheLastAttempt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := &runs{fleet.New(t, fleet.Options{Targets: oneTarget + `
+			r := &runs{fixture.New(t, fixture.Options{Targets: oneTarget + `
     max_attempts: 2
     backoff: {initial: 1s}
 `})}

@@ -19,7 +19,7 @@ import (
 	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/internal/devstack/fleet"
+	"genesys-fanout/internal/devstack/fixture"
 	"genesys-fanout/internal/process"
 )
 
@@ -55,7 +55,7 @@ func (r *runs) startWithSearchAttributes() (fanout.Input, client.WorkflowRun) {
 	r.registerSearchAttributes()
 	in := r.Input("evt-1")
 	in.SearchAttributes = true
-	return in, r.Execute(fanout.StartOptions(in, fleet.TaskQueue, false), in)
+	return in, r.Execute(fanout.StartOptions(in, fixture.TaskQueue, false), in)
 }
 
 // deadLetterTargets returns the search attribute DeadLetterTargets of a run, as the server has it.
@@ -244,7 +244,7 @@ func TestLimits_AnEventOfLongFieldsIsRecordedForHundredTargets(t *testing.T) {
 	in.Event.InteractionID = strings.Repeat("\x01", 3700)
 	in.Event.Type, in.Event.ChannelType = strings.Repeat(`"`, 160), strings.Repeat(`"`, 160)
 	in.Body = event.Body(`{"a":"` + strings.Repeat("x", 10_000) + `"}`)
-	run := r.Execute(fanout.StartOptions(in, fleet.TaskQueue, false), in)
+	run := r.Execute(fanout.StartOptions(in, fixture.TaskQueue, false), in)
 	require.ErrorContains(t, r.endsIn(failed, run), "100 of 100 deliveries dead-lettered")
 	r.assertHundredRecords(event.ReasonRejected)
 	record, err := r.Tracker.Get(in.Targets[0].Target, "evt-1")

@@ -26,9 +26,9 @@ func startedBy(ctx workflow.Context) string {
 	return memo[string](ctx, fanout.MemoStartedBy, "the run counts as started by hand")
 }
 
-// keepOnlyOutstanding drops the deliveries that the earlier runs of the event made, and sets others.
-// If the run was reset to a later point, its history already contains deliveries, so it
-// continues with all of them.
+// keepOnlyOutstanding drops deliveries without an open record, and stores the open records of other
+// targets in r.others. If the run was reset to a later point, its history already contains
+// deliveries to all targets, so the run continues with all of them.
 func (r *run) keepOnlyOutstanding(ctx workflow.Context) {
 	if workflow.GetVersion(ctx, "outstanding", workflow.DefaultVersion, 1) == workflow.DefaultVersion {
 		r.continued = true
@@ -52,10 +52,10 @@ func (r *run) keepOnlyOutstanding(ctx workflow.Context) {
 }
 
 // openRecords maps each target that has an open record of the event to the identity of the
-// tracker that has the record. The identity is empty if a worker of an earlier version
-// answered.
+// tracker with that record. The identity is empty if a worker of an earlier version answered.
 type openRecords map[string]string
 
+// targets returns the targets that have an open record, sorted.
 func (o openRecords) targets() []string { return workflow.DeterministicKeys(o) }
 
 // setSearchAttributes sets the search attributes of a run that was started by hand, because
@@ -70,14 +70,15 @@ func (r *run) setSearchAttributes(ctx workflow.Context) {
 	}
 }
 
-// askOutstanding asks which deliveries the earlier runs left open. settled is true if the run
-// before delivered or recorded each of its deliveries. If the records are in several trackers,
-// askOutstanding asks several times, because each worker answers only for its own tracker.
+// askOutstanding asks which deliveries of the earlier runs have an open record. settled is true if
+// the previous run delivered or recorded each of its deliveries. If the records are in several
+// trackers, askOutstanding asks several times, because each worker answers only for its own
+// tracker.
 func (r *run) askOutstanding(ctx workflow.Context) (settled bool, open openRecords) {
-	replayed := startedBy(ctx) == fanout.StartedByReplay && !isReset(ctx)
-	question := fanout.OutstandingInput{Settled: replayed}
-	if replayed {
-		question.Trackers = memo[map[string]string](ctx, fanout.MemoTrackers, "the worker of any tracker may answer")
+	startedByReplay := startedBy(ctx) == fanout.StartedByReplay && !isReset(ctx)
+	question := fanout.OutstandingInput{TrackersKnown: startedByReplay}
+	if startedByReplay {
+		question.Trackers = memo[map[string]string](ctx, fanout.MemoTrackers, "a worker with any tracker may answer")
 	}
 	for _, d := range r.deliveries {
 		question.Event = d.inline.Event
@@ -89,7 +90,7 @@ func (r *run) askOutstanding(ctx workflow.Context) (settled bool, open openRecor
 	settled = answer.Settled
 	open.add(answer)
 	for n := 2; len(answer.Elsewhere) > 0; n++ { // ends, because each answer names fewer trackers
-		question.Settled, question.Trackers = true, answer.Elsewhere
+		question.TrackersKnown, question.Trackers = true, answer.Elsewhere
 		answer = fanout.OutstandingResult{}
 		callTracker(ctx, fmt.Sprintf("%s-%d", fanout.OutstandingActivityID, n), "ask another tracker for open records", acts.Outstanding, question, &answer)
 		open.add(answer)
@@ -97,9 +98,9 @@ func (r *run) askOutstanding(ctx workflow.Context) (settled bool, open openRecor
 	return settled, open
 }
 
-// add adds the open records of one tracker. If two trackers have a record of the same
-// target, the first answer wins, because it came from the tracker that was named for the
-// target.
+// add adds the open records of one tracker. If two trackers have an open record for the same
+// target, the first answer applies, because it came from the tracker that the previous run or the
+// replay named for the target.
 func (o openRecords) add(answer fanout.OutstandingResult) {
 	for _, target := range answer.Targets {
 		if _, found := o[target]; !found {

@@ -14,7 +14,7 @@ import (
 	"genesys-fanout/fanout"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/internal/devstack/fleet"
+	"genesys-fanout/internal/devstack/fixture"
 )
 
 // oneTarget is a targets.yaml with the target a. A test may append settings of a to it.
@@ -49,11 +49,11 @@ const (
 const firstTask = 3
 
 // runs adds to the fixture the ways in which a run is started again, and how it must end.
-type runs struct{ *fleet.Fleet }
+type runs struct{ *fixture.Fixture }
 
 func start(t *testing.T, targets string) *runs {
 	t.Helper()
-	return &runs{fleet.Start(t, fleet.Options{Targets: targets})}
+	return &runs{fixture.Start(t, fixture.Options{Targets: targets})}
 }
 
 // startThree starts workers for the targets a, b and c. c rejects every request.
@@ -79,14 +79,14 @@ func (r *runs) reset(run client.WorkflowRun, toTask int64) client.WorkflowRun {
 // same ID, type, queue and input, and with nothing else.
 func (r *runs) startByHand(workflowID string, in fanout.Input) client.WorkflowRun {
 	r.T.Helper()
-	return r.Execute(client.StartWorkflowOptions{ID: workflowID, TaskQueue: fleet.TaskQueue, WorkflowExecutionErrorWhenAlreadyStarted: true}, in)
+	return r.Execute(client.StartWorkflowOptions{ID: workflowID, TaskQueue: fixture.TaskQueue, WorkflowExecutionErrorWhenAlreadyStarted: true}, in)
 }
 
 // replay starts a run as package replay does. trackers are the trackers of the open records,
 // by target.
 func (r *runs) replay(in fanout.Input, trackers map[string]string) client.WorkflowRun {
 	r.T.Helper()
-	return r.Execute(fanout.ReplayOptions(in, fleet.TaskQueue, trackers), in)
+	return r.Execute(fanout.ReplayOptions(in, fixture.TaskQueue, trackers), in)
 }
 
 // completes waits for the end of a run, and asserts that it completed.

@@ -23,6 +23,7 @@ func (r *run) answerQueries(ctx workflow.Context) {
 	}
 }
 
+// status returns the state of the delivery for the query.
 func (d *delivery) status() fanout.DeliveryStatus {
 	return fanout.DeliveryStatus{
 		Target: d.target, State: d.state, Reason: d.reason,
@@ -31,8 +32,8 @@ func (d *delivery) status() fanout.DeliveryStatus {
 }
 
 // setState changes the state of a delivery. It also updates the run's current details, which
-// Temporal UI shows. The details stay empty while each change is to delivered, because a run
-// whose first attempts succeed is over before anybody could read them.
+// Temporal UI shows. The details stay empty as long as each change is to StateDelivered, because a
+// run whose first attempts all succeed ends before anybody could read them.
 func (d *delivery) setState(ctx workflow.Context, state fanout.State) {
 	d.state = state
 	d.run.detailed = d.run.detailed || state != fanout.StateDelivered

@@ -16,7 +16,7 @@ import (
 
 	"genesys-fanout/event"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/internal/devstack/fleet"
+	"genesys-fanout/internal/devstack/fixture"
 	"genesys-fanout/internal/process"
 	"genesys-fanout/replay"
 )
@@ -83,7 +83,7 @@ func TestReplay_SendsNothingWithoutTheAnswerYes(t *testing.T) {
 // serve starts Temporal, the workers and the scripted target a.
 func serve(t *testing.T, script devstack.Script) *desk {
 	t.Helper()
-	f := fleet.New(t, fleet.Options{Targets: `
+	f := fixture.New(t, fixture.Options{Targets: `
 targets:
   - name: a
     url: $a

@@ -16,7 +16,7 @@ import (
 	"genesys-fanout/internal/app/worker"
 	"genesys-fanout/internal/await"
 	"genesys-fanout/internal/devstack"
-	"genesys-fanout/internal/devstack/fleet"
+	"genesys-fanout/internal/devstack/fixture"
 	"genesys-fanout/internal/process"
 )
 
@@ -25,7 +25,7 @@ const topic = "events"
 // TestLifecycle_BothProcessesStartStopAndStartAgain checks that a process has no state besides its
 // Options, by two starts of each in one test process.
 func TestLifecycle_BothProcessesStartStopAndStartAgain(t *testing.T) {
-	f := fleet.New(t, fleet.Options{Targets: `
+	f := fixture.New(t, fixture.Options{Targets: `
 targets:
   - name: analytics
     url: $analytics

@@ -15,12 +15,12 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// Ending is how a run ended, as far as the next run of the event needs it.
+// Ending is how a run ended. It has only what the next run of the event needs.
 type Ending struct {
 	Settled bool // true if the run settled each delivery: it delivered or recorded each of them
 
-	// Trackers has, by target, the identity of the tracker with the open record that the run
-	// left, as far as the run's history shows it.
+	// Trackers maps each target for which the run left an open record to the identity of the
+	// tracker with that record. It may lack a target if the run did not settle each delivery.
 	Trackers map[string]string
 }
 
@@ -54,7 +54,7 @@ func (r Reader) readEnding(ctx context.Context, workflowID, runID string) (Endin
 }
 
 // closeEventEnding reads the ending from the last event of a run. If the run settled each
-// delivery, this event has everything. Otherwise it returns the zero value.
+// delivery, this event contains the whole ending. Otherwise closeEventEnding returns the zero value.
 func (r Reader) closeEventEnding(e *historypb.HistoryEvent) (Ending, error) {
 	var details *common.Payloads
 	switch e.GetEventType() {
@@ -63,7 +63,7 @@ func (r Reader) closeEventEnding(e *historypb.HistoryEvent) (Ending, error) {
 		details = e.GetWorkflowExecutionCanceledEventAttributes().GetDetails()
 	case enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED:
 		failure := e.GetWorkflowExecutionFailedEventAttributes().GetFailure().GetApplicationFailureInfo()
-		if failure.GetType() != fanout.DeadLettered {
+		if failure.GetType() != fanout.FailureDeadLettered {
 			return Ending{}, nil
 		}
 		details = failure.GetDetails()
@@ -115,8 +115,8 @@ func (r Reader) openRecords(ctx context.Context, workflowID, runID string) (map[
 }
 
 // openRecordsOfBase returns which trackers have the open records that the base run of a reset
-// left. If Temporal does not know that run any more, it returns copied: that is what the events
-// show that the reset copied from the base run.
+// left. If Temporal does not know that run any more, it returns copied: the open records according
+// to the events that the reset copied from the base run.
 func (r Reader) openRecordsOfBase(ctx context.Context, workflowID, base string, copied map[string]string) (map[string]string, error) {
 	ending, err := r.readEnding(ctx, workflowID, base)
 	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {

@@ -11,9 +11,9 @@ import (
 	"genesys-fanout/fanout"
 )
 
-// FirstTask returns the id of the process that took the first workflow task of a run, if that
+// FirstTask returns the id of the process that polled the first workflow task of a run, if that
 // task was lost. It is empty if the task was not lost, if it ended because the run was reset, or
-// if another program took it.
+// if another program polled it.
 func (r Reader) FirstTask(ctx context.Context, workflowID, runID string) (process string, err error) {
 	response, err := r.Client.WorkflowService().GetWorkflowExecutionHistory(ctx, &workflowservice.GetWorkflowExecutionHistoryRequest{
 		Namespace:       r.Namespace,
@@ -21,7 +21,7 @@ func (r Reader) FirstTask(ctx context.Context, workflowID, runID string) (proces
 		MaximumPageSize: 4, // started, task scheduled, task started, and how the task ended
 	})
 	if err != nil {
-		return "", fmt.Errorf("read who took the first workflow task of run %s: %w", runID, err)
+		return "", fmt.Errorf("read which process polled the first workflow task of run %s: %w", runID, err)
 	}
 	for _, e := range response.GetHistory().GetEvents() {
 		switch e.GetEventType() {

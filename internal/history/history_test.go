@@ -64,7 +64,7 @@ func run(ctx workflow.Context, in input) error {
 	}
 	switch in.End {
 	case deadLettered:
-		return temporal.NewApplicationError("2 dead letters", fanout.DeadLettered, in.Details)
+		return temporal.NewApplicationError("2 dead letters", fanout.FailureDeadLettered, in.Details)
 	case canceled:
 		return temporal.NewCanceledError(in.Details)
 	case failed:

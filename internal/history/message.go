@@ -3,7 +3,7 @@
 //   - message.go: the message with which a run was started
 //   - previous.go: which run was the previous one
 //   - ending.go: how a run ended, and which trackers have its open records
-//   - firsttask.go: which process lost the first workflow task
+//   - firsttask.go: which process polled a first workflow task that was lost
 //   - progress.go: the progress of a pending delivery
 //
 // The package refuses to change a run, and it caches nothing. It knows the payloads of package
@@ -23,7 +23,7 @@ import (
 	"genesys-fanout/event"
 )
 
-// Reader reads what Temporal has of runs.
+// Reader reads runs from Temporal.
 type Reader struct {
 	Client        client.Client
 	Namespace     string

@@ -1,6 +1,10 @@
-// Package queues makes the Temporal workers of FanOut's task queues: one for workflow tasks and
-// their first attempts, one that answers questions about the requests of the process, one for each target's
-// retry lane, and one for dead letters. It decides how many tasks and polls each of them has.
+// Package queues makes the Temporal workers of FanOut's task queues. It decides how many tasks and
+// polls each of them has.
+//
+//   - queues.go: the workers. WorkflowWorker executes workflow tasks and their first attempts,
+//     RetryLaneWorker the attempts of one target's retry lane, DeadLetterWorker the activities of
+//     the tracker. ProcessWorker returns the outcomes of the requests that this process began.
+//   - worker.go: Worker, which replaces the SDK's worker if that ends by itself
 //
 // The package refuses to start or stop a worker: the process that has the worker does. But if a
 // started worker ends by itself, the package restarts it.
@@ -22,10 +26,10 @@ import (
 )
 
 const (
-	// cachedRuns is how many open runs the sticky cache has at most, and cachedDeliveries how
-	// many deliveries these may have together. A delivery that waits in the retry lane takes
-	// about 25 KB, so that is 100 MB. In an outage, many more runs are open. The others are
-	// replayed when they continue.
+	// cachedRuns is how many open runs the sticky cache has at most, and cachedDeliveries is how
+	// many deliveries these runs may have together. A delivery that waits in the retry lane takes
+	// about 25 KB, so that is 100 MB. In an outage, many more runs are open. Temporal
+	// re-executes the code of the others when they continue.
 	cachedRuns       = 500
 	cachedDeliveries = 4_000
 
@@ -95,8 +99,9 @@ func (c Config) WorkflowWorker(metrics prometheus.Registerer) *Worker {
 // cacheSize returns the size of the sticky cache, in runs, for this number of targets.
 func cacheSize(targets int) int { return min(cachedRuns, cachedDeliveries/max(1, targets)) }
 
-// ProcessWorker makes the worker that answers questions about the requests that this process began,
-// on a queue of its own. It gets tasks only after the answer to a task was lost.
+// ProcessWorker makes the worker that returns the outcomes of the requests that this process began.
+// Each process has its own queue for it. The queue gets tasks only if Temporal has lost the outcome
+// of a request.
 func (c Config) ProcessWorker() *Worker {
 	queue := fanout.ProcessQueue(c.TaskQueue, c.Activities.Process())
 	options := worker.Options{DisableWorkflowWorker: true, ActivityTaskPollerBehavior: autoscaled(minTargetPollers, maxTargetPollers)}
