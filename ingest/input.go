@@ -69,7 +69,7 @@ func (s *messageStarter) reducedInput(input fanout.Input, rejection error) (fano
 	case input.SearchAttributes && !content.TooLarge:
 		input.SearchAttributes = false
 		return input, true
-	case input.WordsCut():
+	case input.StringsCut():
 		return input, false
 	}
 	input = withoutMessage(input, content.Err)
