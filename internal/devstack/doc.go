@@ -38,6 +38,6 @@
 // Shared by the parts: listener.go (a listener that simulates outages), httpserver.go, port.go (free
 // ports), wait.go, tools.go (the paths of the pinned tools).
 //
-// Package fleet, in the folder fleet, builds on these parts: it runs the workers in the process of a
+// Package fixture, in the folder fixture, builds on these parts: it runs the workers in the process of a
 // test.
 package devstack
