@@ -86,10 +86,9 @@ func TestWatchTracker_ReadyAsLongAsTheTrackerAnswers(t *testing.T) {
 			count: func(context.Context) ([]deadletter.Count, error) { return nil, nil },
 		}
 		health := newLastHealth()
-		var logged bytes.Buffer // written by one goroutine, and read while it is blocked
-		logger := slog.New(slog.NewTextHandler(&logged, nil))
-		a := New(Options{Tracker: tracker, Health: health, Logger: logger})
-		logs := func(text string) int { synctest.Wait(); return strings.Count(logged.String(), text) }
+		logged := &lockedBuffer{}
+		a := New(Options{Tracker: tracker, Health: health, Logger: slog.New(slog.NewTextHandler(logged, nil))})
+		logs := func(text string) int { synctest.Wait(); return logged.count(text) }
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); a.WatchTracker(ctx) }()
@@ -305,4 +304,22 @@ func TestOtherTrackerDelay_GrowsAndIsRandom(t *testing.T) {
 		}
 		assert.Greater(t, len(delays), 1, "tasks that come back at the same moment meet the same worker each time")
 	}
+}
+
+// lockedBuffer keeps what one goroutine logs while another one reads it.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) count(text string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Count(b.text.String(), text)
 }
