@@ -62,11 +62,9 @@ func TestLimiter_ASlotIsGivenBackHoweverAStartEnds(t *testing.T) {
 				defer cancel()
 
 				require.True(t, s.tryStart(t.Context(), ctx, m, 0))
-				messages, _ := s.ingest.limiter.slots()
-				assert.Equal(t, 1, messages)
-				if test.cancel {
+				if test.cancel { // otherwise the start may have ended already
 					synctest.Wait()
-					messages, _ = s.ingest.limiter.slots()
+					messages, _ := s.ingest.limiter.slots()
 					assert.Equal(t, 1, messages, "the message waits")
 					cancel()
 				} else {
