@@ -83,7 +83,7 @@ func TestDeliver_RecordsThatAnAttemptBeginsBeforeItsRequestAndTheAnswerAfterIt(t
 	}, f.ledger)
 }
 
-// The completion of the activity alone says that the event was delivered, or given up.
+// The completion or the failure of the activity shows that the event was delivered or given up.
 func TestDeliver_RecordsNoAnswerIfTheDeliveryHasEnded(t *testing.T) {
 	for _, status := range []int{http.StatusOK, http.StatusBadRequest} {
 		f := newFixture(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }, `- {name: a, url: $URL}`)
@@ -132,7 +132,7 @@ func TestDeliver_SendsNothingAndSpendsNoAttemptIfTheBeginIsNotAcknowledged(t *te
 	}
 }
 
-// Temporal has lost the completion of the activity, and hands it out again.
+// Temporal has lost the completion of the task, and dispatches the task again.
 func TestDeliver_ARequestOfThisProcessIsNotSentAgain(t *testing.T) {
 	var requests atomic.Int32
 	f := newFixture(t, counting(&requests), `- {name: a, url: $URL, max_attempts: 1}`)
@@ -159,7 +159,7 @@ func TestDeliver_AnAttemptThatWasNotSentIsMade(t *testing.T) {
 	assert.EqualValues(t, 1, requests.Load())
 }
 
-func TestDeliver_ARequestOfAnotherProcessIsAskedFor(t *testing.T) {
+func TestDeliver_FailsWithUnknownIfAnotherProcessBeganTheLastRequest(t *testing.T) {
 	var requests atomic.Int32
 	f := newFixture(t, counting(&requests), `- {name: a, url: $URL}`)
 	_, failure := f.deliver(f.delivery(), nil)
@@ -187,7 +187,7 @@ func TestDeliver_ALastAttemptThatThisProcessHasForgottenIsNotMadeAgain(t *testin
 	assert.Equal(t, fanout.Progress{Attempts: 2, Error: "attempt 2 was begun by a process that no longer answers; the target may have got the event"}, progress)
 }
 
-func TestDeliver_BelievesA2xxInTheLedger(t *testing.T) {
+func TestDeliver_SendsNothingIfTheHeartbeatDetailsSayDelivered(t *testing.T) {
 	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, `- {name: a, url: $URL, max_attempts: 1}`)
 	outcome, failure := f.deliver(f.delivery(), &fanout.Progress{Attempts: 1, StatusCode: 202})
 	require.Nil(t, failure)

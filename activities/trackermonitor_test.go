@@ -266,7 +266,7 @@ func TestCountWaiting_UntilTheDeadLetterIsWrittenHereOrByAnotherWorker(t *testin
 	})
 }
 
-// A write to a network file system that is away blocks.
+// A write to a network file system that does not answer blocks.
 func TestCountWaiting_CountsAWriteThatBlocks(t *testing.T) {
 	set := load(t, "http://example.com", `- {name: a, url: $URL}`)
 	synctest.Test(t, func(t *testing.T) {

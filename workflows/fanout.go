@@ -36,7 +36,7 @@ func (w *Workflows) FanOut(ctx workflow.Context, in fanout.Input) (fanout.Result
 		r.keepOnlyOutstanding(ctx)
 	}
 	r.began = began(ctx)
-	r.chooseFirstLane(ctx)
+	r.chooseFastLane(ctx)
 	r.settleAll(ctx)
 	w.reportAge(ctx, r)
 	return r.conclude(ctx)
@@ -94,11 +94,11 @@ func began(ctx workflow.Context) time.Time {
 // if no task was lost before: the run started, the task scheduled, the task started.
 const undisturbedHistory = 3
 
-// chooseFirstLane decides whether this workflow task makes first attempts. Only the first task of
+// chooseFastLane decides whether this workflow task makes first attempts. Only the first task of
 // a run that ingest started makes them, and only if no task was lost before it. If a task was lost,
 // the history is longer, and the process that polled the lost task may have made first attempts. A
 // task that is only late, because of a backlog, does not make the history longer.
-func (r *run) chooseFirstLane(ctx workflow.Context) {
+func (r *run) chooseFastLane(ctx workflow.Context) {
 	switch {
 	case r.rerun && !r.continued:
 	case workflow.GetInfo(ctx).GetCurrentHistoryLength() <= undisturbedHistory:

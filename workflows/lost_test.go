@@ -24,14 +24,14 @@ import (
 	"genesys-fanout/internal/devstack/fixture"
 )
 
-// otherProcess is another process, of which only the answers to Recall exist.
+// otherProcess is another process. It executes only Recall.
 type otherProcess struct {
 	id      string
 	recalls atomic.Int32
 }
 
-// newProcess starts a process that answers each Recall with result; nil means that the process was
-// killed.
+// newProcess starts a process that answers each Recall with result. If result is nil, the process
+// counts as killed and answers nothing.
 func (r *runs) newProcess(result *fanout.RecallResult) *otherProcess {
 	r.T.Helper()
 	p := &otherProcess{id: uuid.NewString()}
@@ -52,7 +52,7 @@ func normalQueue(name string) *taskqueue.TaskQueue {
 	return &taskqueue.TaskQueue{Name: name, Kind: enums.TASK_QUEUE_KIND_NORMAL}
 }
 
-// loseFirstTask takes the first workflow task of a run as a process does, and never answers.
+// loseFirstTask polls the first workflow task of a run as a process does, and never completes it.
 func (r *runs) loseFirstTask(p *otherProcess) {
 	r.T.Helper()
 	task, err := r.Client.WorkflowService().PollWorkflowTaskQueue(r.Ctx, &workflowservice.PollWorkflowTaskQueueRequest{
@@ -67,9 +67,9 @@ var (
 	unsent    = &fanout.RecallResult{}
 )
 
-// If no process had the first workflow task before, it is only late, and the run makes the first
-// attempt as usual.
-func TestLostFirstTask_AsksTheProcessThatHadIt(t *testing.T) {
+// If no process polled the first workflow task before, the task is only late, and the run makes the
+// first attempt as usual.
+func TestLostFirstTask_AsksTheProcessThatPolledIt(t *testing.T) {
 	for name, test := range map[string]struct {
 		lost     bool
 		answer   *fanout.RecallResult // nil: the process was killed
@@ -131,8 +131,8 @@ func TestLostFirstTask_TheLastAttemptOfAKilledProcessIsExhausted(t *testing.T) {
 	assert.Zero(t, r.Targets["a"].Count())
 }
 
-// loseDeliver takes a task of the retry lane of target a as a process does: it records that an
-// attempt begins, and ends without an answer to it.
+// loseDeliver polls a task of the retry lane of target a as a process does. It records that an
+// attempt begins, and fails the task without recording the outcome of the attempt.
 func (r *runs) loseDeliver(p *otherProcess, progress fanout.Progress) {
 	r.T.Helper()
 	service := r.Client.WorkflowService()
