@@ -202,8 +202,11 @@ type Heartbeats interface {
 // it fails, the request must not be sent, and no attempt is spent: Temporal may have written what
 // it did not acknowledge, and then the next task finds out that the request was not sent.
 func (a *Activities) recordBegin(ctx context.Context, task retryTask, name fanout.Request) error {
-	recording, cancel := context.WithTimeout(ctx, beginTimeout)
+	// The deadline of the task is left out, and the other one is twice as long, because the SDK ends a
+	// call after half of the time until the deadline, and does not repeat it then.
+	recording, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*beginTimeout)
 	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
 	err := a.heartbeats.RecordActivityHeartbeat(recording, activity.GetInfo(ctx).TaskToken, task.Progress.Begin(name))
 	if err == nil && ctx.Err() == nil && !workerStops(ctx) {
 		return nil
