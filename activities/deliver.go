@@ -206,8 +206,11 @@ type Heartbeats interface {
 // have recorded a heartbeat that it did not acknowledge. Then the next task finds out from this
 // process that the request was not sent.
 func (a *Activities) recordBegin(ctx context.Context, task retryTask, name fanout.Request) error {
-	recording, cancel := context.WithTimeout(ctx, beginTimeout)
+	// The deadline of the task is left out, and the other one is twice as long, because the SDK ends a
+	// call after half of the time until the deadline, and does not repeat it then.
+	recording, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*beginTimeout)
 	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
 	err := a.heartbeats.RecordActivityHeartbeat(recording, activity.GetInfo(ctx).TaskToken, task.Progress.Begin(name))
 	if err == nil && ctx.Err() == nil && !workerStops(ctx) {
 		return nil

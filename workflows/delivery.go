@@ -1,9 +1,11 @@
 package workflows
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -21,6 +23,11 @@ const (
 	// polls it. A run calls Recall after Temporal was unreachable, and pollers reconnect
 	// within 10 s. If the process does not poll the task in time, it counts as killed.
 	recallTimeout = 20 * time.Second
+
+	// recallSlack is the time that Recall may take beyond the target's timeout, in which the request that
+	// it waits for ends. If it takes longer, the answer was lost, and the process is asked again. It
+	// is also how much later than recallTimeout Temporal may report that no process took the task.
+	recallSlack = 5 * time.Second
 
 	// fastLaneTimeout is the longest timeout of a target with a fast lane. If local activities
 	// are still running after 8 s, the SDK completes the workflow task and asks for another
@@ -172,19 +179,41 @@ func (d *delivery) applyLastOutcome(ctx workflow.Context) (ended bool) {
 	return d.progress.Attempts >= d.policy.MaxAttempts && d.giveUp(event.ReasonExhausted, d.progress)
 }
 
-// recall asks the process that began a request for its outcome.
+// recall asks the process that began a request for its outcome. If Temporal reports the silence of
+// the process late, Temporal itself was unreachable, so the process could not answer. Then recall
+// asks again.
 func (d *delivery) recall(ctx workflow.Context, request fanout.Request) (result fanout.RecallResult, err error) {
+	for {
+		asked := workflow.Now(ctx)
+		result, err = d.ask(ctx, request)
+		late := workflow.Now(ctx).Sub(asked) > recallTimeout+recallSlack
+		if !isSilence(err) || !late {
+			return result, err
+		}
+	}
+}
+
+// ask is one question to the process that began a request. Only the silence of the process ends it
+// without an answer: Temporal repeats it if the answer is lost, but not if no process takes it.
+func (d *delivery) ask(ctx workflow.Context, request fanout.Request) (result fanout.RecallResult, err error) {
 	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		ActivityID:             fanout.RecallActivityID(d.target),
 		TaskQueue:              fanout.ProcessQueue(workflow.GetInfo(ctx).TaskQueueName, request.Process),
-		ScheduleToCloseTimeout: recallTimeout + time.Duration(d.policy.Timeout),
 		ScheduleToStartTimeout: recallTimeout,
+		StartToCloseTimeout:    time.Duration(d.policy.Timeout) + recallSlack,
+		RetryPolicy:            &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 1},
 		DisableEagerExecution:  true,
 		Summary:                d.target + ": ask for the outcome of the last attempt",
 	})
 	input := fanout.RecallInput{Target: d.target, Number: request.Number}
 	err = workflow.ExecuteActivity(ctx, acts.Recall, input).Get(ctx, &result)
 	return result, err
+}
+
+// isSilence reports whether an activity failed because no worker took it in time.
+func isSilence(err error) bool {
+	timeout, ok := errors.AsType[*temporal.TimeoutError](err)
+	return ok && timeout.TimeoutType() == enums.TIMEOUT_TYPE_SCHEDULE_TO_START
 }
 
 // applyOutcome applies the outcome of an attempt and reports whether the delivery has ended.

@@ -132,7 +132,8 @@ func (p *TemporalProxy) forward(_ any, stream grpc.ServerStream) error {
 	if rule.delay > 0 {
 		select {
 		case <-time.After(rule.delay):
-		case <-ctx.Done():
+		case <-ctx.Done(): // an answer now could still reach a caller that is about to give up
+			return status.FromContextError(ctx.Err()).Err()
 		}
 	}
 	return stream.SendMsg(&answer)
