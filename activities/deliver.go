@@ -55,10 +55,12 @@ func (a *Activities) firstAttempt(ctx context.Context, d fanout.DeliverInput) (f
 // not sent, this process will not send it later either. If this process has forgotten a request of
 // the retry lane, Recall fails with FailureUnknown.
 func (a *Activities) Recall(ctx context.Context, in fanout.RecallInput) (fanout.RecallResult, error) {
+	key := retryKey(in.Number)
 	if in.Number == 0 {
-		a.requests.deny(runOf(ctx).RunID, in.Target)
+		key = firstKey(in.RunID, in.Target)
+		a.requests.deny(in.RunID, in.Target)
 	}
-	outcome, sent, err := a.requests.outcome(ctx, requestKey{runOf(ctx).RunID, in.Target, in.Number})
+	outcome, sent, err := a.requests.outcome(ctx, key)
 	if errors.Is(err, errForgotten) { // a retry would fail too
 		err = temporal.NewNonRetryableApplicationError(err.Error(), fanout.FailureUnknown, err)
 	}
@@ -79,9 +81,11 @@ func (a *Activities) Deliver(ctx context.Context, d fanout.DeliverInput) (fanout
 // earlier attempt that was not recorded.
 func (a *Activities) deliver(ctx context.Context, d fanout.DeliverInput) (fanout.Outcome, error) {
 	if activity.HasHeartbeatDetails(ctx) {
-		if err := activity.GetHeartbeatDetails(ctx, &d.Progress); err != nil {
+		var recorded fanout.Progress // and not d.Progress, whose fields would stay where the JSON has none
+		if err := activity.GetHeartbeatDetails(ctx, &recorded); err != nil {
 			return fanout.Outcome{}, fmt.Errorf("read the progress of the delivery: %w", err)
 		}
+		d.Progress = recorded
 	}
 	task := retryTask{DeliverInput: d, expiresAt: expiry(ctx)}
 	if d.Progress.Delivered() {
@@ -92,8 +96,8 @@ func (a *Activities) deliver(ctx context.Context, d fanout.DeliverInput) (fanout
 		if err != nil {
 			return fanout.Outcome{}, err
 		}
-		if failure := task.failure(last); failure == nil || fanout.IsFinal(failure) {
-			return last, failure
+		if last.Verdict == fanout.Delivered || last.Verdict == fanout.Rejected {
+			return last, task.failure(last)
 		}
 		task.Progress, task.NotBefore = last.Progress, last.NotBefore
 	}
@@ -122,7 +126,7 @@ func (a *Activities) outcomeOfLast(ctx context.Context, task *retryTask) (fanout
 	if last.Process != a.requests.process {
 		return fanout.Outcome{}, fanout.Unknown(task.Progress)
 	}
-	outcome, sent, err := a.requests.outcome(ctx, requestKey{runOf(ctx).RunID, task.Policy.Target, last.Number})
+	outcome, sent, err := a.requests.outcome(ctx, retryKey(last.Number))
 	switch {
 	case errors.Is(err, errForgotten):
 		return fanout.Outcome{Verdict: fanout.Held, Progress: task.Progress.Lost()}, nil
@@ -174,7 +178,7 @@ func (a *Activities) attemptInRetryLane(ctx context.Context, t *target.Target, t
 		return fanout.Outcome{}, task.heldFailure(denied.reason, max(denied.wait, time.Second))
 	}
 	defer permit.release()
-	name, request := a.requests.begin(runOf(ctx).RunID, t.Name())
+	name, request := a.requests.begin()
 	defer request.finish()
 	if err := a.recordBegin(ctx, task, name); err != nil {
 		a.metrics.countOutcome(t, RetryLane, fanout.Held)

@@ -37,7 +37,7 @@ func (f *fixture) recall(acts *Activities, number int64) fanout.RecallResult {
 	f.t.Helper()
 	env := f.suite.NewTestActivityEnvironment()
 	env.RegisterActivity(acts.Recall)
-	value, err := env.ExecuteActivity(acts.Recall, fanout.RecallInput{Target: f.targets.All()[0].Name(), Number: number})
+	value, err := env.ExecuteActivity(acts.Recall, fanout.RecallInput{Target: f.targets.All()[0].Name(), RunID: "default-test-run-id", Number: number})
 	require.NoError(f.t, err)
 	var result fanout.RecallResult
 	require.NoError(f.t, value.Get(&result))
@@ -197,17 +197,75 @@ func TestDeliver_SendsNothingIfTheHeartbeatDetailsSayDelivered(t *testing.T) {
 func TestOutcome_WaitsForARequestInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		requests := newRequests("process-1")
-		name, own := requests.begin("run-1", "a")
+		name, own := requests.begin()
 		go func() {
 			time.Sleep(time.Minute)
 			own.answer(fanout.Outcome{Verdict: fanout.Delivered})
 			own.finish()
 		}()
-		outcome, sent, err := requests.outcome(t.Context(), requestKey{"run-1", "a", name.Number})
+		outcome, sent, err := requests.outcome(t.Context(), retryKey(name.Number))
 		require.NoError(t, err)
 		assert.True(t, sent)
 		assert.Equal(t, fanout.Delivered, outcome.Verdict)
-		_, _, err = requests.outcome(t.Context(), requestKey{"run-1", "a", name.Number + 1})
+		_, _, err = requests.outcome(t.Context(), retryKey(name.Number+1))
 		require.ErrorIs(t, err, errForgotten)
 	})
+}
+
+func TestRequests_NeverDropsARequestInFlight(t *testing.T) {
+	requests := newRequests("process-1")
+	name, own := requests.begin()
+	for range rememberedRequests + 1 {
+		_, other := requests.begin()
+		other.answer(fanout.Outcome{Verdict: fanout.Delivered})
+		other.finish()
+	}
+	own.answer(fanout.Outcome{Verdict: fanout.Delivered})
+	own.finish()
+	_, sent, err := requests.outcome(t.Context(), retryKey(name.Number))
+	require.NoError(t, err)
+	assert.True(t, sent)
+}
+
+// Otherwise a first attempt that was sent, and then forgotten, would not count.
+func TestRequests_DoesNotSayThatAFirstAttemptWasNotSentAfterItDroppedEntries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests := newRequests("process-1")
+		for range rememberedRequests + 1 {
+			_, other := requests.begin()
+			other.finish()
+		}
+		requests.deny("run-1", "a")
+		_, _, err := requests.outcome(t.Context(), firstKey("run-1", "a"))
+		require.ErrorIs(t, err, errForgotten)
+		time.Sleep(forgetfulFor)
+		requests.deny("run-1", "a")
+		_, sent, err := requests.outcome(t.Context(), firstKey("run-1", "a"))
+		require.NoError(t, err)
+		assert.False(t, sent)
+	})
+}
+
+func TestDeny_HoldsAlsoIfTheAttemptInFlightSendsNothing(t *testing.T) {
+	requests := newRequests("process-1")
+	outcome, err := requests.first(t.Context(), "run-1", "a", func() (fanout.Outcome, bool) {
+		requests.deny("run-1", "a")
+		return fanout.Outcome{Verdict: fanout.Held}, false
+	})
+	require.NoError(t, err)
+	require.Equal(t, fanout.Held, outcome.Verdict)
+	_, err = requests.first(t.Context(), "run-1", "a", func() (fanout.Outcome, bool) {
+		t.Error("a second attempt is made")
+		return fanout.Outcome{}, true
+	})
+	require.NoError(t, err)
+}
+
+func TestDeliver_TheHeartbeatReplacesTheProgressOfTheInput(t *testing.T) {
+	f := newFixture(t, func(http.ResponseWriter, *http.Request) { t.Error("a request was sent") }, `- {name: a, url: $URL, max_attempts: 2}`)
+	d := f.delivery()
+	d.Progress = fanout.Progress{Attempts: 1, StatusCode: 503, Error: "503"}
+	_, failure := f.deliver(d, &fanout.Progress{Attempts: 2, Error: "connection refused"})
+	require.NotNil(t, failure)
+	assert.Equal(t, fanout.Progress{Attempts: 2, Error: "connection refused"}, fanout.LastProgress(failure, fanout.Progress{}))
 }

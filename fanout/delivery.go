@@ -39,6 +39,7 @@ type FirstTaskResult struct {
 // RecallInput names a request. Recall asks the process that began the request for its outcome.
 type RecallInput struct {
 	Target string `json:"target"`
+	RunID  string `json:"run_id"`           // of the run that made the first attempt; a run that was reset asks for its original run
 	Number int64  `json:"number,omitempty"` // the number of the Request; 0 is the first attempt of the run
 }
 

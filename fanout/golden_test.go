@@ -46,7 +46,7 @@ func TestPayloads_HaveTheCommittedJSON(t *testing.T) {
 		"DeliverInput":            DeliverInput{Message: message, Policy: policy, Progress: progress, NotBefore: at, TargetState: state},
 		"DeliverResult":           DeliverResult{Outcome: outcome},
 		"FirstAttemptResult":      FirstAttemptResult{Outcome: outcome},
-		"RecallInput":             RecallInput{Target: "analytics-service", Number: 7},
+		"RecallInput":             RecallInput{Target: "analytics-service", RunID: "0b6f3c5e-5f0e-4a56-9f0a-3f1d5a6f7c11", Number: 7},
 		"RecallResult":            RecallResult{Sent: true, Outcome: outcome},
 		"FirstTaskResult":         FirstTaskResult{Process: "d81f7c1a-52be-4a0e-8f0d-6b1f0f6a9b01"},
 		"Progress-in-flight":      begun,

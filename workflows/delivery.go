@@ -134,13 +134,14 @@ func (d *delivery) hasFastLane() bool {
 // of an attempt in a task that was lost. It reports whether the delivery has ended.
 func (d *delivery) tryFastLane(ctx workflow.Context) (ended bool) {
 	switch {
-	case !d.hasFastLane() || ctx.Err() != nil:
+	case !d.hasFastLane():
 		return false
-	case d.run.fastLane:
-		return d.applyOutcome(ctx, d.firstAttempt(ctx))
-	case d.run.lostBy != "":
+	case d.run.lostBy != "": // also if the run is canceled, because the event may be delivered
 		d.progress = d.progress.Begin(fanout.Request{Process: d.run.lostBy})
-		return d.applyLastOutcome(ctx)
+		disconnected, _ := workflow.NewDisconnectedContext(ctx)
+		return d.applyLastOutcome(disconnected)
+	case d.run.fastLane && ctx.Err() == nil:
+		return d.applyOutcome(ctx, d.firstAttempt(ctx))
 	}
 	return false
 }
@@ -174,7 +175,11 @@ func (d *delivery) applyLastOutcome(ctx workflow.Context) (ended bool) {
 	case !result.Sent:
 		d.progress = d.progress.Unsent()
 	default:
-		return d.applyOutcome(ctx, result.Outcome)
+		outcome := result.Outcome
+		if left := outcome.NotBefore.Sub(workflow.Now(ctx)); outcome.Wait != (fanout.Wait{}) && left < time.Duration(outcome.Wait.Least) {
+			outcome.Wait.Least = target.Duration(max(left, time.Millisecond)) // a part of the wait has passed
+		}
+		return d.applyOutcome(ctx, outcome)
 	}
 	return d.progress.Attempts >= d.policy.MaxAttempts && d.giveUp(event.ReasonExhausted, d.progress)
 }
@@ -205,7 +210,7 @@ func (d *delivery) ask(ctx workflow.Context, request fanout.Request) (result fan
 		DisableEagerExecution:  true,
 		Summary:                d.target + ": ask for the outcome of the last attempt",
 	})
-	input := fanout.RecallInput{Target: d.target, Number: request.Number}
+	input := fanout.RecallInput{Target: d.target, RunID: workflow.GetInfo(ctx).OriginalRunID, Number: request.Number}
 	err = workflow.ExecuteActivity(ctx, acts.Recall, input).Get(ctx, &result)
 	return result, err
 }
@@ -267,6 +272,7 @@ func (d *delivery) tryRetryLane(ctx workflow.Context) {
 		if d.expire(ctx) {
 			return
 		}
+		d.inline.Body = nil // so that the history does not grow by the message with each question
 	}
 }
 
@@ -314,7 +320,7 @@ func (d *delivery) fetchProgress(ctx workflow.Context) {
 	err := workflow.ExecuteLocalActivity(ctx, acts.LastProgress, fanout.LastProgressInput{Target: d.target}).Get(ctx, &last)
 	if err != nil {
 		workflow.GetLogger(ctx).Error("the progress of the retry lane cannot be read; the dead letter may count too few attempts", "target", d.target, "error", err)
-	} else if last.Attempts >= d.progress.Attempts {
+	} else if last.Progress != (fanout.Progress{}) && last.Attempts >= d.progress.Attempts {
 		d.progress = last.Progress
 	}
 }

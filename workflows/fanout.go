@@ -115,6 +115,7 @@ const lostTaskTimeout = time.Minute
 // processOfLostTask returns the process that polled the first workflow task of the run, which was
 // lost. It is empty if no process can be asked.
 func processOfLostTask(ctx workflow.Context) string {
+	ctx, _ = workflow.NewDisconnectedContext(ctx) // if the run is canceled, the event may be delivered all the same
 	ctx = workflow.WithLocalActivityOptions(ctx, workflow.LocalActivityOptions{
 		ScheduleToCloseTimeout: lostTaskTimeout,
 		Summary:                "read which process lost the first workflow task",

@@ -221,3 +221,19 @@ targets:
 	_, _ = r.AwaitEnd(again)
 	assert.Zero(t, count(again))
 }
+
+// The event may have been delivered, so the process is asked although the run is canceled.
+func TestLostFirstTask_ACanceledRunAsksToo(t *testing.T) {
+	r := &runs{fixture.New(t, fixture.Options{Targets: oneTarget})}
+	first := r.newProcess(delivered)
+	in := r.Input("evt-1")
+	options := fanout.StartOptions(in, fixture.TaskQueue, false)
+	options.WorkflowTaskTimeout = time.Second
+	run := r.Execute(options, in)
+	r.loseFirstTask(first)
+	require.NoError(t, r.Client.CancelWorkflow(r.Ctx, run.GetID(), run.GetRunID()))
+	r.StartWorkers()
+	r.completes(run)
+	assert.EqualValues(t, 1, first.recalls.Load())
+	assert.Zero(t, r.Targets["a"].Count())
+}

@@ -64,10 +64,16 @@ func StartTemporal(ctx context.Context, options TemporalOptions) (*Temporal, err
 			return nil, err
 		}
 	}
-	if err := t.Start(ctx); err != nil {
-		return nil, err
+	var err error
+	for range startTries {
+		if err = t.Start(ctx); err == nil {
+			return t, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	return t, nil
+	return nil, err
 }
 
 // Start starts the server again after Kill, with the same ports and data, and waits until the server
@@ -87,6 +93,10 @@ func (t *Temporal) Start(ctx context.Context) error {
 	}
 	return nil
 }
+
+// startTries is how often a new server is started. It chooses free ports for its own services, and
+// ends if another program takes one of them before it listens.
+const startTries = 3
 
 func (t *Temporal) args() []string {
 	o := t.options
