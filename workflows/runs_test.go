@@ -39,6 +39,7 @@ targets:
 `
 
 const (
+	running    = enums.WORKFLOW_EXECUTION_STATUS_RUNNING
 	failed     = enums.WORKFLOW_EXECUTION_STATUS_FAILED
 	canceled   = enums.WORKFLOW_EXECUTION_STATUS_CANCELED
 	terminated = enums.WORKFLOW_EXECUTION_STATUS_TERMINATED
