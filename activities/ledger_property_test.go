@@ -412,6 +412,7 @@ func (m *model) faults() (steps []modelStep) {
 func (m *model) removeHeartbeat(i int) {
 	m.heartbeats = slices.Delete(slices.Clone(m.heartbeats), i, i+1)
 }
+
 func (m *model) removeCompletion(i int) {
 	m.completions = slices.Delete(slices.Clone(m.completions), i, i+1)
 }
@@ -467,7 +468,9 @@ func (p *modelProcess) complete(ctx context.Context, completion func()) {
 	m.completions = append(m.completions, completion)
 }
 
-func (m *model) startToClose() time.Duration { return time.Duration(m.policy.Timeout) + Overhead }
+func (m *model) startToClose() time.Duration {
+	return time.Duration(m.policy.Timeout) + DeliverOverhead
+}
 
 // reply answers a call, unless it was answered before.
 func (h *modelHeartbeat) reply(err error) {
@@ -562,7 +565,7 @@ func (p *modelProcess) runRecall(recall *modelRecall) {
 	env := p.environment(ctx)
 	env.RegisterActivity(p.acts.Recall)
 	var result modelRecalled
-	value, err := env.ExecuteActivity(p.acts.Recall, fanout.RecallInput{Target: "a", Number: recall.number})
+	value, err := env.ExecuteActivity(p.acts.Recall, fanout.RecallInput{Target: "a", RunID: "default-test-run-id", Number: recall.number})
 	result.err = err
 	if err == nil {
 		result.err = value.Get(&result.RecallResult)
