@@ -139,9 +139,9 @@ func (r *runs) resetDeliver(run client.WorkflowRun) {
 	require.NoError(r.T, err)
 }
 
-// attemptsAt returns the attempts of which a target got requests for an event.
-func (r *runs) attemptsOf(eventID string) (attempts []int) {
-	for _, request := range r.Targets["a"].ByEvent(eventID) {
+// attempts returns the attempts of which target a got requests for the event evt-1.
+func (r *runs) attempts() (attempts []int) {
+	for _, request := range r.Targets["a"].ByEvent("evt-1") {
 		attempts = append(attempts, request.Attempt)
 	}
 	return attempts
@@ -151,7 +151,7 @@ func (r *runs) attemptsOf(eventID string) (attempts []int) {
 func startAt(t *testing.T, s stage) (r *runs, run client.WorkflowRun, release func()) {
 	r = start(t, oneTarget+s.settings)
 	run, release = s.reach(r)
-	require.Len(t, r.attemptsOf("evt-1"), s.before)
+	require.Len(t, r.attempts(), s.before)
 	return r, run, release
 }
 
@@ -165,11 +165,11 @@ func TestOperator_APausedDeliverySendsNothingAndSucceedsAfterItIsUnpaused(t *tes
 			if !s.succeeds {
 				r.awaitDeliver(run, enums.PENDING_ACTIVITY_STATE_PAUSED)
 				r.completes(r.StartRun("evt-2")) // sent later, and delivered
-				assert.Len(t, r.attemptsOf("evt-1"), s.before, "paused")
+				assert.Len(t, r.attempts(), s.before, "paused")
 				r.unpauseDeliver(run)
 			}
 			r.completes(run)
-			assert.Equal(t, s.attempts, r.attemptsOf("evt-1"))
+			assert.Equal(t, s.attempts, r.attempts())
 		})
 	}
 }
@@ -182,7 +182,7 @@ func TestOperator_AResetDeliverySucceedsAndSpendsNoAttempt(t *testing.T) {
 			r.resetDeliver(run)
 			release()
 			r.completes(run)
-			assert.Equal(t, s.attempts, r.attemptsOf("evt-1"))
+			assert.Equal(t, s.attempts, r.attempts())
 		})
 	}
 }
@@ -206,7 +206,7 @@ func TestOperator_TheDeadLetterOfACanceledDeliveryCountsItsRequests(t *testing.T
 				assert.Equal(t, event.ReasonCanceled, record.Reason)
 				assert.Equal(t, s.before, record.Attempts)
 			}
-			assert.Len(t, r.attemptsOf("evt-1"), s.before)
+			assert.Len(t, r.attempts(), s.before)
 		})
 	}
 }
