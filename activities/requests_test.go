@@ -148,7 +148,7 @@ func TestDeliver_ARequestOfThisProcessIsNotSentAgain(t *testing.T) {
 func TestDeliver_AnAttemptThatWasNotSentIsMade(t *testing.T) {
 	var requests atomic.Int32
 	f := newFixture(t, counting(&requests), `- {name: a, url: $URL, max_attempts: 1}`)
-	f.heartbeat = func(_ context.Context, progress fanout.Progress) error { return context.DeadlineExceeded }
+	f.heartbeat = func(context.Context, fanout.Progress) error { return context.DeadlineExceeded }
 	_, failure := f.deliver(f.delivery(), nil)
 	require.NotNil(t, failure)
 	f.heartbeat = nil
