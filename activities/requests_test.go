@@ -184,7 +184,7 @@ func TestDeliver_ALastAttemptThatThisProcessHasForgottenIsNotMadeAgain(t *testin
 	require.NotNil(t, failure)
 	reason, progress := fanout.Explain(failure, fanout.Progress{})
 	assert.Equal(t, event.ReasonExhausted, reason)
-	assert.Equal(t, fanout.Progress{Attempts: 2, Error: "attempt 2 was begun by a process that no longer answers; the target may have got the event"}, progress)
+	assert.Equal(t, fanout.Progress{Attempts: 2, Error: "attempt 2 was begun by a process that no longer answers; the event may have been delivered"}, progress)
 }
 
 func TestDeliver_SendsNothingIfTheHeartbeatDetailsSayDelivered(t *testing.T) {

@@ -182,7 +182,7 @@ func TestLedger_LostCompletion(t *testing.T) {
 				assert.Equal(t, event.ReasonExhausted, record.Reason)
 				assert.Equal(t, 2, record.Attempts)
 				assert.Zero(t, record.StatusCode)
-				assert.Equal(t, "attempt 2 was begun by a process that no longer answers; the target may have got the event", record.Error)
+				assert.Equal(t, "attempt 2 was begun by a process that no longer answers; the event may have been delivered", record.Error)
 				s.waitStatus(s.id(0), failed)
 			} else {
 				s.waitStatus(s.id(0), completed)

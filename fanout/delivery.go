@@ -103,11 +103,11 @@ func (p Progress) Unsent() Progress {
 }
 
 // Lost returns the progress of a delivery if the process that began the request in flight no
-// longer answers. The attempt counts, because the target may have got the event.
+// longer answers. The attempt counts, because the event may have been delivered.
 func (p Progress) Lost() Progress {
 	p.InFlight = Request{}
 	p.StatusCode = 0
-	p.Error = fmt.Sprintf("attempt %d was begun by a process that no longer answers; the target may have got the event", p.Attempts)
+	p.Error = fmt.Sprintf("attempt %d was begun by a process that no longer answers; the event may have been delivered", p.Attempts)
 	return p
 }
 

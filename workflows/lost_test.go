@@ -127,7 +127,7 @@ func TestLostFirstTask_TheLastAttemptOfAKilledProcessIsExhausted(t *testing.T) {
 	assert.Equal(t, event.ReasonExhausted, record.Reason)
 	assert.Equal(t, 1, record.Attempts)
 	assert.Zero(t, record.StatusCode)
-	assert.Equal(t, "attempt 1 was begun by a process that no longer answers; the target may have got the event", record.Error)
+	assert.Equal(t, "attempt 1 was begun by a process that no longer answers; the event may have been delivered", record.Error)
 	assert.Zero(t, r.Targets["a"].Count())
 }
 
@@ -184,7 +184,7 @@ func TestRetryLane_AsksTheProcessThatBeganTheLastAttempt(t *testing.T) {
 				assert.Equal(t, event.ReasonExhausted, record.Reason)
 				assert.Equal(t, test.recorded, record.Attempts)
 				assert.Zero(t, record.StatusCode)
-				assert.Contains(t, record.Error, "the target may have got the event")
+				assert.Contains(t, record.Error, "the event may have been delivered")
 			}
 			var attempts []int
 			for _, request := range r.Targets["a"].Requests() {
