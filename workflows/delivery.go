@@ -97,7 +97,7 @@ func inline(in fanout.Input, targets int) event.Message {
 
 // deliverOrRecord delivers the event, or records a dead letter if the delivery is given up.
 func (d *delivery) deliverOrRecord(ctx workflow.Context) {
-	if d.reason == "" && !d.expire(ctx) && !d.tryFastLane(ctx) && !d.expire(ctx) {
+	if d.reason == "" && !d.recallFirstAttempt(ctx) && !d.expire(ctx) && !d.tryFastLane(ctx) && !d.expire(ctx) {
 		d.tryRetryLane(ctx)
 	}
 	if d.reason != "" {
@@ -130,20 +130,25 @@ func (d *delivery) hasFastLane() bool {
 	return d.policy.FastLane && time.Duration(d.policy.Timeout) <= fastLaneTimeout
 }
 
-// tryFastLane makes the first attempt within the current workflow task, or asks for the outcome
-// of an attempt in a task that was lost. It reports whether the delivery has ended.
-func (d *delivery) tryFastLane(ctx workflow.Context) (ended bool) {
-	switch {
-	case !d.hasFastLane():
+// recallFirstAttempt asks for the outcome of the first attempt that a lost workflow task may have
+// made, and reports whether the delivery has ended. It asks also if the run is canceled or max_age
+// has passed, because the event may have been delivered.
+func (d *delivery) recallFirstAttempt(ctx workflow.Context) (ended bool) {
+	if d.run.lostBy == "" || !d.hasFastLane() {
 		return false
-	case d.run.lostBy != "": // also if the run is canceled, because the event may be delivered
-		d.progress = d.progress.Begin(fanout.Request{Process: d.run.lostBy})
-		disconnected, _ := workflow.NewDisconnectedContext(ctx)
-		return d.applyLastOutcome(disconnected)
-	case d.run.fastLane && ctx.Err() == nil:
-		return d.applyOutcome(ctx, d.firstAttempt(ctx))
 	}
-	return false
+	d.progress = d.progress.Begin(fanout.Request{Process: d.run.lostBy})
+	disconnected, _ := workflow.NewDisconnectedContext(ctx)
+	return d.applyLastOutcome(disconnected)
+}
+
+// tryFastLane makes the first attempt within the current workflow task, and reports whether the
+// delivery has ended.
+func (d *delivery) tryFastLane(ctx workflow.Context) (ended bool) {
+	if !d.run.fastLane || !d.hasFastLane() || ctx.Err() != nil {
+		return false
+	}
+	return d.applyOutcome(ctx, d.firstAttempt(ctx))
 }
 
 // firstAttempt executes FirstAttempt and returns the outcome.

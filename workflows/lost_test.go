@@ -237,3 +237,22 @@ func TestLostFirstTask_ACanceledRunAsksToo(t *testing.T) {
 	assert.EqualValues(t, 1, first.recalls.Load())
 	assert.Zero(t, r.Targets["a"].Count())
 }
+
+// The event may have been delivered in time, so the process is asked although max_age has passed.
+func TestLostFirstTask_ARunWhoseMaxAgeHasPassedAsksToo(t *testing.T) {
+	r := &runs{fixture.New(t, fixture.Options{Targets: oneTarget + `
+    max_age: 2s
+`})}
+	first := r.newProcess(delivered)
+	in := r.Input("evt-1")
+	options := fanout.StartOptions(in, fixture.TaskQueue, false)
+	options.WorkflowTaskTimeout = time.Second
+	run := r.Execute(options, in)
+	r.loseFirstTask(first)
+	passed := time.NewTimer(3 * time.Second)
+	<-passed.C
+	r.StartWorkers()
+	r.completes(run)
+	assert.EqualValues(t, 1, first.recalls.Load())
+	assert.Zero(t, r.Targets["a"].Count())
+}
