@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -117,7 +118,7 @@ func newStackOn(t *testing.T, temporal *devstack.Temporal, kafka *devstack.Kafka
 	ctx := await.Context(t)
 	s := &stack{
 		t: t, ctx: ctx, temporal: temporal, kafka: kafka,
-		name: strings.ToLower(strings.ReplaceAll(t.Name(), "/", "-")) + "-" + uuid.NewString()[:8], dir: t.TempDir(),
+		name: topicName(t.Name()) + "-" + uuid.NewString()[:8], dir: t.TempDir(),
 		targets: make(map[string]*devstack.Target),
 	}
 	for name, script := range scripts {
@@ -135,6 +136,14 @@ func newStackOn(t *testing.T, temporal *devstack.Temporal, kafka *devstack.Kafka
 	t.Cleanup(c.Close)
 	s.client = c
 	return s
+}
+
+// notInTopics matches what Kafka does not allow in the name of a topic. kfake allows more.
+var notInTopics = regexp.MustCompile(`[^a-z0-9._-]+`)
+
+// topicName returns the name of a test as a name that Kafka allows.
+func topicName(test string) string {
+	return notInTopics.ReplaceAllLiteralString(strings.ToLower(test), "-")
 }
 
 // ownKafka starts a broker that a test may stop or change.
