@@ -10,7 +10,7 @@ SERVER_TOOLS := tool-temporal-server tool-temporal-sql
 # The modules beside the main one. They are separate so that the product does not depend on
 # the modules that only they import. genesyssdk is not in this list, because some module
 # mirrors do not serve its SDK.
-MODULES := bench deploy tools/screenshots
+MODULES := bench chaos deploy tools/screenshots
 BIN := bin
 CACHE := .cache/bin
 export TEMPORAL_CLI := $(CURDIR)/$(CACHE)/temporal
@@ -95,6 +95,12 @@ bench-all: bench bench-records ## Measure the tables core, records and growth
 .PHONY: bench-records
 bench-records: build-bench tools-$(BACKEND) ## Measure the command deadletter with 100,000 records
 	$(BIN)/bench -backend $(BACKEND) -table records -doc docs/performance.md
+
+BEFORE ?=
+
+.PHONY: bench-change
+bench-change: build-bench tools-$(BACKEND) ## Compare with the binaries of an earlier commit (BEFORE=their folder)
+	$(BIN)/bench -backend $(BACKEND) -table change -before "$(BEFORE)"
 
 .PHONY: build-bench
 build-bench: build

@@ -97,16 +97,18 @@ func (t table) caseNames() string {
 	return strings.Join(names, ", ")
 }
 
-func tableByName(name string) (table, error) {
-	switch name {
+func tableByName(o options) (table, error) {
+	switch o.table {
 	case "core":
 		return core(), nil
 	case "growth":
 		return growth(), nil
 	case "records":
 		return recordsTable(), nil
+	case "change":
+		return change(o.before)
 	}
-	return table{}, fmt.Errorf("-table: there is no table %q; choose core, growth or records", name)
+	return table{}, fmt.Errorf("-table: there is no table %q; choose core, growth, records or change", o.table)
 }
 
 // core is the table of "make bench".

@@ -29,6 +29,7 @@ type options struct {
 	only    string
 	table   string
 	bin     string
+	before  string
 	out     string
 	doc     string
 }
@@ -41,8 +42,9 @@ func run() int {
 	flag.IntVar(&o.rounds, "rounds", 3, "number of rounds of each case")
 	flag.IntVar(&o.events, "events", 1500, "number of events in one round of a case")
 	flag.StringVar(&o.only, "only", "", "names of the cases to measure, separated by commas (default: all cases of the table)")
-	flag.StringVar(&o.table, "table", "core", "the table to measure: core is the fan-out; growth is more targets, larger events, history and memory; records is the command deadletter")
+	flag.StringVar(&o.table, "table", "core", "the table to measure: core is the fan-out; growth is more targets, larger events, history and memory; records is the command deadletter; change compares the binaries with those of -before")
 	flag.StringVar(&o.bin, "bin", "bin", "directory of the built binaries")
+	flag.StringVar(&o.before, "before", "", "directory of the binaries of an earlier commit, for the table change")
 	flag.StringVar(&o.out, "out", "bench/results", "directory for the results")
 	flag.StringVar(&o.doc, "doc", "", "Markdown file in which the results replace the part between the markers of the table")
 	flag.Parse()
@@ -54,7 +56,7 @@ func run() int {
 }
 
 func bench(ctx context.Context, o options) error {
-	table, err := tableByName(o.table)
+	table, err := tableByName(o)
 	if err != nil {
 		return err
 	}
