@@ -52,7 +52,10 @@ func resetConnection(r *http.Request) {
 }
 
 // URL returns the server's URL without a path.
-func (s *httpServer) URL() string { return "http://" + s.listener.Addr().String() }
+func (s *httpServer) URL() string { return "http://" + s.Addr() }
+
+// Addr returns the server's host:port.
+func (s *httpServer) Addr() string { return s.listener.Addr().String() }
 
 // Stop begins an outage: the port is closed and every connection breaks, as in a crash.
 func (s *httpServer) Stop() { s.listener.closePort() }

@@ -26,6 +26,10 @@ type KafkaOptions struct {
 	Dir string
 	// Username and Password of the one user; default "fanout" and a random password.
 	Username, Password string
+	// Port of the broker, and Advertised, the host:port that it tells its clients to connect to, such as
+	// that of a proxy; by default a free port and the same. Both need BackendApache.
+	Port       int
+	Advertised string
 	// Certificate of the broker; default a valid one.
 	Certificate Certificate
 	// Topics to create at the start, with their number of partitions.

@@ -1,6 +1,7 @@
 package devstack
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -16,6 +17,7 @@ import (
 // apacheBroker is one node of Apache Kafka, which runs on the Java of this machine.
 type apacheBroker struct {
 	address    string
+	advertised string // the address that clients connect to
 	java       string // path of the program
 	classPath  string
 	configFile string
@@ -31,9 +33,11 @@ func startApache(ctx context.Context, options KafkaOptions, users []account, cer
 	if err != nil {
 		return nil, err
 	}
-	port, err := FreePort(ctx)
-	if err != nil {
-		return nil, err
+	port := options.Port
+	if port == 0 {
+		if port, err = FreePort(ctx); err != nil {
+			return nil, err
+		}
 	}
 	controllerPort, err := FreePort(ctx)
 	if err != nil {
@@ -41,11 +45,12 @@ func startApache(ctx context.Context, options KafkaOptions, users []account, cer
 	}
 	b := &apacheBroker{
 		address:    Loopback(port),
+		advertised: cmp.Or(options.Advertised, Loopback(port)),
 		java:       java,
 		classPath:  filepath.Join(jars, "*"),
 		configFile: filepath.Join(options.Dir, "server.properties"),
 	}
-	properties := serverProperties(options, users[0], certificates, b.address, Loopback(controllerPort))
+	properties := serverProperties(options, users[0], certificates, b.address, b.advertised, Loopback(controllerPort))
 	if err := os.WriteFile(b.configFile, []byte(properties), 0o600); err != nil {
 		return nil, err
 	}
@@ -107,13 +112,13 @@ func isDir(path string) bool {
 	return err == nil && info.IsDir()
 }
 
-func serverProperties(options KafkaOptions, broker account, certificates *certificates, address, controller string) string {
+func serverProperties(options KafkaOptions, broker account, certificates *certificates, address, advertised, controller string) string {
 	lines := []string{
 		"process.roles=broker,controller",
 		"node.id=1",
 		"controller.quorum.voters=1@" + controller,
 		"listeners=SASL_SSL://" + address + ",CONTROLLER://" + controller,
-		"advertised.listeners=SASL_SSL://" + address,
+		"advertised.listeners=SASL_SSL://" + advertised,
 		"controller.listener.names=CONTROLLER",
 		"inter.broker.listener.name=SASL_SSL",
 		"listener.security.protocol.map=CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
@@ -169,7 +174,7 @@ func randomClusterID() string {
 	return base64.RawURLEncoding.EncodeToString(id[:])
 }
 
-func (b *apacheBroker) bootstrap() string { return b.address }
+func (b *apacheBroker) bootstrap() string { return b.advertised }
 
 func (b *apacheBroker) start(ctx context.Context) error {
 	if b.process != nil {
@@ -207,6 +212,36 @@ func (b *apacheBroker) stop() {
 		b.process.Kill()
 		b.process = nil
 	}
+}
+
+// shutDown ends the broker in order.
+func (b *apacheBroker) shutDown(ctx context.Context) error {
+	if b.process == nil {
+		return nil
+	}
+	process := b.process
+	b.process = nil
+	_, err := process.Stop(ctx)
+	return err
+}
+
+// Process returns the broker's process, which Pause and Resume stop and continue, or nil if the
+// broker is in this process or does not run.
+func (k *Kafka) Process() *Process {
+	if b, ok := k.broker.(*apacheBroker); ok {
+		return b.process
+	}
+	return nil
+}
+
+// ShutDown ends the broker in order, and Start starts it again. It needs BackendApache: Stop is an
+// outage of either backend, and with Apache Kafka a crash.
+func (k *Kafka) ShutDown(ctx context.Context) error {
+	b, ok := k.broker.(*apacheBroker)
+	if !ok {
+		return fmt.Errorf("only the backend %s can be shut down; this broker is %s", BackendApache, k.Backend())
+	}
+	return b.shutDown(ctx)
 }
 
 // disconnect restarts the broker, because Apache Kafka cannot break the connections of a user whose

@@ -73,6 +73,50 @@ func produce(ctx context.Context, client *kgo.Client, messages []Message) error 
 	return nil
 }
 
+// Stored is a message on a topic.
+type Stored struct {
+	Partition int32
+	Offset    int64
+	Value     []byte // nil for a null value
+}
+
+// ReadAll returns the messages that a topic has at the moment.
+func (k *Kafka) ReadAll(ctx context.Context, topic string) ([]Stored, error) {
+	admin, err := k.admin()
+	if err != nil {
+		return nil, err
+	}
+	ends, err := admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return nil, fmt.Errorf("ends of topic %s: %w", topic, err)
+	}
+	client, err := kgo.NewClient(append(k.clientOptions(k.Password()), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	missing := make(map[int32]int64) // how far each partition is to be read
+	ends.Each(func(o kadm.ListedOffset) {
+		if o.Offset > 0 {
+			missing[o.Partition] = o.Offset
+		}
+	})
+	var all []Stored
+	for len(missing) > 0 {
+		fetched := client.PollFetches(ctx)
+		if err := fetched.Err(); err != nil {
+			return nil, fmt.Errorf("read topic %s: %w", topic, err)
+		}
+		fetched.EachRecord(func(r *kgo.Record) {
+			all = append(all, Stored{r.Partition, r.Offset, r.Value})
+			if end, ok := missing[r.Partition]; ok && r.Offset >= end-1 {
+				delete(missing, r.Partition)
+			}
+		})
+	}
+	return all, nil
+}
+
 // Transaction writes messages in one transaction, which it then commits or aborts.
 func (k *Kafka) Transaction(ctx context.Context, end kgo.TransactionEndTry, messages ...Message) error {
 	client, err := kgo.NewClient(append(k.clientOptions(k.Password()), kgo.TransactionalID(uuid.NewString()))...)

@@ -21,7 +21,8 @@ import (
 type postgres struct {
 	bin     string // folder of PostgreSQL's programs
 	port    int
-	process *Process
+	options ProcessOptions
+	process *Process // nil while the server does not run
 }
 
 // postgresUser owns the databases. The server requires no password, because it listens on loopback
@@ -53,20 +54,81 @@ func startPostgres(ctx context.Context, dir string) (_ *postgres, err error) {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w:\n%s", err, out)
 	}
-	if p.process, err = StartProcess(ctx, ProcessOptions{
+	p.options = ProcessOptions{
 		Path: filepath.Join(p.bin, "postgres"),
 		Args: []string{"-D", data, "-c", "listen_addresses=" + loopback, "-c", "unix_socket_directories=", "-p", strconv.Itoa(p.port)},
 		Dir:  data, credential: owner,
 		// SIGKILL would leave 1 MB of shared memory allocated each time.
 		deathSignal: syscall.SIGQUIT,
-	}); err != nil {
-		return nil, err
+	}
+	return p, p.Start(ctx)
+}
+
+// Start starts the server again after Kill or Stop, on the same port and with the same data, and
+// waits until it answers. It does nothing if the server runs.
+func (p *postgres) Start(ctx context.Context) (err error) {
+	if p.process != nil {
+		return nil
+	}
+	if p.process, err = StartProcess(ctx, p.options); err != nil {
+		return err
 	}
 	if err := p.awaitListening(ctx); err != nil {
-		p.close()
-		return nil, err
+		p.Kill()
+		return err
 	}
-	return p, nil
+	return nil
+}
+
+// Stop ends the server in order: it breaks all connections off and writes a checkpoint.
+func (p *postgres) Stop(ctx context.Context) error { return p.end(ctx, syscall.SIGINT) }
+
+// Kill ends the server as a crash does: without a checkpoint, so that it recovers from its log when
+// it starts. The signal is SIGQUIT, which PostgreSQL calls the immediate mode, because SIGKILL would
+// leave the processes of its sessions and their shared memory.
+func (p *postgres) Kill() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = p.end(ctx, syscall.SIGQUIT) // it fails only if the server had to be killed
+}
+
+func (p *postgres) end(ctx context.Context, signal syscall.Signal) error {
+	if p.process == nil {
+		return nil
+	}
+	process := p.process
+	p.process = nil
+	if err := process.Signal(signal); err != nil {
+		return err
+	}
+	_, err := process.Wait(ctx)
+	process.Kill()
+	return err
+}
+
+// Pause stops the server and the processes of its sessions with SIGSTOP, until Resume.
+func (p *postgres) Pause() error { return p.signalAll(syscall.SIGSTOP) }
+
+// Resume ends a pause.
+func (p *postgres) Resume() error { return p.signalAll(syscall.SIGCONT) }
+
+// signalAll sends a signal to the server and to the processes that it has started. Each of those has
+// a process group of its own.
+func (p *postgres) signalAll(signal syscall.Signal) error {
+	if p.process == nil {
+		return os.ErrProcessDone
+	}
+	children, err := p.children()
+	if err != nil {
+		return err
+	}
+	err = p.process.Signal(signal)
+	for pid := range children {
+		if e := syscall.Kill(pid, signal); e != nil && !errors.Is(e, syscall.ESRCH) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
 }
 
 // postgresPrograms returns the folder of initdb, postgres and psql. It prefers the newest of Debian's
@@ -136,18 +198,24 @@ func (p *postgres) awaitListening(ctx context.Context) error {
 	})
 }
 
-// query runs a statement and returns its rows as lines, with | between the fields.
-func (p *postgres) query(ctx context.Context, database, statement string) (string, error) {
-	psql := exec.CommandContext(ctx, filepath.Join(p.bin, "psql"), //nolint:gosec // the path is that of a program of this machine
-		"-h", loopback, "-p", strconv.Itoa(p.port), "-U", postgresUser, "-d", database, "-AtXc", statement)
-	psql.Env = withDefaults(nil) // without PGOPTIONS and other settings for psql in the environment
-	var stderr strings.Builder
-	psql.Stderr = &stderr
-	out, err := psql.Output()
+// children returns the processes that the server has started, with their processor time.
+func (p *postgres) children() (map[int]time.Duration, error) {
+	paths, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
-		return "", fmt.Errorf("psql: %w: %s", err, strings.TrimSpace(stderr.String()))
+		return nil, err
 	}
-	return strings.TrimSpace(string(out)), nil
+	found := make(map[int]time.Duration)
+	for _, path := range paths {
+		pid, err := strconv.Atoi(filepath.Base(path))
+		if err != nil {
+			continue
+		}
+		parent, used, err := cpuOf(filepath.Base(path))
+		if err == nil && parent == strconv.Itoa(p.process.Pid()) { // an error means that the process has ended
+			found[pid] = used
+		}
+	}
+	return found, nil
 }
 
 // cpu returns the processor time of the server and of the processes that it has started.
@@ -156,28 +224,28 @@ func (p *postgres) cpu() (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	pids, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		return 0, err
+	children, err := p.children()
+	for _, used := range children {
+		all += used
 	}
-	for _, pid := range pids {
-		parent, used, err := cpuOf(filepath.Base(pid))
-		if err == nil && parent == strconv.Itoa(p.process.Pid()) { // an error means that the process has ended
-			all += used
-		}
-	}
-	return all, nil
+	return all, err
 }
 
-// close ends the server without a checkpoint, because the data is not needed again.
-func (p *postgres) close() {
-	if p.process == nil {
-		return
+// run runs one of PostgreSQL's programs with the arguments by which it connects to the server.
+func (p *postgres) run(ctx context.Context, program string, args ...string) (string, error) {
+	command := exec.CommandContext(ctx, filepath.Join(p.bin, program), //nolint:gosec // the path is that of a program of this machine
+		append([]string{"-h", loopback, "-p", strconv.Itoa(p.port), "-U", postgresUser}, args...)...)
+	command.Env = withDefaults(nil) // without PGOPTIONS and other settings in the environment
+	var stderr strings.Builder
+	command.Stderr = &stderr
+	out, err := command.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", program, err, strings.TrimSpace(stderr.String()))
 	}
-	if p.process.Signal(syscall.SIGQUIT) == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_, _ = p.process.Wait(ctx)
-	}
-	p.process.Kill()
+	return strings.TrimSpace(string(out)), nil
+}
+
+// query runs a statement and returns its rows as lines, with | between the fields.
+func (p *postgres) query(ctx context.Context, database, statement string) (string, error) {
+	return p.run(ctx, "psql", "-d", database, "-AtXc", statement)
 }

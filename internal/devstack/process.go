@@ -233,6 +233,13 @@ func (p *Process) awaitSuccess(ctx context.Context, what string, try func(contex
 // Signal sends a signal. It fails with os.ErrProcessDone if the process has ended.
 func (p *Process) Signal(signal os.Signal) error { return p.cmd.Process.Signal(signal) }
 
+// Pause stops the process with SIGSTOP: it keeps its memory and its connections, and does nothing
+// until Resume.
+func (p *Process) Pause() error { return p.Signal(syscall.SIGSTOP) }
+
+// Resume ends a pause.
+func (p *Process) Resume() error { return p.Signal(syscall.SIGCONT) }
+
 // Kill ends the process with SIGKILL and waits for its end.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // fails only if the process has ended

@@ -30,6 +30,8 @@ type Request struct {
 	Size   int               // of the body, in bytes
 	Body   []byte            // nil unless the options keep bodies; a script always gets it
 	Status int               // of the answer; 0 after a reset, or if the client gave up
+
+	Answered time.Time // when Status was known
 }
 
 // Answer is how a Target answers a request. The zero Answer is status 200.
@@ -162,7 +164,7 @@ func (t *Target) selectHeaders(all http.Header) http.Header {
 func (t *Target) recordAnswer(kept *Request, status int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	kept.Status = status
+	kept.Status, kept.Answered = status, time.Now()
 	t.answered++
 }
 

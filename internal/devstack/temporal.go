@@ -22,6 +22,8 @@ type TemporalOptions struct {
 	// DBFile is the file for the data, which then survive Kill and Start. By default they are in
 	// memory.
 	DBFile string
+	// SQLitePragmas are settings of the database, as NAME=VALUE.
+	SQLitePragmas []string
 	// UI serves the Temporal UI too, on UIPort, or on a free port if UIPort is 0.
 	UI     bool
 	UIPort int
@@ -115,6 +117,9 @@ func (t *Temporal) args() []string {
 	if o.DBFile != "" {
 		args = append(args, "--db-filename", o.DBFile)
 	}
+	for _, pragma := range o.SQLitePragmas {
+		args = append(args, "--sqlite-pragma", pragma)
+	}
 	for _, setting := range o.DynamicConfig {
 		args = append(args, "--dynamic-config-value", setting)
 	}
@@ -168,6 +173,23 @@ func (t *Temporal) UIURL() string {
 
 // CPU returns the processor time that the server has used so far.
 func (t *Temporal) CPU() (time.Duration, error) { return t.process.CPU() }
+
+// Pause stops the server with SIGSTOP, so that it keeps its connections and answers nothing until
+// Resume.
+func (t *Temporal) Pause() error { return t.process.Pause() }
+
+// Resume ends a pause. Timers that were due meanwhile fire at once.
+func (t *Temporal) Resume() error { return t.process.Resume() }
+
+// Stop ends the server with SIGTERM, in order. Start starts it again.
+func (t *Temporal) Stop(ctx context.Context) error {
+	if t.process == nil {
+		return nil
+	}
+	_, err := t.process.Stop(ctx)
+	t.process = nil
+	return err
+}
 
 // Kill ends the server with SIGKILL, as in a crash. Start starts it again.
 func (t *Temporal) Kill() {

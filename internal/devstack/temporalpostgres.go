@@ -23,7 +23,24 @@ type TemporalOnPostgres struct {
 	server   string // path of the binary
 	postgres *postgres
 	dir      string
+	ports    [9]int // of the services
+
+	// Faults is a fault injection of the server's persistence, as the value of faultInjection in the
+	// server's configuration; empty for none. The next Start applies it.
+	Faults string
 }
+
+// Outages are the ways in which a part can fail as a whole.
+type Outages interface {
+	Kill()                          // end it as a crash does
+	Stop(ctx context.Context) error // end it in order
+	Start(ctx context.Context) error
+	Pause() error // stop it by SIGSTOP
+	Resume() error
+}
+
+// Database returns the PostgreSQL server, whose outages are not those of the Temporal server.
+func (s *TemporalOnPostgres) Database() Outages { return s.postgres }
 
 const (
 	// historyShards is the default of Temporal's images.
@@ -64,21 +81,23 @@ func StartTemporalOnPostgres(ctx context.Context) (_ *TemporalOnPostgres, err er
 			return nil, err
 		}
 	}
-	config, err := s.configure(ctx)
-	if err != nil {
-		return nil, err
+	for i := range s.ports {
+		if s.ports[i], err = FreePort(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if err := os.WriteFile(filepath.Join(s.dir, "server.yaml"), []byte(config), 0o600); err != nil {
-		return nil, err
-	}
+	s.options.Port = s.ports[0]
 	return s, s.Start(ctx)
 }
 
-// Start starts the Temporal server again after Kill, with the same ports and database, and waits
-// until the server serves its namespace. It does nothing if the server runs.
+// Start starts the Temporal server again after Kill or Stop, with the same ports and database, and
+// waits until the server serves its namespace. It does nothing if the server runs.
 func (s *TemporalOnPostgres) Start(ctx context.Context) error {
 	if s.process != nil {
 		return nil
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "server.yaml"), []byte(s.configuration()), 0o600); err != nil {
+		return err
 	}
 	process, err := StartProcess(ctx, ProcessOptions{
 		Path: s.server, Args: []string{"--root", s.dir, "--config", ".", "--env", "server", "--allow-no-auth", "start"},
@@ -113,20 +132,16 @@ func (s *TemporalOnPostgres) createDatabase(ctx context.Context, sql, database, 
 	return nil
 }
 
-// configure chooses the ports and returns the server's configuration. It is Temporal's own example
-// for PostgreSQL, without archival.
-func (s *TemporalOnPostgres) configure(ctx context.Context) (string, error) {
-	var ports [9]int
-	for i := range ports {
-		var err error
-		if ports[i], err = FreePort(ctx); err != nil {
-			return "", err
-		}
+// configuration returns the server's configuration. It is Temporal's own example for PostgreSQL,
+// without archival.
+func (s *TemporalOnPostgres) configuration() string {
+	ports, faults := s.ports, ""
+	if s.Faults != "" {
+		faults = "faultInjection: " + s.Faults + ", "
 	}
-	s.options.Port = ports[0]
-	store := func(database string, connections int) string {
-		return fmt.Sprintf("{sql: {pluginName: postgres12, databaseName: %s, connectAddr: %q, connectProtocol: tcp, user: %s, password: none, maxConns: %d, maxIdleConns: %d, maxConnLifetime: 1h}}",
-			database, Loopback(s.postgres.port), postgresUser, connections, connections)
+	store := func(database, faults string, connections int) string {
+		return fmt.Sprintf("{%ssql: {pluginName: postgres12, databaseName: %s, connectAddr: %q, connectProtocol: tcp, user: %s, password: none, maxConns: %d, maxIdleConns: %d, maxConnLifetime: 1h}}",
+			faults, database, Loopback(s.postgres.port), postgresUser, connections, connections)
 	}
 	return fmt.Sprintf(`log: {stdout: true, level: error}
 persistence:
@@ -152,9 +167,9 @@ clusterMetadata:
     active: {enabled: true, initialFailoverVersion: 1, rpcName: frontend, rpcAddress: %q}
 dcRedirectionPolicy: {policy: noop}
 publicClient: {hostPort: %q}
-`, historyShards, store(storeDatabase, 20), store(visibilityDatabase, 10),
+`, historyShards, store(storeDatabase, faults, 20), store(visibilityDatabase, "", 10),
 		ports[0], ports[1], ports[2], ports[3], ports[4], ports[5], ports[6], ports[7], ports[8],
-		Loopback(ports[0]), Loopback(ports[0])), nil
+		Loopback(ports[0]), Loopback(ports[0]))
 }
 
 // createNamespace waits until the server is up, creates the namespace if it does not exist, and waits
@@ -225,11 +240,41 @@ func (s *TemporalOnPostgres) Writes(ctx context.Context) (Writes, error) {
 	return w, nil
 }
 
+// Dump writes Temporal's databases into files, as a backup does, and returns their folder.
+func (s *TemporalOnPostgres) Dump(ctx context.Context) (string, error) {
+	dir, err := os.MkdirTemp(s.dir, "dump-")
+	if err != nil {
+		return "", err
+	}
+	for _, database := range []string{storeDatabase, visibilityDatabase} {
+		if _, err := s.postgres.run(ctx, "pg_dump", "-Fc", "-d", database, "-f", filepath.Join(dir, database)); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
+}
+
+// Restore replaces Temporal's databases by those of a dump. The Temporal server must not run.
+func (s *TemporalOnPostgres) Restore(ctx context.Context, dump string) error {
+	for _, database := range []string{storeDatabase, visibilityDatabase} {
+		for _, statement := range []string{"DROP DATABASE %s WITH (FORCE)", "CREATE DATABASE %s"} {
+			if _, err := s.postgres.query(ctx, "postgres", fmt.Sprintf(statement, database)); err != nil {
+				return err
+			}
+		}
+		if _, err := s.postgres.run(ctx, "pg_restore", "-d", database, filepath.Join(dump, database)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close ends both servers and removes their data.
 func (s *TemporalOnPostgres) Close() {
 	s.Temporal.Close()
 	if s.postgres != nil {
-		s.postgres.close()
+		_ = s.postgres.Resume() // else a paused server would not end
+		s.postgres.Kill()
 	}
 	_ = os.RemoveAll(s.dir)
 }
