@@ -1,15 +1,23 @@
 package e2e
 
 import (
+	"context"
 	"net/http"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/common/v1"
 	"go.temporal.io/api/enums/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"google.golang.org/grpc/codes"
 
 	"genesys-fanout/event"
@@ -193,6 +201,8 @@ func TestLedger_LostCompletion(t *testing.T) {
 			assert.Equal(t, append(test.attempts, 1), s.attempts())
 			if !test.killed {
 				assert.Equal(t, test.losses, proxy.Lost(activityCompleted))
+			} else if requests := s.targets["analytics"].Requests(); !test.recorded {
+				t.Logf("the event was sent again %s after the request whose outcome was lost", requests[2].Time.Sub(requests[1].Time))
 			}
 		})
 	}
@@ -258,6 +268,45 @@ func TestLedger_LostWorkflowTask(t *testing.T) {
 	}
 }
 
+// The process that made the first attempt is killed before the target has answered. The attempt
+// counts, and the next one may send the event again.
+func TestLedger_KilledDuringFirstAttempt(t *testing.T) {
+	t.Parallel()
+	const oneAttempt = `
+  - {name: analytics, url: $ANALYTICS, max_attempts: 1}
+`
+	for name, test := range map[string]struct {
+		yaml     string
+		attempts []int
+	}{
+		"more attempts are allowed": {threeAttempts, []int{1, 2}},
+		"it was the only attempt":   {oneAttempt, []int{1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStack(t, targetScripts{"analytics": func(r devstack.Request) devstack.Answer {
+				return devstack.Answer{Hang: r.Number == 1}
+			}}, test.yaml)
+			s.run("worker")
+			ingest := s.run("ingest")
+			s.publish(0, 1)
+			s.waitFor("analytics", hasEvents(1))
+			ingest.Kill()
+			if len(test.attempts) == 1 {
+				record := s.record("analytics", s.id(0))
+				assert.Equal(t, event.ReasonExhausted, record.Reason)
+				assert.Equal(t, "attempt 1 was begun by a process that no longer answers; the event may have been delivered", record.Error)
+				s.waitStatus(s.id(0), failed)
+			} else {
+				s.waitStatus(s.id(0), completed)
+				requests := s.targets["analytics"].Requests()
+				t.Logf("the event was sent again %s after the request whose outcome was lost", requests[1].Time.Sub(requests[0].Time))
+			}
+			assert.Equal(t, test.attempts, s.attempts())
+		})
+	}
+}
+
 // Both start each event, and Temporal accepts one of the starts.
 func TestLedger_TwoIngestsStartOneEvent(t *testing.T) {
 	t.Parallel()
@@ -280,74 +329,171 @@ func TestLedger_TwoIngestsStartOneEvent(t *testing.T) {
 	}
 }
 
-// Temporal is killed three times while events are delivered, runs are reset and replayed, and the
-// partitions are rebalanced. The processes that send requests live.
+// Temporal is killed three times while events are delivered and the partitions are rebalanced. All the
+// time settled runs are reset and dead letters are replayed. The processes that send requests live.
 func TestLedger_TemporalKilledThreeTimes(t *testing.T) {
 	t.Parallel()
 	for name, eager := range map[string]string{"two workers": "FANOUT_EAGER_START=false", "eager ingests": "FANOUT_EAGER_START=true"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			const events, rejected = 200, 10
+			const events = 200
 			temporal := ownTemporal(t)
 			s := newStackOn(t, temporal, shared.kafka, targetScripts{
 				"analytics":  func(devstack.Request) devstack.Answer { return devstack.Answer{Delay: 200 * time.Millisecond} },
-				"compliance": answers(http.StatusBadRequest),
+				"compliance": rejectFirstRequest(),
 			}, analyticsAndCompliance)
 			worker := s.run("worker")
 			s.run("worker")
 			ingests := []*devstack.Process{s.run("ingest", eager), s.run("ingest", eager)}
-			s.publishAndFail(rejected, "compliance")
-			s.targets["compliance"].SetScript(ok)
+			operator := s.startOperator(events)
+			publish := func(from, to int) {
+				for i := from; i < to; i++ {
+					require.NoError(t, s.kafka.Produce(s.ctx, s.name, int32(i%4), nil, flatEvent(s.id(i), kindOf(i))))
+				}
+			}
 			// kill kills Temporal until a worker has noticed it.
 			kill := func() {
 				temporal.Kill()
 				require.NoError(t, worker.WaitStatus(s.ctx, "/readyz", http.StatusServiceUnavailable))
 				require.NoError(t, temporal.Start(s.ctx))
 			}
-			reset := func(from, to int) {
-				for i := from; i < to; i++ {
-					s.reset(s.id(i))
-				}
-			}
 
-			s.publish(10, 90)
-			s.waitFor("analytics", hasEvents(30))
-			reset(0, 3)
+			publish(0, 100)
+			s.waitFor("analytics", hasEvents(40))
+			operator.waitReset(5)
 			temporal.Kill()
 			_, err := worker.WaitLine(s.ctx, "for=3") // longer than any workflow task or question may take
 			require.NoError(t, err)
 			require.NoError(t, temporal.Start(s.ctx))
-			for i := 10; i < 100; i++ {
-				s.waitStatus(s.id(i), completed) // so that nobody asks the ingest that is stopped
-			}
+			operator.waitSettled(100) // so that nobody asks the ingest that is stopped
 
-			s.publish(100, 50)
+			publish(100, 150)
 			stop(t, ingests[0])
 			s.waitFor("analytics", hasEvents(110))
-			reset(3, 6)
 			kill()
 
 			require.NoError(t, ingests[1].WaitReady(s.ctx))
-			s.publish(150, 50)
-			s.startDeadletter("replay", "--all", "--yes")
+			publish(150, events)
 			s.waitFor("analytics", hasEvents(160))
 			kill()
 
-			for i := rejected; i < events; i++ {
-				s.waitStatus(s.id(i), completed)
-			}
+			operator.waitSettled(events)
+			operator.stop()
+			operator.waitSettled(events) // and the runs of the last resets
 			require.NoError(t, worker.WaitReady(s.ctx))
-			s.deadletter("replay", "--all", "--yes") // what the outage left
-			for i := range rejected {
-				s.waitStatus(s.id(i), completed)
-			}
 			s.onlyOnce("analytics", events)
 			s.exactlyOnce("compliance", events)
-			assert.Equal(t, events+rejected, s.targets["compliance"].Count())
+			assert.Equal(t, events+events/8, s.targets["compliance"].Count(), "each event that was rejected, once more")
 			assert.Empty(t, s.records())
 			s.waitCommitted(events)
+			assert.Greater(t, operator.resets(), events/4, "resets of settled runs")
 		})
 	}
+}
+
+// The types of events whose first request is rejected. An operator resets the runs of the former and
+// replays the dead letters of the latter, because a reset would terminate the run of a replay.
+const (
+	resetKind  = "rejected.reset"
+	replayKind = "rejected.replayed"
+)
+
+// kindOf returns the type of an event by its number. One in sixteen is of each of the two types.
+func kindOf(i int) string {
+	switch i % 16 {
+	case 0:
+		return resetKind
+	case 8:
+		return replayKind
+	}
+	return "conversation.started"
+}
+
+// rejectFirstRequest returns a script that rejects the first request for each event of the two types.
+func rejectFirstRequest() devstack.Script {
+	var rejected sync.Map
+	return func(r devstack.Request) devstack.Answer {
+		if strings.HasPrefix(r.Header.Get("X-Genesys-Event-Type"), "rejected.") {
+			if _, again := rejected.LoadOrStore(r.EventID, true); !again {
+				return devstack.Answer{Status: http.StatusUnprocessableEntity}
+			}
+		}
+		return devstack.Answer{}
+	}
+}
+
+// operator resets settled runs and replays dead letters, again and again.
+type operator struct {
+	s      *stack
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	count  atomic.Int64 // of the resets that Temporal accepted
+}
+
+// startOperator starts an operator of the first n events. Temporal may reject its commands, because
+// it is killed.
+func (s *stack) startOperator(n int) *operator {
+	ctx, cancel := context.WithCancel(s.ctx)
+	o := &operator{s: s, cancel: cancel}
+	s.t.Cleanup(o.stop)
+	o.done.Go(func() {
+		pace := time.NewTicker(50 * time.Millisecond) // slower than the load
+		defer pace.Stop()
+		for i := 0; ; i = (i + 7) % n { // 7 has no divisor in common with n, so every event has its turn
+			select {
+			case <-pace.C:
+				o.resetSettled(ctx, i)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	o.done.Go(func() {
+		for ctx.Err() == nil {
+			command := exec.CommandContext(ctx, filepath.Join(shared.bin, "deadletter"), "replay", "--type", replayKind, "--yes")
+			command.Env, command.Dir = s.env("HOME="+s.dir), s.dir
+			_ = command.Run() // it fails while Temporal is killed
+		}
+	})
+	return o
+}
+
+// resetSettled resets the run of an event if the run has completed, or if it has failed and no replay
+// is to deliver the event.
+func (o *operator) resetSettled(ctx context.Context, i int) {
+	id := o.s.id(i)
+	status := o.s.status(id)
+	if status != completed && (status != failed || kindOf(i) == replayKind) {
+		return
+	}
+	_, err := o.s.client.ResetWorkflowExecution(ctx, &workflowservice.ResetWorkflowExecutionRequest{
+		Namespace: devstack.Namespace, WorkflowExecution: &common.WorkflowExecution{WorkflowId: fanout.WorkflowID(id)},
+		Reason: "a test", WorkflowTaskFinishEventId: 4, RequestId: uuid.NewString(), // the end of the first workflow task
+	})
+	if err == nil {
+		o.count.Add(1)
+	}
+}
+
+func (o *operator) resets() int { return int(o.count.Load()) }
+
+func (o *operator) waitReset(n int) {
+	o.s.t.Helper()
+	await.True(o.s.t, "resets", func() bool { return o.resets() >= n })
+}
+
+// waitSettled waits until the runs of the first n events have completed.
+func (o *operator) waitSettled(n int) {
+	o.s.t.Helper()
+	for i := range n {
+		o.s.waitStatus(o.s.id(i), completed)
+	}
+}
+
+// stop ends the commands.
+func (o *operator) stop() {
+	o.cancel()
+	o.done.Wait()
 }
 
 // Temporal is killed while a process is asked, and for longer than a process may be silent.
@@ -367,6 +513,32 @@ func TestLedger_TemporalKilledWhileAProcessIsAsked(t *testing.T) {
 	_, err := worker.WaitLine(s.ctx, "for=3")
 	require.NoError(t, err)
 	require.NoError(t, temporal.Start(s.ctx))
+	s.waitStatus(s.id(0), completed)
+	s.publish(1, 1)
+	s.onlyOnce("analytics", 2)
+}
+
+// Temporal answers nothing for most of the time in which a process is asked. Its timers are due when
+// it returns, before the process has polled again.
+func TestLedger_TemporalSilentWhileAProcessIsAsked(t *testing.T) {
+	t.Parallel()
+	temporal := ownTemporal(t)
+	s := newStackOn(t, temporal, shared.kafka, targetScripts{"analytics": ok}, oneTarget)
+	proxy := s.startTemporalProxy()
+	proxy.Reject(activityPoll, codes.Unavailable, "a test") // the worker does not poll the question
+	proxy.Lose(workflowCompleted, 1)
+	s.start("worker", "TEMPORAL_ADDRESS="+proxy.Address())
+	s.run("ingest", "FANOUT_EAGER_START=false")
+	s.publish(0, 1)
+	recall := fanout.RecallActivityID("analytics")
+	s.waitScheduled(s.id(0), recall)
+	require.NoError(t, temporal.Pause())
+	<-time.After(15 * time.Second) // the length of the outage; the process is asked for 20 s
+	require.NoError(t, temporal.Resume())
+	s.eventually(func() bool {
+		return len(slices.DeleteFunc(s.scheduled(s.id(0)), func(id string) bool { return id != recall })) == 2
+	}, "the process is asked again")
+	proxy.Reject(activityPoll, codes.OK, "")
 	s.waitStatus(s.id(0), completed)
 	s.publish(1, 1)
 	s.onlyOnce("analytics", 2)

@@ -20,13 +20,19 @@ const (
 	localSlack = 5 * time.Second
 
 	// recallTimeout is how long a Recall task may wait until the process that began the request
-	// polls it. A run calls Recall after Temporal was unreachable, and pollers reconnect
-	// within 10 s. If the process does not poll the task in time, it counts as killed.
-	recallTimeout = 20 * time.Second
+	// polls it. If the process does not poll the task in time, it counts as killed. It is twice
+	// reconnectTime.
+	recallTimeout = 2 * reconnectTime
+
+	// reconnectTime is how long a process may take to poll again after Temporal has returned,
+	// because gRPC waits up to 10 s before it connects again.
+	reconnectTime = 10 * time.Second
+
+	// timerSlack is how late Temporal may fire a timer while it is reachable.
+	timerSlack = 2 * time.Second
 
 	// recallSlack is the time that Recall may take beyond the target's timeout, in which the request that
-	// it waits for ends. If it takes longer, the answer was lost, and the process is asked again. It
-	// is also how much later than recallTimeout Temporal may report that no process took the task.
+	// it waits for ends. If it takes longer, the answer was lost, and the process is asked again.
 	recallSlack = 5 * time.Second
 
 	// fastLaneTimeout is the longest timeout of a target with a fast lane. If local activities
@@ -189,15 +195,13 @@ func (d *delivery) applyLastOutcome(ctx workflow.Context) (ended bool) {
 	return d.progress.Attempts >= d.policy.MaxAttempts && d.giveUp(event.ReasonExhausted, d.progress)
 }
 
-// recall asks the process that began a request for its outcome. If Temporal reports the silence of
-// the process late, Temporal itself was unreachable, so the process could not answer. Then recall
-// asks again.
+// recall asks the process that began a request for its outcome. If Temporal was unreachable
+// meanwhile, the process could not answer. Then recall asks again.
 func (d *delivery) recall(ctx workflow.Context, request fanout.Request) (result fanout.RecallResult, err error) {
 	for {
-		asked := workflow.Now(ctx)
-		result, err = d.ask(ctx, request)
-		late := workflow.Now(ctx).Sub(asked) > recallTimeout+recallSlack
-		if !isSilence(err) || !late {
+		reachable := false
+		reachable, err = d.ask(ctx, request, &result)
+		if !isSilence(err) || reachable {
 			return result, err
 		}
 	}
@@ -205,8 +209,15 @@ func (d *delivery) recall(ctx workflow.Context, request fanout.Request) (result 
 
 // ask is one question to the process that began a request. Only the silence of the process ends it
 // without an answer: Temporal repeats it if the answer is lost, but not if no process takes it.
-func (d *delivery) ask(ctx workflow.Context, request fanout.Request) (result fanout.RecallResult, err error) {
-	ctx = workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+//
+// ask also reports whether Temporal was reachable for so long that a living process would have taken
+// the question. A timer fires after reconnectTime. If it fires in time, Temporal was reachable then.
+// So an outage in the first half ended early enough for the process to poll again in the second
+// half. If there was none in the first half, the process has polled in it.
+func (d *delivery) ask(ctx workflow.Context, request fanout.Request, result *fanout.RecallResult) (reachable bool, err error) {
+	timer, cancelTimer := workflow.WithCancel(ctx)
+	defer cancelTimer()
+	activity := workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		ActivityID:             fanout.RecallActivityID(d.target),
 		TaskQueue:              fanout.ProcessQueue(workflow.GetInfo(ctx).TaskQueueName, request.Process),
 		ScheduleToStartTimeout: recallTimeout,
@@ -215,9 +226,19 @@ func (d *delivery) ask(ctx workflow.Context, request fanout.Request) (result fan
 		DisableEagerExecution:  true,
 		Summary:                d.target + ": ask for the outcome of the last attempt",
 	})
-	input := fanout.RecallInput{Target: d.target, RunID: workflow.GetInfo(ctx).OriginalRunID, Number: request.Number}
-	err = workflow.ExecuteActivity(ctx, acts.Recall, input).Get(ctx, &result)
-	return result, err
+	asked := workflow.Now(ctx)
+	within := func(limit time.Duration) bool { return workflow.Now(ctx).Sub(asked) <= limit+timerSlack }
+	answer := workflow.ExecuteActivity(activity, acts.Recall, fanout.RecallInput{
+		Target: d.target, RunID: workflow.GetInfo(ctx).OriginalRunID, Number: request.Number,
+	})
+	halfInTime := false
+	selector := workflow.NewSelector(ctx).AddFuture(answer, func(workflow.Future) {}).
+		AddFuture(workflow.NewTimer(timer, reconnectTime), func(workflow.Future) { halfInTime = within(reconnectTime) })
+	for !answer.IsReady() {
+		selector.Select(ctx)
+	}
+	err = answer.Get(ctx, result)
+	return halfInTime && within(recallTimeout), err
 }
 
 // isSilence reports whether an activity failed because no worker took it in time.
