@@ -11,6 +11,7 @@ import (
 
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
+	"genesys-fanout/internal/failpoint"
 	"genesys-fanout/target"
 )
 
@@ -154,6 +155,7 @@ func (a *Activities) deliverNow(ctx context.Context, t *target.Target, task retr
 	failure := task.failure(outcome)
 	if failure != nil && !fanout.IsFinal(failure) {
 		a.recordAnswer(ctx, outcome.Progress)
+		failpoint.Reach(failpoint.AttemptWritten)
 	}
 	return outcome, failure
 }
@@ -184,6 +186,7 @@ func (a *Activities) attemptInRetryLane(ctx context.Context, t *target.Target, t
 		a.metrics.countOutcome(t, RetryLane, fanout.Held)
 		return fanout.Outcome{}, err
 	}
+	failpoint.Reach(failpoint.AttemptBegun)
 	outcome := a.attempt(ctx, t, permit, task.DeliverInput)
 	request.answer(outcome)
 	return outcome, nil
@@ -278,6 +281,7 @@ func waitForPermit(ctx context.Context, a *admission) (*permit, *denial) {
 func (a *Activities) attempt(ctx context.Context, t *target.Target, permit *permit, d fanout.DeliverInput) fanout.Outcome {
 	started := time.Now()
 	response := a.send(ctx, t, d, d.Progress.Attempts+1, time.Duration(d.Policy.Timeout))
+	failpoint.Reach(failpoint.AttemptAnswered)
 	decision := classify(response.status, response.header, response.err, t.RetryStatuses, time.Duration(d.Policy.MaxRetryAfter), time.Now())
 	if response.err == nil || ctx.Err() == nil { // otherwise this process canceled the request, so the error is not evidence about the target
 		permit.decision = &decision

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"genesys-fanout/internal/failpoint"
 )
 
 // Resolve moves the open record of a delivery to resolved/, with the time and the run that
@@ -91,6 +93,7 @@ func (t *Tracker) closeLocked(ctx context.Context, name, folder string, change f
 	if err != nil {
 		return false, err
 	}
+	failpoint.Reach(failpoint.TrackerClosed)
 	if err := os.Remove(open); err != nil {
 		return false, err
 	}

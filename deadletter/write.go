@@ -14,6 +14,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"genesys-fanout/event"
+	"genesys-fanout/internal/failpoint"
 )
 
 // Record writes a dead letter. If it returns nil, the record is on disk: its file and the
@@ -41,9 +42,11 @@ func (t *Tracker) record(ctx context.Context, name string, record Record) error 
 		return err
 	}
 	defer func() { _ = temporary.Cleanup() }() // does nothing after the rename
+	failpoint.Reach(failpoint.TrackerWritten)
 	if err := t.replace(ctx, name, record.RunID, temporary.CloseAtomicallyReplace); err != nil {
 		return err
 	}
+	failpoint.Reach(failpoint.TrackerRenamed)
 	return syncDir(t.path)
 }
 
@@ -79,7 +82,9 @@ func (t *Tracker) linkToSuperseded(name, runID string) error {
 	case err != nil && !errors.As(err, &damaged):
 		return err
 	}
-	return t.linkInto(supersededDir, open, name, older.RunID, func(existing string) bool { return sameContent(open, existing) })
+	err = t.linkInto(supersededDir, open, name, older.RunID, func(existing string) bool { return sameContent(open, existing) })
+	failpoint.Reach(failpoint.TrackerLinked)
+	return err
 }
 
 // writeFailed records that a write failed, unless the caller gave up on it, and returns why

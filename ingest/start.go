@@ -9,6 +9,7 @@ import (
 
 	"genesys-fanout/event"
 	"genesys-fanout/fanout"
+	"genesys-fanout/internal/failpoint"
 	"genesys-fanout/internal/outage"
 )
 
@@ -104,6 +105,7 @@ func (s *messageStarter) startOnce(ctx context.Context, input fanout.Input, p *p
 		if err == nil {
 			p.answered(time.Since(began))
 			s.recordAccepted(input, started)
+			failpoint.Reach(failpoint.StartAccepted)
 			return nil
 		}
 		next, ok := s.reducedInput(input, err)
