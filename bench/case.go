@@ -105,10 +105,12 @@ func tableByName(o options) (table, error) {
 		return growth(), nil
 	case "records":
 		return recordsTable(), nil
+	case "windows":
+		return windows(), nil
 	case "change":
 		return change(o.before)
 	}
-	return table{}, fmt.Errorf("-table: there is no table %q; choose core, growth, records or change", o.table)
+	return table{}, fmt.Errorf("-table: there is no table %q; choose core, growth, records, windows or change", o.table)
 }
 
 // core is the table of "make bench".

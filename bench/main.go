@@ -42,7 +42,7 @@ func run() int {
 	flag.IntVar(&o.rounds, "rounds", 3, "number of rounds of each case")
 	flag.IntVar(&o.events, "events", 1500, "number of events in one round of a case")
 	flag.StringVar(&o.only, "only", "", "names of the cases to measure, separated by commas (default: all cases of the table)")
-	flag.StringVar(&o.table, "table", "core", "the table to measure: core is the fan-out; growth is more targets, larger events, history and memory; records is the command deadletter; change compares the binaries with those of -before")
+	flag.StringVar(&o.table, "table", "core", "the table to measure: core is the fan-out; growth is more targets, larger events, history and memory; records is the command deadletter; windows is how long the outcome of a request is not durable; change compares the binaries with those of -before")
 	flag.StringVar(&o.bin, "bin", "bin", "directory of the built binaries")
 	flag.StringVar(&o.before, "before", "", "directory of the binaries of an earlier commit, for the table change")
 	flag.StringVar(&o.out, "out", "bench/results", "directory for the results")

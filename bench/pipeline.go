@@ -29,8 +29,10 @@ const (
 	limiting behaviour = "limiting"
 )
 
-func (b behaviour) answer(devstack.Request) devstack.Answer {
+func (b behaviour) answer(r devstack.Request) devstack.Answer {
 	switch b {
+	case slowly, second:
+		return answerByAttempt(b, r)
 	case hanging:
 		return devstack.Answer{Hang: true}
 	case failing:
