@@ -28,6 +28,11 @@ build: ## Build bin/worker, bin/ingest, bin/deadletter and bin/demo
 	@mkdir -p $(BIN)
 	go build -trimpath -o $(BIN)/ ./cmd/...
 
+.PHONY: build-failpoints
+build-failpoints: ## Build the binaries with failpoints into bin/failpoints, for make chaos
+	@mkdir -p $(BIN)/failpoints
+	go build -trimpath -tags failpoints -o $(BIN)/failpoints/ ./cmd/worker ./cmd/ingest ./cmd/deadletter
+
 .PHONY: demo
 demo: build ## Run everything on this machine and watch events arrive
 	@cli=$$(tools/demo-temporal) && TEMPORAL_CLI=$$cli $(BIN)/demo

@@ -119,15 +119,24 @@ type Cause string
 
 // The causes.
 const (
-	Killed         Cause = "killed"                             // Process got SIGKILL, or ended itself at a failpoint
-	Paused         Cause = "paused"                             // Process was stopped (SIGSTOP) from From to To
-	CutOff         Cause = "cut off"                            // Process could not reach Temporal from From to To
-	TargetNetwork  Cause = "target network"                     // the connections between Process and Target were disturbed
-	TemporalAway   Cause = "temporal away"                      // Temporal, or its database, did not answer from From to To
-	TemporalReset  Cause = "temporal restored"                  // Temporal's database was restored from a dump of From at To
-	ResetOfOpenRun Cause = "reset of an open or terminated run" // by an operator, for EventID
-	ActivityReset  Cause = "activity reset with its heartbeats" // by an operator, for EventID and Target
-	StartedByHand  Cause = "started by hand"                    // by an operator, for EventID
+	// Process got SIGKILL, or ended itself at a failpoint.
+	Killed Cause = "killed"
+	// Process was stopped by SIGSTOP from From to To.
+	Paused Cause = "paused"
+	// Process could not reach Temporal from From to To.
+	CutOff Cause = "cut off from Temporal"
+	// The connections between Process and Target were disturbed.
+	TargetNetwork Cause = "network to the target"
+	// Temporal, or its database, did not answer from From to To. It explains nothing by itself.
+	TemporalAway Cause = "Temporal away"
+	// Temporal's database was restored at To from a dump that began at From.
+	TemporalRestored Cause = "Temporal restored"
+	// An operator reset a run of EventID that was open or terminated.
+	ResetOfOpenRun Cause = "reset of an open or terminated run"
+	// An operator reset the delivery of EventID to Target together with its heartbeats.
+	ActivityReset Cause = "activity reset with its heartbeats"
+	// The target answered when the sender had given up. It follows from the requests.
+	TooLate Cause = "answered after the timeout"
 )
 
 // Disturbance is a fault that was injected, or a command of an operator.
