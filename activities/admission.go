@@ -163,7 +163,6 @@ func (a *admission) applyDecision(p *permit, d decision) {
 		a.breakerOpen = false
 		a.limit = 1
 		a.trial = true
-		sameEpoch = true
 	}
 	if d.verdict == fanout.Delivered && sameEpoch {
 		a.raiseLimit()

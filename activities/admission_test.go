@@ -346,3 +346,14 @@ func TestAttempt_ReleasesItsPermitAfterAPanic(t *testing.T) {
 	assert.Panics(t, func() { acts.attemptInFastLane(t.Context(), target, fanout.DeliverInput{Policy: target.Policy}) })
 	assert.Len(t, fill(acts.admissions.of(target), FastLane), 1)
 }
+
+// The request was sent before the gate closed, so its success says nothing about the rate that the
+// target allows now, also if it is the answer that closes the breaker.
+func TestAdmission_AnAnswerFromBeforeTheClosingDoesNotEndTheTrial(t *testing.T) {
+	a, c := testAdmission(8)
+	early := acquire(t, a, FastLane)
+	a.applyTargetState(fanout.TargetState{ClosedUntil: c.now.Add(time.Second), LastFailure: c.now}, time.Minute)
+	release(early, &delivered)
+	c.advance(time.Second)
+	assert.Len(t, fill(a, RetryLane), 1)
+}
