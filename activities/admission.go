@@ -105,11 +105,11 @@ func (a *admission) acquire(lane Lane) (*permit, *denial) {
 		return nil, &denial{reason: "rate limited", wait: a.gateClosedUntil.Sub(now)}
 	case a.breakerOpen && !a.probeDue(now):
 		return nil, &denial{reason: targetUnavailable, wait: max(a.nextProbe.Sub(now), firstProbeDelay)}
+	case lane == FastLane && a.fastInFlight >= FastLaneLimit, a.inFlight >= a.currentLimit():
+		return nil, &denial{reason: "as many requests in flight as the target may get"}
 	case a.breakerOpen:
 		p.probe = true
 		a.probeInFlight = true
-	case lane == FastLane && a.fastInFlight >= FastLaneLimit, a.inFlight >= a.currentLimit():
-		return nil, &denial{reason: "as many requests in flight as the target may get"}
 	}
 	a.inFlight++
 	if lane == FastLane {
@@ -118,8 +118,12 @@ func (a *admission) acquire(lane Lane) (*permit, *denial) {
 	return p, nil
 }
 
-// currentLimit returns the most requests that may be in flight now.
+// currentLimit returns the most requests that may be in flight now. A probe is in addition to the
+// requests from before the breaker opened, but never more than maxInFlight.
 func (a *admission) currentLimit() int {
+	if a.breakerOpen {
+		return a.maxInFlight
+	}
 	if a.trial {
 		return 1
 	}

@@ -357,3 +357,15 @@ func TestAdmission_AnAnswerFromBeforeTheClosingDoesNotEndTheTrial(t *testing.T) 
 	c.advance(time.Second)
 	assert.Len(t, fill(a, RetryLane), 1)
 }
+
+// The breaker opens by the report of another process while this one has as many requests in flight as
+// the target may get.
+func TestAdmission_AProbeWaitsForMaxConcurrency(t *testing.T) {
+	a, c := testAdmission(2)
+	before := fill(a, RetryLane)
+	a.applyTargetState(fanout.TargetState{LastFailure: c.now}, time.Minute)
+	c.advance(firstProbeDelay)
+	assert.Empty(t, fill(a, RetryLane))
+	release(before[0], &unavailable)
+	assert.Len(t, fill(a, RetryLane), 1)
+}
