@@ -87,6 +87,15 @@ fmt: tool-golangci-lint ## Format every module, and fix what the linters can fix
 tidy: ## Tidy go.mod and go.sum of every module
 	for module in . $(MODULES); do (cd $$module && go mod tidy); done
 
+# CHAOS are flags of the program, such as "-seed 7 -faults kill,pause" or "-list".
+CHAOS ?=
+
+.PHONY: chaos
+chaos: build-failpoints tool-temporal ## Inject faults into every part and audit each event (10 minutes; root, Java and PostgreSQL for all)
+	if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null; then $(MAKE) tools-postgres; fi
+	go build -C chaos -trimpath -o "$(CURDIR)/$(BIN)/chaos" .
+	$(BIN)/chaos $(CHAOS)
+
 BACKEND ?= dev
 
 .PHONY: bench
