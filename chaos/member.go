@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"genesys-fanout/internal/devstack"
 )
@@ -112,6 +113,7 @@ func (m *member) watch(ctx context.Context, p *devstack.Process, sender string) 
 		return
 	}
 	m.world.endedByItself(sender, p)
+	pause(ctx, time.Second)
 	if err := m.start(ctx); err != nil {
 		m.world.journal.note("%s was not started again: %v", m.name, err)
 	}

@@ -70,10 +70,18 @@ func probeWrite(dir string) error {
 		_, err = probe.Write(bytes.Repeat([]byte{' '}, probeSize))
 		err = errors.Join(err, probe.Sync(), probe.Close(), os.Remove(probe.Name()))
 	}
+	if err != nil && errors.Is(err, fs.ErrNotExist) {
+		err = errors.New(err.Error()) // an ErrNotExist would mean the folder
+	}
 	if err != nil {
-		return fmt.Errorf("the tracker's folder %s cannot be written: %v", dir, err) //nolint:errorlint // an ErrNotExist would mean the folder
+		return fmt.Errorf("the tracker's folder %s cannot be written: %w", dir, err)
 	}
 	return nil
+}
+
+// isDiskFault reports whether an error is that of a disk that is full or read-only.
+func isDiskFault(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
 }
 
 // probeMkdir reports whether path can be created: it creates a folder in the nearest parent

@@ -36,8 +36,24 @@ type Tracker struct {
 
 // Open opens the tracker at path, to read and to write. If the directory, its folders or its
 // identity are missing, Open creates them, with permissions for the user alone. It fails if
-// a record could not be written.
+// a record could not be written. But if the disk of an existing tracker is full or read-only, Open
+// succeeds and Check reports the disk, because the disk may recover, and a process that ends would
+// not deliver meanwhile.
 func Open(path string) (*Tracker, error) {
+	t, err := create(path)
+	if !isDiskFault(err) {
+		return t, err
+	}
+	existing, errExisting := OpenExisting(path)
+	if errExisting != nil || existing.id == "" {
+		return nil, err
+	}
+	existing.lastWriteFailed.Store(true)
+	return existing, nil
+}
+
+// create opens the tracker at path, and creates what is missing.
+func create(path string) (*Tracker, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make the tracker's folder: %w", err)
 	}

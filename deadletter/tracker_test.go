@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -133,4 +135,41 @@ func TestFileName_OfACutIDIsThatOfTheWholeID(t *testing.T) {
 	// Records of other targets have whole ids, so an id that looks cut is a whole id.
 	looksCut := event.Cut(strings.Repeat("ü", 100))
 	assert.NotEqual(t, FileName("a", strings.Repeat("ü", 100)), FileName("a", looksCut))
+}
+
+// A worker that starts while the disk is full, or read-only, must deliver. It needs a file system of
+// its own.
+func TestOpen_OpensAnExistingTrackerOnADiskThatCannotBeWritten(t *testing.T) {
+	mount := t.TempDir()
+	run := func(args ...string) error {
+		return exec.CommandContext(t.Context(), args[0], args[1:]...).Run() //nolint:gosec // commands of this test
+	}
+	if err := run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", mount); err != nil {
+		t.Skip("only root can mount a file system")
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", mount).Run() }) //nolint:noctx,gosec // the context of the test has ended
+	path := filepath.Join(mount, "dead-letters")
+
+	filler := filepath.Join(mount, "filler")
+	fill := func() { _ = os.WriteFile(filler, make([]byte, 1<<20), 0o600) }
+	fill()
+	_, err := Open(path)
+	require.ErrorIs(t, err, syscall.ENOSPC, "there is no tracker yet")
+	require.NoError(t, os.Remove(filler))
+	before, err := Open(path)
+	require.NoError(t, err)
+
+	fill()
+	full, err := Open(path)
+	require.NoError(t, err)
+	assert.Equal(t, before.ID(), full.ID())
+	require.ErrorIs(t, full.Check(t.Context()), syscall.ENOSPC)
+	require.NoError(t, os.Remove(filler))
+	require.NoError(t, full.Check(t.Context()))
+	require.NoError(t, full.Record(t.Context(), newRecord("evt-1", "run-1")))
+
+	require.NoError(t, run("mount", "-o", "remount,ro", mount))
+	readOnly, err := Open(path)
+	require.NoError(t, err)
+	require.ErrorIs(t, readOnly.Check(t.Context()), syscall.EROFS)
 }
