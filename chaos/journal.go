@@ -25,7 +25,7 @@ func newJournal(out io.Writer) *journal { return &journal{out: out, began: time.
 func (j *journal) note(format string, args ...any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	fmt.Fprintf(j.out, "%7.1f s  %s\n", time.Since(j.began).Seconds(), fmt.Sprintf(format, args...))
+	_, _ = fmt.Fprintf(j.out, "%7.1f s  %s\n", time.Since(j.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
 // injected records that a fault was injected.

@@ -63,12 +63,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "chaos:", err)
+		_, _ = fmt.Fprintln(stderr, "chaos:", err)
 		return exitUsage
 	}
 	ok, err := chaos(ctx, o, stdout)
 	if err != nil {
-		fmt.Fprintln(stderr, "chaos:", err)
+		_, _ = fmt.Fprintln(stderr, "chaos:", err)
 		return exitFailed
 	}
 	if !ok {
@@ -96,7 +96,7 @@ func parse(args []string, stdout, stderr io.Writer) (o options, done bool, err e
 	}
 	if list {
 		for _, f := range faults() {
-			fmt.Fprintln(stdout, f.name)
+			_, _ = fmt.Fprintln(stdout, f.name)
 		}
 		return o, true, nil
 	}

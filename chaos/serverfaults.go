@@ -90,7 +90,7 @@ func (w *world) waitTemporal(ctx context.Context) error {
 			return nil
 		}
 		if !pause(ctx, 200*time.Millisecond) {
-			return fmt.Errorf("Temporal does not answer again: %w", err)
+			return fmt.Errorf("no answer of Temporal again: %w", err)
 		}
 	}
 }

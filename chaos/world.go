@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -119,7 +118,6 @@ func (w *world) settings(temporalAddress string) []string {
 	}, w.kafka.Settings(topic, group)...)
 }
 
-func (w *world) workers() []*member { return w.members[:2] }
 func (w *world) ingests() []*member { return w.members[2:] }
 
 // waitReady waits until every member is ready.
@@ -212,6 +210,3 @@ func (w *world) close() {
 		_ = os.RemoveAll(w.dir)
 	}
 }
-
-// logFile is where the output of a member is kept after the run.
-func (w *world) logFile(m *member) string { return filepath.Join(w.dir, m.name+".log") }

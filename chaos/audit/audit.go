@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"genesys-fanout/event"
@@ -177,11 +178,11 @@ func (j *judge) describeRuns(eventID string) string {
 	if len(j.runs[eventID]) == 0 {
 		return "Temporal has no run"
 	}
-	text := "runs:"
+	var statuses []string
 	for _, r := range j.runs[eventID] {
-		text += " " + r.Status
+		statuses = append(statuses, r.Status)
 	}
-	return text
+	return "runs: " + strings.Join(statuses, ", ")
 }
 
 func (j *judge) judgeRecord(d delivery, record Record, delivered []Request) {

@@ -160,7 +160,8 @@ func TestJudge_ASecondDeliveryNeedsACauseThatFitsIt(t *testing.T) {
 		"the sender was killed long after":       {[]Disturbance{{Cause: Killed, Process: sender, From: at(30)}}, false},
 		"the sender was killed after the second": {[]Disturbance{{Cause: Killed, Process: sender, From: at(61)}}, false},
 		"killed long after, Temporal was away": {[]Disturbance{
-			{Cause: TemporalAway, From: at(4), To: at(29)}, {Cause: Killed, Process: sender, From: at(30)}}, true},
+			{Cause: TemporalAway, From: at(4), To: at(29)}, {Cause: Killed, Process: sender, From: at(30)},
+		}, true},
 		"Temporal was away":                        {[]Disturbance{{Cause: TemporalAway, From: at(3), To: at(58)}}, false},
 		"the sender was paused for 30 s":           {[]Disturbance{{Cause: Paused, Process: sender, From: at(9), To: at(39)}}, true},
 		"the sender was paused for 19 s, later":    {[]Disturbance{{Cause: Paused, Process: sender, From: at(9), To: at(28)}}, false},
