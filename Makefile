@@ -87,6 +87,14 @@ fmt: tool-golangci-lint ## Format every module, and fix what the linters can fix
 tidy: ## Tidy go.mod and go.sum of every module
 	for module in . $(MODULES); do (cd $$module && go mod tidy); done
 
+FUZZTIME ?= 10s
+
+.PHONY: fuzz
+fuzz: ## Run each fuzzer for FUZZTIME (default 10s)
+	for package in $$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./event ./target ./fanout ./deadletter ./internal/...); do \
+		for fuzzer in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz' || true); do \
+			echo "$$package $$fuzzer"; go test -run '^$$' -fuzz "^$$fuzzer\$$" -fuzztime $(FUZZTIME) "$$package"; done; done
+
 # CHAOS are flags of the program, such as "-seed 7 -faults kill,pause" or "-list".
 CHAOS ?=
 

@@ -74,8 +74,14 @@ func newSchedule(list []fault, r *rand.Rand) schedule {
 	return s
 }
 
-// breath is the longest pause between two faults of a lane.
-const breath = 4 * time.Second
+// breath returns the longest pause between two faults of a lane. What an operator does takes no time,
+// so it is spread over the run.
+func (l lane) breath() time.Duration {
+	if l == laneOperator {
+		return 90 * time.Second
+	}
+	return 4 * time.Second
+}
 
 // run injects the faults of every lane once. It returns when they are over, with the errors of those
 // that could not be injected.
@@ -101,7 +107,7 @@ func runLane(ctx context.Context, w *world, list []fault, r *rand.Rand) error {
 				continue
 			}
 		}
-		if !pause(ctx, rand.N(breath)) {
+		if !pause(ctx, rand.N(f.lane.breath())) {
 			break
 		}
 		w.journal.note("%s", f.name)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
@@ -20,21 +19,31 @@ func newNetwork() *network {
 
 // link is a way from one part to another.
 type link struct {
-	from, to string
-	proxy    *toxiproxy.Proxy
+	network            *network
+	from, to, upstream string
+	listen             string
+	proxy              *toxiproxy.Proxy
 }
 
 // connect opens a link to the part to, which listens on upstream. The part from connects to the
 // link's address.
 func (n *network) connect(from, to, upstream string) (*link, error) {
-	proxy := toxiproxy.NewProxy(n.server, from+" to "+to, devstack.Loopback(0), upstream)
-	if err := proxy.Start(); err != nil {
-		return nil, fmt.Errorf("link from %s to %s: %w", from, to, err)
-	}
-	return &link{from: from, to: to, proxy: proxy}, nil
+	l := &link{network: n, from: from, to: to, upstream: upstream, listen: devstack.Loopback(0)}
+	err := l.open()
+	l.listen = l.proxy.Listen
+	return l, err
 }
 
-func (l *link) address() string { return l.proxy.Listen }
+// open opens the link on its address, with a new proxy.
+func (l *link) open() error {
+	l.proxy = toxiproxy.NewProxy(l.network.server, l.from+" to "+l.to, l.listen, l.upstream)
+	if err := l.proxy.Start(); err != nil {
+		return fmt.Errorf("link from %s to %s: %w", l.from, l.to, err)
+	}
+	return nil
+}
+
+func (l *link) address() string { return l.listen }
 func (l *link) close()          { l.proxy.Stop() }
 
 // disorder is a way in which a link may fail.
@@ -80,10 +89,10 @@ func (l *link) disturb(d disorder) (mend func() error, err error) {
 			return nil, fmt.Errorf("%s on the link from %s to %s: %w", d, l.from, l.to, err)
 		}
 	}
-	// The connections are closed at the end, because bytes may be missing in them.
+	// The connections are closed at the end, because bytes may be missing in them. A new proxy follows,
+	// because the removal of toxics from closed connections does not end.
 	return func() error {
 		l.proxy.Stop()
-		l.proxy.Toxics.ResetToxics(context.Background())
-		return l.proxy.Start()
+		return l.open()
 	}, nil
 }

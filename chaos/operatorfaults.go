@@ -51,22 +51,31 @@ const (
 	settled = `ExecutionStatus IN ("Completed", "Failed")`
 )
 
-// onRuns does something to up to n runs that match a query.
+// onRuns does something to up to n runs that match a query. Temporal may be away for some of the
+// commands, as it may be for an operator's.
 func onRuns(query string, n int, do func(context.Context, *world, runInfo) error) func(context.Context, *world, *rand.Rand) error {
 	return func(ctx context.Context, w *world, r *rand.Rand) error {
-		found, err := w.client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
-			Query: fmt.Sprintf(`TaskQueue = %q AND %s`, taskQueue, query), PageSize: 500,
+		var runs []runInfo
+		err := repeat(ctx, time.Minute, func(ctx context.Context) error {
+			found, err := w.client.ListWorkflow(ctx, &workflowservice.ListWorkflowExecutionsRequest{
+				Query: fmt.Sprintf(`TaskQueue = %q AND %s`, taskQueue, query), PageSize: 500,
+			})
+			runs = found.GetExecutions()
+			return err
 		})
 		if err != nil {
 			return fmt.Errorf("list the runs: %w", err)
 		}
-		runs := found.GetExecutions()
 		r.Shuffle(len(runs), func(i, j int) { runs[i], runs[j] = runs[j], runs[i] })
+		runs = runs[:min(n, len(runs))]
 		var failures []error
-		for _, run := range runs[:min(n, len(runs))] {
-			failures = append(failures, do(ctx, w, run))
+		for _, run := range runs {
+			if err := do(ctx, w, run); err != nil {
+				failures = append(failures, err)
+			}
 		}
-		return errors.Join(failures...)
+		w.journal.note("  %d runs, %d commands failed", len(runs), len(failures))
+		return nil
 	}
 }
 
@@ -155,17 +164,22 @@ func pauseDelivery(ctx context.Context, w *world, run runInfo) error {
 // unpause repeats until Temporal has accepted it, because a delivery that stays paused would look
 // like one that is lost.
 func (w *world) unpause(ctx context.Context, run *common.WorkflowExecution, activityID string) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
+	return repeat(ctx, 2*time.Minute, func(ctx context.Context) error {
 		_, err := w.client.WorkflowService().UnpauseActivity(ctx, &workflowservice.UnpauseActivityRequest{
 			Namespace: devstack.Namespace, Execution: run, Activity: &workflowservice.UnpauseActivityRequest_Id{Id: activityID},
 		})
-		if gone(err) == nil {
-			return nil
-		}
-		if !pause(ctx, time.Second) {
-			return fmt.Errorf("unpause an activity: %w", err)
+		return gone(err)
+	})
+}
+
+// repeat repeats f once a second until it succeeds. After the time it returns the last error.
+func repeat(ctx context.Context, within time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for {
+		err := f(ctx)
+		if err == nil || !pause(ctx, time.Second) {
+			return err
 		}
 	}
 }
@@ -230,17 +244,11 @@ func stopAll(ctx context.Context, members []*member) error {
 	return errors.Join(all...)
 }
 
-// startAll starts members and waits until they are ready.
+// startAll starts members.
 func startAll(ctx context.Context, members []*member) error {
 	var all []error
 	for _, m := range members {
-		all = append(all, m.start(context.WithoutCancel(ctx)))
-	}
-	for _, m := range members {
-		p, sender := m.current(false)
-		if err := p.WaitReady(ctx); err != nil {
-			all = append(all, fmt.Errorf("%s: %w", sender, err))
-		}
+		all = append(all, m.startAndWait(ctx))
 	}
 	return errors.Join(all...)
 }
@@ -265,13 +273,36 @@ const rewound = 500
 func rewind(ctx context.Context, w *world, _ *rand.Rand) error {
 	defer takeTurns(w.ingests())()
 	stopped := stopAll(ctx, w.ingests())
-	offsets, err := w.kafka.Committed(ctx, group)
-	if err == nil {
-		for partition, offset := range offsets[topic] {
-			err = errors.Join(err, w.kafka.Commit(ctx, group, topic, partition, max(0, offset-rewound/partitions), ""))
-		}
+	offsets, err := w.committed(ctx)
+	for partition := range offsets {
+		offsets[partition] = max(0, offsets[partition]-rewound/partitions)
 	}
-	return errors.Join(stopped, err, startAll(ctx, w.ingests()))
+	return errors.Join(stopped, err, w.commit(ctx, offsets), startAll(ctx, w.ingests()))
+}
+
+// brokerPatience is how long an operator repeats a command while the broker does not answer.
+const brokerPatience = 2 * time.Minute
+
+// committed returns the offsets that the group has committed, by partition.
+func (w *world) committed(ctx context.Context) (map[int32]int64, error) {
+	var offsets map[int32]int64
+	err := repeat(ctx, brokerPatience, func(ctx context.Context) error {
+		all, err := w.kafka.Committed(ctx, group)
+		offsets = all[topic]
+		return err
+	})
+	return offsets, err
+}
+
+// commit commits offsets for the group, which must have no members.
+func (w *world) commit(ctx context.Context, offsets map[int32]int64) error {
+	var failures []error
+	for partition, offset := range offsets {
+		failures = append(failures, repeat(ctx, brokerPatience, func(ctx context.Context) error {
+			return w.kafka.Commit(ctx, group, topic, partition, offset, "")
+		}))
+	}
+	return errors.Join(failures...)
 }
 
 // changeTargets changes targets.yaml, once or several times, and restarts each process for it.

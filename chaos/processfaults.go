@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"genesys-fanout/chaos/audit"
@@ -57,14 +58,15 @@ func (m *member) kill(ctx context.Context) error {
 	return m.startAndWait(ctx)
 }
 
-// startAndWait starts the process with additional settings and waits until it is ready. The process
-// starts also if ctx has ended, because a fault mends what it has done.
+// startAndWait starts the process with additional settings and waits until it serves /healthz. It does
+// not wait until the process is ready, because another fault may last. The process starts also if ctx
+// has ended, because a fault mends what it has done.
 func (m *member) startAndWait(ctx context.Context, extra ...string) error {
 	if err := m.start(context.WithoutCancel(ctx), extra...); err != nil {
 		return err
 	}
 	p, sender := m.current(false)
-	if err := p.WaitReady(ctx); err != nil {
+	if err := p.WaitStatus(ctx, "/healthz", http.StatusOK); err != nil {
 		return fmt.Errorf("%s: %w", sender, err)
 	}
 	return nil

@@ -142,7 +142,7 @@ func restore(ctx context.Context, w *world, _ *rand.Rand) error {
 	if !pause(ctx, 30*time.Second) { // so that there are runs before the dump
 		return nil
 	}
-	offsets, err := w.kafka.Committed(ctx, group)
+	offsets, err := w.committed(ctx)
 	if err != nil {
 		return err
 	}
@@ -165,8 +165,5 @@ func restore(ctx context.Context, w *world, _ *rand.Rand) error {
 		return errors.Join(w.temporal.Stop(ctx), w.postgres.Restore(ctx, dump), w.temporal.Start(ctx))
 	}))
 	w.journal.add(audit.Disturbance{Cause: audit.TemporalRestored, From: began, To: time.Now()})
-	for partition, offset := range offsets[topic] {
-		failure = errors.Join(failure, w.kafka.Commit(ctx, group, topic, partition, offset, ""))
-	}
-	return errors.Join(failure, startAll(ctx, w.members))
+	return errors.Join(failure, w.commit(ctx, offsets), startAll(ctx, w.members))
 }
