@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"genesys-fanout/chaos/audit"
@@ -15,11 +16,14 @@ import (
 func failpointFaults() []fault {
 	var list []fault
 	for _, name := range failpoint.Names() {
-		m := "worker-1"
-		if name == failpoint.StartAccepted {
+		m, l := "worker-1", laneProcesses
+		switch {
+		case name == failpoint.StartAccepted:
 			m = "ingest-1"
+		case strings.HasPrefix(string(name), "tracker."):
+			l = laneTracker // not while the disk is full or read-only
 		}
-		list = append(list, fault{name: "kill at failpoint " + string(name), lane: laneProcesses, inject: killAt(name, m)})
+		list = append(list, fault{name: "kill at failpoint " + string(name), lane: l, inject: killAt(name, m)})
 	}
 	return list
 }
@@ -36,9 +40,7 @@ func killAt(name failpoint.Name, memberName string) func(context.Context, *world
 		if err := m.stop(ctx); err != nil {
 			return err
 		}
-		if name == failpoint.AttemptBegun || name == failpoint.AttemptWritten {
-			defer w.outageOfTarget()()
-		}
+		defer w.leadTo(ctx, name)()
 		armed := fmt.Sprintf("FAILPOINTS=%s=kill@%d", name, 1+r.IntN(3))
 		if err := m.start(context.WithoutCancel(ctx), armed); err != nil {
 			return err
@@ -58,6 +60,34 @@ func killAt(name failpoint.Name, memberName string) func(context.Context, *world
 			return errors.Join(errNotReached, m.stop(context.WithoutCancel(ctx)), m.startAndWait(ctx))
 		}
 	}
+}
+
+// leadTo brings about what leads to a failpoint: an outage of a target fills the retry lane, a replay
+// to a target that rejects again supersedes records, and one to a target that is repaired resolves
+// them.
+func (w *world) leadTo(ctx context.Context, name failpoint.Name) (end func()) {
+	replay := func() func() {
+		ctx, cancel := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for pause(ctx, 3*time.Second) {
+				_ = replayAll(ctx, w, nil) // it fails if the worker was killed
+			}
+		}()
+		return func() { cancel(); <-done }
+	}
+	switch name {
+	case failpoint.AttemptBegun, failpoint.AttemptWritten:
+		return w.outageOfTarget()
+	case failpoint.TrackerLinked:
+		return replay()
+	case failpoint.TrackerClosed:
+		w.weather.repaired.Store(true)
+		stop := replay()
+		return func() { stop(); w.weather.repaired.Store(false) }
+	}
+	return func() {}
 }
 
 var errNotReached = errors.New("the failpoint was not reached")

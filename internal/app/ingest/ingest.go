@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -101,7 +100,10 @@ func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
 
 	stopFirstAttempts := func() {}
 	if o.Eager {
-		if stopFirstAttempts, err = i.startFirstAttempts(temporal, id, registry, shutdown); err != nil {
+		if stopFirstAttempts, err = i.startFirstAttempts(ctx, temporal, id, registry, shutdown); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
 			return err
 		}
 		go polls.Watch(ctx, health, log)
@@ -137,7 +139,7 @@ func (i *Ingest) serve(ctx context.Context, shutdown *process.Shutdown) error {
 // process, on the client that starts the run, and that answer questions about it. id is the id
 // of this process. stopWorkers may be called more than once; it returns when no task is in
 // flight.
-func (i *Ingest) startFirstAttempts(temporal client.Client, id string, registry prometheus.Registerer, shutdown *process.Shutdown) (stopWorkers func(), err error) {
+func (i *Ingest) startFirstAttempts(ctx context.Context, temporal client.Client, id string, registry prometheus.Registerer, shutdown *process.Shutdown) (stopWorkers func(), err error) {
 	o := i.options
 	reader := history.Reader{Client: temporal, Namespace: o.Temporal.Options.Namespace, DataConverter: fanout.DataConverter()}
 	config := queues.Config{
@@ -146,12 +148,12 @@ func (i *Ingest) startFirstAttempts(temporal client.Client, id string, registry 
 	}
 	questions, runs := config.ProcessWorker(), config.WorkflowWorker(registry)
 	done := shutdown.WaitFor("Temporal's task queues", queues.UnfinishedTasks)
-	if err := questions.Start(); err != nil {
-		return nil, fmt.Errorf("start polling Temporal: %w", err)
+	if err := process.StartPolling(ctx, o.Temporal, questions.Start); err != nil {
+		return nil, err
 	}
-	if err := runs.Start(); err != nil {
+	if err := process.StartPolling(ctx, o.Temporal, runs.Start); err != nil {
 		questions.Stop()
-		return nil, fmt.Errorf("start polling Temporal: %w", err)
+		return nil, err
 	}
 	return sync.OnceFunc(func() {
 		defer done()

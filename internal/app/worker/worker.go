@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 
@@ -106,7 +105,7 @@ func (w *Worker) run(ctx context.Context, shutdown *process.Shutdown) error {
 		go acts.WatchTracker(ctx)
 	}
 	defer shutdown.WaitFor("Temporal's task queues", queues.UnfinishedTasks)()
-	return runWorkers(ctx, w.queueWorkers(temporal, acts, registry), func() {
+	return w.runWorkers(ctx, w.queueWorkers(temporal, acts, registry), func() {
 		o.Log.Info("the worker polls its task queues", "http", server.Addr(), "targets", len(o.Targets.All()), "task_queue", o.TaskQueue)
 	})
 }
@@ -122,12 +121,15 @@ func (w *Worker) pollMonitor() *process.PollMonitor {
 
 // runWorkers starts all workers, calls polling, and waits for the end of ctx. Then it stops all
 // workers concurrently, because each of them waits for its tasks in flight.
-func runWorkers(ctx context.Context, workers []*queues.Worker, polling func()) error {
+func (w *Worker) runWorkers(ctx context.Context, workers []*queues.Worker, polling func()) error {
 	var started []*queues.Worker
 	defer func() { stopWorkers(started) }()
 	for _, one := range workers {
-		if err := one.Start(); err != nil {
-			return fmt.Errorf("start polling Temporal: %w", err)
+		if err := process.StartPolling(ctx, w.options.Temporal, one.Start); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
 		}
 		started = append(started, one)
 	}
