@@ -84,6 +84,7 @@ func (m *member) restart(ctx context.Context) error {
 func (m *member) stop(ctx context.Context) error {
 	p, sender := m.current(true)
 	began := time.Now()
+	defer m.world.journal.begin(audit.Disturbance{Cause: audit.Stopped, Process: sender})()
 	code, err := p.Stop(context.WithoutCancel(ctx))
 	switch took := time.Since(began); {
 	case err != nil:

@@ -119,6 +119,7 @@ func ambiguousWrites(ctx context.Context, w *world, r *rand.Rand) error {
 	}
 	w.postgres.Faults = fmt.Sprintf(`{targets: {dataStores: {ExecutionStore: {methods: {%s, %s, %s}}}}}`,
 		method("CreateWorkflowExecution", true), method("UpdateWorkflowExecution", true), method("AppendHistoryNodes", true))
+	defer w.journal.begin(audit.Disturbance{Cause: audit.TemporalAway})() // for the writes that are lost
 	if err := w.restartTemporal(ctx); err != nil {
 		return err
 	}

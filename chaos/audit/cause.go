@@ -11,6 +11,11 @@ const (
 	// disturbed: the slowest first attempt of a run takes up to 7 s, and then Temporal accepts the
 	// workflow task.
 	durableWithin = 10 * time.Second
+
+	// recoveredWithin is how long a run may take to find out an outcome that Temporal has not got: the
+	// lost task times out after at most 35 s (the target's timeout and DeliverOverhead), and the
+	// question to the process takes up to 20 s.
+	recoveredWithin = time.Minute
 )
 
 // causeOf returns why an event may have been delivered a second time: the cause that explains that
@@ -39,6 +44,8 @@ func (j *judge) explains(x Disturbance, first, second Request) bool {
 	switch x.Cause {
 	case Killed:
 		return !x.From.Before(first.At) && !x.From.After(j.durableBy(first, x.From))
+	case Stopped:
+		return !x.From.Before(first.At) && j.disturbed(first, x.From) > 0 && !x.From.After(j.durableBy(first, x.From))
 	case Paused:
 		if !x.From.After(givesUp) && !x.To.Before(first.At) {
 			return true // the request timed out meanwhile
@@ -57,9 +64,19 @@ func (j *judge) explains(x Disturbance, first, second Request) bool {
 }
 
 // durableBy returns by when the outcome of a request must have been durable: durableWithin after the
-// answer, and later by as long as Temporal was away until then, or the process was paused or cut off.
+// answer. If Temporal was away until then, or the process was paused or cut off, it is later by as long
+// as that, and by the time in which the run finds the outcome out.
 func (j *judge) durableBy(first Request, until time.Time) time.Time {
 	by := first.Answered.Add(durableWithin)
+	if away := j.disturbed(first, until); away > 0 {
+		by = by.Add(away + recoveredWithin)
+	}
+	return by
+}
+
+// disturbed returns for how long Temporal was away from a request until then, or its process was
+// paused or cut off.
+func (j *judge) disturbed(first Request, until time.Time) (all time.Duration) {
 	for _, x := range j.facts.Disturbances {
 		switch x.Cause {
 		case TemporalAway:
@@ -70,9 +87,9 @@ func (j *judge) durableBy(first Request, until time.Time) time.Time {
 		default:
 			continue
 		}
-		by = by.Add(overlap(x.From, x.To, first.At, until))
+		all += overlap(x.From, x.To, first.At, until)
 	}
-	return by
+	return all
 }
 
 // overlap returns for how long two spans overlap.

@@ -121,13 +121,17 @@ type Cause string
 const (
 	// Process got SIGKILL, or ended itself at a failpoint.
 	Killed Cause = "killed"
+	// Process was stopped by SIGTERM at From. It explains a second delivery only if Temporal was
+	// disturbed before, because a process that stops forgets what Temporal has not accepted.
+	Stopped Cause = "stopped before Temporal had the outcome"
 	// Process was stopped by SIGSTOP from From to To.
 	Paused Cause = "paused"
 	// Process could not reach Temporal from From to To.
 	CutOff Cause = "cut off from Temporal"
 	// The connections between Process and Target were disturbed.
 	TargetNetwork Cause = "network to the target"
-	// Temporal, or its database, did not answer from From to To. It explains nothing by itself.
+	// Temporal, or its database, did not answer from From to To, or lost writes. It explains nothing by
+	// itself.
 	TemporalAway Cause = "Temporal away"
 	// Temporal's database was restored at To from a dump that began at From.
 	TemporalRestored Cause = "Temporal restored"
