@@ -36,7 +36,7 @@ func FuzzInput(f *testing.F) {
 		require.NoError(t, converter.FromPayload(again, &back))
 		require.True(t, bytes.Equal(in.Body, back.Body))
 		require.Equal(t, in.Event, back.Event)
-		require.Equal(t, len(in.Targets), len(back.Targets))
+		require.Len(t, back.Targets, len(in.Targets))
 		for _, policy := range in.Targets {
 			normalized := policy.Normalized()
 			require.Equal(t, normalized, normalized.Normalized())
