@@ -197,6 +197,11 @@ func TestIngest_ReadsATopicThatWasCreatedAgainFromItsBeginning(t *testing.T) {
 				wait(t, func() bool { return server.acceptedCount() == 50 }, "every event of both")
 				wait(t, func() bool { return committed(t, kafka, 0) == 30 }, "the new one")
 				assert.Contains(t, m.log.text(), "level=ERROR")
+				// A running consumer may meet the new topic while it is shorter than the old one. Then
+				// librdkafka reads it from its beginning before the ids are compared.
+				if running && strings.Contains(m.log.text(), "its log was cut off or the topic was created again") {
+					return
+				}
 				assert.Contains(t, m.log.text(), "it was deleted and created again")
 				assert.Contains(t, m.log.text(), "topic=events partition=0 from=0")
 			})
