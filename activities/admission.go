@@ -121,11 +121,11 @@ func (a *admission) acquire(lane Lane) (*permit, *denial) {
 // currentLimit returns the most requests that may be in flight now. A probe is in addition to the
 // requests from before the breaker opened, but never more than maxInFlight.
 func (a *admission) currentLimit() int {
-	if a.breakerOpen {
-		return a.maxInFlight
-	}
-	if a.trial {
+	switch {
+	case a.trial:
 		return 1
+	case a.breakerOpen:
+		return a.maxInFlight
 	}
 	return a.limit
 }

@@ -262,12 +262,12 @@ func (m *admissionModel) report(breakerOpen bool, gateFor time.Duration) {
 	if breakerOpen {
 		state.LastFailure = now
 	}
-	before := m.admission.blocked()
+	wasOpen := m.isBreakerOpen()
 	m.admission.applyTargetState(state, time.Minute)
 	if gateFor > 0 && state.ClosedUntil.After(m.closedUntil) {
 		m.closeGate(state.ClosedUntil)
 	}
-	if breakerOpen && !before && m.admission.blocked() && m.breakerSince.IsZero() && m.isBreakerOpen() {
+	if !wasOpen && m.isBreakerOpen() {
 		m.openBreaker()
 	}
 }
