@@ -45,7 +45,7 @@ test: ## Run all tests: unit, then end to end
 .PHONY: test-unit
 test-unit: tool-temporal tool-workflowcheck ## Run the tests of each package, with the race detector
 	$(CACHE)/workflowcheck ./workflows/...
-	go test -race $(UNIT_PACKAGES)
+	go test -race -timeout 30m $(UNIT_PACKAGES)
 	for module in $(MODULES); do go -C $$module test ./...; done
 
 .PHONY: test-e2e
